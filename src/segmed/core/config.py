@@ -1,0 +1,57 @@
+"""Settings as frozen dataclasses beside what they build: typed, checked, and unknown keys refused by name."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from segmed.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config_dataclass(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass whose fields are validated and whose unknown keys are errors."""
+    return pydantic_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls)
+
+
+def config_from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str) -> T:
+    """Build a config from plain values, such as a recipe's.
+
+    Raises `ConfigError` naming `source`, the key's path, what was expected, and the nearest known key.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(cls, error)}") from error
+
+
+def config_to_mapping(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values, every default written out."""
+    return dict(TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def _first_problem(cls: type[Any], error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path)
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _known_keys(cls, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(known)}."
+        return f"unknown key {name!r}. {hint}"
+    return f"{name or 'value'}: {problem['msg']}, got {problem['input']!r}."
+
+
+def _known_keys(cls: type[Any], path: list[str]) -> list[str]:
+    for part in path:
+        fields = {field.name: field.type for field in dataclasses.fields(cls)}
+        inner = fields.get(part)
+        if not (isinstance(inner, type) and dataclasses.is_dataclass(inner)):
+            break
+        cls = inner
+    return sorted(field.name for field in dataclasses.fields(cls))

@@ -1,0 +1,49 @@
+"""Images and masks with the grid they live on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from segmed.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The pixel grid of an image.
+
+    `size` is (height, width) in pixels. `spacing` is millimetres per pixel in the same order, or None where
+    the file carries none: distances are then in pixels and nothing may call them millimetres.
+    """
+
+    size: tuple[int, int]
+    spacing: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pixels as stored, `height width channels`, any integer or float dtype, with their geometry."""
+
+    array: Shaped[np.ndarray, "h w c"]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Labels, `height width`, uint8: 0 is background, 1 … K are the foreground labels of a `LabelMap`."""
+
+    array: UInt8[np.ndarray, "h w"]
+    geometry: Geometry
+
+
+def require_same_grid(image: Image, mask: Mask, name: str) -> None:
+    """Raise `DataError` unless image and mask have the same height and width; `name` says which file is meant."""
+    if image.geometry.size != mask.geometry.size:
+        raise DataError(
+            f"{name}: the mask is {_size(mask.geometry)} but its image is {_size(image.geometry)}. "
+            "Export both on the same grid."
+        )
+
+
+def _size(geometry: Geometry) -> str:
+    return "x".join(str(side) for side in geometry.size)

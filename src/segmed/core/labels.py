@@ -1,0 +1,96 @@
+"""Which stored mask value, or colour, means which label; one-hot encoding and its exact reverse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
+
+from segmed.core.errors import DataError
+
+Colour = tuple[int, int, int]
+StoredValue = int | Colour
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Names of the foreground labels and how files store them.
+
+    `names[k - 1]` is the name of label k; label 0 is background. `stored[k]` is the value of label k in the
+    files: a grey value, or an RGB colour for palette masks. The default is the LGG data set's: 0 and 255.
+    """
+
+    names: tuple[str, ...] = ("tumour",)
+    stored: tuple[StoredValue, ...] = field(default=(0, 255))
+
+    def __post_init__(self) -> None:
+        """Refuse a map whose values are not one per label, or not distinct."""
+        if len(self.stored) != len(self.names) + 1:
+            raise DataError(
+                f"A label map needs one stored value for background and one per label, got {len(self.stored)} "
+                f"values for {len(self.names)} labels. List background first."
+            )
+        if len(set(self.stored)) != len(self.stored):
+            raise DataError(
+                f"Stored label values must differ, got {self.stored}. Give each label its own value."
+            )
+        if len(self.names) > 255:
+            raise DataError(f"At most 255 foreground labels fit a mask, got {len(self.names)}.")
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether files store labels as RGB colours."""
+        return isinstance(self.stored[0], tuple)
+
+    def decode(self, stored: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "h w"]:
+        """Turn stored pixels (`h w` grey, or `h w 3` colours) into labels 0 … K.
+
+        Raises `DataError`, naming the file `name`, for any pixel whose value is not in the map.
+        """
+        labels = np.zeros(stored.shape[:2], np.uint8)
+        known = np.zeros(stored.shape[:2], bool)
+        for label, value in enumerate(self.stored):
+            here = np.all(stored == np.asarray(value), axis=-1) if self.is_colour else stored == value
+            labels[here] = label
+            known |= here
+        if not known.all():
+            found = sorted({str(np.asarray(value).tolist()) for value in stored[~known][:1000]})[:5]
+            raise DataError(
+                f"{name}: mask value {', '.join(found)} is not a label; expected {_listed(self.stored)}. "
+                "Correct the mask or name its values with --labels."
+            )
+        return labels
+
+    def encode(self, labels: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "..."]:
+        """Turn labels back into the values, or colours, that files store; the exact reverse of `decode`."""
+        return np.asarray(self.stored, np.uint8)[labels]
+
+    def to_json(self) -> dict[str, object]:
+        """The map as plain JSON values."""
+        return {
+            "names": list(self.names),
+            "stored": [list(v) if isinstance(v, tuple) else v for v in self.stored],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> "LabelMap":
+        """Read what `to_json` wrote; raises `DataError` for anything else."""
+        names, stored = value.get("names"), value.get("stored")
+        if not isinstance(names, list) or not isinstance(stored, list):
+            raise DataError(f"A label map has lists 'names' and 'stored', got {value!r}.")
+        values = tuple(tuple(v) if isinstance(v, list) else int(v) for v in stored)
+        return cls(names=tuple(str(name) for name in names), stored=values)
+
+
+def one_hot(labels: UInt8[np.ndarray, "h w"], classes: int) -> Bool[np.ndarray, "k h w"]:
+    """One channel per class, background first; `classes` counts the background too."""
+    return np.arange(classes, dtype=np.uint8)[:, None, None] == labels[None]
+
+
+def reverse_one_hot(channels: Shaped[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The class with the largest value at each pixel: undoes `one_hot`, and reads class scores as well."""
+    return channels.argmax(axis=0).astype(np.uint8)
+
+
+def _listed(values: tuple[StoredValue, ...]) -> str:
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,127 @@
+"""Which cases train, which choose, which judge: a value that knows whether it leaks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segmed.core.errors import SplitError
+from segmed.core.files import read_json, write_json
+
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Case ids of one fold: training, validation (epoch, threshold and post-processing are chosen on it), test."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def part(self, name: PartName) -> tuple[str, ...]:
+        """The case ids of one part."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One or more folds of a data set, with all that is needed to make them again and to refuse a misuse.
+
+    `leaking` marks a split by slice, in which a patient's slices are spread over the parts, as in the seed
+    report: every output made with it must say LEAKING. `data_hash` ties the split to the decoded pixels.
+    """
+
+    strategy: str
+    seed: int
+    data_hash: str
+    leaking: bool
+    patient_of: Mapping[str, str]
+    folds: tuple[Partition, ...]
+
+    def fold(self, index: int) -> Partition:
+        """One fold by its number, from 0."""
+        if not 0 <= index < len(self.folds):
+            raise SplitError(f"Fold {index} does not exist; this split has folds 0 to {len(self.folds) - 1}.")
+        return self.folds[index]
+
+    def validate(self) -> None:
+        """Raise `SplitError` where parts share a case, or a patient unless the split is marked as leaking."""
+        for number, fold in enumerate(self.folds):
+            _require_disjoint({part: fold.part(part) for part in PARTS}, f"fold {number}: case")
+            unknown = [case for part in PARTS for case in fold.part(part) if case not in self.patient_of]
+            if unknown:
+                raise SplitError(f"fold {number}: case {unknown[0]} has no patient. Make the split again.")
+            if not self.leaking:
+                patients = {part: {self.patient_of[case] for case in fold.part(part)} for part in PARTS}
+                _require_disjoint(patients, f"fold {number}: patient")
+
+    def require_data(self, data_hash: str) -> None:
+        """Raise `SplitError` unless the split was made for exactly these pixels."""
+        if data_hash != self.data_hash:
+            raise SplitError(
+                f"The split was made for data {self.data_hash[:12]}, but the data is now {data_hash[:12]}: files were "
+                "added, removed or changed. Make a new split with `segmed data split`."
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON, atomically."""
+        folds = [{part: list(fold.part(part)) for part in PARTS} for fold in self.folds]
+        write_json(
+            path,
+            {
+                "format": FORMAT,
+                "strategy": self.strategy,
+                "LEAKING" if self.leaking else "by_patient": True,
+                "seed": self.seed,
+                "data_hash": self.data_hash,
+                "patients": dict(self.patient_of),
+                "folds": folds,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read and validate a split; raises `DataError` or `SplitError` naming the file."""
+        value = read_json(path, what="a split made by `segmed data split`")
+        try:
+            split = cls._from_json(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SplitError(
+                f"{path}: not a split file ({error!r} is missing or wrong). Make it again."
+            ) from error
+        try:
+            split.validate()
+        except SplitError as error:
+            raise SplitError(f"{path}: {error}") from error
+        return split
+
+    @classmethod
+    def _from_json(cls, value: dict[str, Any]) -> "Split":
+        if value["format"] != FORMAT:
+            raise SplitError(
+                f"Split format {value['format']} is not {FORMAT}. Make it again with this version."
+            )
+        folds = tuple(Partition(**{part: tuple(fold[part]) for part in PARTS}) for fold in value["folds"])
+        return cls(
+            strategy=str(value["strategy"]),
+            seed=int(value["seed"]),
+            data_hash=str(value["data_hash"]),
+            leaking=bool(value.get("LEAKING", False)),
+            patient_of=dict(value["patients"]),
+            folds=folds,
+        )
+
+
+def _require_disjoint(parts: Mapping[PartName, Iterable[str]], what: str) -> None:
+    seen: dict[str, PartName] = {}
+    for part, members in parts.items():
+        for member in members:
+            if member in seen:
+                raise SplitError(
+                    f"{what} {member} is in both {seen[member]} and {part}. "
+                    "Split by patient with `segmed data split`, which never leaks."
+                )
+            seen[member] = part
