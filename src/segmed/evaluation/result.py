@@ -1,0 +1,228 @@
+"""What an evaluation found, as a value and as a folder that a report can be made from.
+
+The folder holds `evaluation.json` (facts and summary numbers), `patients.csv` (a row per patient and label),
+`slices.csv` (a row per slice and label) and `predictions/<case>.png` (the masks, stored as the data set stores
+them). An undefined number is NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image as PillowImage
+
+from segmed.core.errors import DataError
+from segmed.core.files import read_json, write_json, written_aside
+from segmed.core.labels import LabelMap
+from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
+
+FORMAT = 1
+Kind = Literal["run", "predictions", "floor"]
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One summary number with its 95 % interval from a bootstrap over patients.
+
+    `n` counts the units (patients, slices or pixels: the description says which) that the value rests on, and
+    `undefined` those left out because the metric has no value there. `low` and `high` are NaN where no interval
+    was computed. `higher_is_better` is None for numbers that are descriptions rather than scores.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    undefined: int
+    unit: str
+    description: str
+    higher_is_better: bool | None = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the model costs; None where it was not measured.
+
+    `parameters` is a count, `ms_per_image` milliseconds per slice of prediction, `peak_memory_mib` the peak
+    resident (CPU) or allocated (GPU) memory in MiB while predicting, `training_seconds` wall-clock time.
+    """
+
+    parameters: int | None = None
+    ms_per_image: float | None = None
+    peak_memory_mib: float | None = None
+    training_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability in the tumour band: per bin of predicted probability, what was predicted and what was seen.
+
+    `bin_edges` has one entry more than the others. Empty bins have count 0 and NaN for both means.
+    """
+
+    bin_edges: tuple[float, ...]
+    mean_probability: tuple[float, ...]
+    observed_frequency: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of scoring one set of predictions against references.
+
+    `split` holds plain facts (strategy, seed, fold, leak figures). `provenance` holds what is needed to make the
+    result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
+    `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
+    """
+
+    name: str
+    kind: Kind
+    part: str
+    leaking: bool
+    threshold: float | None
+    labels: LabelMap
+    data_hash: str | None
+    split: Mapping[str, Any]
+    metrics: Mapping[str, MetricValue]
+    patients: tuple[PatientRow, ...]
+    slices: tuple[SliceRow, ...]
+    predictions: Mapping[str, UInt8[np.ndarray, "h w"]]
+    cost: Cost = field(default_factory=Cost)
+    calibration: Calibration | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def by_patient(self, column: str) -> dict[str, float]:
+        """A column of `patients.csv` per patient: the mean over labels, NaN labels left out."""
+        values: dict[str, list[float]] = {}
+        for row in self.patients:
+            values.setdefault(row.patient, []).append(float(getattr(row, column)))
+        return {patient: _mean_of_defined(several) for patient, several in values.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write the folder. `evaluation.json` comes last, so a folder that has it is complete."""
+        write_rows(folder / "patients.csv", self.patients, PatientRow)
+        write_rows(folder / "slices.csv", self.slices, SliceRow)
+        for case, mask in self.predictions.items():
+            with written_aside(mask_path(folder, case)) as temporary:
+                PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")
+        write_json(folder / "evaluation.json", self._facts())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Evaluation":
+        """Read what `save` wrote; masks are read from disk when asked for. Raises `DataError` naming the file."""
+        path = folder / "evaluation.json"
+        facts = read_json(path, what="an evaluation made by `segmed evaluate`")
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")
+        slices = read_rows(folder / "slices.csv", SliceRow)
+        try:
+            labels = LabelMap.from_json(facts["labels"])
+            return cls(
+                name=facts["name"],
+                kind=facts["kind"],
+                part=facts["part"],
+                leaking=facts["leaking"],
+                threshold=facts["threshold"],
+                labels=labels,
+                data_hash=facts["data_hash"],
+                split=facts["split"],
+                metrics={name: _metric_from_json(value) for name, value in facts["metrics"].items()},
+                patients=read_rows(folder / "patients.csv", PatientRow),
+                slices=slices,
+                predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), labels),
+                cost=Cost(**facts["cost"]),
+                calibration=_calibration_from_json(facts["calibration"]),
+                provenance=facts["provenance"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "kind": self.kind,
+            "part": self.part,
+            "leaking": self.leaking,
+            "threshold": self.threshold,
+            "labels": self.labels.to_json(),
+            "data_hash": self.data_hash,
+            "split": _nan_to_null(dict(self.split)),
+            "metrics": {name: _nan_to_null(dataclasses.asdict(m)) for name, m in self.metrics.items()},
+            "cost": _nan_to_null(dataclasses.asdict(self.cost)),
+            "calibration": _nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
+            "provenance": _nan_to_null(dict(self.provenance)),
+        }
+
+
+class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
+    """The masks of a saved evaluation, by case, each read from its file when asked for."""
+
+    def __init__(self, folder: Path, cases: tuple[str, ...], labels: LabelMap) -> None:
+        """Remember where the masks are; nothing is read."""
+        self._folder, self._cases, self._labels = folder, dict.fromkeys(cases), labels
+
+    def __getitem__(self, case: str) -> UInt8[np.ndarray, "h w"]:
+        """Labels 0 … K of one case; raises `KeyError` for an unknown case and `DataError` for a lost file."""
+        if case not in self._cases:
+            raise KeyError(case)
+        path = mask_path(self._folder, case)
+        try:
+            with PillowImage.open(path) as image:
+                stored = np.asarray(image)
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the mask ({error}). Run `segmed evaluate` again.") from error
+        return self._labels.decode(stored, str(path))
+
+    def __iter__(self) -> Iterator[str]:
+        """The case ids, in the order of `slices.csv`."""
+        return iter(self._cases)
+
+    def __len__(self) -> int:
+        """How many masks there are."""
+        return len(self._cases)
+
+
+def mask_path(folder: Path, case: str) -> Path:
+    """Where the predicted mask of a case lies in an evaluation folder."""
+    return folder / "predictions" / f"{case}.png"
+
+
+def _mean_of_defined(values: list[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _nan_to_null(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _nan_to_null(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nan_to_null(inner) for inner in value]
+    return value
+
+
+def _null_to_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _metric_from_json(value: Mapping[str, Any]) -> MetricValue:
+    numbers = {key: _null_to_nan(value[key]) for key in ("value", "low", "high")}
+    return MetricValue(**{**value, **numbers})
+
+
+def _calibration_from_json(value: Mapping[str, Any] | None) -> Calibration | None:
+    if value is None:
+        return None
+    return Calibration(
+        bin_edges=tuple(float(edge) for edge in value["bin_edges"]),
+        mean_probability=tuple(_null_to_nan(p) for p in value["mean_probability"]),
+        observed_frequency=tuple(_null_to_nan(p) for p in value["observed_frequency"]),
+        counts=tuple(int(count) for count in value["counts"]),
+    )

@@ -1,0 +1,137 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
+from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
+
+PATIENT = PatientRow(
+    patient="p, one",
+    label="tumour",
+    slices=2,
+    reference_px=3,
+    predicted_px=0,
+    tp=0,
+    fp=0,
+    fn=3,
+    dice=0.0,
+    iou=0.0,
+    sensitivity=0.0,
+    precision=math.nan,
+    hd95=8.6,
+    nsd_1px=0.0,
+    nsd_2px=0.0,
+    one_sided_slices=1,
+    missed=True,
+    lesions=0,
+    lesion_precision=math.nan,
+    lesion_recall=math.nan,
+    lesion_f1=math.nan,
+    volume_error=-1.0,
+    brier=math.nan,
+)
+SLICE = SliceRow(
+    case="a_1",
+    patient="p, one",
+    slice=1,
+    label="tumour",
+    reference_px=3,
+    predicted_px=0,
+    tp=0,
+    fp=0,
+    fn=3,
+    tn=32,
+    dice=0.0,
+    iou=math.nan,
+)
+
+
+def evaluation() -> Evaluation:
+    mask = np.zeros((5, 7), np.uint8)
+    mask[1, 2:4] = 1
+    return Evaluation(
+        name="small",
+        kind="run",
+        part="test",
+        leaking=True,
+        threshold=0.4,
+        labels=LabelMap(),
+        data_hash="abc",
+        split={"strategy": "slice", "seed": 3},
+        metrics={"dice": MetricValue(0.5, 0.25, math.nan, 1, 0, "", "Mean volumetric Dice")},
+        patients=(PATIENT,),
+        slices=(SLICE,),
+        predictions={"a_1": mask},
+        cost=Cost(parameters=12, ms_per_image=1.5),
+        calibration=Calibration((0.0, 0.5, 1.0), (0.25, math.nan), (0.5, math.nan), (4, 0)),
+        provenance={"seed": 3, "score": math.nan},
+    )
+
+
+def test_a_saved_evaluation_loads_equal(tmp_path):
+    saved = evaluation()
+    saved.save(tmp_path)
+    loaded = Evaluation.load(tmp_path)
+    np.testing.assert_array_equal(loaded.predictions["a_1"], saved.predictions["a_1"])
+    assert repr(replace(loaded, predictions={}, provenance={})) == repr(replace(saved, predictions={}, provenance={}))
+
+
+def test_an_undefined_number_is_null_in_json_and_an_empty_field_in_csv(tmp_path):
+    evaluation().save(tmp_path)
+    assert '"high": null' in (tmp_path / "evaluation.json").read_text()
+    assert (tmp_path / "slices.csv").read_text().splitlines()[1].endswith(",0.0,")
+
+
+def test_predicted_masks_are_stored_with_the_values_of_the_data_set(tmp_path):
+    from PIL import Image
+
+    evaluation().save(tmp_path)
+    with Image.open(tmp_path / "predictions" / "a_1.png") as image:
+        assert set(np.unique(np.asarray(image))) == {0, 255}
+
+
+def test_an_unknown_case_is_a_key_error(tmp_path):
+    evaluation().save(tmp_path)
+    with pytest.raises(KeyError):
+        Evaluation.load(tmp_path).predictions["other"]
+
+
+def test_a_lost_mask_names_its_file(tmp_path):
+    whole = evaluation()
+    masks = {**whole.predictions, "a_2": np.zeros((5, 7), np.uint8)}
+    replace(whole, slices=(SLICE, replace(SLICE, case="a_2")), predictions=masks).save(tmp_path)
+    (tmp_path / "predictions" / "a_2.png").unlink()
+    with pytest.raises(DataError, match=r"a_2\.png"):
+        Evaluation.load(tmp_path).predictions["a_2"]
+
+
+def test_a_folder_without_an_evaluation_says_what_was_expected(tmp_path):
+    with pytest.raises(DataError, match="segmed evaluate"):
+        Evaluation.load(tmp_path)
+
+
+def test_another_json_file_is_refused(tmp_path):
+    (tmp_path / "evaluation.json").write_text("[]")
+    with pytest.raises(DataError, match="format 1"):
+        Evaluation.load(tmp_path)
+
+
+def test_a_broken_table_names_the_line(tmp_path):
+    write_rows(tmp_path / "t.csv", [SLICE], SliceRow)
+    text = (tmp_path / "t.csv").read_text().replace(",3,0,0,0,3,", ",three,0,0,0,3,")
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match="line 2"):
+        read_rows(tmp_path / "t.csv", SliceRow)
+
+
+def test_a_patient_value_is_the_mean_over_labels_that_have_one():
+    rows = (
+        replace(PATIENT, label="a", dice=0.2),
+        replace(PATIENT, label="b", dice=0.6),
+        replace(PATIENT, label="c", dice=math.nan),
+    )
+    assert replace(evaluation(), patients=rows).by_patient("dice") == {"p, one": pytest.approx(0.4)}
