@@ -1,0 +1,1 @@
+"""The `segmed` command: one file per noun. The only part of SegMed that prints."""

@@ -1,0 +1,106 @@
+"""The entry of the command line: which commands there are, and how an error reaches the user.
+
+A command's module is imported only when that command is run, completed or asked for its own help, so that
+`segmed --help` stays fast and never imports torch. The table below is therefore all that the first help page knows;
+a test holds it equal to the commands' own words.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from segmed.core.errors import SegmedError
+from segmed.version import __version__
+
+COMMANDS: dict[str, str] = {
+    "doctor": "Say what SegMed finds on this machine.",
+    "demo": "See the whole way on a made-up data set, in minutes.",
+    "data": "Get, check, split and look at data sets.",
+    "estimate": "Say what a training will take before it starts.",
+    "train": "Train a model and leave a complete run folder.",
+    "predict": "Write the masks a trained model predicts.",
+    "evaluate": "Score a run or a folder of masks, by patient.",
+    "compare": "Compare runs and write one self-contained report.",
+}
+"""Name of each command and the first line of its help, in the order of a first session."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are placeholders until one of them is resolved."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the real command in the placeholder's place, then resolve as usual."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load_command(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def load_command(name: str) -> Any:
+    """Import `segmed.cli.<name>` and build its command: from its `app`, or from its function called `name`."""
+    module = importlib.import_module(f"segmed.cli.{name}")
+    if hasattr(module, "app"):
+        module.app.rich_markup_mode = None  # one look for every help page
+        command: Any = typer.main.get_group(module.app)
+        command.name = name
+        return command
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(getattr(module, name))
+    return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    name="segmed",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `segmed demo`, or with `segmed data check FOLDER` on your own data.",
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"segmed {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def segmed(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train medical segmentation models, compare them honestly, use the winner."""
+
+
+def _placeholder() -> None:
+    raise AssertionError("A placeholder ran; LazyGroup should have replaced it.")
+
+
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help)(_placeholder)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message with its line breaks turned into spaces."""
+    return " ".join(str(error).split())
+
+
+def run() -> None:
+    """Run the command line; a `SegmedError` becomes one red line on stderr and exit code 1.
+
+    With `SEGMED_DEBUG=1` in the environment the traceback is printed before that line.
+    """
+    try:
+        typer.main.get_command(app)(prog_name="segmed")
+    except SegmedError as error:
+        if os.environ.get("SEGMED_DEBUG") == "1":
+            traceback.print_exc()
+        typer.secho(f"Error: {one_line(error)}", fg=typer.colors.RED, err=True)
+        sys.exit(1)

@@ -1,0 +1,102 @@
+import subprocess
+import sys
+import types
+
+import pytest
+
+from segmed.cli import main
+from segmed.core.errors import DataError
+
+HEAVY = ("torch", "torchvision", "lightning", "monai", "transformers", "kornia", "matplotlib", "numpy", "scipy")
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The top-level modules that a fresh `segmed ARGUMENTS` has imported when it ends."""
+    code = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('MODULES', *sys.modules))\n"
+        f"sys.argv = ['segmed', *{arguments!r}]\n"
+        "from segmed.cli.main import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.rsplit("MODULES", 1)[1].split())
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process; the exit code."""
+    monkeypatch.setattr(sys, "argv", ["segmed", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        main.run()
+    return int(exit_info.value.code or 0)
+
+
+@pytest.fixture
+def failing_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `segmed doctor` that raises an error with a line break in it."""
+
+    def doctor() -> None:
+        raise DataError("scan.tif: not an image.\nExport it again.")
+
+    module = types.ModuleType("segmed.cli.doctor")
+    module.doctor = doctor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "segmed.cli.doctor", module)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_first_help_and_version_import_no_heavy_package(arguments: list[str]) -> None:
+    assert not modules_after(*arguments) & set(HEAVY)
+
+
+def test_every_command_is_listed_with_its_help_in_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, "--help") == 0
+    listed = capsys.readouterr().out
+    for name, text in main.COMMANDS.items():
+        assert f"  {name} " in listed
+        assert text in listed
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_the_table_of_commands_says_what_the_command_says(name: str) -> None:
+    assert main.load_command(name).help.splitlines()[0] == main.COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_asking_a_command_for_help_does_not_import_torch(name: str) -> None:
+    assert not modules_after(name, "--help") & {"torch", "lightning", "monai", "kornia", "matplotlib"}
+
+
+@pytest.mark.usefixtures("failing_doctor")
+def test_an_error_is_one_line_on_stderr_and_exit_code_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, "doctor") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "Error: scan.tif: not an image. Export it again.\n"
+
+
+@pytest.mark.usefixtures("failing_doctor")
+def test_debug_shows_the_traceback_before_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGMED_DEBUG", "1")
+    assert run_with(monkeypatch, "doctor") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1].startswith("Error: ")
+
+
+def test_a_mistyped_command_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, "evalute") == 2
+    assert "evaluate" in capsys.readouterr().err
+
+
+def test_no_arguments_print_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_with(monkeypatch)
+    printed = capsys.readouterr()
+    assert "Commands:" in printed.out + printed.err

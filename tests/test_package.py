@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+import pytest
+
+import segmed
+
+HEAVY = {"torch", "torchvision", "lightning", "monai", "kornia", "segmentation_models_pytorch", "matplotlib"}
+
+
+def test_importing_segmed_loads_neither_torch_nor_a_model_library() -> None:
+    code = "import sys, segmed; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert not set(done.stdout.split()) & (HEAVY | {"numpy"})
+
+
+@pytest.mark.parametrize("name", segmed.__all__)
+def test_every_public_name_can_be_reached(name: str) -> None:
+    assert getattr(segmed, name) is not None
+
+
+def test_public_names_are_offered_for_completion() -> None:
+    assert set(segmed.__all__) <= set(dir(segmed))
+
+
+def test_an_unknown_name_is_an_attribute_error_that_says_it() -> None:
+    with pytest.raises(AttributeError, match="'segmed' has no attribute 'lod'"):
+        segmed.lod  # noqa: B018
+
+
+def test_the_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    assert segmed.__version__ == version("segmed-torch")
