@@ -1,4 +1,5 @@
 import io
+import sys
 
 import pytest
 
@@ -13,9 +14,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_without_a_terminal_a_quick_step_is_one_line() -> None:
+def test_without_a_terminal_a_quick_step_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    with progress_bar("Decoding", stream) as update:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("Decoding") as update:
         for done in range(1, 6):
             update(done, 5)
     assert stream.getvalue().startswith("Decoding: 5 in ")
@@ -26,15 +28,17 @@ def test_without_a_terminal_a_slow_step_says_what_is_left(monkeypatch: pytest.Mo
     clock = iter([0.0, 20.0, 21.0, 40.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
-    with progress_bar("Decoding", stream) as update:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("Decoding") as update:
         for done in (1, 2, 4):
             update(done, 4)
     assert stream.getvalue().splitlines() == ["Decoding: 1 of 4, about 60 s left", "Decoding: 4 in 40.0 s"]
 
 
-def test_on_a_terminal_there_is_a_bar_with_counts() -> None:
+def test_on_a_terminal_there_is_a_bar_with_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
-    with progress_bar("Decoding", stream) as update:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("Decoding") as update:
         update(3, 3)
     assert "Decoding" in stream.getvalue()
     assert "3/3" in stream.getvalue()

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`, called as work advances; the form that every long function of SegMed takes."""
@@ -13,18 +12,17 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress_bar(what: str, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Yield a `Progress` that shows `what` on `stream` (stderr by default, so that stdout stays clean for pipes)."""
-    stream = stream or sys.stderr
-    if stream.isatty():
-        with _bar(what, stream) as update:
+def progress_bar(what: str) -> Iterator[Progress]:
+    """Yield a `Progress` that shows `what` on stderr, so that stdout stays clean for pipes."""
+    if sys.stderr.isatty():
+        with _bar(what) as update:
             yield update
     else:
-        yield _lines(what, stream)
+        yield _lines(what)
 
 
 @contextmanager
-def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
+def _bar(what: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -37,12 +35,12 @@ def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(file=stream)) as bar:
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(what: str, stream: TextIO) -> Progress:
+def _lines(what: str) -> Progress:
     """One line at most every ten seconds, and one when all is done."""
     started = last = time.monotonic()
 
@@ -50,10 +48,10 @@ def _lines(what: str, stream: TextIO) -> Progress:
         nonlocal last
         now = time.monotonic()
         if done == total:
-            print(f"{what}: {total} in {now - started:.1f} s", file=stream, flush=True)
+            print(f"{what}: {total} in {now - started:.1f} s", file=sys.stderr, flush=True)
         elif now - last >= SECONDS_BETWEEN_LINES:
             last = now
             left = (now - started) / done * (total - done) if done else float("nan")
-            print(f"{what}: {done} of {total}, about {left:.0f} s left", file=stream, flush=True)
+            print(f"{what}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return update
