@@ -1,0 +1,90 @@
+"""What may be drawn and how far: the settings of an augmentation, and the presets by name. No torch here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segmed.core.config import config_dataclass
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+@config_dataclass
+class AugmentConfig:
+    """Probabilities are per sample. Every default is "never", so an empty config changes nothing.
+
+    Intensity changes work on each sample's channel rescaled to [0, 1] by its own minimum and maximum and are
+    scaled back afterwards: they mean the same for z-scored, min-max and ImageNet-normalised input.
+    """
+
+    affine: Probability = 0.0
+    """Chance of a rotation, isotropic scaling and shift about the image centre."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest rotation of the affine, in degrees, either way."""
+    scale: Range = (0.85, 1.15)
+    """Smallest and largest magnification of the affine."""
+    shift: Probability = 0.06
+    """Largest shift of the affine, as a share of height and of width, either way."""
+    horizontal_flip: Probability = 0.0
+    """Chance of a left-right flip."""
+    vertical_flip: Probability = 0.0
+    """Chance of an up-down flip."""
+    rotate90: Probability = 0.0
+    """Chance of a turn by 90, 180 or 270 degrees; only 180 where height and width differ."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of height and width kept by a random crop; what is cut away is padded back. 1 means no crop."""
+    clahe: Probability = 0.0
+    """Chance of contrast-limited adaptive histogram equalisation on an 8 by 8 grid of tiles."""
+    clahe_limit: Range = (1.0, 4.0)
+    """Smallest and largest clip limit; one is drawn for the batch."""
+    brightness_contrast: Probability = 0.0
+    """Chance of a linear change of intensity."""
+    contrast: Probability = 0.2
+    """Largest relative change of contrast, either way."""
+    brightness: Probability = 0.2
+    """Largest change of brightness as a share of the intensity range, either way."""
+    gamma: Probability = 0.0
+    """Chance of a gamma change."""
+    gamma_range: Range = (0.8, 1.25)
+    """Smallest and largest exponent."""
+    bias_field: Probability = 0.0
+    """Chance of a smooth multiplicative field, as a receive coil makes it."""
+    bias_strength: Probability = 0.3
+    """Standard deviation of the field's logarithm, about: 0.3 is some 30 percent brighter or darker."""
+    noise: Probability = 0.0
+    """Chance of additive Gaussian noise."""
+    noise_level: Probability = 0.05
+    """Largest standard deviation of the noise, as a share of the intensity range."""
+    per_channel: bool = True
+    """Draw brightness, contrast, gamma and bias field per channel (each MR sequence is its own scan)."""
+    drop_post: Probability = 0.0
+    """Chance that channel 2 (post-contrast) becomes a copy of channel 1 (FLAIR). Three-channel images only."""
+    drop_pre: Probability = 0.0
+    """Chance, given that channel 2 was dropped, that channel 0 (pre-contrast) becomes a copy as well."""
+
+
+PRESETS: dict[str, AugmentConfig] = {
+    "none": AugmentConfig(),
+    # The eight transforms of the seed report. Its settings are not given; these are the customary ones.
+    "seed": AugmentConfig(
+        crop=0.875,
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        rotate90=0.75,
+        clahe=0.25,
+        brightness_contrast=0.5,
+        gamma=0.5,
+        per_channel=False,
+    ),
+    # In LGG, 10 of 110 patients lack post-contrast, and 6 of these pre-contrast too.
+    "mri": AugmentConfig(
+        affine=0.8,
+        horizontal_flip=0.5,
+        gamma=0.4,
+        bias_field=0.5,
+        noise=0.3,
+        drop_post=0.1,
+        drop_pre=0.5,
+    ),
+}

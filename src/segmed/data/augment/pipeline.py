@@ -1,0 +1,99 @@
+"""The augmentation itself: draw with the generator that is passed in, then apply, deterministically."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segmed.core.errors import ConfigError
+from segmed.data.augment import geometry, intensity
+from segmed.data.augment.config import PRESETS, AugmentConfig
+from segmed.data.augment.draws import Draws, crop_margins, draw
+
+
+class Augment:
+    """Changes normalised images and their masks together; output sizes equal input sizes.
+
+    Image: float, `b c h w`, any range. Mask: 0 or 1, `b k h w`, one plane per foreground label; it stays
+    0 or 1. The last step of the `seed` preset's eight, Normalize, is not here: `segmed.preprocess` did it.
+    The crop keeps a share of the image at its own scale, at a random place, and pads it back about the centre.
+    """
+
+    def __init__(self, config: AugmentConfig, size: tuple[int, int]) -> None:
+        """Make an augmentation of images of `size` (height, width) in pixels."""
+        self.config = config
+        self.size = size
+        self._does_nothing = config == AugmentConfig()
+
+    def __call__(
+        self, image: Float[Tensor, "b c h w"], mask: Float[Tensor, "b k h w"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
+        """Draw, then apply. The result depends on nothing but the arguments; `generator` may live anywhere."""
+        if self._does_nothing:
+            return image, mask
+        return self.apply(image, mask, self.draw(image.shape[0], image.shape[1], generator))
+
+    def draw(self, batch: int, channels: int, generator: torch.Generator) -> Draws:
+        """All random numbers for one batch."""
+        return draw(self.config, batch=batch, channels=channels, size=self.size, generator=generator)
+
+    def apply(
+        self, image: Float[Tensor, "b c h w"], mask: Float[Tensor, "b k h w"], draws: Draws
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
+        """Apply what was drawn; no randomness here. Raises `ConfigError` when the size is not the one built for."""
+        size = (image.shape[-2], image.shape[-1])
+        if size != self.size:
+            raise ConfigError(
+                f"The augmentation is for images of {_named(self.size)}, got {_named(size)}. "
+                "Build it with the size that preprocessing gives."
+            )
+        draws = _on(draws, image.device)
+        unit, low, span = _to_unit_range(image.float())
+        moved, mask = geometry.warp(unit, mask, draws.sampling)
+        if self.config.crop < 1:
+            margins = crop_margins(self.config.crop, self.size)
+            moved, mask = geometry.blank_border(moved, margins), geometry.blank_border(mask, margins)
+        changed = self._change_intensity(moved, draws).mul(span).add_(low)
+        return intensity.drop_sequences(changed, draws.drop_post, draws.drop_pre).to(image.dtype), mask
+
+    def _change_intensity(self, unit: Float[Tensor, "b c h w"], draws: Draws) -> Float[Tensor, "b c h w"]:
+        unit = intensity.clahe(unit, draws.clahe, draws.clahe_limit)
+        if self.config.brightness_contrast > 0:
+            unit = intensity.brightness_contrast(unit, draws.linear, draws.contrast, draws.brightness)
+        unit = intensity.gamma(unit, draws.gamma_changed, draws.gamma)
+        unit = intensity.bias_field(unit, draws.biased, draws.bias)
+        return intensity.noise(unit, draws.noisy, draws.noise)
+
+
+def build_augment(preset: str, size: tuple[int, int]) -> Augment:
+    """The augmentation `preset` (see `PRESETS`) for images of `size` (height, width).
+
+    Raises `ConfigError`, with the nearest name, for an unknown preset.
+    """
+    if preset not in PRESETS:
+        near = difflib.get_close_matches(preset, PRESETS, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(PRESETS)}."
+        raise ConfigError(f"Unknown augmentation preset {preset!r}. {hint}")
+    return Augment(PRESETS[preset], size)
+
+
+def _to_unit_range(
+    image: Float[Tensor, "b c h w"],
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c 1 1"], Float[Tensor, "b c 1 1"]]:
+    """The image in [0, 1] per sample and channel, with the minimum and the range that undo it."""
+    low = image.amin(dim=(2, 3), keepdim=True)
+    span = image.amax(dim=(2, 3), keepdim=True) - low
+    return (image - low) / span.clamp_min(torch.finfo(image.dtype).tiny), low, span
+
+
+def _on(draws: Draws, device: torch.device) -> Draws:
+    values = {field.name: getattr(draws, field.name) for field in dataclasses.fields(draws)}
+    tensors: dict[str, Any] = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+    return dataclasses.replace(draws, **tensors)
+
+
+def _named(size: tuple[int, int]) -> str:
+    return "x".join(str(side) for side in size)
