@@ -1,0 +1,78 @@
+"""NPY and NPZ. Pickled objects are never loaded: they run code."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segmed.core.errors import DataError
+from segmed.io.formats import damaged
+from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
+
+
+def read_npy(path: Path) -> Pixels:
+    """Read an NPY file."""
+    try:
+        with path.open("rb") as file:
+            return Pixels(_read_array(path, file))
+    except DataError:
+        raise
+    except Exception as error:  # numpy raises several types for a damaged header
+        raise damaged(path, "NPY", error) from error
+
+
+def read_npz(path: Path, wanted: str) -> Pixels:
+    """Read the array called `wanted` from an NPZ file, or its only array whatever the name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = _choose(path, archive, wanted)
+            if member.file_size > MAX_DECODED_BYTES:
+                raise DataError(
+                    f"{path}: {member.filename} expands to {member.file_size / 2**20:.0f} MiB, more than the limit "
+                    f"of {MAX_DECODED_BYTES // 2**20} MiB. Check that the file is meant."
+                )
+            return Pixels(_read_array(path, io.BytesIO(archive.read(member))))
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise damaged(path, "NPZ", error) from error
+
+
+def write_npy(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
+    """Write an NPY file."""
+    np.save(path, array, allow_pickle=False)
+
+
+def write_npz(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
+    """Write a compressed NPZ file whose only array is called `mask`."""
+    np.savez_compressed(path, mask=array)
+
+
+def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInfo:
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if wanted in members:
+        return members[wanted]
+    if len(members) == 1:
+        return next(iter(members.values()))
+    raise DataError(
+        f"{path}: {len(members)} arrays and none is called {wanted!r} (found: {', '.join(sorted(members)[:5])}). "
+        f"Name the right one {wanted!r}, or keep one array per file."
+    )
+
+
+def _read_array(path: Path, file: io.BufferedReader | io.BytesIO) -> np.ndarray:
+    shape, dtype = _read_header(file)
+    if dtype.hasobject:
+        raise DataError(f"{path}: pickled objects, expected a plain array of numbers. Save it with numpy.save.")
+    require_moderate_size(path, shape, dtype)
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype

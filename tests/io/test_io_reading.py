@@ -1,0 +1,162 @@
+"""Images and masks come back as stored, whatever the format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.io import read_image, read_mask
+
+GREY = np.arange(35, dtype=np.uint8).reshape(5, 7)
+RGB = np.stack([GREY, GREY + 50, GREY + 100], axis=-1)
+DEEP = (RGB.astype(np.uint16) * 257) + 3
+TUMOUR = np.zeros((5, 7), np.uint8)
+TUMOUR[1:3, 2:6] = 1
+RIM_AND_CUP = LabelMap(("rim", "cup"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)))
+
+
+@pytest.mark.parametrize("array", [GREY, RGB, DEEP[..., 0], DEEP], ids=["grey8", "rgb8", "grey16", "rgb16"])
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
+def test_a_tiff_keeps_its_pixels_and_dtype(tmp_path: Path, array: np.ndarray, compression: str | None) -> None:
+    path = tmp_path / "a.tif"
+    photometric = "rgb" if array.ndim == 3 else "minisblack"
+    tifffile.imwrite(path, array, photometric=photometric, compression=compression)
+    image = read_image(path)
+    assert image.array.dtype == array.dtype
+    assert np.array_equal(image.array, array.reshape(5, 7, -1))
+    assert image.geometry.size == (5, 7)
+    assert image.geometry.spacing is None
+
+
+def test_a_tiff_with_separate_planes_comes_channels_last(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read_image(path).array, RGB)
+
+
+def test_a_tiff_whose_zero_is_white_is_read_with_zero_as_black(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, 255 - GREY, photometric="miniswhite")
+    assert np.array_equal(read_image(path).array[..., 0], GREY)
+
+
+@pytest.mark.parametrize("array", [GREY, RGB, DEEP[..., 0]], ids=["grey8", "rgb8", "grey16"])
+def test_a_png_keeps_its_pixels_and_dtype(tmp_path: Path, array: np.ndarray) -> None:
+    Pillow.fromarray(array).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert image.array.dtype == array.dtype
+    assert np.array_equal(image.array, array.reshape(5, 7, -1))
+
+
+def test_a_png_of_16_bits_per_channel_is_not_cut_to_8(tmp_path: Path) -> None:
+    import imagecodecs
+
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(DEEP))
+    assert np.array_equal(read_image(tmp_path / "a.png").array, DEEP)
+
+
+def test_a_palette_image_is_expanded_to_its_colours(tmp_path: Path) -> None:
+    _save_palette(tmp_path / "a.png", TUMOUR, [10, 20, 30, 40, 50, 60])
+    array = read_image(tmp_path / "a.png").array
+    assert array.shape == (5, 7, 3)
+    assert array[0, 0].tolist() == [10, 20, 30]
+    assert array[1, 2].tolist() == [40, 50, 60]
+
+
+def test_a_jpeg_is_read_as_rgb(tmp_path: Path) -> None:
+    flat = np.full((9, 13, 3), 120, np.uint8)
+    Pillow.fromarray(flat).save(tmp_path / "a.jpg", quality=95)
+    array = read_image(tmp_path / "a.jpg").array
+    assert array.shape == (9, 13, 3)
+    assert np.abs(array.astype(int) - 120).max() <= 2
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
+def test_an_npy_keeps_its_dtype(tmp_path: Path, dtype: str) -> None:
+    np.save(tmp_path / "a.npy", RGB.astype(dtype))
+    image = read_image(tmp_path / "a.npy")
+    assert image.array.dtype == np.dtype(dtype)
+    assert np.array_equal(image.array, RGB)
+
+
+def test_an_npz_gives_image_and_mask_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=RGB, mask=TUMOUR * 255)
+    assert np.array_equal(read_image(tmp_path / "a.npz").array, RGB)
+    assert np.array_equal(read_mask(tmp_path / "a.npz", LabelMap()).array, TUMOUR)
+
+
+def test_the_only_array_of_an_npz_needs_no_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", GREY)
+    assert np.array_equal(read_image(tmp_path / "a.npz").array[..., 0], GREY)
+
+
+def test_the_content_decides_the_format_and_not_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "really_a_png.tif"
+    Pillow.fromarray(GREY).save(path, format="PNG")
+    assert np.array_equal(read_image(path).array[..., 0], GREY)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_grey_mask_is_read_as_labels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Pillow.fromarray(TUMOUR * 255).save(path)
+    mask = read_mask(path, LabelMap())
+    assert np.array_equal(mask.array, TUMOUR)
+    assert mask.geometry.size == (5, 7)
+
+
+@pytest.mark.parametrize("channels", [3, 4], ids=["rgb", "opaque rgba"])
+def test_a_grey_mask_saved_with_more_channels_is_read_as_labels(tmp_path: Path, channels: int) -> None:
+    stored = np.repeat(TUMOUR[..., None] * 255, channels, axis=-1)
+    stored[..., 3:] = 255
+    Pillow.fromarray(stored).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", LabelMap()).array, TUMOUR)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_mask_of_one_bit_is_read_as_labels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Pillow.fromarray(TUMOUR.astype(bool)).save(path)
+    assert np.array_equal(read_mask(path, LabelMap()).array, TUMOUR)
+
+
+def test_a_colour_mask_is_read_through_the_label_map(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    Pillow.fromarray(RIM_AND_CUP.encode(labels)).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", RIM_AND_CUP).array, labels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_palette_mask_is_read_by_colour_where_labels_are_colours(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    _save_palette(path, labels, [0, 0, 0, 255, 0, 0, 0, 0, 255])
+    assert np.array_equal(read_mask(path, RIM_AND_CUP).array, labels)
+
+
+def test_a_palette_mask_is_read_by_index_where_labels_are_grey_values(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    _save_palette(tmp_path / "a.png", labels, [0, 0, 0, 255, 0, 0, 0, 0, 255])
+    assert np.array_equal(read_mask(tmp_path / "a.png", LabelMap(("rim", "cup"), (0, 1, 2))).array, labels)
+
+
+def test_a_grey_palette_counts_as_grey_values(tmp_path: Path) -> None:
+    _save_palette(tmp_path / "a.png", TUMOUR, [0, 0, 0, 255, 255, 255])
+    assert np.array_equal(read_mask(tmp_path / "a.png", LabelMap()).array, TUMOUR)
+
+
+def test_mask_values_outside_the_labels_are_refused_with_the_file_name(tmp_path: Path) -> None:
+    Pillow.fromarray(TUMOUR * 128).save(tmp_path / "odd.png")
+    with pytest.raises(DataError, match=r"odd\.png: mask value 128 is not a label; expected 0, 255"):
+        read_mask(tmp_path / "odd.png", LabelMap())
+
+
+def _save_palette(path: Path, indices: np.ndarray, palette: list[int]) -> None:
+    height, width = indices.shape
+    picture = Pillow.frombytes("P", (width, height), indices.tobytes())
+    picture.putpalette(palette)
+    picture.save(path)
