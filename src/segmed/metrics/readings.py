@@ -1,0 +1,51 @@
+"""Every IoU that "mean IoU" may have meant, each under its own name, from the counts of each slice.
+
+The same masks score 0.00 to 0.98 depending on the reading, so a number without its reading says nothing. On LGG,
+predicting nothing at all scores 0.65 per image when an empty image counts 1, and 0.98 over one-hot classes.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from segmed.metrics.counts import Counts, iou, ratio, total
+
+
+def pooled_foreground(slices: Sequence[Counts]) -> float:
+    """Intersection over union of all foreground pixels of all slices taken together."""
+    return iou(total(slices))
+
+
+def per_image_empty_one(slices: Sequence[Counts]) -> float:
+    """Mean over slices, where a slice that is empty in both masks counts 1 (smp's IoU at batch size 1)."""
+    return _mean([1.0 if counts.union == 0 else iou(counts) for counts in slices])
+
+
+def positives_only(slices: Sequence[Counts]) -> float:
+    """Mean over the slices whose reference has the label."""
+    return _mean([iou(counts) for counts in slices if counts.reference > 0])
+
+
+def two_class_macro(slices: Sequence[Counts]) -> float:
+    """Mean of the pooled IoU of background and foreground."""
+    pooled = total(slices)
+    return _mean([ratio(pooled.tn, pooled.tn + pooled.fp + pooled.fn), iou(pooled)])
+
+
+def two_class_one_hot_micro(slices: Sequence[Counts]) -> float:
+    """IoU over the pixels of both one-hot channels together: (TP + TN) / (TP + TN + 2 FP + 2 FN)."""
+    pooled = total(slices)
+    right, wrong = pooled.tp + pooled.tn, pooled.fp + pooled.fn
+    return ratio(right, right + 2 * wrong)
+
+
+READINGS: Mapping[str, Callable[[Sequence[Counts]], float]] = {
+    "iou_pooled": pooled_foreground,
+    "iou_per_image_empty_one": per_image_empty_one,
+    "iou_positive_slices": positives_only,
+    "iou_two_class_macro": two_class_macro,
+    "iou_one_hot_micro": two_class_one_hot_micro,
+}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

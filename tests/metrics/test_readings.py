@@ -1,0 +1,42 @@
+import math
+
+import pytest
+
+from segmed.metrics import readings
+from segmed.metrics.counts import Counts
+from segmed.metrics.readings import READINGS
+
+NOTHING = [Counts(0, 0, 0, 100)] * 2 + [Counts(0, 0, 10, 90)]
+SOME = [Counts(0, 0, 0, 100), Counts(0, 5, 0, 95), Counts(6, 2, 2, 90), Counts(0, 0, 10, 90)]
+
+
+def test_predicting_nothing_scores_the_share_of_empty_slices_per_image():
+    assert readings.per_image_empty_one(NOTHING) == pytest.approx(2 / 3)
+
+
+def test_predicting_nothing_scores_zero_on_foreground():
+    assert readings.pooled_foreground(NOTHING) == readings.positives_only(NOTHING) == 0.0
+
+
+def test_predicting_nothing_scores_near_one_over_one_hot_classes():
+    assert readings.two_class_one_hot_micro(NOTHING) == pytest.approx(290 / 310)
+    assert readings.two_class_macro(NOTHING) == pytest.approx((290 / 300 + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("iou_pooled", 6 / 25),
+        ("iou_per_image_empty_one", (1 + 0 + 0.6 + 0) / 4),
+        ("iou_positive_slices", (0.6 + 0) / 2),
+        ("iou_two_class_macro", (375 / 394 + 6 / 25) / 2),
+        ("iou_one_hot_micro", 381 / (381 + 2 * 19)),
+    ],
+)
+def test_each_reading_of_a_hand_made_example(name, expected):
+    assert READINGS[name](SOME) == pytest.approx(expected)
+
+
+def test_foreground_readings_without_any_foreground_are_undefined():
+    assert math.isnan(readings.pooled_foreground(NOTHING[:2]))
+    assert math.isnan(readings.positives_only(NOTHING[:2]))

@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pytest
+
+from segmed.metrics.surface import surface, surface_scores
+
+EMPTY = np.zeros((9, 12), bool)
+
+
+def square(top: int, left: int, side: int = 4) -> np.ndarray:
+    mask = EMPTY.copy()
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def test_the_surface_is_the_outline_of_a_square():
+    assert surface(square(2, 3)).sum() == 12
+
+
+def test_the_edge_of_the_image_counts_as_outside():
+    assert surface(np.ones((3, 4), bool)).sum() == 10
+
+
+def test_a_perfect_prediction_has_distance_zero_and_full_agreement():
+    scores = surface_scores([square(2, 3), EMPTY], [square(2, 3), EMPTY])
+    assert scores.hd95 == 0.0
+    assert scores.nsd == (1.0, 1.0)
+    assert scores.one_sided_slices == 0
+
+
+def test_single_pixels_three_apart_are_three_pixels_apart():
+    scores = surface_scores([square(2, 3, 1)], [square(2, 6, 1)], tolerances=(2.9, 3.0))
+    assert scores.hd95 == 3.0
+    assert scores.nsd == (0.0, 1.0)
+
+
+def test_a_known_spacing_gives_the_distance_in_its_unit():
+    assert surface_scores([square(2, 3, 1)], [square(4, 3, 1)], spacing=(0.5, 1.0)).hd95 == 1.0
+
+
+def test_a_square_shifted_by_one_pixel_agrees_within_one_pixel():
+    scores = surface_scores([square(2, 3)], [square(2, 4)])
+    assert scores.hd95 == 1.0
+    assert scores.nsd == (1.0, 1.0)
+
+
+def test_a_missed_patient_gets_the_diagonal_of_the_image():
+    scores = surface_scores([square(2, 3), EMPTY], [EMPTY, EMPTY])
+    assert scores.hd95 == 15.0  # 9 by 12 pixels
+    assert scores.nsd == (0.0, 0.0)
+    assert scores.one_sided_slices == 1
+
+
+def test_a_patient_found_only_in_other_slices_gets_the_diagonal_as_well():
+    scores = surface_scores([square(2, 3), EMPTY], [EMPTY, square(2, 3)])
+    assert scores.hd95 == 15.0
+    assert scores.one_sided_slices == 2
+
+
+def test_a_patient_without_the_label_in_both_masks_has_no_score():
+    scores = surface_scores([EMPTY], [EMPTY])
+    assert math.isnan(scores.hd95)
+    assert all(math.isnan(share) for share in scores.nsd)
+
+
+def test_a_one_sided_slice_lowers_nsd_by_its_surface_and_leaves_hd95():
+    scores = surface_scores([square(2, 3), square(2, 3)], [square(2, 3), EMPTY])
+    assert scores.nsd == (24 / 36, 24 / 36)  # 12 surface pixels on each side of slice one, 12 unmatched in slice two
+    assert scores.hd95 == 0.0
+    assert scores.one_sided_slices == 1
+
+
+def test_nsd_pools_surface_pixels_of_slices_rather_than_averaging_slices():
+    scores = surface_scores([square(0, 0, 1), square(2, 3)], [square(8, 11, 1), square(2, 3)])
+    assert scores.nsd == (24 / 26, 24 / 26)
+
+
+def random_blob(seed: int) -> np.ndarray:
+    from scipy import ndimage
+
+    noise = np.random.default_rng(seed).normal(size=(37, 52))
+    return ndimage.gaussian_filter(noise, 3.0) > 0.05
+
+
+# MONAI 1.5 itself passes an argument that it deprecates; nothing of ours.
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+@pytest.mark.parametrize("seed", range(6))
+def test_one_slice_agrees_with_monai(seed):
+    import torch
+    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+    reference, prediction = random_blob(seed), random_blob(seed + 100)
+    scores = surface_scores([reference], [prediction])
+    guess, truth = torch.tensor(prediction)[None, None], torch.tensor(reference)[None, None]
+    hd95 = compute_hausdorff_distance(guess, truth, include_background=True, percentile=95)
+    nsd = [compute_surface_dice(guess, truth, [t], include_background=True) for t in (1.0, 2.0)]
+    assert scores.hd95 == pytest.approx(hd95.item())
+    assert scores.nsd == pytest.approx([share.item() for share in nsd])
