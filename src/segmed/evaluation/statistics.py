@@ -1,0 +1,230 @@
+"""Statistics over patients: bootstrap intervals, paired tests, Holm's adjustment, stability of a ranking.
+
+The patient is the unit throughout: slices of one patient are not independent, and treating them as if they were
+makes every interval too narrow. Arrays over patients are in one order for all models; NaN means undefined.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy import stats
+
+RESAMPLES = 10_000
+EXACT_UP_TO = 14
+
+Statistic = Callable[[Float64[np.ndarray, "b p"]], Float64[np.ndarray, "b"]]
+"""How often each patient was drawn, per resample, to the value of a metric per resample."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its 95 % interval; NaN where there is nothing to compute."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two models on the same patients: mean difference with its interval, and a two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class RankStability:
+    """How a ranking of models by their mean fares when patients are drawn again.
+
+    `probability_best[m]` is how often model m is best (shared equally in a tie). `distribution[m, r]` is how often
+    it has rank r + 1, where equal models share the better rank. `mean_rank` is the mean of that rank.
+    """
+
+    probability_best: Float64[np.ndarray, "m"]
+    distribution: Float64[np.ndarray, "m m"]
+    mean_rank: Float64[np.ndarray, "m"]
+
+
+def bootstrap_weights(patients: int, resamples: int = RESAMPLES, seed: int = 0) -> Float64[np.ndarray, "b p"]:
+    """How often each patient is drawn in each resample of as many patients, with replacement."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(patients, np.full(patients, 1.0 / patients), size=resamples).astype(np.float64)
+
+
+def interval(statistic: Statistic, weights: Float64[np.ndarray, "b p"], level: float = 0.95) -> Interval:
+    """The value on all patients and its percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13).
+
+    Resamples in which the statistic is undefined are left out. One patient alone gives no interval.
+    """
+    value = float(statistic(np.ones((1, weights.shape[1])))[0])
+    drawn = statistic(weights)
+    drawn = drawn[~np.isnan(drawn)]
+    if weights.shape[1] < 2 or math.isnan(value) or drawn.size == 0:
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def bootstrap_ci(
+    values: Float[np.ndarray, "p"], *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """The mean over patients with its interval; undefined patients are left out."""
+    weights = bootstrap_weights(len(values), resamples, seed)
+    return interval(mean_of(values), weights, level)
+
+
+def mean_of(values: Float[np.ndarray, "p"]) -> Statistic:
+    """The mean over the drawn patients that have a value."""
+    defined = ~np.isnan(values)
+    return ratio_of(np.where(defined, values, 0.0)[None], defined[None].astype(np.float64))
+
+
+def median_of(values: Float[np.ndarray, "p"]) -> Statistic:
+    """The median over the drawn patients that have a value; the mean of the middle two for an even number."""
+    order = np.argsort(values)[: int(np.count_nonzero(~np.isnan(values)))]
+    ordered = np.append(values[order], np.nan).astype(np.float64)
+
+    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
+        cumulated = weights[:, order].cumsum(axis=1)
+        number = cumulated[:, -1:] if len(order) else np.zeros((len(weights), 1))
+        lower = (cumulated <= (number - 1) // 2).sum(axis=1)
+        upper = (cumulated <= number // 2).sum(axis=1)
+        middle: Float64[np.ndarray, "b"] = np.where(number[:, 0] > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
+        return middle
+
+    return statistic
+
+
+def ratio_of(numerator: Float64[np.ndarray, "k p"], denominator: Float64[np.ndarray, "k p"]) -> Statistic:
+    """Sum of numerators over sum of denominators of the drawn patients, per label, then the mean over labels."""
+
+    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
+        over, under = weights @ numerator.T, weights @ denominator.T
+        quotient = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0)
+        return mean_of_defined(quotient, axis=1)
+
+    return statistic
+
+
+def mean_of_defined(values: Float64[np.ndarray, "*shape"], axis: int) -> Float64[np.ndarray, "*left"]:
+    """`nanmean` that gives NaN, without a warning, where nothing is defined."""
+    defined = ~np.isnan(values)
+    number = defined.sum(axis=axis)
+    summed = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.divide(summed, number, out=np.full(np.shape(number), np.nan), where=number > 0)
+
+
+def paired_sign_flip(
+    ours: Float[np.ndarray, "p"], theirs: Float[np.ndarray, "p"], *, resamples: int = RESAMPLES, seed: int = 0
+) -> PairedTest:
+    """Sign-flip permutation test of mean(ours - theirs) = 0 (Good, Permutation Tests, 2000).
+
+    All 2^n flips up to 14 patients, else `resamples` random ones with one added to both counts, so that p is
+    never 0. Patients undefined in either model are left out.
+    """
+    differences = _paired_differences(ours, theirs)
+    n = len(differences)
+    if n == 0:
+        return PairedTest(math.nan, math.nan, math.nan, math.nan, 0)
+    exact = n <= EXACT_UP_TO
+    if exact:
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+    else:
+        signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(resamples, n))
+    observed = abs(float(differences.sum()))
+    as_extreme = int(np.count_nonzero(np.abs(signs @ differences) >= observed * (1 - 1e-9) - 1e-15))
+    p_value = as_extreme / len(signs) if exact else (as_extreme + 1) / (len(signs) + 1)
+    return _test_of(differences, p_value, resamples, seed)
+
+
+def paired_wilcoxon(
+    ours: Float[np.ndarray, "p"], theirs: Float[np.ndarray, "p"], *, resamples: int = RESAMPLES, seed: int = 0
+) -> PairedTest:
+    """Wilcoxon signed-rank test (scipy; zero differences as in Pratt 1959); p = 1 if nothing differs."""
+    differences = _paired_differences(ours, theirs)
+    if len(differences) == 0:
+        return PairedTest(math.nan, math.nan, math.nan, math.nan, 0)
+    method: Literal["exact", "approx"] = (
+        "exact" if len(differences) <= 50 and _all_ranks_differ(differences) else "approx"
+    )
+    p_value = (
+        float(stats.wilcoxon(differences, zero_method="pratt", method=method).pvalue) if np.any(differences) else 1.0
+    )
+    return _test_of(differences, p_value, resamples, seed)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's step-down adjustment (Scand J Stat 1979): controls the chance of any false claim among the tests.
+
+    NaN entries are no tests and stay NaN.
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    worst = 0.0
+    for position, (p, i) in enumerate(order):
+        worst = max(worst, min(1.0, p * (len(order) - position)))
+        adjusted[i] = worst
+    return tuple(adjusted)
+
+
+def rank_stability(
+    scores: Float[np.ndarray, "m p"],
+    *,
+    higher_is_better: bool = True,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> RankStability:
+    """Rank models by their mean over drawn patients, again and again; patients undefined in any are left out."""
+    complete = scores[:, ~np.isnan(scores).any(axis=0)]
+    models = len(complete)
+    if complete.shape[1] == 0:
+        return RankStability(np.full(models, math.nan), np.full((models, models), math.nan), np.full(models, math.nan))
+    means = bootstrap_weights(complete.shape[1], resamples, seed) @ complete.T / complete.shape[1]
+    merit = np.round(means if higher_is_better else -means, 12)
+    ranks = 1 + (merit[:, None, :] > merit[:, :, None]).sum(axis=2)  # b m: how many are strictly better
+    best = ranks == 1
+    distribution = np.stack([(ranks == r).mean(axis=0) for r in range(1, models + 1)], axis=1)
+    return RankStability(
+        probability_best=(best / best.sum(axis=1, keepdims=True)).mean(axis=0),
+        distribution=distribution,
+        mean_rank=ranks.mean(axis=0),
+    )
+
+
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
+    """Agreement of two rankings of the same models, -1 to 1 (tau-b); NaN where either has no order."""
+    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
+        return math.nan
+    return float(stats.kendalltau(first, second).statistic)
+
+
+def metric_agreement(
+    scores: Mapping[str, Sequence[float]], higher_is_better: Mapping[str, bool]
+) -> dict[tuple[str, str], float]:
+    """Kendall's tau between the rankings that each pair of metrics gives to the same models, better first."""
+    merit = {name: [v if higher_is_better[name] else -v for v in values] for name, values in scores.items()}
+    return {(a, b): kendall_tau(merit[a], merit[b]) for a, b in itertools.combinations(merit, 2)}
+
+
+def _paired_differences(ours: Float[np.ndarray, "p"], theirs: Float[np.ndarray, "p"]) -> Float64[np.ndarray, "n"]:
+    differences = ours.astype(np.float64) - theirs.astype(np.float64)
+    return differences[~np.isnan(differences)]
+
+
+def _test_of(differences: Float64[np.ndarray, "n"], p_value: float, resamples: int, seed: int) -> PairedTest:
+    mean = bootstrap_ci(differences, resamples=resamples, seed=seed)
+    return PairedTest(mean.value, mean.low, mean.high, p_value, len(differences))
+
+
+def _all_ranks_differ(differences: Float64[np.ndarray, "n"]) -> bool:
+    sizes = np.abs(differences)
+    return bool(np.all(sizes > 0) and len(np.unique(sizes)) == len(sizes))
