@@ -1,0 +1,241 @@
+"""Compare evaluations of the same cases: who leads, by how much, and whether that can be told from chance.
+
+The unit is the patient and the number is the patient's Dice, averaged over labels. Floors (baselines that learn
+nothing) are kept apart from systems: they are not ranked, but the leader is tested against each.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from segmed.core.errors import DataError
+from segmed.evaluation import statistics
+from segmed.evaluation.result import Evaluation
+
+PRIMARY = "dice"
+"""The column of `patients.csv` that ranks systems and that tests compare."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference `first - second` in mean patient Dice, with its 95 % interval and tests.
+
+    `p_sign_flip` is the exact or sampled sign-flip permutation test, `p_holm` the same after Holm's correction over
+    the tests of its table, `p_wilcoxon` the signed-rank test for those who expect it. `patients` were compared.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p_sign_flip: float
+    p_wilcoxon: float
+    p_holm: float
+    patients: int
+
+    @property
+    def separable(self) -> bool:
+        """Whether the difference can be told from chance: Holm-adjusted p below 0.05."""
+        return self.p_holm < 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems, best first; floors, best first; tests between systems and of the leader against floors.
+
+    `rank_shares[s, r]` is the share of patient bootstraps in which system `s` takes rank `r`, best being 0;
+    equal systems share the better rank.
+    """
+
+    systems: tuple[Evaluation, ...]
+    floors: tuple[Evaluation, ...]
+    tests: tuple[Difference, ...]
+    floor_tests: tuple[Difference, ...]
+    rank_shares: Float64[np.ndarray, "m m"]
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Systems, then floors."""
+        return self.systems + self.floors
+
+    @property
+    def leaking(self) -> bool:
+        """Whether any of the results comes from a split that leaks; then the whole comparison says so."""
+        return any(evaluation.leaking for evaluation in self.evaluations)
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that any of the evaluations has, in the order in which they list them."""
+        return tuple(dict.fromkeys(name for evaluation in self.evaluations for name in evaluation.metrics))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Evaluations read from disk, and the folder of the run each came from where there is one."""
+
+    evaluations: tuple[Evaluation, ...]
+    runs: Mapping[str, Path]
+
+
+def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found:
+    """Read the evaluation in each path: an evaluation folder, or a run folder that holds `evaluation-<part>/`.
+
+    `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation
+    are read with it. Two with the same name get their folder's name added. Raises `DataError` naming the path.
+    """
+    evaluations: list[Evaluation] = []
+    runs: dict[str, Path] = {}
+    floors: list[Evaluation] = []
+    for path in paths:
+        folder = _evaluation_folder(path, part)
+        evaluation = _own_name(Evaluation.load(folder), evaluations, folder)
+        evaluations.append(evaluation)
+        if (folder.parent / "config.json").is_file():
+            runs[evaluation.name] = folder.parent
+        floors += [Evaluation.load(file.parent) for file in sorted(folder.glob("*/*/evaluation.json"))]
+    for each in floors:
+        if not any(_same_result(each, other) for other in evaluations):
+            evaluations.append(_own_name(each, evaluations, Path(each.name)))
+    return Found(tuple(evaluations), runs)
+
+
+def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
+    """Rank systems by mean patient Dice and test every pair on the same patients.
+
+    `seed` draws the bootstraps and sampled sign flips, so the result is the same every time.
+    Raises `DataError` unless all were scored on the same part, cases, references and data.
+    """
+    require_comparable(evaluations)
+    systems = _best_first([e for e in evaluations if e.kind != "floor"])
+    floors = _best_first([e for e in evaluations if e.kind == "floor"])
+    pairs = list(itertools.combinations(systems, 2))
+    leader_pairs = [(systems[0], floor) for floor in floors] if systems else []
+    return Comparison(
+        systems=systems,
+        floors=floors,
+        tests=_tests(pairs, seed),
+        floor_tests=_tests(leader_pairs, seed),
+        rank_shares=_rank_shares(systems, seed),
+    )
+
+
+def mean_dice(evaluation: Evaluation) -> float:
+    """Mean over patients of their Dice; patients without a value are left out."""
+    values = [v for v in evaluation.by_patient(PRIMARY).values() if not math.isnan(v)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def require_comparable(evaluations: Sequence[Evaluation]) -> None:
+    """Raise `DataError` for the first evaluation whose part, data, cases or references differ from the first's."""
+    if not evaluations:
+        raise DataError("Nothing to compare. Name at least one run that `segmed evaluate` has scored.")
+    names = [evaluation.name for evaluation in evaluations]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"Two evaluations are called {name!r}. Give each its own name.")
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        _require_same(first, other)
+
+
+def _require_same(first: Evaluation, other: Evaluation) -> None:
+    who = f"{other.name} and {first.name} cannot be compared"
+    if other.part != first.part:
+        raise DataError(f"{who}: scored on {other.part} and on {first.part}. Evaluate both on the same part.")
+    if None not in (first.data_hash, other.data_hash) and first.data_hash != other.data_hash:
+        hashes = f"{str(other.data_hash)[:12]} and {str(first.data_hash)[:12]}"
+        raise DataError(f"{who}: scored on different data ({hashes}). Evaluate both on the same data.")
+    ours, theirs = _references(first), _references(other)
+    if ours.keys() != theirs.keys():
+        odd = sorted({case for case, _ in ours.keys() ^ theirs.keys()})
+        raise DataError(
+            f"{who}: {len(odd)} cases were scored for only one of them, such as {odd[0]}. "
+            "Evaluate both with the same split and fold."
+        )
+    if first.by_patient(PRIMARY).keys() != other.by_patient(PRIMARY).keys():
+        raise DataError(f"{who}: their patients differ. Evaluate both with the same data and split.")
+    for (case, label), pixels in ours.items():
+        if theirs[case, label] != pixels:
+            raise DataError(
+                f"{who}: the reference of {case} has {theirs[case, label]} and {pixels} pixels of {label}. "
+                "Evaluate both against the same references."
+            )
+
+
+def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
+    return {(row.case, row.label): row.reference_px for row in evaluation.slices}
+
+
+def _evaluation_folder(path: Path, part: str | None) -> Path:
+    if (path / "evaluation.json").is_file():
+        return path
+    found = {file.parent.name.removeprefix("evaluation-"): file.parent for file in path.glob("*/evaluation.json")}
+    wanted = part or ("test" if "test" in found or len(found) != 1 else next(iter(found)))
+    if wanted not in found:
+        there = f" (it has: {', '.join(sorted(found))})" if found else ""
+        raise DataError(f"{path}: holds no evaluation of the {wanted} part{there}. Run `segmed evaluate {path}` first.")
+    return found[wanted]
+
+
+def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path) -> Evaluation:
+    taken = {other.name for other in others}
+    if evaluation.name not in taken:
+        return evaluation
+    run = folder.parent if folder.name.startswith("evaluation-") else folder
+    candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run.name], itertools.count(2)))
+    return dataclasses.replace(evaluation, name=next(name for name in candidates if name not in taken))
+
+
+def _same_result(first: Evaluation, second: Evaluation) -> bool:
+    """Whether two floors are one: the same name and the same rows, as when runs share a split."""
+    return first.kind == second.kind and first.name == second.name and repr(first.slices) == repr(second.slices)
+
+
+def _best_first(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
+    def key(evaluation: Evaluation) -> float:
+        value = mean_dice(evaluation)
+        return math.inf if math.isnan(value) else -value
+
+    return tuple(sorted(evaluations, key=key))
+
+
+def _tests(pairs: Sequence[tuple[Evaluation, Evaluation]], seed: int) -> tuple[Difference, ...]:
+    """Test every pair; Holm's correction is over these pairs together."""
+    drafts = [_test(first, second, seed) for first, second in pairs]
+    adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
+    return tuple(dataclasses.replace(draft, p_holm=p) for draft, p in zip(drafts, adjusted, strict=True))
+
+
+def _test(first: Evaluation, second: Evaluation, seed: int) -> Difference:
+    ours, theirs = patient_scores([first, second])
+    flips = statistics.paired_sign_flip(ours, theirs, seed=seed)
+    return Difference(
+        first=first.name,
+        second=second.name,
+        difference=flips.difference,
+        low=flips.low,
+        high=flips.high,
+        p_sign_flip=flips.p_value,
+        p_wilcoxon=statistics.paired_wilcoxon(ours, theirs, seed=seed).p_value,
+        p_holm=math.nan,
+        patients=flips.n,
+    )
+
+
+def patient_scores(evaluations: Sequence[Evaluation]) -> Float64[np.ndarray, "m p"]:
+    """Patient Dice, a row per evaluation and a column per patient, in the order of the first; NaN where undefined."""
+    patients = list(evaluations[0].by_patient(PRIMARY))
+    columns = [evaluation.by_patient(PRIMARY) for evaluation in evaluations]
+    return np.array([[column[patient] for patient in patients] for column in columns], np.float64)
+
+
+def _rank_shares(systems: Sequence[Evaluation], seed: int) -> Float64[np.ndarray, "m m"]:
+    if len(systems) < 2:
+        return np.ones((len(systems), len(systems)))
+    return statistics.rank_stability(patient_scores(systems), seed=seed).distribution

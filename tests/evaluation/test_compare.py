@@ -1,0 +1,133 @@
+"""Comparison of evaluations: what may be compared, who leads, and what is told from chance."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_samples import evaluation, floor
+
+from segmed.core.errors import DataError
+from segmed.evaluation.compare import compare, find_evaluations
+
+GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
+POOR = tuple(value - 0.2 for value in GOOD)
+
+
+def test_the_leader_is_the_system_with_the_highest_mean_patient_dice():
+    comparison = compare([evaluation("poor", POOR), evaluation("good", GOOD)])
+    assert [system.name for system in comparison.systems] == ["good", "poor"]
+
+
+def test_a_constant_difference_is_the_effect_and_its_interval_and_is_separable():
+    (test,) = compare([evaluation("good", GOOD), evaluation("poor", POOR)]).tests
+    assert (test.first, test.second, test.patients) == ("good", "poor", 8)
+    assert (test.difference, test.low, test.high) == pytest.approx((0.2, 0.2, 0.2))
+    assert test.p_sign_flip == pytest.approx(2 / 2**8)
+    assert test.separable
+
+
+def test_equal_systems_are_not_separable():
+    (test,) = compare([evaluation("a", GOOD), evaluation("b", GOOD)]).tests
+    assert test.p_holm == 1
+    assert not test.separable
+
+
+def test_holm_adjusts_over_all_pairs_of_systems_but_not_over_floors():
+    systems = [evaluation("a", GOOD), evaluation("b", GOOD), evaluation("c", POOR)]
+    comparison = compare([*systems, floor("nothing", [0.0] * 8)])
+    assert len(comparison.tests) == 3
+    assert min(test.p_holm for test in comparison.tests) == pytest.approx(3 * 2 / 2**8)
+    (against_floor,) = comparison.floor_tests
+    assert against_floor.p_holm == against_floor.p_sign_flip
+
+
+def test_a_patient_without_a_value_is_left_out_of_the_test():
+    holed = evaluation("holed", (math.nan, *GOOD[1:]))
+    (test,) = compare([holed, evaluation("poor", POOR)]).tests
+    assert test.patients == 7
+
+
+def test_a_floor_is_never_ranked_even_when_it_leads():
+    comparison = compare([floor("copy", GOOD), evaluation("poor", POOR)])
+    assert [system.name for system in comparison.systems] == ["poor"]
+    assert [each.name for each in comparison.floors] == ["copy"]
+
+
+def test_the_shares_of_ranks_of_a_clear_order_are_certain():
+    shares = compare([evaluation("good", GOOD), evaluation("poor", POOR)]).rank_shares
+    assert np.array_equal(shares, np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"part": "validation"}, "scored on validation and on test"),
+        ({"data_hash": "other"}, "different data"),
+        ({"slices": evaluation("x", GOOD[:7]).slices}, "3 cases were scored for only one of them, such as P7_0"),
+    ],
+)
+def test_evaluations_of_other_cases_parts_or_data_are_refused(changes, message):
+    with pytest.raises(DataError, match=message):
+        compare([evaluation("a", GOOD), evaluation("b", GOOD, **changes)])
+
+
+def test_other_references_under_the_same_case_ids_are_refused():
+    other = evaluation("b", GOOD, data_hash=None)
+    changed = dataclasses.replace(other.slices[0], reference_px=1)
+    other = dataclasses.replace(other, slices=(changed, *other.slices[1:]))
+    with pytest.raises(DataError, match="the reference of P0_0 has 1 and 16 pixels"):
+        compare([evaluation("a", GOOD, data_hash=None), other])
+
+
+def test_two_evaluations_with_one_name_are_refused():
+    with pytest.raises(DataError, match="Two evaluations are called 'a'"):
+        compare([evaluation("a", GOOD), evaluation("a", POOR)])
+
+
+def test_nothing_to_compare_says_so():
+    with pytest.raises(DataError, match="Nothing to compare"):
+        compare([])
+
+
+def test_a_leaking_member_makes_the_comparison_leaking():
+    assert compare([evaluation("a", GOOD), evaluation("b", GOOD, leaking=True)]).leaking
+    assert not compare([evaluation("a", GOOD)]).leaking
+
+
+def saved_run(folder: Path, name: str, part: str = "test") -> Path:
+    evaluation(name, GOOD, part=part).save(folder / f"evaluation-{part}")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+def test_runs_and_evaluation_folders_are_both_found_with_their_run_folders(tmp_path):
+    first, second = saved_run(tmp_path / "one", "unet"), saved_run(tmp_path / "two", "pan")
+    found = find_evaluations([first, second / "evaluation-test"])
+    assert [each.name for each in found.evaluations] == ["unet", "pan"]
+    assert found.runs == {"unet": first, "pan": second}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    found = find_evaluations([saved_run(tmp_path / "one", "unet"), saved_run(tmp_path / "two", "unet")])
+    assert [each.name for each in found.evaluations] == ["unet", "unet (two)"]
+    assert set(found.runs) == {"unet", "unet (two)"}
+
+
+def test_the_test_part_is_taken_unless_another_is_asked_for(tmp_path):
+    run = saved_run(saved_run(tmp_path / "run", "unet"), "unet", part="validation")
+    assert find_evaluations([run]).evaluations[0].part == "test"
+    assert find_evaluations([run], part="validation").evaluations[0].part == "validation"
+
+
+def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):
+    with pytest.raises(DataError, match=r"holds no evaluation of the test part. Run `segmed evaluate"):
+        find_evaluations([tmp_path])
+
+
+def test_a_damaged_evaluation_names_its_file(tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"format": 0}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"evaluation.json: not an evaluation"):
+        find_evaluations([tmp_path])
