@@ -1,0 +1,165 @@
+"""The layout of the Kaggle LGG data set (Buda et al. 2019): `CASE/CASE_1.tif` with `CASE/CASE_1_mask.tif`.
+
+CASE is `TCGA_<institution>_<number>_<date>`. A patient is CASE without its date, as in `data.csv`, so that two
+studies of one patient can never be split. Kaggle's archive holds the tree twice; each slice is counted once.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.core.records import Record, SliceDataset
+from segmed.data.listing import Findings, Listing, in_order, natural_key, without_masks
+from segmed.data.tables import read_rows
+
+SLICE = re.compile(r"^(?P<study>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
+STUDY_DATE = re.compile(r"_\d{8}$")
+INSTITUTION = re.compile(r"^[^_]+_(?P<institution>[^_]+)_[^_]+$")
+MAX_DEPTH = 5
+CLINICAL_TABLE = "data.csv"
+
+
+def list_lgg(root: Path, labels: LabelMap) -> Listing:
+    """List a data set in the Kaggle layout at, or up to five folders below, `root`; reads names, not pixels."""
+    findings = Findings()
+    files = sorted(_files(root), key=_nearest_first)
+    images, image_copies = _once(files, findings, mask=False)
+    masks, mask_copies = _once(files, findings, mask=True)
+    _find_unpaired(images, masks, findings)
+    _find_strays(files, findings)
+    records = in_order(_record(case, path, masks.get(case)) for case, path in sorted(images.items(), key=_by_name))
+    attributes = _attributes(files, records, findings)
+    dataset = SliceDataset("lgg", root, records, labels, attributes)
+    return Listing(dataset, tuple(findings.found), (*image_copies, *mask_copies))
+
+
+def holds_lgg(root: Path) -> bool:
+    """Whether there is at least one slice in the Kaggle layout."""
+    return any(SLICE.match(path.name) for path in _files(root))
+
+
+def patient_of(study: str) -> str:
+    """The patient of a study: `TCGA_CS_4941` of `TCGA_CS_4941_19960909`; other names stay as they are."""
+    return STUDY_DATE.sub("", study)
+
+
+def institution_of(patient: str) -> str | None:
+    """The institution in a patient's id, `CS` of `TCGA_CS_4941`; None where the id has another form."""
+    match = INSTITUTION.match(patient)
+    return match["institution"] if match else None
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below `root`; not those in hidden folders and the `__MACOSX` folder of zip archives."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}). Check the folder's permissions.")
+
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=refuse):
+        here = Path(folder)
+        depth = len(here.relative_to(root).parts)
+        kept = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
+        subfolders[:] = kept if depth < MAX_DEPTH else []
+        yield from (here / name for name in names if not name.startswith("."))
+
+
+def _nearest_first(path: Path) -> tuple[int, str]:
+    return len(path.parts), str(path)
+
+
+def _by_name(item: tuple[str, Path]) -> tuple[tuple[int, int | str], ...]:
+    return natural_key(item[0])
+
+
+def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
+    """Each case's file, and further copies of it; two files of one case that differ in size are an error."""
+    kept: dict[str, Path] = {}
+    copies = []
+    for path in files:
+        match = SLICE.match(path.name)
+        if match is None or bool(match["mask"]) != mask:
+            continue
+        case = f"{match['study']}_{int(match['number'])}"
+        if case not in kept:
+            kept[case] = path
+        elif path.parent != kept[case].parent and path.stat().st_size == kept[case].stat().st_size:
+            copies.append((kept[case], path))
+        else:
+            what = "mask" if mask else "slice"
+            findings.error(f"doubled-{what}", path, f"a second {what} of case {case}, besides {kept[case]}. Keep one.")
+    if copies:
+        kept_root = Path(os.path.commonpath([original.parent for original, _ in copies]))
+        text = f"{len(copies)} files here are copies of files in {kept_root}; each slice is counted once."
+        findings.note("doubled-tree", copies[0][1].parent.parent, text)
+    return kept, copies
+
+
+def _record(case: str, image: Path, mask: Path | None) -> Record:
+    study, _, number = case.rpartition("_")
+    return Record(case, patient_of(study), int(number), image, mask)
+
+
+def _find_unpaired(images: Mapping[str, Path], masks: Mapping[str, Path], findings: Findings) -> None:
+    if without_masks(len(images), masks):
+        return
+    for case in sorted(images.keys() - masks.keys(), key=natural_key):
+        expected = images[case].with_name(f"{images[case].stem}_mask{images[case].suffix}")
+        findings.error(
+            "missing-mask", images[case], f"has no mask, expected {expected.name}. Add it, or remove the image."
+        )
+    for case in sorted(masks.keys() - images.keys(), key=natural_key):
+        findings.error("missing-image", masks[case], "a mask without its image. Add the image, or remove the mask.")
+
+
+def _find_strays(files: Sequence[Path], findings: Findings) -> None:
+    """Files that the layout does not know, and slices that lie in another study's folder."""
+    studies = {path.parent: set[str]() for path in files if SLICE.match(path.name)}
+    for path in files:
+        if match := SLICE.match(path.name):
+            studies[path.parent].add(match["study"])
+    for path in files:
+        match = SLICE.match(path.name)
+        if path.parent not in studies or path.name == CLINICAL_TABLE:
+            continue
+        if match is None:
+            findings.warning("extra-file", path, "not a slice of the layout `CASE_1.tif`; it is ignored.")
+        elif path.parent.name in studies[path.parent] - {match["study"]}:
+            text = f"a slice of {match['study']} in the folder of {path.parent.name}. Move it to its own folder."
+            findings.error("misplaced-slice", path, text)
+
+
+def _attributes(files: Sequence[Path], records: Sequence[Record], findings: Findings) -> dict[str, dict[str, str]]:
+    """Institution from the id, and the clinical table's columns where there is one; empty values are left out."""
+    patients = dict.fromkeys(record.patient for record in records)
+    attributes: dict[str, dict[str, str]] = {patient: {} for patient in patients}
+    for patient in patients:
+        if institution := institution_of(patient):
+            attributes[patient]["institution"] = institution
+    table = next((path for path in files if path.name == CLINICAL_TABLE), None)
+    if table is not None:
+        _add_clinical(table, attributes, findings)
+    return attributes
+
+
+def _add_clinical(table: Path, attributes: dict[str, dict[str, str]], findings: Findings) -> None:
+    rows = read_rows(table, what="the clinical table with a column Patient")
+    if not rows or "Patient" not in rows[0]:
+        findings.warning("clinical-table", table, "has no column Patient; it is ignored. Name the id column Patient.")
+        return
+    by_patient: dict[str, dict[str, str]] = {}
+    for row in rows:
+        patient = patient_of(row["Patient"])
+        if patient in by_patient:
+            findings.warning("clinical-doubled", table, f"has two rows for {patient}; the first is used. Remove one.")
+        by_patient.setdefault(patient, {name: value for name, value in row.items() if value and name != "Patient"})
+    for patient, values in attributes.items():
+        if patient not in by_patient:
+            findings.warning("clinical-missing", patient, f"has no row in {table.name}. Add one, or go without.")
+        elif not by_patient[patient]:
+            findings.warning("clinical-empty", patient, f"has a row in {table.name} without any value.")
+        values.update(by_patient.get(patient, {}))
+    if absent := len(by_patient.keys() - attributes.keys()):
+        findings.note("clinical-unused", table, f"{absent} of {len(by_patient)} patients are not in the folder.")

@@ -1,0 +1,94 @@
+"""What a folder holds, good and bad: the records, and findings about files that do not fit."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from segmed.core.errors import DataError
+from segmed.core.records import Record, SliceDataset
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a data set.
+
+    `where` is a file, a case or a patient; `code` is stable and short, for scripts; `message` says what is wrong,
+    what was expected and what to do.
+    """
+
+    severity: Severity
+    code: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as listed, before a pixel is read, with every finding on the way.
+
+    `copies` pairs each file that is used with a further file of the same case, as in a doubled tree.
+    """
+
+    dataset: SliceDataset
+    findings: tuple[Finding, ...] = ()
+    copies: tuple[tuple[Path, Path], ...] = ()
+
+
+@dataclass
+class Findings:
+    """Collects findings in the order in which they are met."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def error(self, code: str, where: object, message: str) -> None:
+        """Something that makes results wrong, or a file unusable."""
+        self.found.append(Finding("error", code, str(where), message))
+
+    def warning(self, code: str, where: object, message: str) -> None:
+        """Something to look at before results are believed."""
+        self.found.append(Finding("warning", code, str(where), message))
+
+    def note(self, code: str, where: object, message: str) -> None:
+        """A fact worth knowing."""
+        self.found.append(Finding("note", code, str(where), message))
+
+
+def require_no_errors(listing: Listing) -> SliceDataset:
+    """The data set, or a `DataError` with the first error and the number of further ones."""
+    errors = [finding for finding in listing.findings if finding.severity == "error"]
+    if not errors:
+        return listing.dataset
+    more = f" ({len(errors) - 1} more; see `segmed data check`.)" if len(errors) > 1 else ""
+    raise DataError(f"{errors[0].where}: {errors[0].message}{more}")
+
+
+def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key in which `slice_2` comes before `slice_10`."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+
+
+def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Records with patients together, in the order of their first record, and slices in numeric order."""
+    records = list(records)
+    rank = {patient: place for place, patient in enumerate(dict.fromkeys(record.patient for record in records))}
+    return tuple(sorted(records, key=lambda r: (rank[r.patient], r.slice_index, natural_key(r.case))))
+
+
+def numbered(records: Sequence[Record]) -> list[Record]:
+    """The records with `slice_index` 1, 2, … within each patient, in the order given."""
+    counts: dict[str, int] = {}
+    result = []
+    for record in records:
+        counts[record.patient] = counts.get(record.patient, 0) + 1
+        result.append(Record(record.case, record.patient, counts[record.patient], record.image, record.mask))
+    return result
+
+
+def without_masks(image_count: int, masks: Mapping[str, object]) -> bool:
+    """Whether a folder holds images alone, to predict on; then a missing mask is no error."""
+    return image_count > 0 and not masks

@@ -1,0 +1,90 @@
+"""A CSV or JSON manifest: one row per slice with case, patient, image, mask; for data that lies in any other way."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.files import read_json
+from segmed.core.labels import LabelMap
+from segmed.core.records import Record, SliceDataset
+from segmed.data.listing import Findings, Listing, in_order, numbered
+from segmed.data.tables import read_rows
+
+REQUIRED = ("case", "patient", "image")
+OWN_COLUMNS = (*REQUIRED, "mask", "slice")
+WHAT = "a manifest with columns case, patient, image, mask"
+
+
+def list_manifest(path: Path, labels: LabelMap) -> Listing:
+    """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
+
+    JSON is a list of objects with the same keys. Without `slice`, the order of rows is the order of slices. Any
+    other column whose value is one and the same for all of a patient's slices is an attribute of the patient.
+    """
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, what=WHAT)
+    if not rows:
+        raise DataError(f"{path}: lists no case, expected {WHAT}.")
+    findings = Findings()
+    records: dict[str, Record] = {}
+    for number, row in enumerate(rows, start=1):
+        record = _record(path, number, row)
+        if record.case in records:
+            text = f"row {number}: case {record.case!r} is listed twice. Give each slice a case id of its own."
+            findings.error("doubled-case", path, text)
+            continue
+        records[record.case] = record
+    listed = list(records.values())
+    _find_missing(listed, findings)
+    _find_shared_files(listed, findings)
+    ordered = listed if any(row.get("slice") for row in rows) else numbered(listed)
+    dataset = SliceDataset(path.stem, path.parent, in_order(ordered), labels, _attributes(rows))
+    return Listing(dataset, tuple(findings.found))
+
+
+def _json_rows(path: Path) -> list[dict[str, str]]:
+    value = read_json(path, what=WHAT)
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise DataError(f"{path}: expected a list of objects with keys case, patient, image, mask. Rewrite it so.")
+    return [{str(key): "" if item is None else str(item) for key, item in row.items()} for row in value]
+
+
+def _record(path: Path, number: int, row: Mapping[str, str]) -> Record:
+    for name in REQUIRED:
+        if not row.get(name):
+            raise DataError(f"{path}: row {number} has no {name}; expected {WHAT}. Fill it in.")
+    position = row.get("slice") or "1"
+    if not position.isdecimal():
+        raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")
+    mask = path.parent / row["mask"] if row.get("mask") else None
+    return Record(row["case"], row["patient"], int(position), path.parent / row["image"], mask)
+
+
+def _find_missing(records: Sequence[Record], findings: Findings) -> None:
+    for record in records:
+        if not record.image.is_file():
+            findings.error("missing-image", record.image, f"not found (image of case {record.case}). Correct the path.")
+        if record.mask is not None and not record.mask.is_file():
+            findings.error("missing-mask", record.mask, f"not found (mask of case {record.case}). Correct the path.")
+
+
+def _find_shared_files(records: Sequence[Record], findings: Findings) -> None:
+    owner: dict[Path, str] = {}
+    for record in records:
+        for path, code in ((record.image, "doubled-image"), (record.mask, "doubled-mask")):
+            if path is None:
+                continue
+            if path in owner:
+                text = f"listed for case {owner[path]} and for case {record.case}. Give each case its own file."
+                findings.error(code, path, text)
+            owner.setdefault(path, record.case)
+
+
+def _attributes(rows: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    attributes: dict[str, dict[str, str]] = {}
+    varying: set[str] = set()
+    for row in rows:
+        known = attributes.setdefault(row["patient"], {})
+        for name, value in row.items():
+            if name not in OWN_COLUMNS and value and known.setdefault(name, value) != value:
+                varying.add(name)
+    return {patient: {k: v for k, v in known.items() if k not in varying} for patient, known in attributes.items()}

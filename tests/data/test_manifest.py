@@ -1,0 +1,101 @@
+"""A table of cases, for data that lies in any other way."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.data.sources import open_dataset
+
+ROWS = [
+    {"case": "x2", "patient": "p1", "image": "i/x2.png", "mask": "m/x2.png", "slice": 2, "site": "A", "note": "u"},
+    {"case": "y1", "patient": "p2", "image": "i/y1.png", "mask": "m/y1.png", "slice": 1, "site": "B", "note": "v"},
+    {"case": "x1", "patient": "p1", "image": "i/x1.png", "mask": "m/x1.png", "slice": 1, "site": "A", "note": "w"},
+]
+
+
+def make_manifest(root: Path, rows: list[dict[str, object]], name: str = "list.csv", delimiter: str = ",") -> Path:
+    for row in rows:
+        for key in ("image", "mask"):
+            if row.get(key):
+                (root / str(row[key])).parent.mkdir(exist_ok=True)
+                (root / str(row[key])).write_bytes(b"pixels")
+    path = root / name
+    if name.endswith(".json"):
+        path.write_text(json.dumps(rows))
+    else:
+        lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+        path.write_text("\n".join(delimiter.join(map(str, line)) for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("list.csv", ","), ("list.csv", ";"), ("list.json", "")])
+def test_cases_come_by_patient_and_in_the_order_of_slices(tmp_path: Path, name: str, delimiter: str) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, ROWS, name, delimiter))
+    assert [record.case for record in dataset.records] == ["x1", "x2", "y1"]
+    assert dataset.records[0].image == tmp_path / "i" / "x1.png"
+    assert dataset.records[0].mask == tmp_path / "m" / "x1.png"
+
+
+def test_other_columns_are_attributes_where_they_hold_for_the_whole_patient(tmp_path: Path) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, ROWS))
+    assert dataset.attributes == {"p1": {"site": "A"}, "p2": {"site": "B"}}
+
+
+def test_without_slice_numbers_the_order_of_rows_counts(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in row.items() if key != "slice"} for row in ROWS]
+    records = open_dataset(make_manifest(tmp_path, rows)).records
+    assert [(record.case, record.slice_index) for record in records] == [("x2", 1), ("x1", 2), ("y1", 1)]
+
+
+def test_masks_may_be_left_out(tmp_path: Path) -> None:
+    records = open_dataset(make_manifest(tmp_path, [{"case": "a", "patient": "p", "image": "a.png"}])).records
+    assert records[0].mask is None
+
+
+def test_a_case_listed_twice_is_refused(tmp_path: Path) -> None:
+    path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"image": "other.png"}])
+    with pytest.raises(DataError, match=r"list\.csv: row 4: case 'x2' is listed twice"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("column", ["image", "mask"])
+def test_a_file_listed_for_two_cases_is_refused(tmp_path: Path, column: str) -> None:
+    path = make_manifest(tmp_path, [ROWS[0], ROWS[1] | {column: ROWS[0][column]}])
+    with pytest.raises(DataError, match=r"x2\.png: listed for case x2 and for case y1"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("column", ["image", "mask"])
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, column: str) -> None:
+    path = make_manifest(tmp_path, ROWS)
+    (tmp_path / str(ROWS[1][column])).unlink()
+    with pytest.raises(DataError, match=rf"y1\.png: not found \({column} of case y1\)"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("column", ["case", "patient", "image"])
+def test_an_empty_required_value_is_refused(tmp_path: Path, column: str) -> None:
+    path = make_manifest(tmp_path, [ROWS[0] | {column: ""}])
+    with pytest.raises(DataError, match=f"row 1 has no {column}"):
+        open_dataset(path)
+
+
+def test_a_slice_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="slice 'last' is not a whole number"):
+        open_dataset(make_manifest(tmp_path, [ROWS[0] | {"slice": "last"}]))
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "not json"])
+def test_json_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list.json").write_text(text)
+    with pytest.raises(DataError, match=r"list\.json"):
+        open_dataset(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"case,patient,image\n", b"\xff\xfe\x00"])
+def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"list\.csv: .*expected a manifest with columns case, patient, image, mask"):
+        open_dataset(tmp_path / "list.csv")

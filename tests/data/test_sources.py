@@ -1,0 +1,81 @@
+"""Any known layout is found and listed; what is none is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.data.listing import natural_key
+from segmed.data.sources import open_dataset, parse_labels
+
+
+def test_an_empty_folder_is_refused_with_the_layouts_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data set found in this folder; expected a folder in the Kaggle LGG layout"):
+        open_dataset(tmp_path)
+
+
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone: does not exist"):
+        open_dataset(tmp_path / "gone")
+
+
+def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"a\.txt: not a data set; expected"):
+        open_dataset(tmp_path / "a.txt")
+
+
+def test_an_empty_images_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="images: holds no image"):
+        open_dataset(tmp_path)
+
+
+def test_a_manifest_in_a_folder_goes_before_other_layouts(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Pillow.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,images/a.png\n")
+    assert [record.case for record in open_dataset(tmp_path).records] == ["x"]
+
+
+def test_the_given_labels_go_into_the_data_set(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    labels = LabelMap(("rim", "cup"), (0, 1, 2))
+    assert open_dataset(tmp_path, labels=labels).labels == labels
+
+
+def test_numbers_sort_by_value_and_not_by_digits() -> None:
+    assert sorted(["a_10", "a_2", "b_1", "a_1"], key=natural_key) == ["a_1", "a_2", "a_10", "b_1"]
+
+
+def test_grey_labels_are_parsed_with_background_first() -> None:
+    assert parse_labels("rim=1, cup=2,background=0") == LabelMap(("rim", "cup"), (0, 1, 2))
+
+
+def test_colour_labels_are_parsed() -> None:
+    expected = LabelMap(("rim",), ((0, 0, 0), (255, 136, 1)))
+    assert parse_labels("background=#000000,rim=#FF8801") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rim", "'rim' is not NAME=VALUE"),
+        ("", "'' is not NAME=VALUE"),
+        ("rim=1", "background is missing"),
+        ("background=0", "only background is given"),
+        ("background=0,rim=300", "rim=300 is neither"),
+        ("background=0,rim=-1", "rim=-1 is neither"),
+        ("background=0,rim=#12345", "rim=#12345 is neither"),
+        ("background=0,rim=#ff0000", "grey values and colours are mixed"),
+        ("background=0,rim=1,rim=2", "'rim' is given twice"),
+        ("background=0,rim=0", "must differ"),
+    ],
+)
+def test_labels_that_make_no_map_are_refused(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        parse_labels(text)
