@@ -1,9 +1,14 @@
-"""Every test runs with shapes checked, sockets blocked (pyproject) and two threads."""
+"""Every test runs with shapes checked, sockets blocked (pyproject), no hub, and a cache folder of its own."""
 
 import os
+import tempfile
 
-os.environ.setdefault("SEGMED_NO_NETWORK", "1")
+_cache = tempfile.TemporaryDirectory(prefix="segmed-test-cache-")
+os.environ["SEGMED_CACHE"] = _cache.name
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from jaxtyping import install_import_hook
 
