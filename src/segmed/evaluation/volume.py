@@ -1,0 +1,65 @@
+"""One patient as an evaluation sees it: reference and prediction on the original grid, slice by slice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from segmed.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class PatientVolume:
+    """The slices of one patient in anatomical order; sizes may differ between patients, not within one.
+
+    `reference` and `prediction` hold labels 0 … K. `probability` holds a value from 0 to 1 per foreground label,
+    or is None where only masks are known (no calibration then). `slice_indices` are positions in the volume; a
+    jump (a slice split gives a part of a volume) keeps slices apart that are not neighbours.
+    """
+
+    patient: str
+    cases: tuple[str, ...]
+    reference: Sequence[UInt8[np.ndarray, "_h _w"]]  # sizes are compared below, with an error that names the case
+    prediction: Sequence[UInt8[np.ndarray, "_h _w"]]
+    probability: Sequence[Float32[np.ndarray, "_k _h _w"]] | None = None
+    slice_indices: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `DataError`, naming the case, where the parts do not belong together."""
+        if not self.cases:
+            raise DataError(f"patient {self.patient}: no slices to evaluate. Check the split or the folder.")
+        parts = (self.reference, self.prediction, self.probability, self.slice_indices)
+        if any(part is not None and len(part) != len(self.cases) for part in parts):
+            raise DataError(
+                f"patient {self.patient}: {len(self.cases)} cases but {len(self.reference)} references and "
+                f"{len(self.prediction)} predictions. Give one of each per case."
+            )
+        grid = self.reference[0].shape
+        for case, truth, guess in zip(self.cases, self.reference, self.prediction, strict=True):
+            if truth.shape != grid:
+                raise DataError(f"{case}: {truth.shape} differs from {grid} of the patient's first slice.")
+            if guess.shape != grid:
+                raise DataError(
+                    f"{case}: the prediction is {guess.shape} but the reference is {truth.shape}. "
+                    "Write predictions on the original grid."
+                )
+        for case, probability in zip(self.cases, self.probability or (), strict=False):
+            if probability.shape[1:] != grid:
+                raise DataError(f"{case}: probabilities are {probability.shape[1:]} but the reference is {grid}.")
+            if not (probability.min() >= 0 and probability.max() <= 1):
+                raise DataError(f"{case}: probabilities must be 0 to 1, got NaN or others. Apply the sigmoid once.")
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Where each slice lies in the volume; consecutive if nothing is known."""
+        return self.slice_indices if self.slice_indices is not None else tuple(range(len(self.cases)))
+
+
+def stacked(slices: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> Bool[np.ndarray, "d h w"]:
+    """Stack slices into a volume, with an empty slice wherever positions jump, so that no component crosses."""
+    gap = np.zeros_like(slices[0])
+    volume = [slices[0]]
+    for before, after, mask in zip(positions, positions[1:], slices[1:], strict=False):
+        volume += [mask] if after - before == 1 else [gap, mask]
+    return np.stack(volume)

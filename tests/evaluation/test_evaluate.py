@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.volume import PatientVolume
+from segmed.metrics.counts import Counts
+from segmed.metrics.readings import READINGS
+
+LABELS = LabelMap()
+SIZES = ((13, 17), (20, 9), (11, 16))
+
+
+def blob(size: tuple[int, int], top: int, left: int, side: int = 4) -> np.ndarray:
+    mask = np.zeros(size, np.uint8)
+    mask[top : top + side, left : left + side] = 1
+    return mask
+
+
+def patient(name: str, size: tuple[int, int], shift: int, *, probability: bool = False) -> PatientVolume:
+    """Five slices: two empty, three with a square that the prediction shifts to the right."""
+    truth = [np.zeros(size, np.uint8), *[blob(size, 2, 2)] * 3, np.zeros(size, np.uint8)]
+    guess = [np.zeros(size, np.uint8), *[blob(size, 2, 2 + shift)] * 3, np.zeros(size, np.uint8)]
+    soft = [mask[None] * np.float32(0.95) for mask in guess] if probability else None
+    return PatientVolume(name, tuple(f"{name}_{i}" for i in range(5)), truth, guess, soft, tuple(range(1, 6)))
+
+
+def three(shifts: tuple[int, int, int] = (0, 1, 2), **options: bool) -> list[PatientVolume]:
+    return [patient(f"p{i}", size, shift, **options) for i, (size, shift) in enumerate(zip(SIZES, shifts, strict=True))]
+
+
+def predicting_nothing() -> list[PatientVolume]:
+    return [
+        PatientVolume(p.patient, p.cases, p.reference, [np.zeros_like(m) for m in p.reference], None, p.slice_indices)
+        for p in three()
+    ]
+
+
+def test_a_perfect_prediction_scores_full_marks():
+    result = evaluate(three((0, 0, 0), probability=True), LABELS, name="perfect", resamples=50)
+    value = {name: metric.value for name, metric in result.metrics.items()}
+    assert value["dice"] == value["iou"] == value["nsd_1px"] == value["lesion_f1"] == 1.0
+    assert value["iou_pooled"] == value["iou_per_image_empty_one"] == value["specificity_empty_slices"] == 1.0
+    assert value["hd95"] == value["missed"] == value["volume_error"] == value["one_sided_slices"] == 0.0
+    band = sum(result.calibration.counts)
+    assert value["ece"] == pytest.approx(0.05 * 3 * 3 * 16 / band)  # only tumour pixels are off
+
+
+def test_patient_dice_is_of_the_volume_and_then_averaged():
+    result = evaluate(three(), LABELS, name="shifted", resamples=50)
+    assert result.by_patient("dice") == {"p0": 1.0, "p1": 0.75, "p2": 0.5}
+    assert result.metrics["dice"].value == pytest.approx(0.75)
+    assert result.metrics["dice_median"].value == 0.75
+    assert result.metrics["dice"].n == 3
+
+
+def test_predicting_nothing_scores_the_share_of_empty_slices_per_image_and_zero_elsewhere():
+    result = evaluate(predicting_nothing(), LABELS, name="nothing", resamples=50)
+    value = {name: metric.value for name, metric in result.metrics.items()}
+    assert value["iou_per_image_empty_one"] == pytest.approx(2 / 5)
+    assert value["dice"] == value["iou_pooled"] == value["nsd_2px"] == value["lesion_recall"] == 0.0
+    assert value["missed"] == 3
+    assert value["hd95"] == pytest.approx(np.mean([math.hypot(*size) for size in SIZES]))
+    assert value["specificity_empty_slices"] == 1.0
+    assert value["one_sided_slices"] == 1.0
+
+
+def test_precision_of_predicting_nothing_is_undefined_and_counted_as_such():
+    precision = evaluate(predicting_nothing(), LABELS, name="nothing", resamples=50).metrics["precision"]
+    assert math.isnan(precision.value)
+    assert (precision.n, precision.undefined) == (0, 3)
+
+
+def test_every_reading_of_iou_equals_its_plain_formula():
+    result = evaluate(three((0, 1, 9)), LABELS, name="mixed", resamples=20)
+    counts = [Counts(row.tp, row.fp, row.fn, row.tn) for row in result.slices]
+    for name, reading in READINGS.items():
+        assert result.metrics[name].value == pytest.approx(reading(counts))
+
+
+def test_intervals_surround_their_value_and_repeat_with_the_seed():
+    first = evaluate(three(), LABELS, name="a", resamples=500).metrics
+    again = evaluate(three(), LABELS, name="b", resamples=500).metrics
+    assert first["dice"].low == 0.5 <= first["dice"].value <= first["dice"].high == 1.0
+    assert repr(first) == repr(again)
+
+
+def test_several_labels_are_scored_apart_and_averaged_for_the_primary_number():
+    truth = blob((9, 9), 0, 0) + 2 * blob((9, 9), 5, 5)
+    guess = blob((9, 9), 0, 0)
+    labels = LabelMap(names=("core", "oedema"), stored=(0, 1, 2))
+    result = evaluate([PatientVolume("p", ("c",), [truth], [guess])], labels, name="half", resamples=10)
+    assert [(row.label, row.dice, row.missed) for row in result.patients] == [
+        ("core", 1.0, False),
+        ("oedema", 0.0, True),
+    ]
+    assert result.metrics["dice"].value == 0.5
+    assert result.metrics["iou_pooled"].value == 0.5
+    assert result.metrics["missed"].value == 1
+
+
+def test_calibration_is_absent_without_probabilities():
+    result = evaluate(three(), LABELS, name="masks", resamples=10)
+    assert result.calibration is None
+    assert "ece" not in result.metrics
+    assert "brier" not in result.metrics
+
+
+def test_a_confident_shift_is_seen_by_calibration():
+    result = evaluate(three((2, 2, 2), probability=True), LABELS, name="shifted", resamples=50)
+    assert result.calibration is not None
+    top = result.calibration
+    assert top.counts[9] == 3 * 3 * 16
+    assert top.mean_probability[9] == pytest.approx(0.95)
+    assert top.observed_frequency[9] == pytest.approx(0.5)
+    assert math.isnan(top.mean_probability[5])
+
+
+def test_every_case_has_a_row_and_a_mask():
+    result = evaluate(three(), LABELS, name="all", resamples=10)
+    assert [row.case for row in result.slices] == list(result.predictions)
+    assert result.slices[0].slice == 1
+    assert math.isnan(result.slices[0].dice)
+
+
+def test_a_patient_given_in_two_pieces_is_refused():
+    with pytest.raises(DataError, match="patient p0 comes twice"):
+        evaluate([three()[0], three()[0]], LABELS, name="twice")
+
+
+def test_a_case_in_two_patients_is_refused():
+    other = PatientVolume("q", ("p0_0",), [blob((9, 9), 0, 0)], [blob((9, 9), 0, 0)])
+    with pytest.raises(DataError, match="case p0_0 belongs to two patients"):
+        evaluate([three()[0], other], LABELS, name="twice")
+
+
+def test_nobody_to_evaluate_is_an_error():
+    with pytest.raises(DataError, match="no patients"):
+        evaluate([], LABELS, name="none")
+
+
+def test_probabilities_for_some_patients_only_are_refused():
+    with pytest.raises(DataError, match="only 1 of 2"):
+        evaluate([three()[0], three(probability=True)[1]], LABELS, name="some")
