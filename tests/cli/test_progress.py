@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from segmed.cli import progress as module
-from segmed.cli.progress import progress_bar
+from segmed.cli.progress import TrainingDisplay, progress_bar, training_display
 
 
 class Terminal(io.StringIO):
@@ -42,3 +42,49 @@ def test_on_a_terminal_there_is_a_bar_with_counts(monkeypatch: pytest.MonkeyPatc
         update(3, 3)
     assert "Decoding" in stream.getvalue()
     assert "3/3" in stream.getvalue()
+
+
+def epoch_row(epoch: int, dice: float) -> dict[str, float]:
+    """One line of metrics.csv."""
+    return {"epoch": epoch, "train/loss": 0.5, "validation/dice": dice}
+
+
+def test_training_without_a_terminal_is_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    with training_display() as display:
+        display.started(steps=4, done=0)
+        display.step(1, 0.9)
+        display.step(2, 0.7)
+        display.epoch(epoch_row(0, 0.25))
+        display.step(4, 0.6)
+        display.epoch(epoch_row(1, 0.125))
+        display.finished("best epoch 0")
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Epoch 1: training loss 0.500, validation patient Dice 0.250, best so far, about ")
+    assert second.startswith("Epoch 2: training loss 0.500, validation patient Dice 0.125, about ")
+    assert last == "Training: best epoch 0"
+
+
+def test_a_resumed_training_says_where_it_continues(capsys: pytest.CaptureFixture[str]) -> None:
+    with training_display() as display:
+        display.started(steps=10, done=5)
+    assert capsys.readouterr().err == "Continuing after step 5 of 10\n"
+
+
+def test_training_on_a_terminal_shows_steps_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", "120")
+    with training_display() as display:
+        display.started(steps=4, done=0)
+        display.step(4, 0.5)
+        display.epoch(epoch_row(0, 0.25))
+    assert "4/4" in stream.getvalue()
+    assert "loss 0.500" in stream.getvalue()
+    assert "Epoch 1: training loss 0.500, validation patient Dice 0.250, best so far" in stream.getvalue()
+
+
+def test_the_display_is_a_listener_of_training() -> None:
+    from segmed.training.listen import Silent
+
+    told = {name for name in vars(Silent) if not name.startswith("_")}
+    assert told <= set(dir(TrainingDisplay))

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`, called as work advances; the form that every long function of SegMed takes."""
@@ -21,21 +22,27 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield _lines(what)
 
 
-@contextmanager
-def _bar(what: str) -> Iterator[Progress]:
+def _rich_bar(*, note: bool = False) -> Any:
+    """A bar with counts, time gone and time left, not yet shown; `note` adds a column for a word beside them."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (
+    columns = [
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        *([TextColumn("{task.fields[note]}")] if note else []),
+    ]
+    return RichProgress(*columns, console=Console(stderr=True))
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    with _rich_bar() as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -55,3 +62,81 @@ def _lines(what: str) -> Progress:
             print(f"{what}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     return update
+
+
+class TrainingDisplay:
+    """What `segmed.training` tells while it trains (its `Listener`), shown on stderr.
+
+    On a terminal: one bar over all steps with the time left, the smoothed loss and the best validation Dice, and a
+    line an epoch above it. Elsewhere: the line an epoch only, with the time left.
+    """
+
+    SMOOTHING = 0.95
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._steps = self._done_before = self._done = 0
+        self._loss: float | None = None
+        self._best = float("-inf")
+        self._start = time.monotonic()
+
+    def started(self, steps: int, done: int) -> None:
+        """Begin: `steps` in all, `done` of them in an earlier session."""
+        self._steps, self._done_before, self._done = steps, done, done
+        self._start = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = _rich_bar(note=True)
+            self._task = self._bar.add_task("Training", total=steps, completed=done, note="")
+            self._bar.start()
+        if done:
+            self._say(f"Continuing after step {done} of {steps}")
+
+    def step(self, done: int, loss: float) -> None:
+        """One optimiser step has ended with this loss."""
+        self._done = done
+        self._loss = loss if self._loss is None else self.SMOOTHING * self._loss + (1 - self.SMOOTHING) * loss
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=f"loss {self._loss:.3f}")
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One epoch has been validated."""
+        dice = row["validation/dice"]
+        mark = ", best so far" if dice > self._best else ""
+        self._best = max(self._best, dice)
+        left = "" if self._bar is not None else f", about {self._seconds_left():.0f} s left"
+        self._say(
+            f"Epoch {row['epoch'] + 1}: training loss {row['train/loss']:.3f}, "
+            f"validation patient Dice {dice:.3f}{mark}{left}"
+        )
+
+    def finished(self, message: str) -> None:
+        """Training has ended."""
+        self.close()
+        self._say(f"Training: {message}")
+
+    def close(self) -> None:
+        """Give the terminal back; harmless when called again."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _seconds_left(self) -> float:
+        done = max(1, self._done - self._done_before)
+        return (time.monotonic() - self._start) / done * (self._steps - self._done)
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def training_display() -> Iterator[TrainingDisplay]:
+    """A `TrainingDisplay` that gives the terminal back however training ends."""
+    display = TrainingDisplay()
+    try:
+        yield display
+    finally:
+        display.close()
