@@ -1,0 +1,132 @@
+"""Write a phantom data set in the Kaggle LGG layout, all of it or nothing."""
+
+import csv
+import datetime
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segmed.core.errors import ConfigError, DataError
+from segmed.data.phantom.scanner import SCANNERS, Study, scan
+
+FOLDER = "kaggle_3m"
+INSTITUTIONS = ("AA", "BB", "AA", "CC", "AA", "BB")
+MISSING_EVERY = 10
+"""One patient in ten lacks post-contrast; the seventh is the first, so that eight patients have one."""
+SMALLEST_SIZE, FEWEST_SLICES = 48, 8
+
+
+@dataclass(frozen=True)
+class _Patient:
+    number: int
+    institution: str
+    no_post: bool
+
+    @property
+    def name(self) -> str:
+        return f"PHANTOM_{self.institution}_{self.number:04d}"
+
+    @property
+    def case(self) -> str:
+        date = datetime.date(2000, 1, 1) + datetime.timedelta(days=self.number - 1)
+        return f"{self.name}_{date:%Y%m%d}"
+
+
+def write_phantom(
+    dest: Path,
+    *,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    slices: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write `patients` phantoms below `dest` and return the folder with the cases, `dest/kaggle_3m`.
+
+    Each case has RGB slices of `size` pixels square, uint8, as (pre-contrast, FLAIR, post-contrast), and masks of 0
+    and 255; `data.csv` holds institution, sex and age. `slices` per patient vary by institution, from 18 to 26,
+    unless given. Patient n of a seed is the same however many there are, and the same call writes the same bytes.
+    `progress(done, patients)` is called after each patient.
+
+    Raises `DataError` where the folder exists already or cannot be written, `ConfigError` for impossible numbers.
+    """
+    _require_possible(patients, size, slices)
+    target = dest / FOLDER
+    if target.exists():
+        raise DataError(f"{target}: exists already. Remove it, or choose another folder for the phantom.")
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=dest, prefix=".phantom."))
+        try:
+            _write_all(aside / FOLDER, patients, seed, size, slices, progress)
+            (aside / FOLDER).replace(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{dest}: the phantom cannot be written ({reason}). Choose another folder.") from error
+    return target
+
+
+def _require_possible(patients: int, size: int, slices: int | None) -> None:
+    if not 1 <= patients <= 9999:
+        raise ConfigError(f"A phantom has 1 to 9999 patients, got {patients}.")
+    if size < SMALLEST_SIZE:
+        raise ConfigError(f"A phantom's slices have at least {SMALLEST_SIZE} pixels a side, got {size}.")
+    if slices is not None and slices < FEWEST_SLICES:
+        raise ConfigError(f"A phantom has at least {FEWEST_SLICES} slices per patient, got {slices}.")
+
+
+def _write_all(
+    folder: Path,
+    patients: int,
+    seed: int,
+    size: int,
+    slices: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    folder.mkdir()
+    rows = []
+    for number in range(1, patients + 1):
+        rng = np.random.default_rng([seed, number])
+        patient = _patient(number)
+        fewest, most = SCANNERS[patient.institution].slices
+        study = scan(
+            rng,
+            SCANNERS[patient.institution],
+            size=size,
+            slices=slices or int(rng.integers(fewest, most + 1)),
+            no_post=patient.no_post,
+            no_pre=patient.no_post and bool(rng.random() < 0.6),
+        )
+        _write_study(folder / patient.case, patient.case, study)
+        sex, age = str(rng.choice(["female", "male"])), int(np.clip(rng.normal(47, 13), 20, 80))
+        rows.append([patient.name, patient.institution, sex, str(age)])
+        if progress is not None:
+            progress(number, patients)
+    with (folder / "data.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([["Patient", "institution", "sex", "age"], *rows])
+
+
+def _patient(number: int) -> _Patient:
+    institution = INSTITUTIONS[(number - 1) % len(INSTITUTIONS)]
+    return _Patient(number, institution, no_post=number % MISSING_EVERY == 7)
+
+
+def _write_study(folder: Path, case: str, study: Study) -> None:
+    from tifffile import imwrite
+
+    folder.mkdir()
+    for index, (image, mask) in enumerate(zip(study.images, study.masks, strict=True), start=1):
+        imwrite(folder / f"{case}_{index}.tif", image, photometric="rgb", metadata=None, software=False)
+        imwrite(
+            folder / f"{case}_{index}_mask.tif",
+            mask * np.uint8(255),
+            photometric="minisblack",
+            metadata=None,
+            software=False,
+        )
