@@ -145,7 +145,11 @@ def _attributes(files: Sequence[Path], records: Sequence[Record], findings: Find
 
 
 def _add_clinical(table: Path, attributes: dict[str, dict[str, str]], findings: Findings) -> None:
-    rows = read_rows(table, what="the clinical table with a column Patient")
+    try:
+        rows = read_rows(table, what="the clinical table with a column Patient")
+    except DataError as error:
+        findings.error("clinical-table", table, str(error).removeprefix(f"{table}: "))
+        return
     if not rows or "Patient" not in rows[0]:
         findings.warning("clinical-table", table, "has no column Patient; it is ignored. Name the id column Patient.")
         return

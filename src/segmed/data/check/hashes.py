@@ -1,0 +1,52 @@
+"""A list of files with their SHA-256, to tell later, or elsewhere, whether anything changed."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.files import sha256_of, written_aside
+from segmed.core.records import SliceDataset
+from segmed.data.listing import Findings
+from segmed.data.tables import read_rows
+
+WHAT = "a list of files with columns file, sha256, written by `segmed data check --write-hashes`"
+
+
+def write_hashes(path: Path, dataset: SliceDataset) -> None:
+    """Write a CSV with the SHA-256 of every image and mask, named relative to the data set's root."""
+    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("file", "sha256"))
+        table.writerows((name, sha256_of(source)) for name, source in _files(dataset))
+
+
+def check_hashes(path: Path, dataset: SliceDataset, findings: Findings) -> None:
+    """Compare the data set with a list that `write_hashes` made: changed, missing and new files."""
+    rows = read_rows(path, what=WHAT)
+    if not rows or not {"file", "sha256"} <= rows[0].keys():
+        raise DataError(f"{path}: expected {WHAT}. Write it again.")
+    expected = {row["file"]: row["sha256"] for row in rows}
+    present = dict(_files(dataset))
+    for name in sorted(expected.keys() - present.keys()):
+        findings.error("hash-missing", name, f"listed in {path.name} but not in the data. Restore it.")
+    for name in sorted(present.keys() - expected.keys()):
+        findings.error("hash-new", name, f"not listed in {path.name}. Remove it, or write the list again.")
+    for name in sorted(expected.keys() & present.keys()):
+        if _hash_or_none(present[name]) != expected[name]:
+            findings.error("hash-changed", name, f"its content is not what {path.name} says. Restore it.")
+
+
+def _files(dataset: SliceDataset) -> Iterator[tuple[str, Path]]:
+    for record in dataset.records:
+        for path in (record.image, record.mask):
+            if path is not None:
+                inside = path.is_relative_to(dataset.root)
+                yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
+
+
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None  # reported as unreadable already; here it only differs

@@ -1,0 +1,65 @@
+"""Findings about single slices, and about slices beside each other in the whole data set."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from segmed.core.labels import LabelMap
+from segmed.data.check.measure import SliceMeasures
+from segmed.data.listing import Findings
+
+
+def check_grids(slices: Sequence[SliceMeasures], findings: Findings) -> None:
+    """Mask and image on one grid; one number of channels and one dtype in the data set."""
+    for measured in slices:
+        image, mask = measured.image, measured.mask
+        if image and mask and image.shape[:2] != mask.size:
+            text = f"the mask is {mask.size[0]}x{mask.size[1]} but its image is {image.shape[0]}x{image.shape[1]}."
+            findings.error("grid", measured.record.mask, f"{text} Export both on the same grid.")
+    _find_odd_ones(slices, "channels", {m.record.case: m.image.shape[2] for m in slices if m.image}, findings)
+    _find_odd_ones(slices, "dtype", {m.record.case: m.image.dtype for m in slices if m.image}, findings)
+
+
+def _find_odd_ones(
+    slices: Sequence[SliceMeasures], what: str, value_of: dict[str, int] | dict[str, str], findings: Findings
+) -> None:
+    if len(set(value_of.values())) < 2:
+        return
+    usual = Counter(value_of.values()).most_common(1)[0][0]
+    for measured in slices:
+        value = value_of.get(measured.record.case, usual)
+        if value != usual:
+            text = f"{what} {value}, expected {usual} as in most images. Convert it."
+            findings.error(what, measured.record.image, text)
+
+
+def check_copies(slices: Sequence[SliceMeasures], findings: Findings) -> None:
+    """The same pixels in two cases: in two patients an error, for a copy may be trained on and tested on."""
+    first: dict[str, SliceMeasures] = {}
+    for measured in slices:
+        image = measured.image
+        if image is None or len(image.constant_channels) == image.shape[2]:
+            continue
+        original = first.setdefault(image.sha256, measured)
+        if original is measured:
+            continue
+        text = f"the same pixels as {original.record.image}."
+        if original.record.patient == measured.record.patient:
+            findings.warning("same-image", measured.record.image, f"{text} Check which slice is meant.")
+        else:
+            text = f"{text} One patient under two names leaks from training into the test. Remove one."
+            findings.error("same-image", measured.record.image, text)
+
+
+def check_labels(slices: Sequence[SliceMeasures], labels: LabelMap, findings: Findings) -> None:
+    """Masks that are there, and labels that occur."""
+    masked = [measured for measured in slices if measured.record.mask is not None]
+    if len(masked) < len(slices):
+        count = len(slices) - len(masked)
+        text = f"{count} of {len(slices)} cases have no mask; they can be predicted on, not trained on or scored."
+        findings.note("no-mask", next(m.record.case for m in slices if m.record.mask is None), text)
+    if not masked:
+        return
+    seen = {label for measured in masked if measured.mask for label in measured.mask.labels}
+    for label, name in enumerate(labels.names, start=1):
+        if label not in seen:
+            findings.warning("unused-label", name, "no mask holds this label. Check --labels.")

@@ -1,0 +1,53 @@
+"""Findings about a split: patients in two parts, test slices known from training, cases of other data."""
+
+from segmed.core.errors import SplitError
+from segmed.core.records import SliceDataset
+from segmed.core.split import PARTS, Partition, Split
+from segmed.data.listing import Findings
+
+WHERE = "split"
+
+
+def check_split(dataset: SliceDataset, split: Split, findings: Findings) -> None:
+    """Validate `split` against the data set and count what leaks; pixels are not compared here."""
+    try:
+        split.validate()
+    except SplitError as error:
+        findings.error("split-overlap", WHERE, str(error))
+    if split.leaking:
+        text = "LEAKING: a split by slice, with patients in several parts. Scores on it say nothing about new patients."
+        findings.warning("split-leaking", WHERE, text)
+    _check_members(dataset, split, findings)
+    for number, fold in enumerate(split.folds):
+        _check_neighbours(dataset, split, number, fold, findings)
+
+
+def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> None:
+    patient_of = {record.case: record.patient for record in dataset.records}
+    for number, fold in enumerate(split.folds):
+        members = {case for part in PARTS for case in fold.part(part)}
+        if unknown := sorted(members - patient_of.keys()):
+            text = f"fold {number}: {len(unknown)} cases are not in the data, such as {unknown[0]}. Make a new split."
+            findings.error("split-unknown-case", WHERE, text)
+        if unused := patient_of.keys() - members:
+            findings.note("split-unused-case", WHERE, f"fold {number}: {len(unused)} cases are in no part.")
+    moved = sorted(case for case, patient in split.patient_of.items() if patient_of.get(case, patient) != patient)
+    if moved:
+        was, now = split.patient_of[moved[0]], patient_of[moved[0]]
+        text = f"case {moved[0]} belongs to {now}, the split has it with {was}. Make a new split."
+        findings.error("split-other-patient", WHERE, text)
+
+
+def _check_neighbours(dataset: SliceDataset, split: Split, number: int, fold: Partition, findings: Findings) -> None:
+    from segmed.data.splits import leak_figures
+
+    known = dataset.by_case().keys()
+    present = Partition(**{part: tuple(case for case in fold.part(part) if case in known) for part in PARTS})
+    figures = leak_figures(dataset.records, present)
+    if figures.with_train_neighbour or figures.patients_also_in_train:
+        text = (
+            f"fold {number}: {figures.share:.1%} of {figures.test_slices} test slices have a neighbour in training; "
+            f"{figures.patients_also_in_train} of {figures.test_patients} test patients are in training too."
+        )
+        report = findings.warning if split.leaking else findings.error
+        report("split-neighbours", WHERE, f"{text} Split by patient for honest scores.")

@@ -1,0 +1,51 @@
+"""What is counted in a data set, and the numbers that the full LGG set must give."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Counts over a data set, all derived from pixels and never from a description.
+
+    The channels of the LGG set are pre-contrast, FLAIR and post-contrast; a missing sequence was filled with a copy
+    of FLAIR there, so equal channels mean a missing sequence. A constant plane is one channel of one slice with one
+    and the same value everywhere. `sizes` and `institutions` count slices and patients.
+    """
+
+    patients: int = 0
+    slices: int = 0
+    positive_slices: int = 0
+    tumour_pixels: int = 0
+    post_is_flair: tuple[str, ...] = ()
+    pre_and_post_are_flair: tuple[str, ...] = ()
+    constant_planes: int = 0
+    slices_with_constant_plane: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    institutions: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts as plain JSON values."""
+        return dataclasses.asdict(self) | {
+            "post_is_flair": list(self.post_is_flair),
+            "pre_and_post_are_flair": list(self.pre_and_post_are_flair),
+        }
+
+
+FULL_LGG: dict[str, int] = {
+    "patients": 110,
+    "slices": 3929,
+    "positive_slices": 1373,
+    "tumour_pixels": 2651854,
+    "post_is_flair": 10,
+    "pre_and_post_are_flair": 6,
+    "slices_with_constant_plane": 63,
+}
+"""The full set of Buda et al. 2019 as on Kaggle, counted by us over all 110 patients."""
+
+
+def counts(facts: Facts) -> dict[str, int]:
+    """The facts that `FULL_LGG` names, patients counted."""
+    values = {name: getattr(facts, name) for name in FULL_LGG}
+    return {name: len(value) if isinstance(value, tuple) else value for name, value in values.items()}
