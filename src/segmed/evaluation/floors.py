@@ -1,0 +1,114 @@
+"""Evaluations of the baselines that learn nothing, on the same part of the same split as the models beside them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from segmed.core.records import Record
+from segmed.core.split import PartName, Split
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.part import Masks, records_of, split_facts, volumes
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.models import floors
+
+KnownMasks = Mapping[str, Mapping[int, UInt8[np.ndarray, "_h _w"]]]
+"""Training masks by patient and position in the volume."""
+
+
+def floor_evaluations(
+    decoded: DecodedDataset,
+    split: Split,
+    fold: int = 0,
+    part: PartName = "test",
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> list[Evaluation]:
+    """Predict nothing, interpolate the same patient's training masks, copy the most similar training slice's mask.
+
+    `progress` is told the name of each floor as it starts. `provenance["remark"]` says what each does, and where
+    interpolation has nothing to go by, as under a split by patient.
+    """
+    split.require_data(decoded.data_hash)
+    partition = split.fold(fold)
+    train = [record for records in records_of(decoded, partition.train).values() for record in records]
+    groups = records_of(decoded, partition.part(part))
+    known = _known_masks(decoded, train)
+    facts = split_facts(decoded, split, fold, part)
+    predictors: dict[str, tuple[Callable[[Sequence[Record]], Masks], str]] = {
+        "predict nothing": (partial(_nothing, decoded), "An empty mask for every slice."),
+        "neighbour interpolation": (partial(_interpolated, decoded, known), _remark(groups, known)),
+        "nearest-slice copy": (
+            _NearestSlice(decoded, train),
+            f"The mask of the training slice with the nearest {floors.THUMBNAIL} x {floors.THUMBNAIL} thumbnail.",
+        ),
+    }
+    evaluations = []
+    for name, (predict, remark) in predictors.items():
+        if progress is not None:
+            progress(name)
+        patients = volumes(decoded, groups, lambda records, predict=predict: (predict(records), None))  # type: ignore[misc]
+        result = evaluate(
+            patients,
+            decoded.dataset.labels,
+            name=name,
+            kind="floor",
+            part=part,
+            leaking=split.leaking,
+            resamples=resamples,
+            seed=seed,
+        )
+        provenance = {**result.provenance, "remark": remark}
+        evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
+    return evaluations
+
+
+def _known_masks(decoded: DecodedDataset, train: Sequence[Record]) -> KnownMasks:
+    known: dict[str, dict[int, UInt8[np.ndarray, "_h _w"]]] = {}
+    for record in train:
+        known.setdefault(record.patient, {})[record.slice_index] = decoded.mask(record.case)
+    return known
+
+
+def _remark(groups: Mapping[str, Sequence[Record]], known: KnownMasks) -> str:
+    shared = sum(patient in known for patient in groups)
+    remark = "Signed-distance interpolation of the same patient's training masks; the image is not looked at."
+    if shared:
+        return f"{remark} {shared} of {len(groups)} patients have training slices."
+    return f"{remark} No patient has training slices here, so it predicts nothing."
+
+
+def _nothing(decoded: DecodedDataset, records: Sequence[Record]) -> Masks:
+    return [floors.predict_nothing(decoded.shape(record.case)[:2]) for record in records]
+
+
+def _interpolated(decoded: DecodedDataset, known: KnownMasks, records: Sequence[Record]) -> Masks:
+    return [
+        floors.interpolate_mask(known.get(record.patient, {}), record.slice_index, decoded.shape(record.case)[:2])
+        for record in records
+    ]
+
+
+class _NearestSlice:
+    """Copies masks from training slices, whose thumbnails are made once, when the first patient is asked for."""
+
+    def __init__(self, decoded: DecodedDataset, train: Sequence[Record]) -> None:
+        self._decoded, self._train = decoded, train
+
+    @cached_property
+    def _examples(self) -> list[Float32[np.ndarray, " n"]]:
+        return [floors.thumbnail(self._decoded.image(record.case)) for record in self._train]
+
+    def __call__(self, records: Sequence[Record]) -> Masks:
+        queries = [floors.thumbnail(self._decoded.image(record.case)) for record in records]
+        chosen = [self._train[index] for index in floors.nearest(queries, self._examples)]
+        return [
+            floors.resized_mask(self._decoded.mask(example.case), self._decoded.shape(record.case)[:2])
+            for record, example in zip(records, chosen, strict=True)
+        ]

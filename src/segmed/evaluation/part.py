@@ -1,0 +1,66 @@
+"""The part of a split that is evaluated: which slices, of which patients, and what is to be said of the split."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from segmed.core.errors import SplitError
+from segmed.core.records import Record, by_patient
+from segmed.core.split import Partition, PartName, Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import leak_figures
+from segmed.evaluation.volume import PatientVolume
+
+Masks = list[UInt8[np.ndarray, "_h _w"]]
+Probabilities = list[Float32[np.ndarray, "_k _h _w"]]
+Predict = Callable[[Sequence[Record]], tuple[Masks, Probabilities | None]]
+"""Predict the slices of one patient, in order: labels on the original grid, and probabilities where there are any."""
+
+
+def records_of(decoded: DecodedDataset, cases: Sequence[str]) -> dict[str, list[Record]]:
+    """The records of some cases by patient, slices in order. Raises `SplitError` naming a case that is not there."""
+    known = decoded.dataset.by_case()
+    lost = [case for case in cases if case not in known]
+    if lost:
+        raise SplitError(f"case {lost[0]} of the split is not in {decoded.dataset.root}. Use the data it was made for.")
+    wanted = set(cases)
+    groups = by_patient(record for record in decoded.dataset.records if record.case in wanted)
+    return {patient: sorted(records, key=lambda record: record.slice_index) for patient, records in groups.items()}
+
+
+def volumes(
+    decoded: DecodedDataset, groups: Mapping[str, Sequence[Record]], predict: Predict
+) -> Iterator[PatientVolume]:
+    """Predict patient after patient and put each beside its reference."""
+    for patient, records in groups.items():
+        masks, probabilities = predict(records)
+        yield PatientVolume(
+            patient=patient,
+            cases=tuple(record.case for record in records),
+            reference=[decoded.mask(record.case) for record in records],
+            prediction=masks,
+            probability=probabilities,
+            slice_indices=tuple(record.slice_index for record in records),
+        )
+
+
+def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> dict[str, Any]:
+    """Plain facts for the report: how the split was made, its sizes, and how far the part is known from training."""
+    partition = split.fold(fold)
+    cases = partition.part(part)
+    leak = leak_figures(decoded.dataset.records, Partition(partition.train, (), cases))
+    return {
+        "strategy": split.strategy,
+        "seed": split.seed,
+        "fold": fold,
+        "folds": len(split.folds),
+        "patients": leak.test_patients,
+        "slices": len(cases),
+        "train_patients": len({split.patient_of[case] for case in partition.train}),
+        "train_slices": len(partition.train),
+        "patients_also_in_train": leak.patients_also_in_train,
+        "slices_with_train_neighbour": leak.with_train_neighbour,
+        "share_with_train_neighbour": leak.share,
+    }
