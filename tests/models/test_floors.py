@@ -71,8 +71,8 @@ def test_a_thumbnail_averages_blocks_and_keeps_channels_apart():
 
 
 def test_the_nearest_example_is_found_for_each_query():
-    examples = [np.full(3, v, np.float32) for v in (0, 5, 9)]
-    queries = [np.full(3, v, np.float32) for v in (6, 8, -4)]
+    examples = np.array([[0, 0], [5, 5], [9, 9]], np.float32)
+    queries = np.array([[6, 6], [8, 8], [-4, -4]], np.float32)
     assert nearest(queries, examples).tolist() == [1, 2, 0]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -45,7 +45,7 @@ def floor_evaluations(
         "predict nothing": (partial(_nothing, decoded), "An empty mask for every slice."),
         "neighbour interpolation": (partial(_interpolated, decoded, known), _remark(groups, known)),
         "nearest-slice copy": (
-            _NearestSlice(decoded, train),
+            partial(_copied, decoded, _most_similar(decoded, train, groups)),
             f"The mask of the training slice with the nearest {floors.THUMBNAIL} x {floors.THUMBNAIL} thumbnail.",
         ),
     }
@@ -95,20 +95,21 @@ def _interpolated(decoded: DecodedDataset, known: KnownMasks, records: Sequence[
     ]
 
 
-class _NearestSlice:
-    """Copies masks from training slices, whose thumbnails are made once, when the first patient is asked for."""
+def _most_similar(
+    decoded: DecodedDataset, train: Sequence[Record], groups: Mapping[str, Sequence[Record]]
+) -> dict[str, Record]:
+    """For each case of the part the training slice with the nearest thumbnail."""
+    asked = [record for records in groups.values() for record in records]
+    chosen = floors.nearest(_thumbnails(decoded, asked), _thumbnails(decoded, train))
+    return {record.case: train[index] for record, index in zip(asked, chosen, strict=True)}
 
-    def __init__(self, decoded: DecodedDataset, train: Sequence[Record]) -> None:
-        self._decoded, self._train = decoded, train
 
-    @cached_property
-    def _examples(self) -> list[Float32[np.ndarray, " n"]]:
-        return [floors.thumbnail(self._decoded.image(record.case)) for record in self._train]
+def _thumbnails(decoded: DecodedDataset, records: Sequence[Record]) -> Float32[np.ndarray, "r n"]:
+    return np.stack([floors.thumbnail(decoded.image(record.case)) for record in records])
 
-    def __call__(self, records: Sequence[Record]) -> Masks:
-        queries = [floors.thumbnail(self._decoded.image(record.case)) for record in records]
-        chosen = [self._train[index] for index in floors.nearest(queries, self._examples)]
-        return [
-            floors.resized_mask(self._decoded.mask(example.case), self._decoded.shape(record.case)[:2])
-            for record, example in zip(records, chosen, strict=True)
-        ]
+
+def _copied(decoded: DecodedDataset, similar: Mapping[str, Record], records: Sequence[Record]) -> Masks:
+    return [
+        floors.resized_mask(decoded.mask(similar[record.case].case), decoded.shape(record.case)[:2])
+        for record in records
+    ]

@@ -21,8 +21,11 @@ HIT_IOU = 0.1
 
 def lesion_counts(reference: Bool[np.ndarray, "d h w"], prediction: Bool[np.ndarray, "d h w"]) -> Counts:
     """Found, invented and missed lesions as TP, FP and FN (TN has no meaning and is 0)."""
-    truth, truths = _components(reference)
-    guess, guesses = _components(prediction)
+    box = ndimage.find_objects((reference | prediction).astype(np.uint8))  # the rest is background in both
+    if not box:
+        return Counts(0, 0, 0, 0)
+    truth, truths = _components(reference[box[0]])
+    guess, guesses = _components(prediction[box[0]])
     hits = 0
     if truths and guesses:
         overlap = _iou_matrix(truth, truths, guess, guesses)

@@ -5,7 +5,7 @@ patient, without a look at the test image, scores well where a split by slice le
 the mask of the most similar training slice shows how far memory alone reaches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped, UInt8
@@ -66,12 +66,9 @@ def thumbnail(image: Shaped[np.ndarray, "h w c"], side: int = THUMBNAIL) -> Floa
     return np.concatenate([np.asarray(channel, np.float32).ravel() for channel in small])
 
 
-def nearest(
-    queries: Sequence[Float32[np.ndarray, " n"]], examples: Sequence[Float32[np.ndarray, " n"]]
-) -> Int64[np.ndarray, " q"]:
-    """For each query the index of the example at the smallest Euclidean distance."""
-    known = np.stack(examples).astype(np.float64)
-    asked = np.stack(queries).astype(np.float64)
+def nearest(queries: Float32[np.ndarray, "q n"], examples: Float32[np.ndarray, "e n"]) -> Int64[np.ndarray, " q"]:
+    """For each query the index of the example at the smallest Euclidean distance; the first of equal ones."""
+    known, asked = examples.astype(np.float64), queries.astype(np.float64)
     # |q - e|^2 = |q|^2 - 2 q e + |e|^2, and |q|^2 does not change which is nearest
     return np.argmin(np.square(known).sum(axis=1) - 2 * asked @ known.T, axis=1).astype(np.int64)
 
