@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from segmed.core.errors import DataError
+from segmed.data.manifest import write_manifest
 from segmed.data.sources import open_dataset
 
 ROWS = [
@@ -99,3 +100,23 @@ def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"list\.csv: .*expected a manifest with columns case, patient, image, mask"):
         open_dataset(tmp_path / "list.csv")
+
+
+def test_a_written_manifest_gives_the_same_data_set_from_another_folder(tmp_path: Path) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, ROWS))
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "list.csv"
+    write_manifest(path, dataset)
+    again = open_dataset(path)
+    assert again.attributes == dataset.attributes
+    assert [(r.case, r.patient, r.slice_index) for r in again.records] == [
+        (r.case, r.patient, r.slice_index) for r in dataset.records
+    ]
+    assert [record.image.resolve() for record in again.records] == [record.image for record in dataset.records]
+    assert "../i/x1.png" in path.read_text()
+
+
+def test_a_written_manifest_leaves_absent_masks_empty(tmp_path: Path) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, [{"case": "a", "patient": "p", "image": "a.png"}]))
+    write_manifest(tmp_path / "again.csv", dataset)
+    assert open_dataset(tmp_path / "again.csv").records[0].mask is None

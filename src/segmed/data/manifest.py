@@ -1,10 +1,12 @@
 """A CSV or JSON manifest: one row per slice with case, patient, image, mask; for data that lies in any other way."""
 
+import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json
+from segmed.core.files import read_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.data.listing import Findings, Listing, in_order, numbered
@@ -39,6 +41,23 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
     ordered = listed if any(row.get("slice") for row in rows) else numbered(listed)
     dataset = SliceDataset(path.stem, path.parent, in_order(ordered), labels, _attributes(rows))
     return Listing(dataset, tuple(findings.found))
+
+
+def write_manifest(path: Path, dataset: SliceDataset) -> None:
+    """Write a data set as a CSV manifest, with paths relative to it and every attribute as a column."""
+    extra = sorted({name for values in dataset.attributes.values() for name in values} - set(OWN_COLUMNS))
+    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow((*REQUIRED, "mask", "slice", *extra))
+        for record in dataset.records:
+            files = [_relative(record.image, path), _relative(record.mask, path) if record.mask else ""]
+            values = dataset.attributes.get(record.patient, {})
+            row = (record.case, record.patient, *files, record.slice_index, *(values.get(name, "") for name in extra))
+            table.writerow(row)
+
+
+def _relative(file: Path, manifest: Path) -> str:
+    return Path(os.path.relpath(file.resolve(), manifest.parent.resolve())).as_posix()
 
 
 def _json_rows(path: Path) -> list[dict[str, str]]:

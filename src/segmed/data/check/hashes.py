@@ -9,16 +9,18 @@ from segmed.core.files import sha256_of, written_aside
 from segmed.core.records import SliceDataset
 from segmed.data.listing import Findings
 from segmed.data.tables import read_rows
+from segmed.io.formats import unreadable
 
 WHAT = "a list of files with columns file, sha256, written by `segmed data check --write-hashes`"
 
 
 def write_hashes(path: Path, dataset: SliceDataset) -> None:
     """Write a CSV with the SHA-256 of every image and mask, named relative to the data set's root."""
+    rows = [(name, _hash(source)) for name, source in _files(dataset)]
     with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("file", "sha256"))
-        table.writerows((name, sha256_of(source)) for name, source in _files(dataset))
+        table.writerows(rows)
 
 
 def check_hashes(path: Path, dataset: SliceDataset, findings: Findings) -> None:
@@ -43,6 +45,13 @@ def _files(dataset: SliceDataset) -> Iterator[tuple[str, Path]]:
             if path is not None:
                 inside = path.is_relative_to(dataset.root)
                 yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _hash_or_none(path: Path) -> str | None:

@@ -102,7 +102,9 @@ def _check_doubled_tree(listing: Listing, findings: Findings) -> None:
 def _check_patients(dataset: SliceDataset, patient_regex: str | None, findings: Findings) -> None:
     alone = len(dataset.records) > 1 and len(dataset.patients) == len(dataset.records)
     if alone and patient_regex is None and dataset.name != "lgg":
-        text = "every image counts as a patient of its own. If that is not so, name patients with --patient-regex."
+        text = (
+            "every image counts as a patient of its own. If that is not so, give --patient-regex, and write a manifest."
+        )
         findings.note("patients-unknown", dataset.root, text)
 
 

@@ -1,0 +1,186 @@
+"""`segmed data`: get, make, check, split and look at data sets."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError, DataError
+
+app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
+
+DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, folder with images/ + masks/, or a manifest.")]
+Labels = Annotated[str | None, typer.Option(help="Mask values, such as background=0,rim=1,cup=2 or in #rrggbb.")]
+PatientRegex = Annotated[
+    str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+
+
+class Strategy(StrEnum):
+    """How to split."""
+
+    patient = "patient"
+    slice = "slice"
+
+
+class Preset(StrEnum):
+    """Augmentation presets."""
+
+    mri = "mri"
+    seed = "seed"
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="Data set: lgg.")],
+    dest: Annotated[Path | None, typer.Argument(help="Folder to put it in; left out: Kaggle's own cache.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licence without being asked.")] = False,
+) -> None:
+    """Download a public data set, after its licence."""
+    from segmed.data.get import find_download, get_lgg
+
+    download = find_download(name)
+    typer.echo(f"{download.title}\nLicence: {download.licence}\nCite: {download.cite}", err=True)
+    if not yes:
+        typer.confirm("Do you agree to the licence and download the data?", abort=True, err=True)
+    with progress_bar("copying") as progress:
+        folder = get_lgg(dest, progress=progress)
+    typer.echo(str(folder))
+    typer.echo(f"Next: segmed data check {folder}", err=True)
+
+
+@app.command()
+def phantom(
+    dest: Annotated[Path, typer.Argument(help="Folder to write in.")],
+    patients: Annotated[int, typer.Option(help="Patients to make.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 256,
+) -> None:
+    """Make brain-like volumes with lesions, in the Kaggle layout."""
+    from segmed.data.phantom import write_phantom
+
+    with progress_bar("making phantoms") as progress:
+        folder = write_phantom(dest, patients=patients, seed=seed, size=size, progress=progress)
+    typer.echo(str(folder))
+    typer.echo(f"Next: segmed data check {folder}", err=True)
+
+
+@app.command()
+def check(
+    path: DataPath,
+    labels: Labels = None,
+    patient_regex: PatientRegex = None,
+    split: Annotated[Path | None, typer.Option(help="Check this split for leaks too.")] = None,
+    hashes: Annotated[Path | None, typer.Option(help="Compare files with this list of SHA-256.")] = None,
+    write_hashes: Annotated[Path | None, typer.Option(help="Write such a list.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every finding, not the first of each kind.")] = False,
+) -> None:
+    """Read every file and list all that is wrong or odd; exit code 1 on errors."""
+    import json
+
+    from segmed.cli.data_tables import print_check
+    from segmed.core.split import Split
+    from segmed.data.check import check as run_check
+    from segmed.data.check.hashes import write_hashes as write_list
+    from segmed.data.sources import list_dataset, parse_labels
+
+    label_map = parse_labels(labels) if labels else None
+    plan = Split.load(split) if split else None
+    with progress_bar("checking") as progress:
+        report = run_check(
+            path, labels=label_map, patient_regex=patient_regex, split=plan, hashes=hashes, progress=progress
+        )
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        print_check(report, most=None if everything else 5)
+    if write_hashes is not None:
+        write_list(write_hashes, list_dataset(path, labels=label_map, patient_regex=patient_regex).dataset)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def split(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write.")] = Path("split.json"),
+    strategy: Annotated[
+        Strategy, typer.Option(help="patient; or slice, the report's own, which LEAKS.")
+    ] = Strategy.patient,
+    folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
+    ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    labels: Labels = None,
+    force: Force = False,
+) -> None:
+    """Divide a data set into training, validation and test."""
+    from segmed.cli.data_tables import print_split
+    from segmed.cli.opening import open_decoded
+    from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
+
+    _require_new(out, force)
+    shares = _parse_ratios(ratios) if ratios else DEFAULT_RATIOS
+    if strategy is Strategy.slice and (folds or ratios):
+        raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
+    if folds and ratios:
+        raise ConfigError("--folds and --ratios exclude each other. Give one.")
+    decoded = open_decoded(path, labels)
+    if strategy is Strategy.slice:
+        plan = split_by_slice(decoded, seed=seed)
+    else:
+        plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
+    plan.save(out)
+    print_split(plan, decoded)
+    typer.echo(str(out))
+
+
+@app.command()
+def preview(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
+    preset: Annotated[Preset, typer.Option(help="Augmentation to show.")] = Preset.mri,
+    seed: Annotated[int, typer.Option(help="Seed of cases and augmentation.")] = 0,
+    rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
+    labels: Labels = None,
+) -> None:
+    """Draw a contact sheet of images, masks and augmented views."""
+    from segmed.cli.opening import open_decoded
+    from segmed.data.preview import contact_sheet
+
+    contact_sheet(open_decoded(path, labels), preset=preset.value, seed=seed, path=out, rows=rows)
+    typer.echo(str(out))
+
+
+@app.command()
+def manifest(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("manifest.csv"),
+    patient_regex: PatientRegex = None,
+    force: Force = False,
+) -> None:
+    """Write a data set down as a manifest, to name patients once for all later steps."""
+    from segmed.data.manifest import write_manifest
+    from segmed.data.sources import open_dataset
+
+    _require_new(out, force)
+    dataset = open_dataset(path, patient_regex=patient_regex)
+    write_manifest(out, dataset)
+    typer.echo(f"{len(dataset.patients)} patients, {len(dataset.records)} cases", err=True)
+    typer.echo(str(out))
+
+
+def _require_new(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise DataError(f"{path}: exists already. Choose another name, or say --force to replace it.")
+
+
+def _parse_ratios(text: str) -> tuple[float, float, float]:
+    try:
+        train, validation, test = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--ratios {text!r}: expected three numbers, such as 0.7,0.1,0.2.") from error
+    return train, validation, test
