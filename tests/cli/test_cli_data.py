@@ -1,6 +1,5 @@
 """`segmed data`, from the command line's side."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from segmed.cli.data import app
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.split import Split
 from segmed.data.sources import open_dataset
-from segmed.io import read_image
 
 PATIENTS = ("TCGA_CS_0001", "TCGA_CS_0002", "TCGA_DU_0003", "TCGA_DU_0004", "TCGA_HT_0005", "TCGA_HT_0006")
 SIZE = (18, 25)
@@ -161,12 +159,14 @@ def test_phantom_makes_a_data_set_that_passes_the_check(tmp_path: Path) -> None:
     assert run("check", folder).exit_code == 0
 
 
-def test_preview_writes_a_picture(tree: Path, tmp_path: Path) -> None:
-    if importlib.util.find_spec("segmed.data.preview") is None:
-        pytest.skip("segmed.data.preview is not there")
-    result = run("preview", tree, "-o", tmp_path / "sheet.png", "--rows", "2")
-    assert result.exit_code == 0
-    assert min(read_image(tmp_path / "sheet.png").geometry.size) > 50
+def test_preview_draws_what_was_asked_for(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    module = ModuleType("segmed.data.preview")
+    module.contact_sheet = lambda decoded, **options: asked.update(options)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "segmed.data.preview", module)
+    result = run("preview", tree, "-o", tmp_path / "sheet.png", "--rows", "2", "--preset", "seed", "--seed", "5")
+    assert result.stdout.strip() == str(tmp_path / "sheet.png")
+    assert asked == {"preset": "seed", "seed": 5, "path": tmp_path / "sheet.png", "rows": 2}
 
 
 @pytest.fixture

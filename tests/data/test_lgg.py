@@ -63,6 +63,15 @@ def test_a_second_copy_of_another_size_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+def test_another_data_set_with_the_same_names_and_sizes_is_no_copy(tmp_path: Path) -> None:
+    make_tree(tmp_path / "a")
+    make_tree(tmp_path / "b")
+    for path in (tmp_path / "b").rglob("*_1.tif"):
+        path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(DataError, match=f"a second slice of case {STUDY}_1"):
+        open_dataset(tmp_path)
+
+
 def test_archive_debris_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     make_tree(tmp_path / "kaggle_3m")
     make_tree(tmp_path / "__MACOSX" / "kaggle_3m", slices=(7,))

@@ -1,5 +1,6 @@
 """Tables that `segmed data` prints."""
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -69,10 +70,11 @@ def _facts_table(facts: Facts) -> Table:
 
 def _findings_table(report: CheckReport, most: int | None) -> Table:
     table = Table("severity", "kind", "where", "what")
-    table.columns[2].overflow = "fold"
+    table.columns[2].overflow = table.columns[3].overflow = "fold"
     for finding, hidden in _shortened(report.findings, most):
         where = _short(finding.where, report.root)
-        table.add_row(finding.severity, finding.code, where, finding.message, style=STYLES[finding.severity])
+        message = finding.message.replace(f"{report.root}{os.sep}", "")
+        table.add_row(finding.severity, finding.code, where, message, style=STYLES[finding.severity])
         if hidden:
             table.add_row("", finding.code, "", f"and {hidden} more of this kind; --all shows them.", style="dim")
     return table

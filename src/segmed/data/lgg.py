@@ -4,6 +4,7 @@ CASE is `TCGA_<institution>_<number>_<date>`. A patient is CASE without its date
 studies of one patient can never be split. Kaggle's archive holds the tree twice; each slice is counted once.
 """
 
+import filecmp
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.data.listing import Findings, Listing, in_order, natural_key, without_masks
 from segmed.data.tables import read_rows
+from segmed.io.formats import unreadable
 
 SLICE = re.compile(r"^(?P<study>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
 STUDY_DATE = re.compile(r"_\d{8}$")
@@ -75,9 +77,13 @@ def _by_name(item: tuple[str, Path]) -> tuple[tuple[int, int | str], ...]:
 
 
 def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
-    """Each case's file, and further copies of it; two files of one case that differ in size are an error."""
+    """Each case's file, and further copies of it; two files of one case that differ are an error.
+
+    Copies are compared by size, and the first of each study by content, for speed; the check compares all.
+    """
     kept: dict[str, Path] = {}
     copies = []
+    compared: set[Path] = set()
     for path in files:
         match = SLICE.match(path.name)
         if match is None or bool(match["mask"]) != mask:
@@ -85,7 +91,8 @@ def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dic
         case = f"{match['study']}_{int(match['number'])}"
         if case not in kept:
             kept[case] = path
-        elif path.parent != kept[case].parent and path.stat().st_size == kept[case].stat().st_size:
+        elif path.parent != kept[case].parent and _same(path, kept[case], by_content=path.parent not in compared):
+            compared.add(path.parent)
             copies.append((kept[case], path))
         else:
             what = "mask" if mask else "slice"
@@ -95,6 +102,15 @@ def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dic
         text = f"{len(copies)} files here are copies of files in {kept_root}; each slice is counted once."
         findings.note("doubled-tree", copies[0][1].parent.parent, text)
     return kept, copies
+
+
+def _same(path: Path, other: Path, *, by_content: bool) -> bool:
+    try:
+        if by_content:
+            return filecmp.cmp(path, other, shallow=False)
+        return path.stat().st_size == other.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _record(case: str, image: Path, mask: Path | None) -> Record:

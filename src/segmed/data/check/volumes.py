@@ -55,10 +55,10 @@ def _check_size(patient: str, slices: Sequence[SliceMeasures], findings: Finding
 
 def _check_channels(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, is_lgg: bool) -> None:
     names = CHANNELS if is_lgg else ("channel 1", "channel 2", "channel 3")
-    for equal, channel in zip(missing_sequences(slices), (0, 2), strict=True):
-        if equal and is_lgg:
-            text = f"{names[channel]} equals {names[1]} on every slice: the sequence is missing."
-            findings.warning("missing-sequence", patient, text)
+    missing = [name for name, equal in zip(names[::2], missing_sequences(slices), strict=True) if equal]
+    if missing and is_lgg:
+        text = f"FLAIR is copied into {' and '.join(missing)} on every slice: it was not acquired."
+        findings.warning("missing-sequence", patient, text)
     for channel in sorted({c for measured in slices if measured.image for c in measured.image.constant_channels}):
         here = [m for m in slices if m.image and channel in m.image.constant_channels]
         name = names[channel] if channel < len(names) else f"channel {channel + 1}"
