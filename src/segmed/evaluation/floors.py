@@ -1,8 +1,10 @@
 """Evaluations of the baselines that learn nothing, on the same part of the same split as the models beside them."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -28,12 +30,12 @@ def floor_evaluations(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Evaluation]:
     """Predict nothing, interpolate the same patient's training masks, copy the most similar training slice's mask.
 
-    `progress` is told the name of each floor as it starts. `provenance["remark"]` says what each does, and where
-    interpolation has nothing to go by, as under a split by patient.
+    `progress(done, total)` counts floors. `provenance["remark"]` says what each does, and where interpolation has
+    nothing to go by, as under a split by patient.
     """
     split.require_data(decoded.data_hash)
     partition = split.fold(fold)
@@ -51,8 +53,6 @@ def floor_evaluations(
     }
     evaluations = []
     for name, (predict, remark) in predictors.items():
-        if progress is not None:
-            progress(name)
         patients = volumes(decoded, groups, lambda records, predict=predict: (predict(records), None))  # type: ignore[misc]
         result = evaluate(
             patients,
@@ -64,9 +64,19 @@ def floor_evaluations(
             resamples=resamples,
             seed=seed,
         )
-        provenance = {**result.provenance, "remark": remark}
+        provenance = {**result.provenance, "remark": remark, "data": str(decoded.dataset.root)}
         evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
+        if progress is not None:
+            progress(len(evaluations), len(predictors))
     return evaluations
+
+
+def save_with_floors(folder: Path, result: Evaluation, evaluations: Sequence[Evaluation]) -> None:
+    """Write an evaluation, and its floors below it under `floors/<name>/`; floors of an earlier one go."""
+    shutil.rmtree(folder / "floors", ignore_errors=True)
+    for floor in evaluations:
+        floor.save(folder / "floors" / floor.name.replace(" ", "-"))
+    result.save(folder)
 
 
 def _known_masks(decoded: DecodedDataset, train: Sequence[Record]) -> KnownMasks:

@@ -104,7 +104,8 @@ class Evaluation:
         return {patient: _mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the folder. `evaluation.json` comes last, so a folder that has it is complete."""
+        """Write the folder. `evaluation.json` goes first and comes last, so a folder that has it is complete."""
+        _discard(folder / "evaluation.json")
         write_rows(folder / "patients.csv", self.patients, PatientRow)
         write_rows(folder / "slices.csv", self.slices, SliceRow)
         for case, mask in self.predictions.items():
@@ -186,6 +187,13 @@ class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
     def __len__(self) -> int:
         """How many masks there are."""
         return len(self._cases)
+
+
+def _discard(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be replaced ({error.strerror}). Choose another folder.") from error
 
 
 def mask_path(folder: Path, case: str) -> Path:

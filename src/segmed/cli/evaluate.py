@@ -1,0 +1,172 @@
+"""`segmed evaluate`: score a trained run on its test patients, or any masks against references."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError, SegmedError
+
+if TYPE_CHECKING:
+    from segmed.core.labels import LabelMap
+    from segmed.core.split import PartName
+    from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.result import Evaluation
+
+
+def evaluate(
+    run: Annotated[str | None, typer.Argument(help="Run folder, or a hub id owner/name.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Another split than the run's own.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
+    part: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: Annotated[
+        str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of references.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
+    floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Score a run or a folder of masks, by patient."""
+    if predictions is not None or references is not None:
+        if run is not None or predictions is None or references is None or out is None:
+            raise ConfigError(
+                "Masks are scored with --predictions FOLDER --references FOLDER -o OUT, and without a run."
+            )
+        result = _from_folders(
+            predictions, references, labels, patient_regex, name or predictions.resolve().name, resamples, seed
+        )
+        _finish(result, [], out)
+    elif run is None or data is None:
+        raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
+    else:
+        folder = out or _folder_beside(run, part)
+        result, baselines = _from_run(
+            run, data, split, fold, _part(part), labels, name, floors, resamples, seed, batch_size, device
+        )
+        _finish(result, baselines, folder)
+
+
+def _from_run(
+    run: str,
+    data: Path,
+    split: Path | None,
+    fold: int | None,
+    part: "PartName",
+    labels: str | None,
+    name: str | None,
+    floors: bool,
+    resamples: int,
+    seed: int,
+    batch_size: int,
+    device: str,
+) -> tuple["Evaluation", list["Evaluation"]]:
+    from segmed.core.split import Split
+    from segmed.evaluation.floors import floor_evaluations
+    from segmed.evaluation.run import evaluate_run, plan_evaluation
+    from segmed.inference import load
+
+    predictor = load(run, device=device)
+    chosen = None if split is None else Split.load(split)
+    decoded = _decoded(data, labels, predictor.config.labels)
+    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen, fold=fold, part=part)
+    if plan.leaking:
+        _warn_of_leak()
+    with progress_bar("evaluating patients") as progress:
+        result = evaluate_run(
+            predictor,
+            decoded,
+            plan,
+            name=name or predictor.folder.resolve().name,
+            batch_size=batch_size,
+            resamples=resamples,
+            seed=seed,
+            progress=progress,
+        )
+    if not floors:
+        return result, []
+    with progress_bar("floors") as progress:
+        baselines = floor_evaluations(
+            decoded, plan.split, plan.fold, plan.part, resamples=resamples, seed=seed, progress=progress
+        )
+    return result, baselines
+
+
+def _from_folders(
+    predictions: Path,
+    references: Path,
+    labels: str | None,
+    patient_regex: str | None,
+    name: str,
+    resamples: int,
+    seed: int,
+) -> "Evaluation":
+    from segmed.core.labels import LabelMap
+    from segmed.data.sources import parse_labels
+    from segmed.evaluation.folders import evaluate_pairs, pair_folders
+
+    label_map = LabelMap() if labels is None else parse_labels(labels)
+    pairs = pair_folders(predictions, references, labels=label_map, patient_regex=patient_regex)
+    if not pairs.patients_known:
+        _note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
+    if pairs.unused:
+        _note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
+    return evaluate_pairs(pairs, label_map, name=name, resamples=resamples, seed=seed)
+
+
+def _decoded(data: Path, labels: str | None, of_run: "LabelMap") -> "DecodedDataset":
+    """The data set with the labels of the command line, else those of the run."""
+    from segmed.data.decoded import decode
+    from segmed.data.sources import open_dataset, parse_labels
+
+    dataset = open_dataset(data, labels=of_run if labels is None else parse_labels(labels))
+    with progress_bar("decoding") as progress:
+        return decode(dataset, progress=progress)
+
+
+def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
+    """Write the folder, with this command in its provenance, and show the table."""
+    from dataclasses import replace
+
+    from segmed.cli.evaluation_table import show
+    from segmed.evaluation.floors import save_with_floors
+
+    command = " ".join(["segmed", *sys.argv[1:]])
+    result = replace(result, provenance={**result.provenance, "command": command})
+    save_with_floors(folder, result, floors)
+    show(result, floors)
+    typer.echo(f"Written: {folder}")
+    if result.kind == "run":
+        typer.echo(f"Next: segmed compare {folder} --out report")
+
+
+def _part(name: str) -> "PartName":
+    from segmed.core.split import PARTS
+
+    for part in PARTS:
+        if name == part:
+            return part
+    raise ConfigError(f"--part {name}: unknown. Choose one of: {', '.join(PARTS)}.")
+
+
+def _folder_beside(run: str, part: str) -> Path:
+    if not Path(run).is_dir():
+        raise SegmedError(f"{run}: is not a folder here, so name one for the result with -o.")
+    return Path(run) / f"evaluation-{part}"
+
+
+def _warn_of_leak() -> None:
+    typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+
+
+def _note(text: str) -> None:
+    typer.secho(f"Note: {text}", err=True)

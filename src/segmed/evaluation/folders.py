@@ -1,0 +1,155 @@
+"""Evaluate masks of any other tool: a folder of predictions against references, matched by file name."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.core.records import Record, by_patient
+from segmed.data.lgg import holds_lgg
+from segmed.data.listing import in_order, natural_key, numbered
+from segmed.data.sources import MANIFESTS, open_dataset
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.evaluation.volume import PatientVolume
+from segmed.io import read_mask
+from segmed.io.formats import MASK_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """References with their patient, and the prediction of each case. `unused` predictions have no reference.
+
+    `patients_known` is False where nothing told which files belong to one patient: each then counts as one, and
+    intervals are too narrow if several are slices of the same.
+    """
+
+    references: tuple[Record, ...]
+    predictions: Mapping[str, Path]
+    unused: tuple[Path, ...]
+    patients_known: bool
+
+
+def pair_folders(
+    predictions: Path, references: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None
+) -> Pairs:
+    """Match predicted masks to references by the stem of the file name, with or without `_mask` at its end.
+
+    `references` is a folder of masks, or any data set that SegMed reads (Kaggle layout, images/ and masks/, or a
+    manifest, which tells patients too). In a plain folder `patient_regex` finds the patient, and a group `slice`
+    the position, in the stem. Raises `DataError` naming the first reference without a prediction.
+    """
+    predicted = _masks_below(predictions)
+    records, known = _references(references, labels or LabelMap(), patient_regex)
+    for record in records:
+        if _stem_of(record) not in predicted:
+            raise DataError(
+                f"{predictions}: no prediction for case {record.case} (reference {record.mask}). Add "
+                f"{_stem_of(record)}.png or the like: a missing prediction is not left out."
+            )
+    chosen = {record.case: predicted[_stem_of(record)] for record in records}
+    used = set(chosen.values())
+    return Pairs(records, chosen, tuple(path for path in predicted.values() if path not in used), known)
+
+
+def evaluate_pairs(
+    pairs: Pairs, labels: LabelMap, *, name: str, resamples: int = RESAMPLES, seed: int = 0
+) -> Evaluation:
+    """Score matched masks, patient by patient. Raises `DataError` for an unreadable file or another size."""
+    result = evaluate(_volumes(pairs, labels), labels, name=name, resamples=resamples, seed=seed)
+    facts = {"patients_known": pairs.patients_known, "predictions_without_reference": len(pairs.unused)}
+    return replace(result, provenance={**result.provenance, **facts})
+
+
+def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
+    for patient, records in by_patient(pairs.references).items():
+        ordered = sorted(records, key=lambda record: record.slice_index)
+        masks = [record.mask for record in ordered if record.mask is not None]
+        yield PatientVolume(
+            patient=patient,
+            cases=tuple(record.case for record in ordered),
+            reference=[read_mask(mask, labels).array for mask in masks],
+            prediction=[read_mask(pairs.predictions[record.case], labels).array for record in ordered],
+            slice_indices=tuple(record.slice_index for record in ordered),
+        )
+
+
+def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tuple[tuple[Record, ...], bool]:
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; expected a folder of reference masks or a data set. Check the path.")
+    has_images = path.is_dir() and (path / "images").is_dir()
+    if path.is_file() or has_images or any((path / name).is_file() for name in MANIFESTS) or holds_lgg(path):
+        dataset = open_dataset(path, labels=labels, patient_regex=patient_regex)
+        without = [record for record in dataset.records if record.mask is None]
+        if without:
+            raise DataError(f"{path}: case {without[0].case} has no reference mask. Add it, or leave the case out.")
+        return dataset.records, not has_images or patient_regex is not None
+    masks = _masks_below(path)
+    pattern = None if patient_regex is None else _compiled(patient_regex)
+    records = [_plain_record(stem, mask, pattern) for stem, mask in masks.items()]
+    if pattern is not None and "slice" not in pattern.groupindex:
+        records = numbered(records)
+    return in_order(records), pattern is not None
+
+
+def _plain_record(stem: str, mask: Path, pattern: re.Pattern[str] | None) -> Record:
+    if pattern is None:
+        return Record(stem, stem, 1, mask, mask)
+    match = pattern.search(stem)
+    patient, position = _patient_and_slice(match) if match else ("", "")
+    if not patient or not position.isdecimal():
+        raise DataError(
+            f"{mask}: --patient-regex {pattern.pattern!r} finds no patient or slice in {stem!r}. Correct it."
+        )
+    return Record(stem, patient, int(position), mask, mask)
+
+
+def _patient_and_slice(match: re.Match[str]) -> tuple[str, str]:
+    """Group `patient`, else the first group, else the whole match; and group `slice`, else 1."""
+    named = match.groupdict()
+    first = match[1] if match.re.groups else match[0]
+    return named.get("patient") or first or "", named.get("slice") or "1"
+
+
+def _masks_below(folder: Path) -> dict[str, Path]:
+    """Mask files by stem, sub-folders included, overlays left out; only `_mask` files where images lie beside."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is not a folder; expected masks ending in {', '.join(MASK_SUFFIXES)}.")
+    files = [path for path in _visible(folder) if path.suffix.lower() in MASK_SUFFIXES]
+    marked = [path for path in files if path.stem.endswith("_mask")]
+    found: dict[str, Path] = {}
+    for path in sorted(marked or files, key=lambda path: natural_key(str(path))):
+        stem = path.stem.removesuffix("_mask")
+        if stem in found:
+            raise DataError(f"{path}: a second mask of case {stem}, besides {found[stem]}. Keep one.")
+        found[stem] = path
+    if not found:
+        raise DataError(f"{folder}: holds no masks; expected files ending in {', '.join(MASK_SUFFIXES)}.")
+    return found
+
+
+def _visible(folder: Path) -> Sequence[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.stem.endswith("_overlay")
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _stem_of(record: Record) -> str:
+    """The name under which a case's prediction is looked for: that of its image, as `segmed predict` writes it."""
+    return record.image.stem.removesuffix("_mask")
+
+
+def _compiled(patient_regex: str) -> re.Pattern[str]:
+    try:
+        return re.compile(patient_regex)
+    except re.error as error:
+        raise DataError(
+            f"--patient-regex {patient_regex!r}: {error}. Try for example '^(.+)_(?P<slice>[0-9]+)$'."
+        ) from error

@@ -1,0 +1,181 @@
+"""Evaluate a trained run on a part of a split, after making sure that it has not seen that part."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segmed.core.errors import DataError, SplitError
+from segmed.core.provenance import commit, machine, versions
+from segmed.core.records import Record
+from segmed.core.split import PartName, Split
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.memory import peak_memory_mib
+from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
+from segmed.evaluation.result import Cost, Evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.inference.predictor import Predictor
+from segmed.models.checkpoint import RunConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated: a part of a fold of a split. `leaking` where the split, or the run's own, leaks."""
+
+    split: Split
+    fold: int
+    part: PartName
+    leaking: bool
+
+
+def plan_evaluation(
+    folder: Path,
+    config: RunConfig,
+    decoded: DecodedDataset,
+    *,
+    split: Split | None = None,
+    fold: int | None = None,
+    part: PartName = "test",
+) -> Plan:
+    """Choose split and fold (the run's own unless others are given) and refuse what would not be a test.
+
+    Raises `SplitError` where there is no split, where it was made for other data, where the part is empty, and
+    where the run trained on the part's patients (on its slices, if the split is marked as leaking); for the test
+    part also where the run chose its epoch or threshold on them. `DataError` where the labels differ.
+    """
+    if decoded.dataset.labels.names != config.labels.names:
+        raise DataError(
+            f"{folder}: predicts {', '.join(config.labels.names)} but the data has "
+            f"{', '.join(decoded.dataset.labels.names)}. Name the mask values with --labels."
+        )
+    own = Split.load(folder / "split.json") if (folder / "split.json").is_file() else None
+    chosen = split or own
+    if chosen is None:
+        raise SplitError(f"{folder}: holds no split.json. Name a split with --split.")
+    chosen.require_data(decoded.data_hash)
+    if fold is None:
+        fold = config.fold if chosen == own else 0
+    cases = chosen.fold(fold).part(part)
+    if not cases:
+        raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
+    if own is not None:
+        _require_unseen(folder, own, config.fold, chosen, cases, part)
+    elif config.data_hash == decoded.data_hash:
+        raise SplitError(
+            f"{folder}: holds no split.json, so which patients it was trained on is unknown, and this is the data it "
+            "was trained on. Copy the split it was trained with there."
+        )
+    return Plan(chosen, fold, part, leaking=chosen.leaking or config.leaking)
+
+
+def evaluate_run(
+    predictor: Predictor,
+    decoded: DecodedDataset,
+    plan: Plan,
+    *,
+    name: str,
+    batch_size: int = 8,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Predict and score every patient of the plan's part, measuring time and memory on the way.
+
+    `progress(done, total)` counts patients.
+    """
+    groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
+    timer = _Timer()
+
+    def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
+        images = [decoded.image(record.case) for record in records]
+        with timer.timing(len(images)):
+            probabilities = predictor.probabilities(images, batch_size=batch_size)
+        return [predictor.label(each).array for each in probabilities], list(probabilities)
+
+    result = evaluate(
+        volumes(decoded, groups, predict),
+        decoded.dataset.labels,
+        name=name,
+        kind="run",
+        part=plan.part,
+        leaking=plan.leaking,
+        resamples=resamples,
+        seed=seed,
+        progress=None if progress is None else lambda done: progress(done, len(groups)),
+    )
+    return replace(
+        result,
+        threshold=predictor.config.threshold,
+        data_hash=decoded.data_hash,
+        split=split_facts(decoded, plan.split, plan.fold, plan.part),
+        cost=_cost(predictor, timer),
+        provenance={**result.provenance, **_provenance(predictor, decoded, batch_size)},
+    )
+
+
+def _require_unseen(
+    folder: Path, own: Split, own_fold: int, chosen: Split, cases: Sequence[str], part: PartName
+) -> None:
+    """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by."""
+    used = own.fold(own_fold)
+    seen = {"trained": used.train, "chosen": used.validation if part == "test" else ()}
+    for verb, seen_cases in seen.items():
+        shared = [f"case {case}" for case in sorted(set(cases) & set(seen_cases))]
+        if not chosen.leaking:
+            patients = {own.patient_of[case] for case in seen_cases}
+            shared = [f"patient {p}" for p in sorted({chosen.patient_of[case] for case in cases} & patients)]
+        if shared:
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            raise SplitError(
+                f"{folder}: was {verb} on {shared[0]}{more} of the {part} part. "
+                "Evaluate it with its own split and fold, which is the default."
+            )
+
+
+class _Timer:
+    """Milliseconds per slice of prediction; the first patient warms caches up and counts only if it is alone."""
+
+    def __init__(self) -> None:
+        self._spent: list[tuple[float, int]] = []
+
+    @contextmanager
+    def timing(self, slices: int) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._spent.append((time.perf_counter() - start, slices))
+
+    @property
+    def ms_per_image(self) -> float:
+        counted = self._spent[1:] or self._spent
+        return 1000 * sum(seconds for seconds, _ in counted) / sum(slices for _, slices in counted)
+
+
+def _cost(predictor: Predictor, timer: _Timer) -> Cost:
+    seconds = predictor.config.training.get("seconds")
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
+        ms_per_image=timer.ms_per_image,
+        peak_memory_mib=peak_memory_mib(predictor.device.type),
+        training_seconds=None if seconds is None else float(seconds),
+    )
+
+
+def _provenance(predictor: Predictor, decoded: DecodedDataset, batch_size: int) -> dict[str, Any]:
+    return {
+        "data": str(decoded.dataset.root),
+        "run": str(predictor.folder),
+        "model": predictor.config.model.name,
+        "encoder": predictor.config.model.encoder,
+        "training": dict(predictor.config.training),
+        "device": str(predictor.device),
+        "batch_size": batch_size,
+        **where_from(),
+    }
+
+
+def where_from() -> dict[str, Any]:
+    """Commit, machine and versions, for the provenance of an evaluation."""
+    return {"commit": commit(), "machine": machine(), "versions": versions()}

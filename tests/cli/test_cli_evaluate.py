@@ -1,0 +1,130 @@
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+from segmed.cli import evaluation_table, main
+from segmed.evaluation.result import Evaluation
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """The tiny data set of the evaluation tests, and a cache of its own."""
+    from pathlib import Path
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "evaluation"))
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    import tiny_runs
+
+    return tiny_runs
+
+
+def segmed(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["segmed", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_info:
+        main.run()
+    return int(exit_info.value.code or 0)
+
+
+def saved_run(tiny, folder, root, split):
+    """A real run folder of a small random U-Net on the data in `root`."""
+    from segmed.data.decoded import decode
+    from segmed.data.sources import open_dataset
+    from segmed.models.checkpoint import save_run
+    from segmed.models.zoo import build_model
+
+    decoded = decode(open_dataset(root))
+    config = tiny.config_of(decoded)
+    save_run(folder, build_model(config.model), config)
+    split(decoded).save(folder / "split.json")
+    return folder
+
+
+def first_patients(decoded):
+    from segmed.core.split import Partition, Split
+
+    names = decoded.dataset.patients
+    parts = [
+        tuple(r.case for r in decoded.dataset.records if r.patient in some)
+        for some in (names[:2], names[2:3], names[3:])
+    ]
+    patient_of = {r.case: r.patient for r in decoded.dataset.records}
+    return Split("patient", 0, decoded.data_hash, False, patient_of, (Partition(*parts),))
+
+
+def alternate_slices(decoded):
+    from segmed.core.split import Partition
+
+    split = first_patients(decoded)
+    cases = [r.case for r in decoded.dataset.records]
+    return replace(split, leaking=True, folds=(Partition(tuple(cases[::2]), (), tuple(cases[1::2])),))
+
+
+def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsys):
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m")
+    run = saved_run(tiny, tmp_path / "run", root, first_patients)
+    assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100) == 0
+    shown = capsys.readouterr().out
+    result = Evaluation.load(run / "evaluation-test")
+    assert result.name == "run"
+    assert result.cost.parameters > 10_000_000
+    assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
+    assert "predict nothing" in shown
+    assert "Dice, mean" in shown
+    assert "LEAKING" not in shown
+    assert (
+        "segmed evaluate"
+        in json.loads((run / "evaluation-test" / "evaluation.json").read_text())["provenance"]["command"]
+    )
+
+
+def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m")
+    run = saved_run(tiny, tmp_path / "run", root, alternate_slices)
+    assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100, "--no-floors") == 0
+    shown = capsys.readouterr().out
+    assert "LEAKING" in shown
+    assert "4 of 4 patients are in training" in shown
+
+
+def test_masks_of_any_tool_are_evaluated(tiny, tmp_path, monkeypatch, capsys):
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
+    arguments = ("--predictions", root, "--references", root, "-o", tmp_path / "out", "--resamples", 100)
+    assert segmed(monkeypatch, "evaluate", *arguments) == 0
+    assert Evaluation.load(tmp_path / "out").metrics["dice"].value == 1.0
+    assert "kaggle_3m" in capsys.readouterr().out
+
+
+def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monkeypatch, capsys):
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
+    (tmp_path / "some").mkdir()
+    first = next(iter(sorted(root.glob("*/*_mask.tif"))))
+    (tmp_path / "some" / first.name).write_bytes(first.read_bytes())
+    arguments = ("--predictions", tmp_path / "some", "--references", root, "-o", tmp_path / "out")
+    assert segmed(monkeypatch, "evaluate", *arguments) == 1
+    assert "no prediction for case" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["run"], "Name a run and its data"),
+        (["--predictions", "a"], "--references FOLDER"),
+        (["run", "--data", "d", "--part", "tset"], "Choose one of: train, validation, test"),
+        (["owner/name", "--data", "d"], "name one for the result with -o"),
+    ],
+)
+def test_a_wrong_call_says_what_is_missing(arguments, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert segmed(monkeypatch, "evaluate", *arguments) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_every_metric_of_the_table_is_one_that_evaluations_have():
+    from segmed.evaluation.table import PATIENT_MEANS, SLICE_METRICS
+
+    known = {*PATIENT_MEANS, *SLICE_METRICS, "dice_median", "hd95_median", "volume_error", "missed", "ece"}
+    assert {key for _, metrics in evaluation_table.SECTIONS for key, _ in metrics} <= known

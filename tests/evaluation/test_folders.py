@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import tiny_runs as tiny
+from PIL import Image
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.evaluation.folders import evaluate_pairs, pair_folders
+
+
+def write(folder, name: str, columns: int, *, value: int = 255, size: tuple[int, int] = (9, 14)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(size, np.uint8)
+    mask[2:6, 2 : 2 + columns] = value
+    Image.fromarray(mask).save(folder / name)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two patients of two slices each; one prediction is half of its reference."""
+    for stem, columns, predicted in (("p1_1", 4, 4), ("p1_2", 4, 2), ("p2_9", 4, 4), ("p2_10", 0, 0)):
+        write(tmp_path / "references", f"{stem}.png", columns)
+        write(tmp_path / "predictions", f"{stem}.png", predicted)
+    return tmp_path / "predictions", tmp_path / "references"
+
+
+def test_files_with_one_stem_are_scored_against_each_other(folders):
+    result = evaluate_pairs(pair_folders(*folders), LabelMap(), name="other tool", resamples=20)
+    assert result.by_patient("dice") == pytest.approx(
+        {"p1_1": 1.0, "p1_2": 2 / 3, "p2_9": 1.0, "p2_10": np.nan}, nan_ok=True
+    )
+    assert result.kind == "predictions"
+    assert result.provenance["patients_known"] is False
+
+
+def test_a_pattern_puts_slices_of_a_patient_together_in_numeric_order(folders):
+    pairs = pair_folders(*folders, patient_regex=r"^(?P<patient>.+)_(?P<slice>\d+)$")
+    result = evaluate_pairs(pairs, LabelMap(), name="other tool", resamples=20)
+    assert result.by_patient("dice") == {"p1": pytest.approx(48 / 56), "p2": 1.0}
+    assert [(row.patient, row.slice) for row in result.slices] == [("p1", 1), ("p1", 2), ("p2", 9), ("p2", 10)]
+
+
+def test_a_pattern_without_a_slice_group_numbers_the_slices_in_order(folders):
+    pairs = pair_folders(*folders, patient_regex="^p[0-9]")
+    assert [(r.patient, r.slice_index) for r in pairs.references] == [("p1", 1), ("p1", 2), ("p2", 1), ("p2", 2)]
+
+
+def test_a_missing_prediction_stops_and_is_named(folders):
+    (folders[0] / "p2_9.png").unlink()
+    with pytest.raises(DataError, match="no prediction for case p2_9"):
+        pair_folders(*folders)
+
+
+def test_a_prediction_without_a_reference_is_counted(folders):
+    write(folders[0], "p3_1.png", 2)
+    pairs = pair_folders(*folders)
+    assert [path.name for path in pairs.unused] == ["p3_1.png"]
+    result = evaluate_pairs(pairs, LabelMap(), name="x", resamples=20)
+    assert result.provenance["predictions_without_reference"] == 1
+
+
+def test_a_prediction_of_another_size_is_named(folders):
+    write(folders[0], "p1_2.png", 2, size=(9, 15))
+    with pytest.raises(DataError, match=r"p1_2: the prediction is \(9, 15\) but the reference is \(9, 14\)"):
+        evaluate_pairs(pair_folders(*folders), LabelMap(), name="x")
+
+
+def test_a_mask_value_outside_the_labels_is_named(folders):
+    write(folders[0], "p1_2.png", 2, value=7)
+    with pytest.raises(DataError, match=r"p1_2\.png"):
+        evaluate_pairs(pair_folders(*folders), LabelMap(), name="x")
+
+
+def test_several_labels_are_read_by_their_values(tmp_path):
+    for folder in ("references", "predictions"):
+        write(tmp_path / folder, "a.png", 4, value=1)
+        write(tmp_path / folder, "b.png", 4, value=2)
+    labels = LabelMap(("core", "oedema"), (0, 1, 2))
+    pairs = pair_folders(tmp_path / "predictions", tmp_path / "references", labels=labels)
+    result = evaluate_pairs(pairs, labels, name="x", resamples=20)
+    assert [(row.patient, row.label, row.reference_px) for row in result.patients] == [
+        ("a", "core", 16),
+        ("a", "oedema", 0),
+        ("b", "core", 0),
+        ("b", "oedema", 16),
+    ]
+
+
+def test_references_may_be_a_data_set_that_tells_its_patients(tmp_path):
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
+    for mask in root.glob("*/*_mask.tif"):
+        target = tmp_path / "predictions" / mask.parent.name / mask.name.replace("_mask", "")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(mask.read_bytes())
+    pairs = pair_folders(tmp_path / "predictions", root)
+    assert pairs.patients_known
+    result = evaluate_pairs(pairs, LabelMap(), name="x", resamples=20)
+    assert list(result.by_patient("dice").values()) == [1.0, 1.0]
+
+
+def test_two_predictions_with_one_stem_are_refused(folders):
+    write(folders[0] / "again", "p1_1.png", 4)
+    with pytest.raises(DataError, match="a second mask of case p1_1"):
+        pair_folders(*folders)
+
+
+def test_a_folder_without_masks_says_what_was_expected(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no masks; expected files ending in"):
+        pair_folders(tmp_path / "empty", folders[1])
+    with pytest.raises(DataError, match="does not exist"):
+        pair_folders(folders[0], tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("regex", "reason"), [("(", "Try for example"), ("^x", "finds no patient")])
+def test_a_wrong_pattern_is_explained(folders, regex, reason):
+    with pytest.raises(DataError, match=reason):
+        pair_folders(*folders, patient_regex=regex)
