@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -16,7 +17,26 @@ T = TypeVar("T")
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config_dataclass(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass whose fields are validated and whose unknown keys are errors."""
-    return pydantic_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls)
+    decorate: Callable[[type[T]], type[T]] = pydantic_dataclass(  # type: ignore[assignment]
+        frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
+    )
+    decorated = decorate(cls)
+    _answer_with_config_error(decorated)
+    return decorated
+
+
+def _answer_with_config_error(cls: type[Any]) -> None:
+    """Make direct construction raise the same one-line `ConfigError` as reading a recipe does."""
+    construct = cls.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            construct(self, *args, **kwargs)
+        except ValidationError as error:
+            raise ConfigError(f"{cls.__name__}: {_first_problem(cls, error)}") from error
+
+    cls.__init__ = __init__
 
 
 def config_from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str) -> T:
@@ -44,6 +64,8 @@ def _first_problem(cls: type[Any], error: ValidationError) -> str:
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(known)}."
         return f"unknown key {name!r}. {hint}"
+    if problem["type"] == "value_error":  # raised by a config's own check: its words stand alone
+        return f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
     return f"{name or 'value'}: {problem['msg']}, got {problem['input']!r}."
 
 

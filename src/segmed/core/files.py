@@ -31,9 +31,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(
-            f"{path}: cannot be written ({reason}). Free some space or choose another folder."
-        ) from error
+        raise DataError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -31,9 +31,7 @@ class LabelMap:
                 f"values for {len(self.names)} labels. List background first."
             )
         if len(set(self.stored)) != len(self.stored):
-            raise DataError(
-                f"Stored label values must differ, got {self.stored}. Give each label its own value."
-            )
+            raise DataError(f"Stored label values must differ, got {self.stored}. Give each label its own value.")
         if len(self.names) > 255:
             raise DataError(f"At most 255 foreground labels fit a mask, got {len(self.names)}.")
 

@@ -89,9 +89,7 @@ class Split:
         try:
             split = cls._from_json(value)
         except (KeyError, TypeError, AttributeError) as error:
-            raise SplitError(
-                f"{path}: not a split file ({error!r} is missing or wrong). Make it again."
-            ) from error
+            raise SplitError(f"{path}: not a split file ({error!r} is missing or wrong). Make it again.") from error
         try:
             split.validate()
         except SplitError as error:
@@ -101,9 +99,7 @@ class Split:
     @classmethod
     def _from_json(cls, value: dict[str, Any]) -> "Split":
         if value["format"] != FORMAT:
-            raise SplitError(
-                f"Split format {value['format']} is not {FORMAT}. Make it again with this version."
-            )
+            raise SplitError(f"Split format {value['format']} is not {FORMAT}. Make it again with this version.")
         folds = tuple(Partition(**{part: tuple(fold[part]) for part in PARTS}) for fold in value["folds"])
         return cls(
             strategy=str(value["strategy"]),

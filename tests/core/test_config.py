@@ -1,0 +1,45 @@
+"""Settings are checked, and a wrong key is answered with the nearest right one."""
+
+import pytest
+
+from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
+from segmed.core.errors import ConfigError
+
+
+@config_dataclass
+class Inner:
+    rate: float = 0.1
+
+
+@config_dataclass
+class Outer:
+    name: str = "x"
+    inner: Inner = Inner()
+    size: tuple[int, int] | None = None
+
+
+def test_a_nested_value_reaches_its_field() -> None:
+    assert config_from_mapping(Outer, {"inner": {"rate": 2}}, source="r").inner.rate == 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nmae": "y"}, "r.yaml: unknown key 'nmae'. Did you mean 'name'?"),
+        ({"inner": {"raet": 1}}, "r.yaml: unknown key 'inner.raet'. Did you mean 'rate'?"),
+        ({"inner": {"rate": "fast"}}, "r.yaml: inner.rate: .*number.*got 'fast'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_its_path(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_from_mapping(Outer, values, source="r.yaml")
+
+
+def test_a_config_survives_the_way_through_plain_values() -> None:
+    config = Outer(name="y", inner=Inner(rate=3.0), size=(4, 5))
+    assert config_from_mapping(Outer, config_to_mapping(config), source="r") == config
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Outer().name = "z"  # type: ignore[misc]

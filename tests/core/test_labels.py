@@ -1,0 +1,47 @@
+"""Labels, colours and one-hot channels turn into each other without loss."""
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap, one_hot, reverse_one_hot
+
+COLOURS = LabelMap(("rim", "cup"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+
+
+def test_grey_values_decode_to_labels_and_back() -> None:
+    labels = LabelMap(("rim", "cup"), (7, 3, 200))
+    stored = np.array([[7, 3], [200, 7], [3, 3]], np.uint8)
+    decoded = labels.decode(stored, "m")
+    assert decoded.tolist() == [[0, 1], [2, 0], [1, 1]]
+    assert np.array_equal(labels.encode(decoded), stored)
+
+
+def test_colours_decode_to_labels_and_back() -> None:
+    stored = np.array([[[0, 0, 0], [255, 0, 0], [0, 255, 0]]], np.uint8)
+    decoded = COLOURS.decode(stored, "m")
+    assert decoded.tolist() == [[0, 1, 2]]
+    assert np.array_equal(COLOURS.encode(decoded), stored)
+
+
+def test_an_unknown_value_is_refused_with_file_value_and_remedy() -> None:
+    with pytest.raises(DataError, match=r"m\.png: mask value 254 is not a label; expected 0, 255.*--labels"):
+        LabelMap().decode(np.array([[0, 254]], np.uint8), "m.png")
+
+
+def test_one_hot_and_its_reverse_are_exact_for_odd_sizes() -> None:
+    labels = np.random.default_rng(0).integers(0, 4, (5, 7)).astype(np.uint8)
+    channels = one_hot(labels, 4)
+    assert channels.shape == (4, 5, 7)
+    assert (channels.sum(0) == 1).all()
+    assert np.array_equal(reverse_one_hot(channels), labels)
+
+
+@pytest.mark.parametrize("labels", [LabelMap(), COLOURS])
+def test_a_label_map_survives_json(labels: LabelMap) -> None:
+    assert LabelMap.from_json(labels.to_json()) == labels
+
+
+def test_a_map_with_two_labels_of_one_value_is_refused() -> None:
+    with pytest.raises(DataError, match="must differ"):
+        LabelMap(("a", "b"), (0, 1, 1))
