@@ -1,0 +1,180 @@
+"""The preprocessing contract: from stored pixels to network input and back, the same in every place.
+
+`Preprocess` is deterministic and saved with the weights; random augmentation is apart (`segmed.data.augment`).
+Intensities are normalised with the statistics of the whole volume of a patient, so that a slice without tissue
+does not become noise, and the grid change is undone exactly by the `Undo` that `apply` returns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError, DataError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Size = tuple[int, int]
+
+
+@config_dataclass
+class PreprocessConfig:
+    """What is done to an image before the network sees it."""
+
+    channels: tuple[int, ...] = (0, 1, 2)
+    """Which stored channels the network gets, in this order; LGG's are pre-contrast, FLAIR, post-contrast."""
+    normalisation: Literal["volume-zscore", "minmax", "imagenet"] = "volume-zscore"
+    """`volume-zscore`: percentile clip, then mean 0 and deviation 1 over the non-zero voxels of the volume;
+    `minmax`: percentile clip, then 0 to 1 (MedSAM's contract); `imagenet`: ImageNet's mean and deviation."""
+    clip_percentiles: tuple[float, float] = (0.5, 99.5)
+    """Percentiles of the non-zero voxels at which intensities are clipped; not used by `imagenet`."""
+    size: Size | None = None
+    """Network input (height, width) in pixels; None keeps the image's own size and pads to `divisor`."""
+    fit: Literal["squash", "letterbox"] = "squash"
+    """How an image gets to `size`: stretched to it, or scaled by one factor and padded at the bottom and right."""
+    divisor: int = 32
+    """Network input sides are multiples of this: the model's stride."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no image could meet."""
+        low, high = self.clip_percentiles
+        if not 0 <= low < high <= 100:
+            raise ConfigError(f"clip_percentiles must rise within 0 to 100, got {self.clip_percentiles}.")
+        if not self.channels or min(self.channels) < 0:
+            raise ConfigError(f"channels must name at least one stored channel from 0, got {self.channels}.")
+        if self.normalisation == "imagenet" and len(self.channels) != 3:
+            raise ConfigError("imagenet normalisation has three channels; choose volume-zscore for other numbers.")
+        if self.divisor < 1:
+            raise ConfigError(f"divisor must be at least 1, got {self.divisor}.")
+        if self.size is not None and any(side % self.divisor or side < 1 for side in self.size):
+            near = tuple(max(1, round(side / self.divisor)) * self.divisor for side in self.size)
+            raise ConfigError(
+                f"size {self.size} is not a multiple of the model's stride {self.divisor}. Use {near} instead."
+            )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-channel intensity statistics of one volume: clip limits, then `(x - shift) / scale`."""
+
+    low: Float[np.ndarray, " c"]
+    high: Float[np.ndarray, " c"]
+    shift: Float[np.ndarray, " c"]
+    scale: Float[np.ndarray, " c"]
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The way back from the network's grid to the image's: crop what was padded, then resize."""
+
+    original: Size
+    content: Size
+    """Height and width of the image within the network's grid, before padding."""
+
+    def __call__(self, logits: Float[Tensor, "k h w"]) -> Float[Tensor, "k H W"]:
+        """Return logits on the original grid; bit-equal to the crop where no resize was made."""
+        height, width = self.content
+        logits = logits[:, :height, :width]
+        if self.content == self.original:
+            return logits
+        return functional.interpolate(logits[None], self.original, mode="bilinear", align_corners=False)[0]
+
+
+class Preprocess:
+    """Apply a `PreprocessConfig`."""
+
+    def __init__(self, config: PreprocessConfig) -> None:
+        self.config = config
+
+    def statistics(self, volume: Sequence[Shaped[np.ndarray, "..."]]) -> Statistics:
+        """Intensity statistics of the slices (`h w c` each) of one patient's volume.
+
+        Only non-zero voxels count, as zero is background; a channel without any gives shift 0 and scale 1.
+        Raises `DataError` where a slice lacks a configured channel or holds NaN or infinity.
+        """
+        channels = len(self.config.channels)
+        low, high = np.zeros(channels, np.float32), np.full(channels, np.inf, np.float32)
+        shift, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        if self.config.normalisation == "imagenet":
+            peak = _full_scale(volume[0].dtype)
+            shift = np.asarray(IMAGENET_MEAN, np.float32) * peak
+            return Statistics(low, high, shift, np.asarray(IMAGENET_STD, np.float32) * peak)
+        slices = [self._select(image) for image in volume]
+        for channel in range(channels):
+            values = np.concatenate([image[..., channel].ravel() for image in slices])
+            values = values[values != 0]
+            if values.size:
+                limits = np.percentile(values, self.config.clip_percentiles, method="inverted_cdf")
+                low[channel], high[channel] = limits
+                shift[channel], scale[channel] = self._location_and_scale(np.clip(values, *limits))
+        return Statistics(low, high, shift, scale)
+
+    def apply(self, image: Shaped[np.ndarray, "..."], statistics: Statistics) -> tuple[Float[Tensor, "c h w"], Undo]:
+        """Normalise and fit one image (`h w c`, any real dtype); returns float32 and the way back."""
+        pixels = self._select(image).astype(np.float32)
+        clipped = np.clip(pixels, statistics.low, statistics.high)
+        if self.config.normalisation == "imagenet":
+            clipped = pixels
+        normalised = (clipped - statistics.shift) / statistics.scale
+        tensor = torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+        content, network = self._sizes(tensor.shape[1:])
+        if content != tuple(tensor.shape[1:]):
+            tensor = functional.interpolate(
+                tensor[None], content, mode="bilinear", align_corners=False, antialias=True
+            )[0]
+        undo = Undo(original=(image.shape[0], image.shape[1]), content=content)
+        return _pad(tensor, network, mode="replicate"), undo
+
+    def apply_mask(self, labels: UInt8[np.ndarray, "h w"]) -> Int[Tensor, "H W"]:
+        """Take a mask to the network's grid, nearest neighbour; what is padded is background."""
+        content, network = self._sizes(labels.shape)
+        tensor = torch.from_numpy(np.array(labels))[None, None]
+        if content != labels.shape:
+            tensor = functional.interpolate(tensor, content, mode="nearest-exact")
+        return _pad(tensor[0], network, mode="constant")[0].long()
+
+    def _sizes(self, shape: Sequence[int]) -> tuple[Size, Size]:
+        original = (int(shape[0]), int(shape[1]))
+        size = self.config.size
+        if size is None:
+            height, width = (-(-side // self.config.divisor) * self.config.divisor for side in original)
+            return original, (height, width)
+        if self.config.fit == "squash":
+            return size, size
+        factor = min(size[0] / original[0], size[1] / original[1])
+        return (max(1, round(original[0] * factor)), max(1, round(original[1] * factor))), size
+
+    def _select(self, image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+        if image.ndim != 3:
+            raise DataError(f"An image has height, width and channels, got shape {image.shape}. Add the missing axis.")
+        if max(self.config.channels) >= image.shape[2]:
+            raise DataError(
+                f"The model reads channels {self.config.channels} but the image has {image.shape[2]}. "
+                "Give an image with the sequences the model was trained on."
+            )
+        selected = image[..., list(self.config.channels)]
+        if selected.dtype.kind == "f" and not np.isfinite(selected).all():
+            raise DataError("The image holds NaN or infinite pixels. Replace them before use.")
+        return selected
+
+    def _location_and_scale(self, values: Shaped[np.ndarray, " n"]) -> tuple[float, float]:
+        if self.config.normalisation == "minmax":
+            return float(values.min()), max(float(values.max()) - float(values.min()), 1e-6)
+        deviation = float(values.std(dtype=np.float64))
+        return float(values.mean(dtype=np.float64)), deviation if deviation > 1e-6 else 1.0
+
+
+def _full_scale(dtype: np.dtype[np.generic]) -> float:
+    return float(np.iinfo(dtype.name).max) if dtype.kind in "ui" else 1.0
+
+
+def _pad(tensor: Shaped[Tensor, "c h w"], size: Size, *, mode: str) -> Shaped[Tensor, "c H W"]:
+    missing = (0, size[1] - tensor.shape[2], 0, size[0] - tensor.shape[1])
+    return functional.pad(tensor[None], missing, mode=mode)[0] if any(missing) else tensor

@@ -1,0 +1,130 @@
+"""Preprocessing is exact, deterministic and undone exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+from segmed.core.errors import ConfigError, DataError
+from segmed.preprocess import Preprocess, PreprocessConfig
+
+
+def volume(rng: np.random.Generator, size: tuple[int, int] = (37, 51)) -> list[np.ndarray]:
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(3)]
+
+
+RNG = np.random.default_rng(0)
+
+
+def test_zscore_makes_the_clipped_nonzero_voxels_of_the_volume_mean_0_and_deviation_1() -> None:
+    images = volume(RNG)
+    preprocess = Preprocess(PreprocessConfig(divisor=1))
+    statistics = preprocess.statistics(images)
+    outputs = np.stack([preprocess.apply(image, statistics)[0].numpy() for image in images])
+    for channel in range(3):
+        tissue = np.stack(images)[..., channel] != 0
+        values = outputs[:, channel][tissue]
+        assert abs(values.mean()) < 1e-5
+        assert abs(values.std() - 1) < 1e-5
+
+
+def test_minmax_reaches_exactly_0_and_1() -> None:
+    images = volume(RNG)
+    preprocess = Preprocess(PreprocessConfig(normalisation="minmax", divisor=1))
+    statistics = preprocess.statistics(images)
+    outputs = torch.stack([preprocess.apply(image, statistics)[0] for image in images])
+    tissue = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2) != 0)
+    assert outputs[tissue].min() == 0
+    assert outputs[tissue].max() == 1
+
+
+def test_imagenet_normalisation_of_mid_grey_is_the_published_arithmetic() -> None:
+    image = np.full((32, 32, 3), 255, np.uint8)
+    preprocess = Preprocess(PreprocessConfig(normalisation="imagenet"))
+    output, _ = preprocess.apply(image, preprocess.statistics([image]))
+    expected = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    assert torch.allclose(output[:, 5, 7], expected, atol=1e-5)
+
+
+def test_a_blank_channel_becomes_zero_and_never_nan() -> None:
+    image = RNG.integers(1, 256, (32, 32, 3), np.uint8)
+    image[..., 1] = 0
+    image[..., 2] = 9
+    preprocess = Preprocess(PreprocessConfig())
+    output, _ = preprocess.apply(image, preprocess.statistics([image]))
+    assert torch.equal(output[1:], torch.zeros(2, 32, 32))
+
+
+def test_channels_are_chosen_in_the_order_asked_for() -> None:
+    image = RNG.integers(1, 256, (32, 32, 3), np.uint8)
+    chosen = Preprocess(PreprocessConfig(channels=(2, 0)))
+    every = Preprocess(PreprocessConfig())
+    output, _ = chosen.apply(image, chosen.statistics([image]))
+    reference, _ = every.apply(image, every.statistics([image]))
+    assert torch.equal(output, reference[[2, 0]])
+
+
+@pytest.mark.parametrize("size", [(32, 64), (33, 31), (1, 95), (256, 250)])
+def test_padding_to_the_divisor_is_undone_bit_for_bit(size: tuple[int, int]) -> None:
+    image = RNG.integers(0, 256, (*size, 3), np.uint8)
+    preprocess = Preprocess(PreprocessConfig())
+    output, undo = preprocess.apply(image, preprocess.statistics([image]))
+    assert output.shape[1] % 32 == output.shape[2] % 32 == 0
+    padded = torch.randn(2, *output.shape[1:])
+    assert torch.equal(undo(padded), padded[:, : size[0], : size[1]])
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_a_resized_ramp_comes_back_to_its_own_grid(fit: str) -> None:
+    ramp = np.linspace(1, 200, 60, dtype=np.float32)[None, :, None].repeat(45, 0).repeat(3, 2)
+    preprocess = Preprocess(PreprocessConfig(size=(96, 96), fit=fit, normalisation="minmax"))
+    output, undo = preprocess.apply(ramp, preprocess.statistics([ramp]))
+    assert output.shape == (3, 96, 96)
+    back = undo(output)
+    assert back.shape == (3, 45, 60)
+    expected = (ramp - ramp.min()) / (ramp.max() - ramp.min())
+    assert np.abs(back.numpy()[0] - expected[..., 0])[:, 2:-2].max() < 0.02
+
+
+def test_the_mask_takes_the_same_way_as_the_image() -> None:
+    labels = np.zeros((45, 60), np.uint8)
+    labels[10:30, 20:50] = 2
+    image = (labels[..., None] * 100).repeat(3, 2)
+    preprocess = Preprocess(PreprocessConfig(size=(96, 128), fit="letterbox", normalisation="imagenet"))
+    output, _ = preprocess.apply(image, preprocess.statistics([image]))
+    mask = preprocess.apply_mask(labels)
+    assert mask.shape == output.shape[1:]
+    bright = output[0] > output[0].mean()
+    assert (bright == (mask == 2)).float().mean() > 0.97
+
+
+def test_padding_of_a_mask_is_background() -> None:
+    mask = Preprocess(PreprocessConfig()).apply_mask(np.ones((31, 33), np.uint8))
+    assert mask.shape == (32, 64)
+    assert int(mask.sum()) == 31 * 33
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": (250, 256)}, r"not a multiple of the model's stride 32. Use \(256, 256\)"),
+        ({"clip_percentiles": (50.0, 10.0)}, "must rise"),
+        ({"channels": ()}, "at least one"),
+        ({"channels": (0,), "normalisation": "imagenet"}, "three channels"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PreprocessConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_an_image_without_the_channel_is_refused() -> None:
+    with pytest.raises(DataError, match=r"reads channels \(0, 1, 2\) but the image has 1"):
+        Preprocess(PreprocessConfig()).statistics([np.zeros((8, 8, 1), np.uint8)])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused(bad: float) -> None:
+    image = np.ones((8, 8, 3), np.float32)
+    image[3, 4, 1] = bad
+    with pytest.raises(DataError, match="NaN or infinite"):
+        Preprocess(PreprocessConfig()).statistics([image])
