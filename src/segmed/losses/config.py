@@ -1,0 +1,88 @@
+"""The table of losses and their settings.
+
+All take logits and a target of the same shape, `batch labels height width`, one binary channel per foreground
+label, and return a scalar; a perfect confident prediction has a loss near 0. The one exception is
+`seed-double-sigmoid`, which reproduces a mistake.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+from segmed.core.config import config_dataclass
+from segmed.losses.overlap import BatchLogits, Scalar, dice_loss, tversky_loss
+
+Loss = Callable[[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]], Float[Tensor, ""]]
+LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "seed-double-sigmoid"]
+
+
+@config_dataclass
+class LossConfig:
+    """Which loss, and its numbers."""
+
+    name: LossName = "dice-bce"
+    """`dice-bce` is the report's combination for the baselines, `focal` its loss for SAM."""
+    focal_gamma: float = 2.0
+    """How strongly easy pixels are discounted (Lin et al. 2017, eq. 4)."""
+    focal_alpha: float = 0.25
+    """Weight of the foreground against the background in the focal loss; negative for none (eq. 5)."""
+    focal_weight: float = 20.0
+    """Weight of the focal term against Dice in `focal-dice`; SAM's is 20."""
+    tversky_alpha: float = 0.3
+    """Cost of false positives in the Tversky loss."""
+    tversky_beta: float = 0.7
+    """Cost of false negatives in the Tversky loss."""
+
+
+def dice_bce(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """Dice plus binary cross-entropy, equally weighted."""
+    return dice_loss(logits, target) + functional.binary_cross_entropy_with_logits(logits, target)
+
+
+def focal(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """The focal loss, averaged over pixels."""
+    return sigmoid_focal_loss(logits, target, alpha=config.focal_alpha, gamma=config.focal_gamma, reduction="mean")
+
+
+def focal_dice(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """Focal and Dice in SAM's proportion, 20 to 1 (Kirillov et al. 2023, appendix A)."""
+    return config.focal_weight * focal(logits, target, config) + dice_loss(logits, target)
+
+
+def tversky(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """The Tversky loss; misses cost more than false alarms by default."""
+    return tversky_loss(logits, target, alpha=config.tversky_alpha, beta=config.tversky_beta)
+
+
+def seed_double_sigmoid(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """The seed report's mistake, for re-running its table only: sigmoid is applied twice.
+
+    Its model ends in a sigmoid and its Dice + BCE apply another, so that a perfect mask becomes 0.5 and 0.731
+    and its loss is 1.66 on LGG, while an empty prediction has 1.673: the whole useful range is 0.013 wide.
+    """
+    probabilities = logits.sigmoid()
+    dice = dice_loss(probabilities, target, smooth=0.0)
+    return dice + functional.binary_cross_entropy_with_logits(probabilities, target)
+
+
+LOSSES: dict[str, Callable[[BatchLogits, BatchLogits, LossConfig], Scalar]] = {
+    "dice-bce": dice_bce,
+    "focal": focal,
+    "focal-dice": focal_dice,
+    "tversky": tversky,
+    "seed-double-sigmoid": seed_double_sigmoid,
+}
+
+
+def build_loss(config: LossConfig) -> Loss:
+    """The configured loss as a function of logits and target."""
+    function = LOSSES[config.name]
+
+    def loss(logits: BatchLogits, target: BatchLogits) -> Scalar:
+        return function(logits, target, config)
+
+    return loss

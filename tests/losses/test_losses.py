@@ -1,0 +1,88 @@
+"""Losses take logits; known answers pin them, and the seed report's mistake."""
+
+import pytest
+import torch
+
+from segmed.losses import LOSSES, LossConfig, build_loss
+from segmed.losses.overlap import dice_loss, tversky_loss
+
+RIGHT = sorted(set(LOSSES) - {"seed-double-sigmoid"})
+LGG_FOREGROUND = 0.0103
+"""Share of tumour among all pixels of the LGG data set."""
+
+
+def lgg_like_mask() -> torch.Tensor:
+    mask = torch.zeros(16, 1, 100, 100)
+    mask.view(-1)[: round(LGG_FOREGROUND * mask.numel())] = 1
+    return mask
+
+
+def confident(mask: torch.Tensor) -> torch.Tensor:
+    return (mask * 2 - 1) * 40
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_perfect_prediction_has_a_loss_near_0(name: str) -> None:
+    mask = lgg_like_mask()
+    assert build_loss(LossConfig(name=name))(confident(mask), mask).item() < 1e-3
+
+
+def test_the_seed_mistake_gives_a_perfect_prediction_its_1_66() -> None:
+    mask = lgg_like_mask()
+    loss = build_loss(LossConfig(name="seed-double-sigmoid"))(confident(mask), mask).item()
+    assert loss == pytest.approx(1.6606, abs=1.5e-3)
+
+
+def test_the_seed_mistake_leaves_13_thousandths_between_perfect_and_empty() -> None:
+    mask, loss = lgg_like_mask(), build_loss(LossConfig(name="seed-double-sigmoid"))
+    empty = loss(torch.full_like(mask, -40), mask).item()
+    assert empty == pytest.approx(1.6734, abs=1.5e-3)
+    assert empty - loss(confident(mask), mask).item() == pytest.approx(0.013, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("shape", [(2, 1, 7, 5), (1, 3, 4, 9)])
+def test_every_loss_is_a_finite_scalar_with_a_finite_gradient(name: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    logits = (torch.randn(shape) * 50).requires_grad_()
+    loss = build_loss(LossConfig(name=name))(logits, (torch.rand(shape) > 0.5).float())
+    loss.backward()
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_false_alarms_on_a_batch_without_tumour_cost_something(name: str) -> None:
+    empty, loss = torch.zeros(2, 1, 8, 8), build_loss(LossConfig(name=name))
+    assert loss(torch.full_like(empty, 5.0), empty) > loss(torch.full_like(empty, -40.0), empty) + 0.1
+
+
+def test_dice_of_half_a_hit_is_known_by_hand() -> None:
+    target = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]])
+    logits = torch.tensor([[[[40.0, -40.0, -40.0, -40.0]]]])
+    assert dice_loss(logits, target, smooth=0.0).item() == pytest.approx(1 - 2 / 3)
+
+
+def test_tversky_with_equal_costs_is_dice() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 2, 6, 5), (torch.rand(2, 2, 6, 5) > 0.5).float()
+    tversky = tversky_loss(logits, target, alpha=0.5, beta=0.5, smooth=0.0)
+    assert torch.allclose(tversky, dice_loss(logits, target, smooth=0.0))
+
+
+def test_tversky_costs_a_miss_more_than_a_false_alarm_by_default() -> None:
+    loss = build_loss(LossConfig(name="tversky"))
+    target = torch.zeros(1, 1, 1, 40)
+    target[..., :20] = 1
+    miss, alarm = confident(target.clone()), confident(target.clone())
+    miss[..., :5] = -40
+    alarm[..., -5:] = 40
+    assert loss(miss, target) > loss(alarm, target)
+
+
+def test_the_focal_loss_of_one_pixel_is_the_published_formula() -> None:
+    logits, target = torch.tensor([[[[1.0]]]]), torch.tensor([[[[1.0]]]])
+    p = torch.sigmoid(torch.tensor(1.0))
+    expected = -0.25 * (1 - p) ** 2 * p.log()
+    assert torch.allclose(build_loss(LossConfig(name="focal"))(logits, target), expected)
