@@ -1,0 +1,223 @@
+"""A data set decoded once: every pixel in one memory-mapped, checksummed file, so that training never waits for files.
+
+The cache is rebuilt when a file, its size or its time changed, or the labels did; each case is checked against its
+checksum when first read. The folder is `SEGMED_CACHE`, or the user's cache folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from jaxtyping import Shaped, UInt8
+
+from segmed.core.errors import DataError
+from segmed.core.files import read_json, write_json
+from segmed.core.image import Image, Mask, require_same_grid
+from segmed.core.records import Record, SliceDataset
+from segmed.io import read_image, read_mask
+
+FORMAT = 1
+Progress = Callable[[int, int], None]
+
+
+def cache_root() -> Path:
+    """Where SegMed keeps what it can make again: `$SEGMED_CACHE`, else the platform's cache folder."""
+    configured = os.environ.get("SEGMED_CACHE")
+    return Path(configured) if configured else Path(platformdirs.user_cache_dir("segmed"))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: str
+    has_mask: bool
+    crc32: int
+    sha256: str
+
+    @property
+    def image_bytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def total_bytes(self) -> int:
+        return self.image_bytes + (self.shape[0] * self.shape[1] if self.has_mask else 0)
+
+
+class DecodedDataset:
+    """Images and masks of a `SliceDataset`, read from the cache by case id."""
+
+    def __init__(self, dataset: SliceDataset, folder: Path) -> None:
+        index = read_json(folder / "index.json", what="the index of a decoded data set")
+        self.dataset = dataset
+        self.data_hash: str = index["data_hash"]
+        self._entries = {case: _Entry(**{**e, "shape": tuple(e["shape"])}) for case, e in index["cases"].items()}
+        self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
+        self._checked: set[str] = set()
+        self._folder = folder
+
+    def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
+        """The image of a case, `h w c`, in the dtype of its file; read-only."""
+        entry, block = self._block(case)
+        return block[: entry.image_bytes].view(entry.dtype).reshape(entry.shape)
+
+    def mask(self, case: str) -> UInt8[np.ndarray, "h w"]:
+        """The mask of a case as labels 0 … K; read-only. Raises `DataError` where the case has none."""
+        entry, block = self._block(case)
+        if not entry.has_mask:
+            raise DataError(f"{case}: has no mask, and this step needs one. Add it or leave the case out of the split.")
+        return block[entry.image_bytes :].reshape(entry.shape[:2])
+
+    def has_mask(self, case: str) -> bool:
+        """Whether the case has a reference mask."""
+        return self._entries[case].has_mask
+
+    def shape(self, case: str) -> tuple[int, int, int]:
+        """Height, width and channels of a case, without reading its pixels."""
+        return self._entries[case].shape
+
+    def __reduce__(self) -> tuple[type["DecodedDataset"], tuple[SliceDataset, Path]]:
+        """Pickle as the folder, so that loader processes map the same file."""
+        return DecodedDataset, (self.dataset, self._folder)
+
+    def _block(self, case: str) -> tuple[_Entry, UInt8[np.ndarray, " bytes"]]:
+        if case not in self._entries:
+            raise DataError(f"{case}: not in the data set {self.dataset.name}. Check that the split belongs to it.")
+        entry = self._entries[case]
+        block = np.asarray(self._pixels[entry.offset : entry.offset + entry.total_bytes])
+        if case not in self._checked:
+            if zlib.crc32(block.tobytes()) != entry.crc32:
+                raise DataError(f"{case}: the decoded copy is damaged. Delete {self._folder} and run again.")
+            self._checked.add(case)
+        return entry, block
+
+
+def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Progress | None = None) -> DecodedDataset:
+    """Decode every file of `dataset`, or reuse what was decoded before if nothing changed.
+
+    `cache_dir` replaces the folder of `cache_root`; `progress(done, total)` is called as files are read.
+    Raises `DataError` for the first file that is not as it should be; the cache then stays as it was.
+    """
+    if not dataset.records:
+        raise DataError(
+            f"{dataset.root}: holds no image. Point to a folder in the Kaggle layout, images/ or a manifest."
+        )
+    folder = _folder(dataset, cache_dir or cache_root() / "decoded")
+    signature = _signature(dataset)
+    if not _is_current(folder, signature):
+        _build(dataset, folder, signature, progress)
+    return DecodedDataset(dataset, folder)
+
+
+def _folder(dataset: SliceDataset, parent: Path) -> Path:
+    key = hashlib.sha256(str(dataset.root.resolve()).encode()).hexdigest()[:12]
+    return parent / f"{dataset.name}-{key}"
+
+
+def _signature(dataset: SliceDataset) -> str:
+    """What the cache depends on: files with sizes and times, their order, and the labels."""
+    digest = hashlib.sha256(json.dumps([FORMAT, dataset.labels.to_json()]).encode())
+    for record in dataset.records:
+        files = [_stat(path) for path in (record.image, record.mask) if path is not None]
+        digest.update(repr((record.case, record.patient, record.slice_index, files)).encode())
+    return digest.hexdigest()
+
+
+def _stat(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Check that the file is there.") from error
+    return str(path.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _is_current(folder: Path, signature: str) -> bool:
+    index = folder / "index.json"
+    if not index.is_file() or not (folder / "pixels.bin").is_file():
+        return False
+    stored = read_json(index, what="the index of a decoded data set")
+    return bool(stored.get("signature") == signature and stored["bytes"] == (folder / "pixels.bin").stat().st_size)
+
+
+def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progress | None) -> None:
+    """Decode into a folder beside the final one, then swap: a killed build leaves the old cache whole."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent}: cannot be written ({error.strerror}). Set SEGMED_CACHE to a folder with space."
+        ) from error
+    try:
+        cases, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
+        index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": _data_hash(dataset, cases)}
+        write_json(temporary / "index.json", {**index, "cases": cases})
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{folder}: the decoded data could not be written ({reason}). Set SEGMED_CACHE to a folder with space."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_pixels(
+    dataset: SliceDataset, path: Path, progress: Progress | None
+) -> tuple[dict[str, dict[str, Any]], int]:
+    cases: dict[str, dict[str, Any]] = {}
+    offset = 0
+    with path.open("wb") as file:
+        for done, (record, image, mask) in enumerate(_decoded(dataset), start=1):
+            pixels = np.ascontiguousarray(image.array)
+            block = pixels.tobytes() + (mask.array.tobytes() if mask is not None else b"")
+            cases[record.case] = {
+                "offset": offset,
+                "shape": list(pixels.shape),
+                "dtype": pixels.dtype.str,
+                "has_mask": mask is not None,
+                "crc32": zlib.crc32(block),
+                "sha256": hashlib.sha256(block).hexdigest(),
+            }
+            padding = -len(block) % 16
+            file.write(block + bytes(padding))
+            offset += len(block) + padding
+            if progress is not None:
+                progress(done, len(dataset.records))
+    return cases, offset
+
+
+def _decoded(dataset: SliceDataset) -> Iterator[tuple[Record, Image, Mask | None]]:
+    def read(record: Record) -> tuple[Record, Image, Mask | None]:
+        image = read_image(record.image)
+        mask = None if record.mask is None else read_mask(record.mask, dataset.labels)
+        if mask is not None:
+            require_same_grid(image, mask, str(record.mask))
+        return record, image, mask
+
+    chunk = 64
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(dataset.records), chunk):
+            yield from pool.map(read, dataset.records[start : start + chunk])
+
+
+def _data_hash(dataset: SliceDataset, cases: dict[str, dict[str, Any]]) -> str:
+    """One hash of all decoded pixels with their cases and patients: independent of where and how files are stored."""
+    digest = hashlib.sha256()
+    for record in sorted(dataset.records, key=lambda record: record.case):
+        entry = cases[record.case]
+        digest.update(repr((record.case, record.patient, tuple(entry["shape"]), entry["dtype"])).encode())
+        digest.update(bytes.fromhex(entry["sha256"]))
+    return digest.hexdigest()

@@ -1,0 +1,222 @@
+"""From cases to batches: preprocessed tensors, and an order that depends on seed and epoch alone.
+
+Neither the order nor the content of a batch depends on hidden random state, so that a resumed run sees exactly the
+batches that the interrupted one would have seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.core.records import by_patient
+from segmed.data.decoded import DecodedDataset
+from segmed.preprocess import Preprocess, Statistics, Undo
+
+
+@dataclass
+class Batch:
+    """What a model is trained or validated on."""
+
+    image: Float[Tensor, "b c h w"]
+    mask: Float[Tensor, "b k h w"]
+    """One binary channel per foreground label, on the network's grid."""
+    cases: tuple[str, ...]
+    undo: tuple[Undo, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device; images in channels-last memory, which convolutions prefer."""
+        image = self.image.to(device, memory_format=torch.channels_last, non_blocking=True)
+        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo)
+
+
+@dataclass
+class Item:
+    """One preprocessed slice."""
+
+    image: Float[Tensor, "c h w"]
+    labels: Int[Tensor, "h w"]
+    case: str
+    undo: Undo
+
+
+@config_dataclass
+class SamplingConfig:
+    """How training slices are drawn."""
+
+    batch_size: int = 16
+    """Slices per step and device."""
+    positive_share: float | None = 0.5
+    """Share of each batch that carries foreground; None takes slices as they come."""
+    steps_per_epoch: int | None = None
+    """Steps between two validations; None is as many as one pass over the slices takes."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no batch."""
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}.")
+        if self.positive_share is not None and not 0 < self.positive_share < 1:
+            raise ConfigError(
+                f"positive_share lies between 0 and 1, got {self.positive_share}. Use None for all slices."
+            )
+        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
+            raise ConfigError(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")
+
+
+class PreprocessedSlices(Dataset[Item]):
+    """The cases of one part, preprocessed with the statistics of their whole volume."""
+
+    def __init__(self, decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> None:
+        self.decoded, self.cases, self.preprocess = decoded, tuple(cases), preprocess
+        self.statistics = volume_statistics(decoded, cases, preprocess)
+        records = decoded.dataset.by_case()
+        self._patient = {case: records[case].patient for case in cases}
+
+    def __len__(self) -> int:
+        """The number of slices."""
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Item:
+        """The slice at `index`."""
+        case = self.cases[index]
+        image, undo = self.preprocess.apply(self.decoded.image(case), self.statistics[self._patient[case]])
+        return Item(image, self.preprocess.apply_mask(self.decoded.mask(case)), case, undo)
+
+    def positive(self) -> Bool[np.ndarray, " n"]:
+        """Which slices carry foreground."""
+        return np.array([bool(self.decoded.mask(case).any()) for case in self.cases])
+
+
+def volume_statistics(decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> dict[str, Statistics]:
+    """Intensity statistics of each patient among `cases`, over all slices that the data set has of that patient."""
+    records = decoded.dataset.by_case()
+    unknown = [case for case in cases if case not in records]
+    if unknown:
+        raise SplitError(f"{unknown[0]}: not in the data set {decoded.dataset.name}. Make a split for this data.")
+    wanted = {records[case].patient for case in cases}
+    statistics = {}
+    for patient, slices in by_patient(decoded.dataset.records).items():
+        if patient in wanted:
+            statistics[patient] = preprocess.statistics([decoded.image(record.case) for record in slices])
+    return statistics
+
+
+class Collate:
+    """Stack items to a `Batch`, with one mask channel per foreground label."""
+
+    def __init__(self, labels: int) -> None:
+        self.labels = labels
+
+    def __call__(self, items: list[Item]) -> Batch:
+        """Raises `DataError` where the images differ in size."""
+        sizes = {tuple(item.image.shape[1:]) for item in items}
+        if len(sizes) > 1:
+            raise DataError(
+                f"{items[0].case} and others of its batch differ in size: {sorted(sizes)}. "
+                "Set preprocess.size to one size for all."
+            )
+        values = torch.arange(1, self.labels + 1).view(1, -1, 1, 1)
+        labels = torch.stack([item.labels for item in items])[:, None]
+        return Batch(
+            image=torch.stack([item.image for item in items]),
+            mask=(labels == values).float(),
+            cases=tuple(item.case for item in items),
+            undo=tuple(item.undo for item in items),
+        )
+
+
+class TrainingBatches(Sampler[list[int]]):
+    """Batches of slice numbers for one epoch, a share of each with foreground.
+
+    Positive and other slices are each dealt from their own shuffled deck without replacement, reshuffled when it
+    runs out. The order is a function of seed, epoch and rank; call `set_epoch` before each epoch.
+    """
+
+    def __init__(
+        self, positive: Bool[np.ndarray, " n"], config: SamplingConfig, *, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.config, self.seed, self.rank, self.world = config, seed, rank, world
+        self.epoch = 0
+        self._decks = _decks(positive, config)
+        per_step = config.batch_size * world
+        self.steps = config.steps_per_epoch or max(1, len(positive) // per_step)
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration takes."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The batches of this rank."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        dealers = [(_deal(deck, rng), share) for deck, share in self._decks]
+        for step in range(self.steps):
+            batch: list[int] = []
+            for dealer, share in dealers:
+                wanted = _count(share, self.config.batch_size * self.world, step)
+                batch.extend(next(dealer) for _ in range(wanted))
+            missing = self.config.batch_size * self.world - len(batch)
+            batch.extend(next(dealers[-1][0]) for _ in range(missing))
+            mixed = [batch[index] for index in rng.permutation(len(batch))]
+            yield mixed[self.rank :: self.world]
+
+
+class OrderedBatches(Sampler[list[int]]):
+    """All slices once, in order, dealt over ranks without repeating any: for validation."""
+
+    def __init__(self, count: int, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
+        self._mine = range(rank, count, world)
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return -(-len(self._mine) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The batches of this rank."""
+        for start in range(0, len(self._mine), self._batch_size):
+            yield list(self._mine[start : start + self._batch_size])
+
+
+def make_loader(
+    slices: PreprocessedSlices, batches: Sampler[list[int]], *, labels: int, workers: int = 0
+) -> DataLoader[Item]:
+    """A loader of `Batch`es; `workers` processes prepare them ahead, 0 prepares them in this one."""
+    return DataLoader(
+        slices,
+        batch_sampler=batches,
+        collate_fn=Collate(labels),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _decks(positive: Bool[np.ndarray, " n"], config: SamplingConfig) -> list[tuple[list[int], float]]:
+    everything = list(range(len(positive)))
+    if not everything:
+        raise SplitError("The training part is empty. Make a split with more patients.")
+    if config.positive_share is None or positive.all() or not positive.any():
+        return [(everything, 1.0)]
+    with_foreground = np.flatnonzero(positive).tolist()
+    without = np.flatnonzero(~positive).tolist()
+    return [(with_foreground, config.positive_share), (without, 1 - config.positive_share)]
+
+
+def _deal(deck: list[int], rng: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from (deck[index] for index in rng.permutation(len(deck)))
+
+
+def _count(share: float, size: int, step: int) -> int:
+    """How many of `size` in this step, so that the running total stays at `share`."""
+    return int(share * size * (step + 1) + 1e-9) - int(share * size * step + 1e-9)

@@ -1,0 +1,147 @@
+"""Splits by patient, stratified by institution and tumour volume; the report's split by slice; and what leaks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmed.core.errors import SplitError
+from segmed.core.records import Record, by_patient
+from segmed.core.split import PARTS, Partition, Split
+from segmed.data.decoded import DecodedDataset
+
+REPORT_SLICES = (2828, 708, 393)
+"""Slices for training, validation and test in the seed report, of 3929."""
+
+DEFAULT_RATIOS = (0.7, 0.1, 0.2)
+VALIDATION_SHARE = 0.12
+"""Share of a fold's training patients on which epoch and threshold are chosen."""
+
+
+@dataclass(frozen=True)
+class LeakFigures:
+    """How far the test slices of a fold are known from training."""
+
+    test_slices: int
+    with_train_neighbour: int
+    test_patients: int
+    patients_also_in_train: int
+
+    @property
+    def share(self) -> float:
+        """Share of test slices whose neighbour in the same volume is a training slice; 0 is no leak."""
+        return self.with_train_neighbour / self.test_slices if self.test_slices else 0.0
+
+
+def split_by_patient(
+    decoded: DecodedDataset,
+    *,
+    ratios: tuple[float, float, float] = DEFAULT_RATIOS,
+    folds: int | None = None,
+    seed: int = 0,
+) -> Split:
+    """Deal patients into training, validation and test, each institution and volume tertile in proportion.
+
+    With `folds` = k every patient is tested once, and `VALIDATION_SHARE` of the other patients validate.
+    Raises `SplitError` where there are too few patients for a part to hold one.
+    """
+    _require_ratios(ratios)
+    groups = by_patient(decoded.dataset.records)
+    order = _stratified_order(decoded, seed)
+    partitions = (_partition(groups, order, _deal(order, ratios)),) if folds is None else _folds(groups, order, folds)
+    return _split("patient", decoded, seed, partitions, leaking=False)
+
+
+def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
+    """The report's own split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING."""
+    cases = [record.case for record in decoded.dataset.records]
+    order = [cases[index] for index in np.random.default_rng(seed).permutation(len(cases))]
+    total = sum(REPORT_SLICES)
+    first = round(len(order) * REPORT_SLICES[0] / total)
+    second = first + round(len(order) * REPORT_SLICES[1] / total)
+    if not 0 < first < second < len(order):
+        raise SplitError(f"{len(order)} slices are too few to split by slice. Use more data.")
+    partition = Partition(tuple(order[:first]), tuple(order[first:second]), tuple(order[second:]))
+    return _split("slice", decoded, seed, (partition,), leaking=True)
+
+
+def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
+    """Count test slices with an immediate neighbour in training, and test patients with slices in training."""
+    place = {record.case: (record.patient, record.slice_index) for record in records}
+    train = {place[case] for case in fold.train}
+    test = [place[case] for case in fold.test]
+    neighbours = sum((patient, z - 1) in train or (patient, z + 1) in train for patient, z in test)
+    test_patients, train_patients = {patient for patient, _ in test}, {patient for patient, _ in train}
+    return LeakFigures(len(test), neighbours, len(test_patients), len(test_patients & train_patients))
+
+
+def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Partition, ...], *, leaking: bool) -> Split:
+    patient_of = {record.case: record.patient for record in decoded.dataset.records}
+    split = Split(strategy, seed, decoded.data_hash, leaking, patient_of, folds)
+    split.validate()
+    return split
+
+
+def _stratified_order(decoded: DecodedDataset, seed: int) -> list[str]:
+    """Patients by institution, then volume tertile, at random within each: neighbours in this order are alike."""
+    groups = by_patient(decoded.dataset.records)
+    volumes = {patient: _volume(decoded, records) for patient, records in groups.items()}
+    limits = np.quantile(list(volumes.values()), [1 / 3, 2 / 3])
+    tickets = np.random.default_rng(seed).permutation(len(groups))
+    ticket = dict(zip(sorted(groups), tickets.tolist(), strict=True))
+
+    def stratum(patient: str) -> tuple[str, int, int]:
+        institution = decoded.dataset.attributes.get(patient, {}).get("institution", "")
+        return institution, int(np.searchsorted(limits, volumes[patient])), ticket[patient]
+
+    return sorted(groups, key=stratum)
+
+
+def _volume(decoded: DecodedDataset, records: Sequence[Record]) -> int:
+    return sum(int(np.count_nonzero(decoded.mask(record.case))) for record in records if record.mask is not None)
+
+
+def _deal(order: Sequence[str], ratios: Sequence[float]) -> list[int]:
+    """Give each patient in turn to the part that is furthest behind its share; a part left empty gets the last one."""
+    shares = np.asarray(ratios, float) / sum(ratios)
+    counts = np.zeros(len(ratios))
+    parts = []
+    for dealt in range(1, len(order) + 1):
+        part = int(np.argmax(shares * dealt - counts))
+        counts[part] += 1
+        parts.append(part)
+    for empty in np.flatnonzero(counts == 0):
+        fullest = int(np.argmax(np.bincount(parts, minlength=len(ratios))))
+        if parts.count(fullest) > 1:
+            parts[len(parts) - 1 - parts[::-1].index(fullest)] = int(empty)
+    return parts
+
+
+def _partition(groups: dict[str, list[Record]], order: Sequence[str], parts: Sequence[int]) -> Partition:
+    members: list[list[str]] = [[], [], []]
+    for patient, part in zip(order, parts, strict=True):
+        members[part].extend(record.case for record in groups[patient])
+    if not all(members):
+        empty = PARTS[[bool(part) for part in members].index(False)]
+        raise SplitError(
+            f"{len(order)} patients are too few: {empty} would be empty. Use more patients or other ratios."
+        )
+    train, validation, test = (tuple(part) for part in members)
+    return Partition(train, validation, test)
+
+
+def _folds(groups: dict[str, list[Record]], order: Sequence[str], folds: int) -> tuple[Partition, ...]:
+    if not 2 <= folds <= len(order):
+        raise SplitError(f"{len(order)} patients cannot make {folds} folds. Use 2 to {len(order)}.")
+    fold_of = _deal(order, [1.0] * folds)
+    partitions = []
+    for fold in range(folds):
+        rest = [patient for patient, number in zip(order, fold_of, strict=True) if number != fold]
+        inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
+        partitions.append(_partition(groups, order, [inner.get(patient, 2) for patient in order]))
+    return tuple(partitions)
+
+
+def _require_ratios(ratios: tuple[float, float, float]) -> None:
+    if min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise SplitError(f"Ratios must be positive and sum to 1, got {ratios}. For example 0.7,0.1,0.2.")

@@ -1,0 +1,145 @@
+"""The decoded cache returns the files' pixels, notices every change, and is never half-built."""
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from segmed.core.errors import DataError
+from segmed.data import decoded as module
+from segmed.data.decoded import DecodedDataset, cache_root, decode
+from segmed.data.sources import open_dataset
+from toydata import toy, write_toy
+
+
+def fresh(root: Path) -> DecodedDataset:
+    return decode(open_dataset(root), cache_dir=root / "cache")
+
+
+def test_pixels_and_labels_are_those_of_the_files(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    for record in data.dataset.records:
+        assert np.array_equal(data.image(record.case), np.asarray(Pillow.open(record.image)))
+        assert record.mask is not None
+        assert np.array_equal(data.mask(record.case), np.asarray(Pillow.open(record.mask)) // 255)
+
+
+def test_images_of_different_sizes_live_in_one_cache(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name, size in (("a", (5, 7)), ("b", (9, 4))):
+        Pillow.fromarray(np.full((*size, 3), 3, np.uint8)).save(tmp_path / "images" / f"{name}.png")
+    data = fresh(tmp_path)
+    assert data.shape("a") == (5, 7, 3)
+    assert data.image("b").shape == (9, 4, 3)
+
+
+def test_a_second_opening_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = toy(tmp_path)
+    monkeypatch.setattr(module, "read_image", lambda path: pytest.fail(f"{path} was read again"))
+    assert fresh(tmp_path).data_hash == first.data_hash
+
+
+def test_a_changed_file_is_decoded_again_and_changes_the_hash(tmp_path: Path) -> None:
+    before = toy(tmp_path)
+    record = before.dataset.records[0]
+    Pillow.fromarray(np.zeros((48, 40, 3), np.uint8)).save(record.image)
+    after = fresh(tmp_path)
+    assert not after.image(record.case).any()
+    assert after.data_hash != before.data_hash
+
+
+def test_the_hash_is_of_pixels_not_of_files(tmp_path: Path) -> None:
+    before = toy(tmp_path)
+    record = before.dataset.records[0]
+    Pillow.open(record.image).save(record.image, compression="tiff_lzw")
+    assert fresh(tmp_path).data_hash == before.data_hash
+
+
+def test_the_hash_does_not_depend_on_the_folder(tmp_path: Path) -> None:
+    assert toy(tmp_path / "one").data_hash == toy(tmp_path / "two").data_hash
+
+
+def test_a_damaged_cache_is_noticed_when_the_case_is_read(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    pixels = next((tmp_path / "cache").glob("*/pixels.bin"))
+    content = bytearray(pixels.read_bytes())
+    content[3] ^= 1
+    pixels.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"the decoded copy is damaged\. Delete"):
+        fresh(tmp_path).image(data.dataset.records[0].case)
+
+
+def test_a_failed_build_leaves_no_cache(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    record = open_dataset(tmp_path).records[5]
+    record.image.write_bytes(record.image.read_bytes()[:300])
+    with pytest.raises(DataError, match=record.image.name):
+        fresh(tmp_path)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_full_disk_is_one_error_that_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_toy(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "write_json", full)
+    with pytest.raises(DataError, match=r"No space left on device\)\. Set SEGMED_CACHE"):
+        fresh(tmp_path)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_mask_of_another_size_is_refused_naming_the_file(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    record = open_dataset(tmp_path).records[2]
+    assert record.mask is not None
+    Pillow.fromarray(np.zeros((47, 40), np.uint8)).save(record.mask)
+    with pytest.raises(DataError, match=rf"{record.mask.name}: the mask is 47x40 but its image is 48x40"):
+        fresh(tmp_path)
+
+
+def test_a_case_without_mask_is_readable_but_has_none(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    data = fresh(tmp_path)
+    assert not data.has_mask("a")
+    with pytest.raises(DataError, match="a: has no mask"):
+        data.mask("a")
+
+
+def test_an_unknown_case_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nobody: not in the data set"):
+        toy(tmp_path).image("nobody")
+
+
+def test_it_travels_to_another_process_as_its_folder(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    sent = pickle.dumps(data)
+    case = data.dataset.records[0].case
+    assert len(sent) < 10_000
+    assert np.array_equal(pickle.loads(sent).image(case), data.image(case))
+
+
+def test_pixels_cannot_be_written_to(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    with pytest.raises(ValueError, match="read-only"):
+        data.image(data.dataset.records[0].case)[0, 0, 0] = 1
+
+
+def test_progress_ends_at_the_number_of_slices(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    write_toy(tmp_path, patients=3)
+    decode(
+        open_dataset(tmp_path), cache_dir=tmp_path / "cache", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(number, 12) for number in range(1, 13)]
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "elsewhere"))
+    assert cache_root() == tmp_path / "elsewhere"

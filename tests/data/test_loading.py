@@ -1,0 +1,110 @@
+"""Batches have the promised share of tumour, depend on seed and epoch alone, and lose no slice in validation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.data.loading import (
+    Collate,
+    Item,
+    OrderedBatches,
+    PreprocessedSlices,
+    SamplingConfig,
+    TrainingBatches,
+    make_loader,
+)
+from segmed.preprocess import Preprocess, PreprocessConfig, Undo
+from toydata import toy
+
+POSITIVE = np.arange(50) % 5 == 0
+
+
+def sampler(share: float | None = 0.5, size: int = 8, **settings: int) -> TrainingBatches:
+    return TrainingBatches(POSITIVE, SamplingConfig(batch_size=size, positive_share=share), seed=0, **settings)
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.5, 8), (0.25, 8), (0.3, 7)])
+def test_the_share_of_positive_slices_is_kept_over_an_epoch(share: float, size: int) -> None:
+    drawn = [index for batch in sampler(share, size) for index in batch]
+    assert POSITIVE[drawn].sum() == pytest.approx(share * len(drawn), abs=1)
+
+
+def test_batches_are_full() -> None:
+    assert {len(batch) for batch in sampler(0.3, 7)} == {7}
+
+
+def test_without_a_share_an_epoch_repeats_no_slice() -> None:
+    drawn = [index for batch in sampler(None) for index in batch]
+    assert len(drawn) == len(set(drawn)) == 48
+
+
+def test_the_order_is_that_of_seed_and_epoch_alone() -> None:
+    one, two = sampler(), sampler()
+    two.set_epoch(3)
+    list(two)
+    two.set_epoch(0)
+    assert list(one) == list(two)
+    one.set_epoch(1)
+    assert list(one) != list(two)
+
+
+def test_ranks_share_the_batches_of_one_stream_between_them() -> None:
+    whole = [sorted(batch) for batch in sampler(size=8)]
+    halves = [sampler(size=4, rank=rank, world=2) for rank in range(2)]
+    joined = [sorted(a + b) for a, b in zip(*halves, strict=True)]
+    assert joined == whole
+
+
+def test_a_part_of_only_positive_slices_is_sampled_as_it_is() -> None:
+    batches = TrainingBatches(np.ones(9, bool), SamplingConfig(batch_size=3), seed=0)
+    assert sorted(index for batch in batches for index in batch) == list(range(9))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_validation_sees_every_slice_exactly_once_over_all_ranks(world: int) -> None:
+    seen = [i for rank in range(world) for batch in OrderedBatches(11, 4, rank=rank, world=world) for i in batch]
+    assert sorted(seen) == list(range(11))
+
+
+def test_a_batch_has_one_binary_channel_per_label() -> None:
+    labels = torch.tensor([[0, 1], [2, 2]])
+    undo = Undo((2, 2), (2, 2))
+    batch = Collate(2)([Item(torch.zeros(3, 2, 2), labels, "a", undo)])
+    assert batch.mask.tolist() == [[[[0, 1], [0, 0]], [[0, 0], [1, 1]]]]
+
+
+def test_images_of_two_sizes_in_a_batch_are_refused_with_the_remedy() -> None:
+    items = [Item(torch.zeros(3, s, 32), torch.zeros(s, 32).long(), "a", Undo((s, 32), (s, 32))) for s in (32, 64)]
+    with pytest.raises(DataError, match=r"differ in size.*Set preprocess\.size"):
+        Collate(1)(items)
+
+
+def test_slices_are_normalised_by_the_whole_volume_even_if_the_part_holds_one_slice(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    preprocess = Preprocess(PreprocessConfig())
+    records = [record for record in data.dataset.records if record.patient == data.dataset.patients[0]]
+    item = PreprocessedSlices(data, [records[1].case], preprocess)[0]
+    statistics = preprocess.statistics([data.image(record.case) for record in records])
+    assert torch.equal(item.image, preprocess.apply(data.image(records[1].case), statistics)[0])
+
+
+def test_a_loader_with_processes_gives_the_same_batches(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], Preprocess(PreprocessConfig()))
+    batches = OrderedBatches(len(slices), 5)
+    alone, helped = (list(make_loader(slices, batches, labels=1, workers=n)) for n in (0, 1))
+    assert all(torch.equal(a.image, b.image) and a.cases == b.cases for a, b in zip(alone, helped, strict=True))
+
+
+def test_a_case_of_another_data_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match="stranger: not in the data set"):
+        PreprocessedSlices(toy(tmp_path), ["stranger"], Preprocess(PreprocessConfig()))
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"positive_share": 1.0}, {"steps_per_epoch": 0}])
+def test_impossible_sampling_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        SamplingConfig(**settings)  # type: ignore[arg-type]

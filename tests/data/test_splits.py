@@ -1,0 +1,107 @@
+"""Splits are by patient, stratified and repeatable; the report's is by slice and says that it leaks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import SplitError
+from segmed.core.records import Record
+from segmed.core.split import PARTS, Partition
+from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import leak_figures, split_by_patient, split_by_slice
+from toydata import toy
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
+    return toy(tmp_path_factory.mktemp("toy"), patients=20, slices=2, size=(40, 36))
+
+
+def patients(data: DecodedDataset, fold: Partition, part: str) -> set[str]:
+    records = data.dataset.by_case()
+    return {records[case].patient for case in fold.part(part)}  # type: ignore[arg-type]
+
+
+def test_no_patient_is_in_two_parts_and_all_are_in_one(data: DecodedDataset) -> None:
+    fold = split_by_patient(data).fold(0)
+    parts = [patients(data, fold, part) for part in PARTS]
+    assert sum(len(part) for part in parts) == len(set.union(*parts)) == 20
+
+
+def test_parts_have_the_sizes_asked_for(data: DecodedDataset) -> None:
+    fold = split_by_patient(data, ratios=(0.5, 0.2, 0.3)).fold(0)
+    assert [len(patients(data, fold, part)) for part in PARTS] == [10, 4, 6]
+
+
+def test_every_patient_is_tested_once_over_the_folds(data: DecodedDataset) -> None:
+    split = split_by_patient(data, folds=5)
+    tested = [patient for fold in split.folds for patient in patients(data, fold, "test")]
+    assert sorted(tested) == sorted(data.dataset.patients)
+    assert [len(patients(data, fold, "test")) for fold in split.folds] == [4] * 5
+
+
+def test_every_fold_has_both_institutions_in_proportion(data: DecodedDataset) -> None:
+    for fold in split_by_patient(data, folds=5, seed=1).folds:
+        sites = [data.dataset.attributes[patient]["institution"] for patient in patients(data, fold, "test")]
+        assert sorted(sites) == ["AA", "AA", "BB", "BB"]
+
+
+def test_small_and_large_tumours_are_spread_over_the_folds(data: DecodedDataset) -> None:
+    volume = {
+        patient: sum(int(data.mask(r.case).sum()) for r in data.dataset.records if r.patient == patient)
+        for patient in data.dataset.patients
+    }
+    means = [
+        np.mean([volume[patient] for patient in patients(data, fold, "test")])
+        for fold in split_by_patient(data, folds=4).folds
+    ]
+    assert max(means) / min(means) < 1.25
+
+
+def test_the_same_seed_gives_the_same_split_and_another_gives_another(data: DecodedDataset) -> None:
+    assert split_by_patient(data, seed=4) == split_by_patient(data, seed=4)
+    assert split_by_patient(data, seed=4).folds != split_by_patient(data, seed=5).folds
+
+
+def test_too_few_patients_for_a_part_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match="2 patients are too few"):
+        split_by_patient(toy(tmp_path, patients=2))
+
+
+def test_each_fold_of_a_small_data_set_has_someone_to_validate_on(tmp_path: Path) -> None:
+    split = split_by_patient(toy(tmp_path, patients=6), folds=3)
+    assert [len(fold.validation) for fold in split.folds] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("folds", [1, 21])
+def test_an_impossible_number_of_folds_is_refused(data: DecodedDataset, folds: int) -> None:
+    with pytest.raises(SplitError, match="Use 2 to 20"):
+        split_by_patient(data, folds=folds)
+
+
+def test_ratios_that_do_not_sum_to_one_are_refused(data: DecodedDataset) -> None:
+    with pytest.raises(SplitError, match="sum to 1"):
+        split_by_patient(data, ratios=(0.7, 0.2, 0.2))
+
+
+def test_the_slice_split_has_the_reports_proportions_and_is_marked_leaking(data: DecodedDataset) -> None:
+    split = split_by_slice(data)
+    assert split.leaking
+    assert [len(split.fold(0).part(part)) for part in PARTS] == [29, 7, 4]
+
+
+def test_leak_figures_count_neighbours_and_shared_patients() -> None:
+    path = Path("x")
+    records = [Record(f"p{z}", "p", z, path, None) for z in range(1, 6)]
+    records += [Record(f"q{z}", "q", z, path, None) for z in range(1, 3)]
+    fold = Partition(train=("p1", "p2"), validation=("p5",), test=("p3", "p4", "q1", "q2"))
+    figures = leak_figures(records, fold)
+    assert (figures.test_slices, figures.with_train_neighbour) == (4, 1)
+    assert (figures.test_patients, figures.patients_also_in_train) == (2, 1)
+    assert figures.share == 0.25
+
+
+def test_a_split_by_patient_has_no_neighbour_in_train(data: DecodedDataset) -> None:
+    split = split_by_patient(data)
+    assert leak_figures(data.dataset.records, split.fold(0)).with_train_neighbour == 0
