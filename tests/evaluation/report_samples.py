@@ -61,7 +61,8 @@ def evaluation(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
 
 def floor(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
     """The same without a model: no cost, no calibration, no threshold."""
-    return evaluation(name, dice, kind="floor", cost=Cost(), calibration=None, threshold=None, **changes)
+    bare: dict[str, Any] = {"kind": "floor", "cost": Cost(), "calibration": None, "threshold": None}
+    return evaluation(name, dice, **{**bare, **changes})
 
 
 def metrics(dice: Sequence[float]) -> dict[str, MetricValue]:
@@ -72,7 +73,9 @@ def metrics(dice: Sequence[float]) -> dict[str, MetricValue]:
             mean, mean - 0.04, mean + 0.03, len(defined), len(dice) - len(defined), "", "Mean patient Dice."
         ),
         "hd95": MetricValue(12.34, 9.87, 15.01, len(defined), 0, "px", "95th percentile distance.", False),
-        "specificity": MetricValue(math.nan, math.nan, math.nan, 0, 7, "", "Share of empty slices kept empty."),
+        "specificity_empty_slices": MetricValue(
+            math.nan, math.nan, math.nan, 0, 7, "", "Share of empty slices kept empty."
+        ),
     }
 
 

@@ -98,7 +98,7 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
         evaluations.append(evaluation)
         if (folder.parent / "config.json").is_file():
             runs[evaluation.name] = folder.parent
-        floors += [Evaluation.load(file.parent) for file in sorted(folder.glob("*/*/evaluation.json"))]
+        floors += [Evaluation.load(file.parent) for file in sorted(folder.glob("floors/*/evaluation.json"))]
     for each in floors:
         if not any(_same_result(each, other) for other in evaluations):
             evaluations.append(_own_name(each, evaluations, Path(each.name)))

@@ -1,0 +1,33 @@
+"""`segmed compare`: evaluations of the same cases in, tables and one self-contained page out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluation folders, scored on the same cases.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, comparison.csv and .md.")],
+    data: Annotated[Path | None, typer.Option(help="The data set that was scored, for pictures of the cases.")] = None,
+    part: Annotated[str | None, typer.Option(help="Part to take from run folders: train, validation or test.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
+    anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of bootstraps and sampled tests.")] = 0,
+) -> None:
+    """Compare runs and write one self-contained report."""
+    from segmed.cli.opening import open_decoded
+    from segmed.evaluation.compare import compare as compared
+    from segmed.evaluation.compare import find_evaluations
+    from segmed.evaluation.report import write_comparison
+    from segmed.evaluation.report.headline import headline
+
+    found = find_evaluations(runs, part=part)
+    comparison = compared(found.evaluations, seed=seed)
+    decoded = None if data is None else open_decoded(data, labels)
+    page = write_comparison(comparison, out=out, decoded=decoded, runs=found.runs, anonymise=anonymise, channel=channel)
+    if comparison.leaking:
+        typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
+    typer.echo(headline(comparison).title)
+    typer.echo(f"Report: {page}")

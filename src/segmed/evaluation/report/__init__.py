@@ -1,0 +1,78 @@
+"""The report of one or several evaluations: one HTML file that needs nothing else, and plain tables beside it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.files import written_aside
+from segmed.evaluation.compare import Comparison, compare
+from segmed.evaluation.report.cases import Pictures
+from segmed.evaluation.report.files import write_csv, write_markdown
+from segmed.evaluation.report.page import build_page, render
+from segmed.evaluation.result import Evaluation
+
+__all__ = ["Pictures", "write_comparison", "write_report"]
+
+
+def write_report(
+    evaluations: Sequence[Evaluation],
+    *,
+    out: Path,
+    decoded: Pictures | None = None,
+    runs: Mapping[str, Path] | None = None,
+    anonymise: bool = False,
+    channel: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """Compare evaluations, write `report.html`, `comparison.csv` and `comparison.md` to `out`, return the page's path.
+
+    One evaluation is enough; floors (kind "floor") go in a block of their own. `decoded` gives images and
+    references for the pictures (a `DecodedDataset`); without it they show predictions alone. `runs` maps an
+    evaluation's name to its run folder, for learning curves and configuration. `anonymise` prints a hash in place
+    of every patient and case id. `channel` is the one shown, by default the middle one (FLAIR for LGG). `seed`
+    draws the bootstraps. Raises `DataError` where the evaluations are not of the same cases and data.
+    """
+    return write_comparison(
+        compare(evaluations, seed=seed), out=out, decoded=decoded, runs=runs, anonymise=anonymise, channel=channel
+    )
+
+
+def write_comparison(
+    comparison: Comparison,
+    *,
+    out: Path,
+    decoded: Pictures | None = None,
+    runs: Mapping[str, Path] | None = None,
+    anonymise: bool = False,
+    channel: int | None = None,
+) -> Path:
+    """Write what `write_report` writes for a comparison that was made already."""
+    _require_same_data(comparison, decoded)
+    page = build_page(
+        comparison,
+        pictures=decoded,
+        runs=runs or {},
+        written=datetime.now(UTC),
+        anonymise=anonymise,
+        channel=channel,
+    )
+    path = out / "report.html"
+    html = render(page)
+    write_csv(comparison, out / "comparison.csv")
+    write_markdown(comparison, out / "comparison.md")
+    with written_aside(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _require_same_data(comparison: Comparison, decoded: Pictures | None) -> None:
+    """Pictures of other data under these scores would be a lie."""
+    ours = getattr(decoded, "data_hash", None)
+    for evaluation in comparison.evaluations:
+        theirs = evaluation.data_hash
+        if ours is not None and theirs is not None and ours != theirs:
+            raise DataError(
+                f"{evaluation.name} was scored on data {theirs[:12]}, but the data named for pictures is {ours[:12]}. "
+                "Name the folder that was evaluated."
+            )

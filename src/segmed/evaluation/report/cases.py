@@ -1,0 +1,195 @@
+"""The patients, worst first, and pictures of the worst, the median and the best."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from segmed.evaluation.compare import PRIMARY
+from segmed.evaluation.overlays import crop_box, overlay, png_bytes
+from segmed.evaluation.report import numbers
+from segmed.evaluation.result import Evaluation
+
+WORST, BEST = 3, 2
+_PICTURE = 384
+"""About how many pixels a picture is high: sharp at the size at which the page shows it."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Where images and references come from: a decoded data set, or anything that looks like one."""
+
+    def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
+        """The image of a case."""
+        ...
+
+    def mask(self, case: str) -> UInt8[np.ndarray, "h w"]:
+        """The reference of a case, labels 0 … K."""
+        ...
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is printed for each patient id and each case id."""
+
+    patients: Mapping[str, str]
+    cases: Mapping[str, str]
+
+
+def names_of(evaluation: Evaluation, *, anonymise: bool) -> Names:
+    """The ids themselves, or names made from their hashes."""
+    patients = {row.patient: row.patient for row in evaluation.patients}
+    cases = {row.case: row.case for row in evaluation.slices}
+    if anonymise:
+        return Names(numbers.pseudonyms(patients, prefix="patient"), numbers.pseudonyms(cases, prefix="case"))
+    return Names(patients, cases)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One system's picture of a slice, as a data address, with the slice's Dice and a text for those who cannot see."""
+
+    system: str
+    place: int
+    dice: str
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A patient's largest-tumour slice under every system.
+
+    `rank` says worst, median or best, by `dice`, the patient's Dice under the first system.
+    """
+
+    patient: str
+    rank: str
+    case: str
+    window: str
+    dice: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class PatientLine:
+    """A line of the table of patients: its Dice under every system, and facts of the leader's prediction."""
+
+    patient: str
+    dice: tuple[str, ...]
+    hd95: str
+    reference_px: str
+    predicted_px: str
+    missed: bool
+
+
+def worst_first(leader: Evaluation) -> list[str]:
+    """Patients by rising Dice of the leader; those without a value last."""
+    dice = leader.by_patient(PRIMARY)
+    return sorted(dice, key=lambda patient: (math.isnan(dice[patient]), dice[patient], patient))
+
+
+def chosen_patients(leader: Evaluation) -> dict[str, str]:
+    """The worst, the median and the best patients with that word, worst first; each patient once."""
+    dice = leader.by_patient(PRIMARY)
+    order = [patient for patient in worst_first(leader) if not math.isnan(dice[patient])]
+    chosen: dict[str, str] = {}
+    for patient in order[:WORST]:
+        chosen[patient] = "worst"
+    if order:
+        chosen.setdefault(order[len(order) // 2], "median")
+    for patient in order[WORST:][-BEST:]:
+        chosen[patient] = "best"
+    return {patient: chosen[patient] for patient in order if patient in chosen}
+
+
+def largest_slice(evaluation: Evaluation, patient: str) -> str:
+    """The case with the most reference pixels of a patient; with the most predicted ones where there are none."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for row in evaluation.slices:
+        if row.patient == patient:
+            reference, predicted = sizes.get(row.case, (0, 0))
+            sizes[row.case] = (reference + row.reference_px, predicted + row.predicted_px)
+    return max(sizes, key=lambda case: sizes[case])
+
+
+def patient_lines(systems: Sequence[Evaluation], shown: Names) -> list[PatientLine]:
+    """The table of patients, worst of the first system first."""
+    columns = [system.by_patient(PRIMARY) for system in systems]
+    leader = systems[0]
+    hd95 = leader.by_patient("hd95")
+    lines = []
+    for patient in worst_first(leader):
+        rows = [row for row in leader.patients if row.patient == patient]
+        lines.append(
+            PatientLine(
+                patient=shown.patients[patient],
+                dice=tuple(numbers.number(column[patient], 3) for column in columns),
+                hd95=numbers.number(hd95[patient], 1),
+                reference_px=numbers.count(sum(row.reference_px for row in rows)),
+                predicted_px=numbers.count(sum(row.predicted_px for row in rows)),
+                missed=any(row.missed for row in rows),
+            )
+        )
+    return lines
+
+
+def picture_rows(
+    systems: Sequence[Evaluation], pictures: Pictures | None, shown: Names, *, channel: int | None = None
+) -> list[PictureRow]:
+    """Pictures of the chosen patients of the first system, under every system."""
+    leader = systems[0]
+    dice = leader.by_patient(PRIMARY)
+    rows = []
+    for patient, rank in chosen_patients(leader).items():
+        case = largest_slice(leader, patient)
+        named = (shown.patients[patient], rank, shown.cases[case], numbers.number(dice[patient], 3))
+        rows.append(_picture_row(systems, pictures, case, channel, named))
+    return rows
+
+
+def _picture_row(
+    systems: Sequence[Evaluation],
+    pictures: Pictures | None,
+    case: str,
+    channel: int | None,
+    named: tuple[str, str, str, str],
+) -> PictureRow:
+    patient, rank, case_shown, dice = named
+    predictions = [system.predictions[case] for system in systems]
+    image = None if pictures is None else pictures.image(case)
+    reference = None if pictures is None else pictures.mask(case)
+    shape = predictions[0].shape
+    rows, columns = crop_box(reference, *predictions, minimum=(min(shape) + 1) // 2)
+    cut = (rows, columns)
+    scale = max(1, round(_PICTURE / (rows.stop - rows.start)))
+    tiles = []
+    for place, (system, prediction) in enumerate(zip(systems, predictions, strict=True)):
+        picture = overlay(
+            None if image is None else image[cut],
+            None if reference is None else reference[cut],
+            prediction[cut],
+            channel=channel,
+            scale=scale,
+            thickness=2 if scale > 1 else 1,
+        )
+        here = slice_dice(system, case)
+        text = f"Slice {case_shown} of {patient}: reference and prediction of {system.name}, slice Dice {here}"
+        tiles.append(Tile(system.name, place, here, _data_address(png_bytes(picture)), text))
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    window = "Whole slice" if (height, width) == shape else f"Window of {height} × {width} px"
+    return PictureRow(patient, rank, case_shown, window, dice, tuple(tiles))
+
+
+def slice_dice(system: Evaluation, case: str) -> str:
+    """The Dice of a slice as text, the mean over labels that have one."""
+    values = [row.dice for row in system.slices if row.case == case and not math.isnan(row.dice)]
+    return numbers.number(sum(values) / len(values) if values else None, 3)
+
+
+def _data_address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,107 @@
+"""The plain files beside the page: `comparison.csv` with every digit, `comparison.md` to paste into a paper."""
+
+import csv
+import dataclasses
+import io
+import math
+from pathlib import Path
+
+from segmed.core.files import written_aside
+from segmed.evaluation.compare import Comparison
+from segmed.evaluation.report import numbers, tables
+from segmed.evaluation.report.metrics import Heading
+from segmed.evaluation.result import Cost, Evaluation
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    """A line per system and floor: every metric with its ends, in full precision, and the costs; empty if undefined."""
+    names = comparison.metric_names()
+    costs = [field.name for field in dataclasses.fields(Cost)]
+    header = ["name", "kind", "part", "split", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*header, *costs])
+    for evaluation in comparison.evaluations:
+        metrics = [tables.metric_of(evaluation, name) for name in names]
+        values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
+        values += [getattr(evaluation.cost, cost) for cost in costs]
+        split = "LEAKING" if evaluation.leaking else ""
+        facts = [evaluation.name, evaluation.kind, evaluation.part, split]
+        writer.writerow([*facts, *(_full(value) for value in values)])
+    with written_aside(path) as temporary:
+        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+
+
+def write_markdown(comparison: Comparison, path: Path) -> None:
+    """The tables of scores with costs, of paired tests and of ranks, as Markdown."""
+    leak = "LEAKING: " if comparison.leaking else ""
+    parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
+    if comparison.tests or comparison.floor_tests:
+        parts += [f"\n## {leak}Paired tests on mean patient Dice\n", _test_table(comparison)]
+    if len(comparison.systems) > 1:
+        parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
+    parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")
+    with written_aside(path) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _score_table(comparison: Comparison) -> str:
+    scores = tables.scores(comparison)
+    costs = [f"{title} ({unit})" if unit else title for title, unit in tables.COST_COLUMNS]
+    header = ["System", *(_heading(column) for column in scores.columns), *costs]
+    evaluations = {evaluation.name: evaluation for evaluation in comparison.evaluations}
+    lines = [_line(row, evaluations[row.name]) for row in scores.systems]
+    if scores.floors:
+        lines += [["*Floors*", *[""] * (len(header) - 1)]]
+        lines += [_line(row, evaluations[row.name]) for row in scores.floors]
+    return _markdown(header, lines)
+
+
+def _line(row: tables.Row, evaluation: Evaluation) -> list[str]:
+    cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
+    return [row.name, *cells, *tables.cost_texts(evaluation)]
+
+
+def _test_table(comparison: Comparison) -> str:
+    header = ["Pair", "Difference", "p sign flip", "p Holm", "p Wilcoxon", "Patients", "Verdict"]
+    lines = [
+        [
+            f"{line.first} − {line.second}",
+            f"{line.difference} {line.interval}".rstrip(),
+            line.p,
+            line.p_holm,
+            line.p_wilcoxon,
+            str(line.patients),
+            line.verdict,
+        ]
+        for line in tables.pair_lines((*comparison.tests, *comparison.floor_tests))
+    ]
+    return _markdown(header, lines)
+
+
+def _rank_table(comparison: Comparison) -> str:
+    header = ["System", *(f"Rank {rank}" for rank in range(1, len(comparison.systems) + 1))]
+    lines = [
+        [system.name, *(numbers.number(100 * float(share), 0) + " %" for share in shares)]
+        for system, shares in zip(comparison.systems, comparison.rank_shares, strict=True)
+    ]
+    return _markdown(header, lines)
+
+
+def _heading(column: Heading) -> str:
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{column.title}{unit} {column.arrow}".rstrip()
+
+
+def _markdown(header: list[str], lines: list[list[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(header) - 1)]
+    rows = [header, ruler, *lines]
+    return "".join(f"| {' | '.join(_escaped(cell) for cell in row)} |\n" for row in rows)
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")
+
+
+def _full(value: int | float | None) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else repr(value)

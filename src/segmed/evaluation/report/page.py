@@ -1,0 +1,256 @@
+"""The page: what the templates print, gathered section by section, and the printing itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from segmed.core.errors import DataError
+from segmed.evaluation.compare import PRIMARY, Comparison
+from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
+from segmed.evaluation.report import figures, tables
+from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.headline import headline
+from segmed.evaluation.report.history import Points, read_history
+from segmed.evaluation.report.metrics import CONVENTIONS
+from segmed.evaluation.result import Evaluation
+from segmed.version import __version__
+
+DASHES = ("none", "6 3", "7 3 2 3", "2 2.5", "5 2", "2 2", "4 2 2 2 2 2", "8 3")
+"""The keys' dashes, in the order of `figures.LINES`."""
+RUN_FILES = ("config.json", "recipe.yaml")
+MOST_PICTURED = 4
+"""Only so many leading systems get pictures, which keeps the file small enough to mail."""
+LEAKING_TEXT = (
+    "Slices of the same patients were used for training and for testing. These numbers show how well patients are "
+    "remembered, not how well a new patient is segmented. Do not set them beside results of a split by patient."
+)
+SECTIONS = (
+    ("results", "Results", "scores"),
+    ("tests", "Paired tests", "has_tests"),
+    ("ranking", "Ranking", "ranks"),
+    ("patients", "Patients", "strips"),
+    ("training", "Training", "curves"),
+    ("calibration", "Calibration", "calibration"),
+    ("cases", "Cases", "patient_lines"),
+    ("metrics", "All numbers", "metric_groups"),
+    ("provenance", "Provenance", "provenance"),
+)
+"""Anchor, title, and the value that must not be empty for the section to be there."""
+
+Sections = dict[str, Any]
+
+
+class Numbering:
+    """Numbers tables, or figures, in the order in which they are printed."""
+
+    def __init__(self) -> None:
+        """Start at 1."""
+        self._known: dict[str, int] = {}
+
+    def __call__(self, name: str) -> int:
+        """The number of `name`; the next one where it is new."""
+        return self._known.setdefault(name, len(self._known) + 1)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure at its two widths."""
+
+    wide: Markup
+    narrow: Markup
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure of learning curves with its caption."""
+
+    name: str
+    picture: Markup
+    text: str
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """A line of a key: whose, in which colour and with which dashes."""
+
+    name: str
+    place: int
+    dash: str
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """How often a system takes each rank, as (number, text)."""
+
+    name: str
+    shares: tuple[tuple[float, str], ...]
+
+
+def build_page(
+    comparison: Comparison,
+    *,
+    pictures: Pictures | None,
+    runs: Mapping[str, Path],
+    written: datetime,
+    anonymise: bool = False,
+    channel: int | None = None,
+) -> Sections:
+    """Gather what the templates print. Raises `DataError` where there are only floors."""
+    if not comparison.systems:
+        raise DataError("There are only floors. Name at least one run or folder of predictions that was evaluated.")
+    page = {
+        **_front(comparison, written),
+        **_results(comparison),
+        **_patients(comparison),
+        **_training(comparison.systems, runs),
+        **_calibration(comparison.systems),
+        **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
+        **_about(comparison, runs),
+    }
+    contents = [(anchor, title) for anchor, title, value in SECTIONS if page[value]]
+    return {**page, "contents": contents, "table": Numbering(), "figure": Numbering()}
+
+
+def render(page: Sections) -> str:
+    """The page as HTML: every text escaped, undefined names refused."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("segmed.evaluation.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(page=page).lstrip()
+
+
+def _front(comparison: Comparison, written: datetime) -> Sections:
+    leader = comparison.systems[0]
+    patients = len(leader.by_patient(PRIMARY))
+    cases = len({row.case for row in leader.slices})
+    facts = [f"{leader.part} part", _plural(patients, "patient"), _plural(cases, "slice")]
+    facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
+    leaks = [e.name for e in comparison.evaluations if e.leaking]
+    who = "" if len(leaks) == len(comparison.evaluations) else f" This concerns {', '.join(leaks)}."
+    return {
+        "headline": headline(comparison),
+        "leaking": comparison.leaking,
+        "leaking_text": LEAKING_TEXT + who,
+        "facts": " · ".join(facts),
+        "part": leader.part,
+        "leader": leader.name,
+        "system_names": [system.name for system in comparison.systems],
+        "all_names": [evaluation.name for evaluation in comparison.evaluations],
+        "written": f"{written:%Y-%m-%d %H:%M} UTC",
+        "version": __version__,
+    }
+
+
+def _results(comparison: Comparison) -> Sections:
+    ranks = [
+        RankRow(system.name, tuple((float(share), f"{100 * share:.0f} %") for share in shares))
+        for system, shares in zip(comparison.systems, comparison.rank_shares, strict=True)
+    ]
+    return {
+        "scores": tables.scores(comparison),
+        "costs": tables.costs(comparison),
+        "tests": tables.pair_lines(comparison.tests),
+        "floor_tests": tables.pair_lines(comparison.floor_tests),
+        "has_tests": bool(comparison.tests or comparison.floor_tests),
+        "ranks": ranks if len(ranks) > 1 else [],
+    }
+
+
+def _patients(comparison: Comparison) -> Sections:
+    places: list[int | None] = list(range(len(comparison.systems)))
+    places += [None] * len(comparison.floors)
+    strips = [_strip(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
+    axis = "patient Dice"
+    widths = (figures.WIDE, figures.NARROW)
+    several = len(comparison.systems) > 1
+    duel = [figures.pair_plot(strips[0], strips[1], width, axis=axis) for width in widths] if several else []
+    return {
+        "strips": Picture(*(figures.strip_plot(strips, width, axis=axis) for width in widths)),
+        "duel": Picture(*duel) if duel else None,
+    }
+
+
+def _strip(evaluation: Evaluation, place: int | None) -> figures.Strip:
+    metric = tables.metric_of(evaluation, PRIMARY)
+    values = tuple(evaluation.by_patient(PRIMARY).values())
+    return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)
+
+
+def _training(systems: Sequence[Evaluation], runs: Mapping[str, Path]) -> Sections:
+    places = _places(systems)
+    histories = {name: read_history(runs[name]) for name in places if name in runs}
+
+    def column(name: str) -> dict[str, Points]:
+        return {run: history[name] for run, history in histories.items() if name in history}
+
+    dice, loss, train = column("validation/dice"), column("validation/loss"), column("train/loss")
+    curves = []
+    if dice:
+        picture = figures.curves(dice, places, figures.HALF, label="Dice", name="curve-dice")
+        curves.append(Curve("curve-dice", picture, "Dice on the validation part after each epoch."))
+    if loss or train:
+        picture = figures.curves(loss, places, figures.HALF, label="loss", name="curve-loss", other=train)
+        curves.append(Curve("curve-loss", picture, "Loss on the validation part; faint, on the training part."))
+    return {"curves": curves, "curve_key": _key([*dice, *loss, *train], places)}
+
+
+def _calibration(systems: Sequence[Evaluation]) -> Sections:
+    places = _places(systems)
+    known = {system.name: system.calibration for system in systems if system.calibration is not None}
+    picture = figures.calibration_plot(known, places, figures.NARROW) if known else None
+    return {"calibration": picture, "calibration_key": _key(known, places)}
+
+
+def _cases(
+    systems: Sequence[Evaluation], pictures: Pictures | None, *, anonymise: bool, channel: int | None
+) -> Sections:
+    shown = names_of(systems[0], anonymise=anonymise)
+    return {
+        "pictures": picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel),
+        "patient_lines": patient_lines(systems, shown),
+        "has_images": pictures is not None,
+        "reference_colour": _hex(REFERENCE_COLOUR),
+        "prediction_colour": _hex(PREDICTION_COLOUR),
+    }
+
+
+def _about(comparison: Comparison, runs: Mapping[str, Path]) -> Sections:
+    files = [
+        (system.name, file, (runs[system.name] / file).read_text(encoding="utf-8", errors="replace"))
+        for system in comparison.systems
+        for file in RUN_FILES
+        if system.name in runs and (runs[system.name] / file).is_file()
+    ]
+    return {
+        "metric_groups": tables.metric_groups(comparison),
+        "conventions": CONVENTIONS,
+        "provenance": tables.provenance(comparison.evaluations),
+        "files": files,
+    }
+
+
+def _places(systems: Sequence[Evaluation]) -> dict[str, int]:
+    return {system.name: place for place, system in enumerate(systems)}
+
+
+def _key(names: Iterable[str], places: Mapping[str, int]) -> list[KeyEntry]:
+    wanted = sorted(set(names), key=lambda name: places[name])
+    return [KeyEntry(name, places[name], DASHES[places[name] % len(DASHES)]) for name in wanted]
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

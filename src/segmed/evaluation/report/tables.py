@@ -1,0 +1,225 @@
+"""The rows of the report's tables: text ready to print, from the numbers of a comparison."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segmed.evaluation.compare import Comparison, Difference
+from segmed.evaluation.report import numbers
+from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
+from segmed.evaluation.result import Evaluation, MetricValue
+
+NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
+COST_COLUMNS = (("Parameters", ""), ("Time per image", "ms"), ("Peak memory", "MiB"), ("Training", "time"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value, its interval (empty where there is none) and whether it is the best of its column."""
+
+    value: str
+    interval: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's line. `place` is its rank from 0, None for a floor, whose `remark` says what it does."""
+
+    name: str
+    place: int | None
+    cells: tuple[Any, ...]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The first table: headings, systems and floors under the same columns."""
+
+    columns: tuple[Heading, ...]
+    systems: tuple[Row, ...]
+    floors: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The table of costs: (title, unit) of each column, and a line per system."""
+
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class MetricLine:
+    """A line of the table of all metrics: one metric under every system and floor."""
+
+    title: str
+    description: str
+    n: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class MetricGroup:
+    """Metrics that belong together."""
+
+    title: str
+    rows: tuple[MetricLine, ...]
+
+
+@dataclass(frozen=True)
+class PairLine:
+    """A paired test as text."""
+
+    first: str
+    second: str
+    difference: str
+    interval: str
+    p: str
+    p_holm: str
+    p_wilcoxon: str
+    patients: int
+    verdict: str
+
+
+def metric_of(evaluation: Evaluation, name: str) -> MetricValue:
+    """A metric, or one without a value where the evaluation does not have it."""
+    return evaluation.metrics.get(name, NO_VALUE)
+
+
+def scores(comparison: Comparison) -> Scores:
+    """The first table."""
+    names = main_metrics(comparison)
+    columns = tuple(heading_of(name, _known(comparison, name)) for name in names)
+    best = {name: _best(comparison.systems, name) for name in names}
+
+    def row(evaluation: Evaluation, place: int | None) -> Row:
+        cells = [
+            _cell(metric_of(evaluation, name), best=place is not None and evaluation.name in best[name])
+            for name in names
+        ]
+        remark = str(evaluation.provenance.get("remark", "")) if place is None else ""
+        return Row(evaluation.name, place, tuple(cells), remark)
+
+    return Scores(
+        columns=columns,
+        systems=tuple(row(system, place) for place, system in enumerate(comparison.systems)),
+        floors=tuple(row(floor, None) for floor in comparison.floors),
+    )
+
+
+def costs(comparison: Comparison) -> Costs:
+    """The table of costs; floors have none worth a line."""
+    rows = tuple(Row(e.name, place, cost_texts(e)) for place, e in enumerate(comparison.systems))
+    return Costs(COST_COLUMNS, rows)
+
+
+def cost_texts(evaluation: Evaluation) -> tuple[str, ...]:
+    """Parameters, ms per image, peak memory and training time as text."""
+    cost = evaluation.cost
+    return (
+        numbers.parameters(cost.parameters),
+        numbers.number(cost.ms_per_image, 1),
+        numbers.count(cost.peak_memory_mib),
+        numbers.duration(cost.training_seconds),
+    )
+
+
+def metric_groups(comparison: Comparison) -> tuple[MetricGroup, ...]:
+    """The table of all metrics."""
+    return tuple(
+        MetricGroup(title, tuple(_metric_line(comparison, name) for name in names))
+        for title, names in grouped(comparison.metric_names()).items()
+    )
+
+
+def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
+    """The table of paired tests."""
+    return tuple(
+        PairLine(
+            first=test.first,
+            second=test.second,
+            difference=numbers.number(test.difference, 3, signed=True),
+            interval=numbers.interval(test.low, test.high, 3, signed=True),
+            p=numbers.p_value(test.p_sign_flip),
+            p_holm=numbers.p_value(test.p_holm),
+            p_wilcoxon=numbers.p_value(test.p_wilcoxon),
+            patients=test.patients,
+            verdict="separable" if test.separable else "not separable",
+        )
+        for test in tests
+    )
+
+
+def provenance(evaluations: Sequence[Evaluation]) -> list[tuple[str, tuple[str, ...]]]:
+    """Facts and their value for each evaluation; nested facts are named with dots."""
+    columns = [_facts(evaluation) for evaluation in evaluations]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, tuple(column.get(name, numbers.MISSING) for column in columns)) for name in names]
+
+
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    facts: dict[str, Any] = {
+        "kind": evaluation.kind,
+        "part": evaluation.part,
+        "split": ("LEAKING" if evaluation.leaking else "by patient, no leak")
+        if evaluation.kind != "predictions" or evaluation.leaking
+        else "of the predictions' maker, unknown to segmed",
+        "data hash": evaluation.data_hash,
+        "threshold": evaluation.threshold,
+        "labels": ", ".join(evaluation.labels.names),
+    }
+    facts |= _flat(evaluation.split, "split") | _flat(evaluation.provenance, "")
+    return {name: _fact_text(value) for name, value in facts.items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        flat |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _fact_text(value: Any) -> str:
+    if value is None:
+        return numbers.MISSING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _metric_line(comparison: Comparison, name: str) -> MetricLine:
+    known = _known(comparison, name)
+    best = _best(comparison.systems, name)
+    heading = heading_of(name, known)
+    cells = [
+        _cell(metric_of(evaluation, name), best=evaluation.kind != "floor" and evaluation.name in best)
+        for evaluation in comparison.evaluations
+    ]
+    n = f"{numbers.count(known.n)} + {known.undefined}" if known.undefined else numbers.count(known.n)
+    unit = f" ({heading.unit})" if heading.unit else ""
+    title = f"{title_of(name)}{unit} {heading.arrow}".rstrip()
+    return MetricLine(title, known.description, n, tuple(cells))
+
+
+def _known(comparison: Comparison, name: str) -> MetricValue:
+    return next(e.metrics[name] for e in comparison.evaluations if name in e.metrics)
+
+
+def _cell(metric: MetricValue, *, best: bool) -> Cell:
+    return Cell(numbers.metric_value(metric), numbers.metric_interval(metric), best)
+
+
+def _best(systems: Sequence[Evaluation], name: str) -> set[str]:
+    """The systems whose printed value is best; none where there is only one system or no better."""
+    found = {system.name: metric_of(system, name) for system in systems}
+    finite = {who: metric for who, metric in found.items() if math.isfinite(metric.value)}
+    if len(systems) < 2 or not finite:
+        return set()
+    better = next(iter(finite.values())).higher_is_better
+    if better is None:
+        return set()
+    top = (max if better else min)(finite.values(), key=lambda metric: metric.value)
+    winners = {who for who, metric in finite.items() if numbers.metric_value(metric) == numbers.metric_value(top)}
+    return winners if len(winners) < len(systems) else set()

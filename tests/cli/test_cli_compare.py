@@ -1,0 +1,78 @@
+"""`segmed compare` from the command line: folders in, a page out, and one line for what cannot be compared."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from segmed.cli.main import app
+from segmed.core.errors import SegmedError
+from segmed.core.labels import LabelMap
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.volume import PatientVolume
+
+
+def square(side: int) -> np.ndarray:
+    mask = np.zeros((24, 30), np.uint8)
+    mask[5 : 5 + side, 7 : 7 + side] = 1
+    return mask
+
+
+def scored(folder: Path, side: int, *, part: str = "test", leaking: bool = False) -> Path:
+    volumes = [
+        PatientVolume(patient, (f"{patient}_1", f"{patient}_2"), [square(8)] * 2, [square(side)] * 2)
+        for patient in ("ANN", "BEN", "CAT")
+    ]
+    result = evaluate(volumes, LabelMap(), name=folder.name, part=part, leaking=leaking, resamples=50)
+    result.save(folder / f"evaluation-{part}")
+    return folder
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["compare", *(str(argument) for argument in arguments)])
+
+
+def test_two_run_folders_become_a_page_and_tables(tmp_path):
+    result = run(scored(tmp_path / "good", 8), scored(tmp_path / "poor", 4), "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "good leads poor by" in result.output
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "comparison.csv",
+        "comparison.md",
+        "report.html",
+    ]
+
+
+def test_a_single_run_gets_a_report_too(tmp_path):
+    result = run(scored(tmp_path / "only", 6), "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "only reaches a mean patient Dice of" in result.output
+
+
+def test_anonymise_hides_every_patient_and_case(tmp_path):
+    run(scored(tmp_path / "only", 6), "-o", tmp_path / "out", "--anonymise")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "patient-" in page
+    assert not [name for name in ("ANN", "BEN", "CAT") if name in page.split("</style>")[1]]
+
+
+def test_a_leaking_run_is_announced_on_stderr(tmp_path):
+    result = run(scored(tmp_path / "leak", 6, leaking=True), "-o", tmp_path / "out")
+    assert "LEAKING" in result.stderr
+
+
+def test_other_parts_are_refused_and_nothing_is_written(tmp_path):
+    test, validation = scored(tmp_path / "a", 6), scored(tmp_path / "b", 6, part="validation")
+    result = run(test, validation, "-o", tmp_path / "out")
+    assert isinstance(result.exception, SegmedError)
+    assert "b and a cannot be compared: scored on validation and on test" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "empty"])
+def test_a_path_without_an_evaluation_is_named(tmp_path, missing):
+    (tmp_path / "empty").mkdir()
+    result = run(tmp_path / missing, "-o", tmp_path / "out")
+    assert isinstance(result.exception, SegmedError)
+    assert f"{tmp_path / missing}: holds no evaluation of the test part" in str(result.exception)

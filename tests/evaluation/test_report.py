@@ -1,0 +1,209 @@
+"""The report: self-contained, safe, honest about leaks, and equal to the numbers it was made from."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_samples import Pictures, evaluation, floor, square
+
+from segmed.core.errors import DataError
+from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
+from segmed.evaluation.report import write_report
+from segmed.evaluation.report.cases import chosen_patients, largest_slice, worst_first
+
+GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
+POOR = (0.7, 0.86, 0.6, 0.75, 0.5, 0.66, 0.61, 0.59)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Path:
+    """Two systems and a floor, with pictures and with a run folder; written once for all tests that only read."""
+    folder = tmp_path_factory.mktemp("report")
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"model": "<b>unet</b>"}), encoding="utf-8")
+    (run / "metrics.csv").write_text(
+        "epoch,step,train/loss,validation/loss,validation/dice\n0,9,0.9,,\n0,9,,0.8,0.3\n1,19,0.5,,\n1,19,,0.6,0.5\n",
+        encoding="utf-8",
+    )
+    members = [evaluation("poor", POOR), floor("nothing", [0.0] * 8), evaluation("good", GOOD)]
+    write_report(members, out=folder, decoded=Pictures(), runs={"good": run})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(pages) -> str:
+    return (pages / "report.html").read_text(encoding="utf-8")
+
+
+def words(html: str) -> str:
+    """The page's text without tags, one space between words."""
+    body = html.split("</style>", 1)[1]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_the_page_loads_nothing_from_anywhere(html):
+    assert re.findall(r"https?:|//\w", re.sub(r"base64,[^\"]*", "", html)) == []
+    targets = re.findall(r"(?:src|href|action|srcset|data)\s*=\s*[\"']([^\"']*)", html)
+    assert targets
+    assert {target for target in targets if not target.startswith(("#", "data:image/png;base64,"))} == set()
+    assert re.findall(r"@import|url\((?!#)", html) == []
+
+
+def test_a_strict_content_security_policy_forbids_scripts_and_network(html):
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    assert "<script" not in html
+
+
+def test_ids_are_unique_and_every_reference_inside_the_page_has_its_target(html):
+    ids = re.findall(r'\sid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)) <= {(i, "") for i in ids} | {("", i) for i in ids}
+
+
+def test_the_headline_says_who_leads_by_how_much_and_whether_it_is_separable(html):
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", html)
+    assert title is not None
+    sentence = r"good leads poor by 0\.195 \[0\.\d{3}, 0\.\d{3}\] in patient Dice, and the difference is separable .*"
+    assert re.fullmatch(sentence, title[1])
+
+
+def test_the_first_table_holds_the_numbers_of_the_evaluations(html):
+    table = words(html[: html.index("</table>")])
+    mean = sum(GOOD) / 8
+    assert f"good {mean:.3f} [{mean - 0.04:.2f}, {mean + 0.03:.2f}] 12.3 [9.9, 15.0] –" in table
+    assert table.index("good 0.8") < table.index("poor 0.6") < table.rindex("Floors") < table.index("nothing 0.000")
+
+
+def test_the_csv_holds_every_digit_and_leaves_undefined_numbers_empty(pages):
+    rows = list(csv.DictReader((pages / "comparison.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["name"], row["kind"]) for row in rows] == [("good", "run"), ("poor", "run"), ("nothing", "floor")]
+    assert float(rows[0]["dice"]) == sum(GOOD) / 8
+    assert rows[0]["specificity_empty_slices"] == ""
+    assert (rows[0]["parameters"], rows[2]["parameters"]) == ("31200000", "")
+
+
+def test_the_markdown_has_scores_costs_tests_and_ranks(pages):
+    text = (pages / "comparison.md").read_text(encoding="utf-8")
+    assert "| good | 0.854 [0.81, 0.88] | 12.3 [9.9, 15.0] | – | 31.2 M | 12.5 | 512 | 1 h 10 min |" in text
+    assert "| good − poor | +0.195 [" in text
+    assert "| good | 100 % | 0 % |" in text
+
+
+def test_pictures_show_reference_and_prediction_for_the_worst_the_median_and_the_best(html):
+    assert html.count("data:image/png;base64,") == 6 * 2
+    ranks = re.findall(r"<b>(worst|median|best)</b>", html)
+    assert ranks == ["worst"] * 3 + ["median"] + ["best"] * 2
+    for colour in (REFERENCE_COLOUR, PREDICTION_COLOUR):
+        assert "#{:02x}{:02x}{:02x}".format(*colour) in html
+
+
+def test_learning_curves_and_the_configuration_come_from_the_run_folder(html):
+    assert "Dice on the validation part after each epoch" in html
+    assert "&lt;b&gt;unet&lt;/b&gt;" in html
+
+
+def test_the_page_says_that_it_is_for_research_only_and_what_the_conventions_are(html):
+    assert "Research use only, not a medical device." in html
+    assert "Missed and invented tumour" in html
+
+
+def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=y> $a_b$"
+    one = evaluation(evil, (0.5,))
+    renamed = [row.__class__(**{**vars(row), "patient": evil}) for row in one.patients]
+    slices = [row.__class__(**{**vars(row), "patient": evil, "case": f"{evil}{row.slice}"}) for row in one.slices]
+    predictions = {row.case: square(row.slice) for row in slices}
+    hostile = evaluation(
+        evil,
+        (0.5,),
+        patients=tuple(renamed),
+        slices=tuple(slices),
+        predictions=predictions,
+        provenance={evil: evil, "remark": evil},
+        split={evil: {evil: evil}},
+    )
+    html = write_report([hostile, floor("floor", (0.1,), slices=tuple(slices), patients=tuple(renamed))], out=tmp_path)
+    text = html.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "<img src=x" not in text
+    assert re.findall(r"<[^>]*\sonerror=[^>]*>", re.sub(r'"[^"]*"', '""', text)) == []
+
+
+def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(html, tmp_path):
+    assert "LEAKING" not in html
+    leak = write_report([evaluation("a", GOOD, leaking=True), evaluation("b", POOR)], out=tmp_path)
+    text = leak.read_text(encoding="utf-8")
+    assert text.index('<div class="leaking"') < text.index("<h1")
+    titles = re.findall(
+        r'<p class="caption">.*?</b>|<figcaption>\s*(?:<ul.*?</ul>\s*)?<b>.*?</b>', text, flags=re.DOTALL
+    )
+    assert len(titles) >= 8
+    assert [title for title in titles if "LEAKING" not in title] == []
+    headings = re.findall(r"^## .*", (tmp_path / "comparison.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings
+    assert all(heading.startswith("## LEAKING: ") for heading in headings)
+    assert "This concerns a." in text
+
+
+def test_one_run_without_floors_costs_curves_or_images_still_makes_a_report(tmp_path):
+    alone = floor("alone", GOOD, kind="predictions", data_hash=None, split={}, provenance={})
+    text = write_report([alone], out=tmp_path).read_text(encoding="utf-8")
+    assert "alone reaches a mean patient Dice of 0.854 [0.81, 0.88] on 8 patients." in text
+    assert "Paired tests" not in text
+    assert "Stability of the ranking" not in text
+    assert "These are the predictions alone" in text
+
+
+def test_a_floor_that_beats_the_systems_is_the_finding(tmp_path):
+    text = write_report([evaluation("weak", POOR), floor("copy", GOOD)], out=tmp_path).read_text(encoding="utf-8")
+    assert "No system beats the floors: copy" in text
+
+
+def test_only_floors_are_refused(tmp_path):
+    with pytest.raises(DataError, match="only floors"):
+        write_report([floor("copy", GOOD)], out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_of_other_data_are_refused(tmp_path):
+    other = Pictures()
+    other.data_hash = "0" * 64
+    with pytest.raises(DataError, match="was scored on data 5eed5eed5eed, but the data named for pictures is 00000"):
+        write_report([evaluation("a", GOOD)], out=tmp_path, decoded=other)
+
+
+def test_anonymised_names_are_equal_in_every_report_and_hide_the_ids(tmp_path):
+    members = [evaluation("a", GOOD)]
+    first = write_report(members, out=tmp_path / "1", anonymise=True).read_text(encoding="utf-8")
+    second = write_report(members, out=tmp_path / "2", anonymise=True).read_text(encoding="utf-8")
+    names = set(re.findall(r"patient-[0-9a-f]{8}", first))
+    assert len(names) == 8
+    assert names == set(re.findall(r"patient-[0-9a-f]{8}", second))
+    assert re.findall(r"\bP\d(?:_\d)?\b", words(first)) == []
+
+
+def test_patients_are_listed_worst_first_and_those_without_a_value_last():
+    sample = evaluation("a", (0.9, np.nan, 0.2, 0.5))
+    assert worst_first(sample) == ["P2", "P3", "P0", "P1"]
+
+
+@pytest.mark.parametrize(
+    ("dice", "words"),
+    [
+        ((0.5,), ["worst"]),
+        ((0.5, 0.6, 0.7, 0.8), ["worst", "worst", "worst", "best"]),
+        (tuple(0.1 * i for i in range(9)), ["worst"] * 3 + ["median"] + ["best"] * 2),
+    ],
+)
+def test_each_pictured_patient_is_chosen_once(dice, words):
+    assert list(chosen_patients(evaluation("a", dice)).values()) == words
+
+
+def test_the_pictured_slice_is_the_one_with_the_largest_tumour():
+    assert largest_slice(evaluation("a", (0.5,)), "P0") == "P0_2"

@@ -1,0 +1,100 @@
+"""The report's small parts: how numbers are written, learning curves read, metrics grouped and figures cleaned."""
+
+import math
+
+import pytest
+from report_samples import evaluation
+
+from segmed.evaluation.compare import compare
+from segmed.evaluation.report import figures, numbers, svg
+from segmed.evaluation.report.history import read_history
+from segmed.evaluation.report.metrics import GROUPS, TITLES, grouped
+from segmed.evaluation.report.tables import scores
+from segmed.evaluation.result import MetricValue
+
+
+def metric(value: float, low: float, high: float, unit: str = "") -> MetricValue:
+    return MetricValue(value, low, high, 10, 0, unit, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (metric(0.8234, 0.789, 0.851), "0.823 [0.79, 0.85]"),
+        (metric(12.34, 9.87, 15.01, "px"), "12.3 [9.9, 15.0]"),
+        (metric(2.0, 0.0, 4.0, "patients"), "2 [0, 4]"),
+        (metric(-0.0664, -0.094, -0.0312), "−0.066 [−0.09, −0.03]"),
+        (metric(0.5, math.nan, math.nan), "0.500"),
+        (metric(math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_a_metric_is_written_with_its_interval(value, text):
+    assert numbers.metric(value) == text
+
+
+def test_a_difference_carries_its_sign_and_zero_has_none():
+    assert numbers.difference(0.0211, -0.008, 0.034) == "+0.021 [−0.008, +0.034]"
+    assert numbers.number(-0.0001, 3, signed=True) == "0.000"
+
+
+def test_p_values_below_a_thousandth_are_not_spelt_out():
+    assert [numbers.p_value(p) for p in (0.0002, 0.0123, math.nan)] == ["< 0.001", "0.012", "–"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(7500, "2 h 05 min"), (200, "3 min 20 s"), (41.2, "41 s"), (3.24, "3.2 s"), (None, "–")]
+)
+def test_durations_have_their_two_largest_units(seconds, text):
+    assert numbers.duration(seconds) == text
+
+
+def test_pseudonyms_differ_between_ids_and_do_not_hold_them():
+    names = numbers.pseudonyms(["TCGA_1", "TCGA_2"], prefix="patient")
+    assert len(set(names.values())) == 2
+    assert not [name for name in names.values() if "TCGA" in name]
+
+
+def test_history_joins_rows_of_training_and_validation_and_averages_steps(tmp_path):
+    (tmp_path / "metrics.csv").write_text(
+        "epoch,step,train/loss,validation/loss\n0,1,1.0,\n0,2,0.5,\n0,2,,0.8\n1,3,0.25,nan\n,4,9,9\n1,4,oops,0.7\n",
+        encoding="utf-8",
+    )
+    history = read_history(tmp_path)
+    assert history["train/loss"] == ((0.0, 0.75), (1.0, 0.25))
+    assert history["validation/loss"] == ((0.0, 0.8), (1.0, 0.7))
+
+
+def test_a_run_without_metrics_has_no_history(tmp_path):
+    assert read_history(tmp_path) == {}
+    (tmp_path / "metrics.csv").write_bytes(b"\xff\xfe\x00")
+    assert read_history(tmp_path) == {}
+
+
+def test_every_grouped_metric_has_a_title_and_unknown_ones_come_last():
+    assert {name for members in GROUPS.values() for name in members} == set(TITLES)
+    assert grouped(["new_score", "dice"]) == {"Volume, per patient": ("dice",), "Further": ("new_score",)}
+
+
+def test_the_best_of_a_column_is_marked_unless_all_are_equal():
+    table = scores(compare([evaluation("a", (0.9, 0.8)), evaluation("b", (0.5, 0.6))]))
+    assert [[cell.best for cell in row.cells] for row in table.systems] == [[True, False, False], [False, False, False]]
+
+
+def test_a_figure_takes_colours_and_font_from_the_page_and_holds_no_address():
+    strip = figures.Strip("a $x_1$ <b>", (0.5, 0.6, math.nan), 0.55, 0.5, 0.6, 0)
+    picture = str(figures.strip_plot([strip], 350, axis="Dice"))
+    assert "var(--series-0)" in picture
+    assert "http" not in picture
+    assert "font-family" not in picture
+    assert "a $x_1$ &lt;b&gt;" in picture
+    assert [colour for colour in (svg.INK, svg.MUTED, svg.RULE, *svg.SERIES) if colour in picture] == []
+
+
+def test_a_name_in_letters_that_the_drawing_font_lacks_is_kept():
+    strip = figures.Strip("腫瘍 模型", (0.5,), 0.5, math.nan, math.nan, None)
+    assert "腫瘍 模型 (floor)" in str(figures.strip_plot([strip], 350, axis="Dice"))
+
+
+def test_long_names_are_shortened_in_the_middle():
+    assert figures.shortened("deeplabv3plus-b5", 11) == "deepl…us-b5"
+    assert figures.shortened("unet", 11) == "unet"
