@@ -1,0 +1,188 @@
+"""`segmed demo`: the whole way on a made-up data set, by the same functions that the other commands call."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segmed.cli.progress import progress_bar, training_display
+from segmed.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segmed.core.split import Split
+    from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.result import Evaluation
+
+MARK = ".segmed-demo"
+"""A file of this name says that a folder was made by `segmed demo`, which may then replace it."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is made and trained. The defaults take at most three minutes on two cores."""
+
+    patients: int = 24
+    size: int = 96
+    """Height and width of a slice, in pixels."""
+    slices: int | None = None
+    """Slices of each patient; None leaves them to the phantom's institutions."""
+    epochs: int = 8
+    steps_per_epoch: int = 25
+    batch_size: int = 16
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that the demo makes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the data, the split and the training.")] = 0,
+) -> None:
+    """See the whole way on a made-up data set, in minutes.
+
+    Makes the phantom, splits it by patient, trains a small U-Net, evaluates it beside baselines that learn nothing,
+    predicts and writes a report. Needs no network, no data and no GPU. A second call starts over.
+    """
+    started = time.monotonic()
+    run_demo(out, Scale(), seed=seed)
+    print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
+    for place, what in PLACES.items():
+        print(f"  {out / place!s:<24} {what}")
+    print(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
+    print("\nNext, with your own images (see docs/howto/your-own-data.md):\n\n  segmed data check FOLDER")
+
+
+PLACES = {
+    "data": "the made-up patients, in the layout of the Kaggle LGG data",
+    "split.json": "which patients train, choose and judge",
+    "run": "the trained model: weights, settings, curves; segmed.load() reads it",
+    "run/evaluation-test": "scores by patient and by slice, as CSV and JSON",
+    "predictions": "masks of one test patient, and overlays",
+    "report/report.html": "the report",
+}
+
+
+def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
+    """Make all of it under `out` and return the report's path; prints each step."""
+    start_over(out)
+    with step(1, f"Making {scale.patients} patients that never lived"):
+        decoded = make_data(out, scale, seed=seed)
+    with step(2, "Splitting by patient"):
+        split = make_split(out, decoded, seed=seed)
+    with step(3, "Training a small U-Net from random weights"):
+        train_small(out, decoded, split, scale, seed=seed)
+    with step(4, "Evaluating on patients that training never saw, beside baselines that learn nothing"):
+        evaluations = evaluate_with_floors(out, decoded)
+    with step(5, "Predicting one test patient from files, with overlays"):
+        predict_one(out, decoded, split)
+    with step(6, "Writing the report"):
+        return write_page(out, decoded, evaluations)
+
+
+def start_over(out: Path) -> None:
+    """Make `out` an empty folder with the demo's mark; raises `ConfigError` where it holds anything else."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / MARK).is_file():
+            raise ConfigError(f"{out}: exists and was not made by `segmed demo`. Name another folder with --out.")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).write_text("Made by `segmed demo`, which replaces this folder when run again.\n", encoding="utf-8")
+
+
+@contextmanager
+def step(number: int, what: str) -> Iterator[None]:
+    """Announce a step, and say how long it took."""
+    print(f"\n[{number}/6] {what}", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"      {time.monotonic() - started:.1f} s", flush=True)
+
+
+def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
+    """Write the phantom and decode it into a cache that stays in the demo's folder."""
+    from segmed.data.decoded import decode
+    from segmed.data.phantom import write_phantom
+    from segmed.data.sources import open_dataset
+
+    with progress_bar("making patients") as progress:
+        write_phantom(
+            out / "data", patients=scale.patients, seed=seed, size=scale.size, slices=scale.slices, progress=progress
+        )
+    dataset = open_dataset(out / "data")
+    print(
+        f"      {len(dataset.patients)} patients, {len(dataset.records)} slices of {scale.size} x {scale.size} pixels"
+    )
+    with progress_bar("decoding") as progress:
+        return decode(dataset, cache_dir=out / "cache", progress=progress)
+
+
+def make_split(out: Path, decoded: "DecodedDataset", *, seed: int) -> "Split":
+    """Deal the patients and save the split."""
+    from segmed.core.split import PARTS
+    from segmed.data.splits import leak_figures, split_by_patient
+
+    split = split_by_patient(decoded, ratios=(0.6, 0.15, 0.25), seed=seed)
+    split.save(out / "split.json")
+    fold = split.fold(0)
+    patients = {part: len({split.patient_of[case] for case in fold.part(part)}) for part in PARTS}
+    print("      " + ", ".join(f"{number} patients for {part}" for part, number in patients.items()))
+    leak = leak_figures(decoded.dataset.records, fold)
+    print(f"      {leak.with_train_neighbour} of {leak.test_slices} test slices have a neighbour in training")
+    return split
+
+
+def train_small(out: Path, decoded: "DecodedDataset", split: "Split", scale: Scale, *, seed: int) -> Path:
+    """Train a U-Net with a small encoder; the run folder."""
+    from segmed.data.loading import SamplingConfig
+    from segmed.models.config import ModelConfig
+    from segmed.training import OptimConfig, Recipe, train
+
+    recipe = Recipe(
+        model=ModelConfig(name="unet", encoder="resnet18", encoder_weights="none"),
+        sampling=SamplingConfig(batch_size=scale.batch_size, steps_per_epoch=scale.steps_per_epoch),
+        optim=OptimConfig(learning_rate=1e-3),
+        epochs=scale.epochs,
+        seed=seed,
+    )
+    with training_display() as display:
+        return train(recipe, data=decoded, split=split, out=out / "run", listener=display)
+
+
+def evaluate_with_floors(out: Path, decoded: "DecodedDataset") -> list["Evaluation"]:
+    """Score the run and the floors on the test patients, save both and print the table."""
+    from segmed.cli.evaluation_table import show
+    from segmed.evaluation.floors import floor_evaluations, save_with_floors
+    from segmed.evaluation.run import evaluate_run, plan_evaluation
+    from segmed.inference import load
+
+    predictor = load(out / "run")
+    plan = plan_evaluation(out / "run", predictor.config, decoded)
+    with progress_bar("evaluating patients") as progress:
+        result = evaluate_run(predictor, decoded, plan, name="small U-Net", progress=progress)
+    floors = floor_evaluations(decoded, plan.split, plan.fold, plan.part)
+    save_with_floors(out / "run" / f"evaluation-{plan.part}", result, floors)
+    show(result, floors)
+    return [result, *floors]
+
+
+def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
+    """Predict the files of the first test patient, as `segmed predict RUN FOLDER --overlays` does."""
+    from segmed.cli.predict import _draw as draw_overlay
+    from segmed.inference import load
+    from segmed.inference.files import find_inputs, predict_files
+
+    folder = decoded.dataset.by_case()[split.fold(0).test[0]].image.parent
+    with progress_bar("predicting") as progress:
+        outcome = predict_files(
+            load(out / "run"), find_inputs(folder), out / "predictions", draw=draw_overlay, progress=progress
+        )
+    print(f"      {len(outcome.written)} masks of {folder.name}")
+
+
+def write_page(out: Path, decoded: "DecodedDataset", evaluations: list["Evaluation"]) -> Path:
+    """Write the report with pictures and learning curves."""
+    from segmed.evaluation.report import write_report
+
+    return write_report(evaluations, out=out / "report", decoded=decoded, runs={evaluations[0].name: out / "run"})

@@ -1,0 +1,61 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from segmed.cli.demo import MARK, PLACES, Scale, run_demo, start_over
+from segmed.core.errors import ConfigError
+
+TINY = Scale(patients=6, size=64, slices=8, epochs=1, steps_per_epoch=2, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo at the smallest scale, run once for this file."""
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    run_demo(out, TINY)
+    return out
+
+
+def test_the_demo_leaves_all_that_it_names(finished: Path) -> None:
+    assert [place for place in PLACES if not (finished / place).exists()] == []
+
+
+def test_the_demo_scores_test_patients_only(finished: Path) -> None:
+    import segmed
+
+    split = segmed.Split.load(finished / "split.json")
+    with (finished / "run" / "evaluation-test" / "patients.csv").open(encoding="utf-8", newline="") as file:
+        scored = {row["patient"] for row in csv.DictReader(file)}
+    assert scored == {split.patient_of[case] for case in split.fold(0).test}
+    assert not split.leaking
+
+
+def test_the_demo_puts_floors_beside_the_model(finished: Path) -> None:
+    assert list((finished / "run" / "evaluation-test" / "floors").glob("*/evaluation.json"))
+
+
+def test_the_demos_predictions_have_a_mask_and_an_overlay_for_each_slice(finished: Path) -> None:
+    masks = list((finished / "predictions").rglob("*.tif"))
+    assert len(masks) == TINY.slices
+    assert len(list((finished / "predictions").rglob("*_overlay.png"))) == len(masks)
+
+
+def test_the_demos_report_names_the_model_and_needs_no_other_file(finished: Path) -> None:
+    page = (finished / "report" / "report.html").read_text(encoding="utf-8")
+    assert "small U-Net" in page
+    assert 'src="http' not in page
+
+
+def test_the_demo_replaces_only_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="not made by `segmed demo`"):
+        start_over(tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_second_demo_starts_over(tmp_path: Path) -> None:
+    start_over(tmp_path / "demo")
+    (tmp_path / "demo" / "left-over").write_text("")
+    start_over(tmp_path / "demo")
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [MARK]
