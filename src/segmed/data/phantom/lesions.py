@@ -39,7 +39,7 @@ def make_lesion(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> Lesion:
 def _grow(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> Lesion:
     place = _seed_voxel(rng, grid, tissue)
     radius = rng.uniform(0.15, 0.42)
-    height = float(np.clip(radius * rng.uniform(1.0, 1.6), 0.27, 0.5))
+    height = float(np.clip(radius * rng.uniform(0.9, 1.5), 0.2, 0.38))
     squeeze = rng.uniform(0.72, 1.35)
     rough = 0.26 * smooth_noise(rng, grid.shape, (4, 9, 9)) + 0.15 * smooth_noise(rng, grid.shape, (6, 26, 26))
     inside = _blob(grid, place, (radius * squeeze, radius / squeeze, height))
@@ -53,8 +53,8 @@ def _grow(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> Lesion:
     mask = _tidy(inside > 0)
     softness = rng.uniform(0.012, 0.035)
     share = soft_step(np.where(mask, np.maximum(inside, 0), np.minimum(inside, 0)), softness)
-    share = np.where(_near(mask), share, 0).astype(np.float32)
-    return Lesion(share, inside, mask.astype(np.uint8), bool(rng.random() < 0.4), float(rng.uniform(0.55, 1.0)))
+    share = (share * np.where(mask, 1, _fringe(mask))).astype(np.float32)
+    return Lesion(share, inside, mask.astype(np.uint8), bool(rng.random() < 0.4), float(rng.uniform(0.4, 1.0)))
 
 
 def bright_spots(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> Volume:
@@ -62,9 +62,9 @@ def bright_spots(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> Volume
     uneven = soft_step(smooth_noise(rng, grid.shape, (3, 9, 9)) - rng.uniform(-0.3, 1.1), 0.4)
     rim = np.exp(-(((tissue.ventricle_distance - 0.02) / rng.uniform(0.02, 0.045)) ** 2)) * uneven
     spots = soft_step(smooth_noise(rng, grid.shape, (9, 26, 26)) - rng.uniform(2.1, 3.0), 0.2) * tissue.white
-    patches = soft_step(smooth_noise(rng, grid.shape, (4, 7, 7)) - rng.uniform(0.7, 1.6), 0.3)
-    edge = np.exp(-(((tissue.depth - 0.02) / 0.03) ** 2)) * patches
-    return np.maximum.reduce([rim, 0.9 * spots, rng.uniform(0.3, 0.9) * edge]).astype(np.float32)
+    patches = soft_step(smooth_noise(rng, grid.shape, (4, 7, 7)) - rng.uniform(0.4, 1.4), 0.3)
+    edge = np.exp(-(((tissue.depth - 0.03) / 0.04) ** 2)) * patches
+    return np.maximum.reduce([rim, 0.9 * spots, rng.uniform(0.4, 1.0) * edge]).astype(np.float32)
 
 
 def _seed_voxel(rng: np.random.Generator, grid: Grid, tissue: Tissue) -> tuple[float, float, float]:
@@ -93,7 +93,6 @@ def _tidy(mask: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
     return kept & largest[:, None, None]
 
 
-def _near(mask: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
-    """The mask and a few pixels about it, in its slices and one slice above and below."""
-    wide = ndimage.binary_dilation(mask, np.ones((3, 1, 1), bool))
-    return ndimage.maximum_filter(wide, size=(1, 9, 9)).astype(bool)
+def _fringe(mask: Bool[np.ndarray, "s h w"]) -> Volume:
+    """1 at the mask's border, falling to 0 within a few pixels of it and in the slices above and below."""
+    return np.minimum(2 * ndimage.gaussian_filter(mask.astype(np.float32), (0.5, 2.0, 2.0)), 1)

@@ -25,7 +25,7 @@ class Contrast:
 
 CONTRASTS = {
     PRE: Contrast(white=0.66, grey=0.47, fluid=0.15, tumour=0.40),
-    FLAIR: Contrast(white=0.40, grey=0.51, fluid=0.10, tumour=0.86),
+    FLAIR: Contrast(white=0.40, grey=0.53, fluid=0.10, tumour=0.86),
     POST: Contrast(white=0.62, grey=0.49, fluid=0.15, tumour=0.42),
 }
 
@@ -40,9 +40,9 @@ class Scanner:
 
 
 SCANNERS = {
-    "AA": Scanner(slices=(20, 24), noise=0.024, bias=0.16),
-    "BB": Scanner(slices=(18, 21), noise=0.034, bias=0.22),
-    "CC": Scanner(slices=(22, 26), noise=0.019, bias=0.12),
+    "AA": Scanner(slices=(20, 24), noise=0.024, bias=0.22),
+    "BB": Scanner(slices=(18, 21), noise=0.034, bias=0.28),
+    "CC": Scanner(slices=(22, 26), noise=0.019, bias=0.17),
 }
 
 
