@@ -100,3 +100,9 @@ def test_the_crop_holds_all_marks_and_stays_in_the_slice():
 
 def test_the_crop_of_empty_masks_is_the_whole_slice():
     assert crop_box(None, np.zeros((20, 30), np.uint8)) == (slice(0, 20), slice(0, 30))
+
+
+def test_a_prediction_without_image_is_filled():
+    inside = overlay(None, None, square(5, 6, 5))[7, 8]
+    outside = overlay(None, None, square(5, 6, 5))[0, 0]
+    assert inside.tolist() != outside.tolist()

@@ -137,7 +137,8 @@ def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
 
 def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(html, tmp_path):
     assert "LEAKING" not in html
-    leak = write_report([evaluation("a", GOOD, leaking=True), evaluation("b", POOR)], out=tmp_path)
+    leak_facts = {"patients": 8, "patients_also_in_train": 7, "share_with_train_neighbour": 0.914}
+    leak = write_report([evaluation("a", GOOD, leaking=True, split=leak_facts), evaluation("b", POOR)], out=tmp_path)
     text = leak.read_text(encoding="utf-8")
     assert text.index('<div class="leaking"') < text.index("<h1")
     titles = re.findall(
@@ -148,7 +149,7 @@ def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(htm
     headings = re.findall(r"^## .*", (tmp_path / "comparison.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings
     assert all(heading.startswith("## LEAKING: ") for heading in headings)
-    assert "This concerns a." in text
+    assert "7 of 8 patients were in training too. 91 % of slices have a neighbour there. This concerns a." in text
 
 
 def test_one_run_without_floors_costs_curves_or_images_still_makes_a_report(tmp_path):

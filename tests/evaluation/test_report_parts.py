@@ -9,7 +9,7 @@ from segmed.evaluation.compare import compare
 from segmed.evaluation.report import figures, numbers, svg
 from segmed.evaluation.report.history import read_history
 from segmed.evaluation.report.metrics import GROUPS, TITLES, grouped
-from segmed.evaluation.report.tables import scores
+from segmed.evaluation.report.tables import provenance, scores
 from segmed.evaluation.result import MetricValue
 
 
@@ -98,3 +98,10 @@ def test_a_name_in_letters_that_the_drawing_font_lacks_is_kept():
 def test_long_names_are_shortened_in_the_middle():
     assert figures.shortened("deeplabv3plus-b5", 11) == "deepl…us-b5"
     assert figures.shortened("unet", 11) == "unet"
+
+
+def test_a_fact_that_all_systems_share_is_printed_once():
+    members = [evaluation("a", (0.9,), provenance={"seed": 1}), evaluation("b", (0.8,), provenance={"seed": 2})]
+    facts = dict(provenance(members))
+    assert facts["split: strategy"] == ("patient",)
+    assert facts["seed"] == ("1", "2")

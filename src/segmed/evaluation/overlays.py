@@ -19,6 +19,7 @@ PREDICTION_COLOUR: Colour = (240, 160, 0)
 """Orange."""
 _EMPTY_PAPER = 38
 """Grey level on which masks are drawn where there is no image."""
+_PREDICTION_FILL: Colour = (98, 72, 24)
 
 
 def overlay(
@@ -32,9 +33,10 @@ def overlay(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw the contours of a reference and a prediction over one channel of an image.
 
-    `image` is of any integer or float dtype; None gives a plain dark ground. Masks hold labels, 0 being
-    background; every label is outlined. The reference's line runs just outside its region and the
-    prediction's just inside, so that where both agree the two lines lie side by side and neither is hidden.
+    `image` is of any integer or float dtype; None gives a plain dark ground on which the prediction is filled.
+    Masks hold labels, 0 being background; every label is outlined. The reference's line runs just outside its
+    region and the prediction's just inside, so that where both agree the two lines lie side by side and neither
+    is hidden.
     `channel` defaults to the middle one, which is FLAIR for the LGG data's pre, FLAIR, post. The picture has
     `scale` times the height and width; `thickness` is the width of a line in pixels of the picture.
 
@@ -43,6 +45,8 @@ def overlay(
     _require_size(image, reference, prediction)
     ground = np.full(prediction.shape, _EMPTY_PAPER, np.uint8) if image is None else grey(image, channel=channel)
     picture = np.repeat(_enlarge(ground, scale)[..., None], 3, axis=-1)
+    if image is None:
+        picture[_repeat(prediction, scale) > 0] = _PREDICTION_FILL
     if reference is not None:
         picture[outline(_repeat(reference, scale), thickness, outside=True)] = REFERENCE_COLOUR
     picture[outline(_repeat(prediction, scale), thickness, outside=False)] = PREDICTION_COLOUR

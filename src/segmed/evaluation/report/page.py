@@ -135,12 +135,10 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
     cases = len({row.case for row in leader.slices})
     facts = [f"{leader.part} part", _plural(patients, "patient"), _plural(cases, "slice")]
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
-    leaks = [e.name for e in comparison.evaluations if e.leaking]
-    who = "" if len(leaks) == len(comparison.evaluations) else f" This concerns {', '.join(leaks)}."
     return {
         "headline": headline(comparison),
         "leaking": comparison.leaking,
-        "leaking_text": LEAKING_TEXT + who,
+        "leaking_text": _leaking_text(comparison.evaluations),
         "facts": " · ".join(facts),
         "part": leader.part,
         "leader": leader.name,
@@ -149,6 +147,20 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
         "written": f"{written:%Y-%m-%d %H:%M} UTC",
         "version": __version__,
     }
+
+
+def _leaking_text(evaluations: Sequence[Evaluation]) -> str:
+    """What leaked, how far (where the split's facts say so), and whose result is concerned if not all are."""
+    leaks = [evaluation for evaluation in evaluations if evaluation.leaking]
+    sentences = [LEAKING_TEXT]
+    facts = leaks[0].split if leaks else {}
+    if "patients_also_in_train" in facts and "patients" in facts:
+        sentences.append(f"{facts['patients_also_in_train']} of {facts['patients']} patients were in training too.")
+    if "share_with_train_neighbour" in facts:
+        sentences.append(f"{100 * facts['share_with_train_neighbour']:.0f} % of slices have a neighbour there.")
+    if len(leaks) < len(evaluations):
+        sentences.append(f"This concerns {', '.join(evaluation.name for evaluation in leaks)}.")
+    return " ".join(sentences)
 
 
 def _results(comparison: Comparison) -> Sections:
@@ -234,7 +246,7 @@ def _about(comparison: Comparison, runs: Mapping[str, Path]) -> Sections:
     return {
         "metric_groups": tables.metric_groups(comparison),
         "conventions": CONVENTIONS,
-        "provenance": tables.provenance(comparison.evaluations),
+        "provenance": tables.provenance(comparison.systems),
         "files": files,
     }
 

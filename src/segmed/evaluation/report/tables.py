@@ -154,10 +154,11 @@ def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
 
 
 def provenance(evaluations: Sequence[Evaluation]) -> list[tuple[str, tuple[str, ...]]]:
-    """Facts and their value for each evaluation; nested facts are named with dots."""
+    """Facts and their value for each evaluation, or the one that all share; nested ones read `split: train patients`."""
     columns = [_facts(evaluation) for evaluation in evaluations]
     names = dict.fromkeys(name for column in columns for name in column)
-    return [(name, tuple(column.get(name, numbers.MISSING) for column in columns)) for name in names]
+    rows = [(name, tuple(column.get(name, numbers.MISSING) for column in columns)) for name in names]
+    return [(name, values[:1] if len(set(values)) == 1 else values) for name, values in rows]
 
 
 def _facts(evaluation: Evaluation) -> dict[str, str]:
@@ -178,7 +179,8 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
+        own = str(key).replace("_", " ")
+        name = f"{prefix}: {own}" if prefix else own
         flat |= _flat(value, name) if isinstance(value, Mapping) else {name: value}
     return flat
 
