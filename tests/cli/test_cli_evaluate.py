@@ -1,4 +1,3 @@
-import json
 import sys
 from dataclasses import replace
 
@@ -27,18 +26,11 @@ def segmed(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(exit_info.value.code or 0)
 
 
-def saved_run(tiny, folder, root, split):
-    """A real run folder of a small random U-Net on the data in `root`."""
+def opened(root):
     from segmed.data.decoded import decode
     from segmed.data.sources import open_dataset
-    from segmed.models.checkpoint import save_run
-    from segmed.models.zoo import build_model
 
-    decoded = decode(open_dataset(root))
-    config = tiny.config_of(decoded)
-    save_run(folder, build_model(config.model), config)
-    split(decoded).save(folder / "split.json")
-    return folder
+    return decode(open_dataset(root))
 
 
 def first_patients(decoded):
@@ -62,26 +54,31 @@ def alternate_slices(decoded):
 
 
 def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsys):
-    root = tiny.kaggle_folder(tmp_path / "kaggle_3m")
-    run = saved_run(tiny, tmp_path / "run", root, first_patients)
+    from segmed.models.checkpoint import save_run
+    from segmed.models.zoo import build_model
+
+    root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
+    config = tiny.config_of(opened(root))
+    save_run(run, build_model(config.model), config)
+    first_patients(opened(root)).save(run / "split.json")
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100) == 0
     shown = capsys.readouterr().out
     result = Evaluation.load(run / "evaluation-test")
     assert result.name == "run"
     assert result.cost.parameters > 10_000_000
+    assert result.provenance["command"].startswith("segmed evaluate")
     assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
-    assert "predict nothing" in shown
+    assert "interpolation" in shown
     assert "Dice, mean" in shown
     assert "LEAKING" not in shown
-    assert (
-        "segmed evaluate"
-        in json.loads((run / "evaluation-test" / "evaluation.json").read_text())["provenance"]["command"]
-    )
 
 
 def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):
-    root = tiny.kaggle_folder(tmp_path / "kaggle_3m")
-    run = saved_run(tiny, tmp_path / "run", root, alternate_slices)
+    root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
+    decoded = opened(root)
+    alternate_slices(decoded).save(run / "split.json")
+    predictor = tiny.predictor_of(run, tiny.config_of(decoded))
+    monkeypatch.setattr("segmed.inference.load", lambda path, device: predictor)
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100, "--no-floors") == 0
     shown = capsys.readouterr().out
     assert "LEAKING" in shown
@@ -128,3 +125,20 @@ def test_every_metric_of_the_table_is_one_that_evaluations_have():
 
     known = {*PATIENT_MEANS, *SLICE_METRICS, "dice_median", "hd95_median", "volume_error", "missed", "ece"}
     assert {key for _, metrics in evaluation_table.SECTIONS for key, _ in metrics} <= known
+
+
+def test_the_table_fits_eighty_columns(tiny, tmp_path):
+    from rich.console import Console
+
+    from segmed.core.split import Partition
+    from segmed.evaluation.floors import floor_evaluations
+
+    decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
+    split = tiny.split_of(decoded, Partition(tiny.cases("a"), (), tiny.cases("bcd")))
+    floors = floor_evaluations(decoded, split, resamples=100)
+    console = Console(width=80, record=True, file=(tmp_path / "table.txt").open("w"))
+    console.print(evaluation_table.table(replace(floors[2], name="unet"), floors))
+    console.file.close()
+    text = (tmp_path / "table.txt").read_text()
+    assert "1.000 (1.000–1.000)" in text  # value and interval on one line
+    assert "…" not in text

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.result import Evaluation
+    from segmed.evaluation.run import Plan
+    from segmed.inference.predictor import Predictor
 
 
 def evaluate(
@@ -21,7 +23,7 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
     split: Annotated[Path | None, typer.Option(help="Another split than the run's own.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
-    part: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    part: Annotated[str, typer.Option(help="test, or validation, on which the run was chosen.")] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
@@ -37,68 +39,51 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Score a run or a folder of masks, by patient."""
+    bootstrap = {"resamples": resamples, "seed": seed}
     if predictions is not None or references is not None:
         if run is not None or predictions is None or references is None or out is None:
             raise ConfigError(
                 "Masks are scored with --predictions FOLDER --references FOLDER -o OUT, and without a run."
             )
-        result = _from_folders(
-            predictions, references, labels, patient_regex, name or predictions.resolve().name, resamples, seed
-        )
-        _finish(result, [], out)
-    elif run is None or data is None:
+        name = name or predictions.resolve().name
+        _finish(_from_folders(predictions, references, labels, patient_regex, name, bootstrap), [], out)
+        return
+    if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
-    else:
-        folder = out or _folder_beside(run, part)
-        result, baselines = _from_run(
-            run, data, split, fold, _part(part), labels, name, floors, resamples, seed, batch_size, device
-        )
-        _finish(result, baselines, folder)
-
-
-def _from_run(
-    run: str,
-    data: Path,
-    split: Path | None,
-    fold: int | None,
-    part: "PartName",
-    labels: str | None,
-    name: str | None,
-    floors: bool,
-    resamples: int,
-    seed: int,
-    batch_size: int,
-    device: str,
-) -> tuple["Evaluation", list["Evaluation"]]:
     from segmed.core.split import Split
-    from segmed.evaluation.floors import floor_evaluations
-    from segmed.evaluation.run import evaluate_run, plan_evaluation
+    from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
+    chosen_part, folder = _part(part), out or _folder_beside(run, part)
+    chosen_split = None if split is None else Split.load(split)
     predictor = load(run, device=device)
-    chosen = None if split is None else Split.load(split)
     decoded = _decoded(data, labels, predictor.config.labels)
-    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen, fold=fold, part=part)
+    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
     if plan.leaking:
-        _warn_of_leak()
+        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    result = _scored(predictor, decoded, plan, name or predictor.folder.resolve().name, batch_size, bootstrap)
+    _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
+
+
+def _scored(
+    predictor: "Predictor",
+    decoded: "DecodedDataset",
+    plan: "Plan",
+    name: str,
+    batch_size: int,
+    bootstrap: dict[str, int],
+) -> "Evaluation":
+    from segmed.evaluation.run import evaluate_run
+
     with progress_bar("evaluating patients") as progress:
-        result = evaluate_run(
-            predictor,
-            decoded,
-            plan,
-            name=name or predictor.folder.resolve().name,
-            batch_size=batch_size,
-            resamples=resamples,
-            seed=seed,
-            progress=progress,
-        )
-    if not floors:
-        return result, []
+        return evaluate_run(predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, **bootstrap)
+
+
+def _floors(decoded: "DecodedDataset", plan: "Plan", bootstrap: dict[str, int]) -> list["Evaluation"]:
+    from segmed.evaluation.floors import floor_evaluations
+
     with progress_bar("floors") as progress:
-        baselines = floor_evaluations(
-            decoded, plan.split, plan.fold, plan.part, resamples=resamples, seed=seed, progress=progress
-        )
-    return result, baselines
+        return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **bootstrap)
 
 
 def _from_folders(
@@ -107,8 +92,7 @@ def _from_folders(
     labels: str | None,
     patient_regex: str | None,
     name: str,
-    resamples: int,
-    seed: int,
+    bootstrap: dict[str, int],
 ) -> "Evaluation":
     from segmed.core.labels import LabelMap
     from segmed.data.sources import parse_labels
@@ -120,7 +104,7 @@ def _from_folders(
         _note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
     if pairs.unused:
         _note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
-    return evaluate_pairs(pairs, label_map, name=name, resamples=resamples, seed=seed)
+    return evaluate_pairs(pairs, label_map, name=name, **bootstrap)
 
 
 def _decoded(data: Path, labels: str | None, of_run: "LabelMap") -> "DecodedDataset":
@@ -162,10 +146,6 @@ def _folder_beside(run: str, part: str) -> Path:
     if not Path(run).is_dir():
         raise SegmedError(f"{run}: is not a folder here, so name one for the result with -o.")
     return Path(run) / f"evaluation-{part}"
-
-
-def _warn_of_leak() -> None:
-    typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
 
 
 def _note(text: str) -> None:

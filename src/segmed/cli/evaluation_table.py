@@ -20,23 +20,23 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("nsd_2px", "Surface within 2 px"),
             ("hd95", "HD95, mean (px)"),
             ("lesion_f1", "Lesion F1"),
-            ("volume_error", "Volume error, relative"),
+            ("volume_error", "Volume error"),
             ("missed", "Patients missed"),
         ),
     ),
     (
         "By slice",
         (
-            ("dice_positive_slices", "Dice, slices with tumour"),
-            ("iou_positive_slices", "IoU, slices with tumour"),
-            ("specificity_empty_slices", "Empty slices left empty"),
-            ("one_sided_slices", "Slices in only one mask"),
+            ("dice_positive_slices", "Dice, tumour slices"),
+            ("iou_positive_slices", "IoU, tumour slices"),
+            ("specificity_empty_slices", "Empty slices kept"),
+            ("one_sided_slices", "One-sided slices"),
         ),
     ),
     (
         'Readings of "IoU"',
         (
-            ("iou_pooled", "all tumour pixels pooled"),
+            ("iou_pooled", "tumour pixels pooled"),
             ("iou_per_image_empty_one", "per image, empty = 1"),
             ("iou_two_class_macro", "two classes, macro"),
             ("iou_one_hot_micro", "two classes, one-hot"),
@@ -54,38 +54,50 @@ def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=110)
+        console = Console(width=100)
     if result.leaking:
         console.print(Panel(leak_text(result), title="LEAKING", style="bold red", expand=False))
     console.print(table(result, floors))
-    bootstrap = result.provenance["bootstrap"]
-    console.print(
-        f"In brackets: 95 % intervals from {bootstrap['resamples']:,} bootstrap resamples of "
-        f"{len({row.patient for row in result.patients})} patients. Distances are in the slice, in pixels.",
-        style="dim",
-        highlight=False,
-    )
+    for line in notes(result):
+        console.print(line, style="dim", highlight=False)
 
 
 def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
-    """Metrics down, the result and each floor across; intervals for the result only."""
+    """Metrics down, the result and each floor across; intervals for the result only. Fits 80 columns."""
+    from rich import box
     from rich.table import Table
 
-    cases = len({row.case for row in result.slices})
-    grid = Table(title=f"{result.name}: {result.part} part, {cases} slices", title_justify="left")
-    grid.add_column("")
+    patients, slices = len({row.patient for row in result.patients}), len({row.case for row in result.slices})
+    title = f"{result.name}: {result.part} part, {patients} patients, {slices} slices"
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    grid.add_column("", no_wrap=True)
     grid.add_column(result.name, justify="right", style="bold", overflow="fold")
     for floor in floors:
-        grid.add_column(floor.name, justify="right")
-    for title, metrics in SECTIONS:
+        grid.add_column(floor.name.replace("-", "-\n").replace(" ", "\n"), justify="right", no_wrap=True)
+    for number_of_section, (title, metrics) in enumerate(SECTIONS):
         present = [(key, words) for key, words in metrics if key in result.metrics]
         if present:
-            grid.add_section()
+            if number_of_section:
+                grid.add_row()
             grid.add_row(title, style="italic")
         for key, words in present:
             others = [number(floor.metrics[key]) if key in floor.metrics else "" for floor in floors]
-            grid.add_row(f"  {words}", with_interval(result.metrics[key]), *others)
+            grid.add_row(words, with_interval(result.metrics[key]), *others)
     return grid
+
+
+def notes(result: "Evaluation") -> list[str]:
+    """What must be known to read the table: intervals, units, and patients without a value."""
+    resamples = result.provenance["bootstrap"]["resamples"]
+    lines = [
+        f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of patients.",
+        "Distances are in the slice, in pixels. HD95 of a miss is the image's diagonal.",
+    ]
+    shown = [(words, result.metrics[key]) for _, metrics in SECTIONS for key, words in metrics if key in result.metrics]
+    undefined = [f"{words} {metric.undefined}" for words, metric in shown if metric.undefined]
+    if undefined:
+        lines.append(f"Patients without a value, left out: {', '.join(undefined)}.")
+    return lines
 
 
 def leak_text(result: "Evaluation") -> str:
@@ -101,11 +113,11 @@ def leak_text(result: "Evaluation") -> str:
 
 
 def with_interval(metric: "MetricValue") -> str:
-    """A value with its interval in brackets, and how many patients had no value."""
+    """A value with its interval in brackets, where there is one."""
     text = number(metric)
     if not math.isnan(metric.low):
         text += f" ({_digits(metric, metric.low)}–{_digits(metric, metric.high)})"
-    return text + (f", {metric.undefined} undefined" if metric.undefined else "")
+    return text
 
 
 def number(metric: "MetricValue") -> str:
