@@ -154,7 +154,7 @@ def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
 
 
 def provenance(evaluations: Sequence[Evaluation]) -> list[tuple[str, tuple[str, ...]]]:
-    """Facts and their value for each evaluation, or the one that all share; nested ones read `split: train patients`."""
+    """Facts and their value for each evaluation, or the one all share; nested ones read `split: train patients`."""
     columns = [_facts(evaluation) for evaluation in evaluations]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, tuple(column.get(name, numbers.MISSING) for column in columns)) for name in names]
