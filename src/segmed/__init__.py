@@ -16,16 +16,46 @@ if TYPE_CHECKING:
     from segmed.core.image import Mask as Mask
     from segmed.core.labels import LabelMap as LabelMap
     from segmed.core.split import Split as Split
+    from segmed.data.decoded import decode as decode
+    from segmed.data.sources import open_dataset as open_dataset
+    from segmed.data.splits import split_by_patient as split_by_patient
+    from segmed.evaluation.compare import compare as compare
+    from segmed.evaluation.report import write_report as write_report
+    from segmed.evaluation.run import evaluate_run as evaluate_run
+    from segmed.evaluation.run import plan_evaluation as plan_evaluation
+    from segmed.inference import Predictor as Predictor
+    from segmed.inference import load as load
+    from segmed.io import read_image as read_image
+    from segmed.io import read_mask as read_mask
+    from segmed.io import write_mask as write_mask
+    from segmed.training import Recipe as Recipe
+    from segmed.training import load_recipe as load_recipe
+    from segmed.training import train as train
 
 _HOME: dict[str, str] = {
-    "Geometry": "segmed.core.image",
     "Image": "segmed.core.image",
-    "LabelMap": "segmed.core.labels",
     "Mask": "segmed.core.image",
-    "SegmedError": "segmed.core.errors",
+    "Geometry": "segmed.core.image",
+    "LabelMap": "segmed.core.labels",
     "Split": "segmed.core.split",
+    "SegmedError": "segmed.core.errors",
+    "read_image": "segmed.io",
+    "read_mask": "segmed.io",
+    "write_mask": "segmed.io",
+    "open_dataset": "segmed.data.sources",
+    "decode": "segmed.data.decoded",
+    "split_by_patient": "segmed.data.splits",
+    "Recipe": "segmed.training",
+    "load_recipe": "segmed.training",
+    "train": "segmed.training",
+    "load": "segmed.inference",
+    "Predictor": "segmed.inference",
+    "plan_evaluation": "segmed.evaluation.run",
+    "evaluate_run": "segmed.evaluation.run",
+    "compare": "segmed.evaluation.compare",
+    "write_report": "segmed.evaluation.report",
 }
-"""Where each public name lives."""
+"""Where each public name lives, in the order of the data's way."""
 
 __all__ = ["__version__", *sorted(_HOME)]
 
