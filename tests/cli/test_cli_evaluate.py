@@ -70,6 +70,7 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
     assert "interpolation" in shown
     assert "Dice, mean" in shown
+    assert "No patient has training slices here, so it predicts nothing." in " ".join(shown.split())
     assert "LEAKING" not in shown
 
 

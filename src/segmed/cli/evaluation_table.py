@@ -58,7 +58,7 @@ def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
     if result.leaking:
         console.print(Panel(leak_text(result), title="LEAKING", style="bold red", expand=False))
     console.print(table(result, floors))
-    for line in notes(result):
+    for line in notes(result, floors):
         console.print(line, style="dim", highlight=False)
 
 
@@ -86,8 +86,8 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
     return grid
 
 
-def notes(result: "Evaluation") -> list[str]:
-    """What must be known to read the table: intervals, units, and patients without a value."""
+def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
+    """What must be known to read the table: intervals, units, patients without a value, floors with nothing to say."""
     resamples = result.provenance["bootstrap"]["resamples"]
     lines = [
         f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of patients.",
@@ -97,6 +97,9 @@ def notes(result: "Evaluation") -> list[str]:
     undefined = [f"{words} {metric.undefined}" for words, metric in shown if metric.undefined]
     if undefined:
         lines.append(f"Patients without a value, left out: {', '.join(undefined)}.")
+    for floor in floors:
+        if not any(row.predicted_px for row in floor.slices) and floor.name != "predict nothing":
+            lines.append(f"{floor.name}: {floor.provenance['remark']}")
     return lines
 
 
