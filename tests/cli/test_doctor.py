@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from segmed.cli import doctor as module
-from segmed.cli.doctor import as_text, doctor, examine, examine_cache, import_problem, installed
+from segmed.cli.doctor import as_text, doctor, examine, examine_cache, import_problem, installed, needed
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,8 @@ def test_a_problem_is_printed_and_gives_exit_code_one(
         doctor(as_json=False)
     assert exit_info.value.exit_code == 1
     assert "Problem: torch: cannot be imported" in capsys.readouterr().out
+
+
+def test_the_packages_shown_are_those_that_the_distribution_asks_for() -> None:
+    assert {"torch", "lightning", "segmentation-models-pytorch", "numpy"} <= set(needed())
+    assert not {"pytest", "kagglehub"} & set(needed())

@@ -4,32 +4,17 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from segmed.version import __version__
-
-NEEDED = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "segmentation-models-pytorch",
-    "kornia",
-    "monai",
-    "numpy",
-    "scipy",
-    "pillow",
-    "tifffile",
-    "safetensors",
-    "pydantic",
-)
-"""The packages whose versions a bug report needs."""
 
 OPTIONAL = (
     ("kagglehub", "get", "`segmed data get`"),
@@ -57,7 +42,7 @@ def doctor(
 
 def examine() -> Report:
     """All findings as plain JSON values."""
-    packages = {name: installed(name) for name in NEEDED}
+    packages = {name: installed(name) for name in needed()}
     problems = [
         f"{name} is not installed. Run: pip install segmed-torch" for name, found in packages.items() if not found
     ]
@@ -86,6 +71,12 @@ def examine() -> Report:
         ],
         "problems": problems,
     }
+
+
+def needed() -> list[str]:
+    """The packages that SegMed itself asks for, by its own metadata, without those of optional parts."""
+    wanted = [text for text in requires("segmed-torch") or [] if "extra ==" not in text]
+    return [re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0] for text in wanted]
 
 
 def installed(package: str) -> str | None:
