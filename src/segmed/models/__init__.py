@@ -1,0 +1,1 @@
+"""Models: a plain table of builders, the checkpoint on disk, and floors that learn nothing."""

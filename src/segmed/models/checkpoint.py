@@ -1,0 +1,152 @@
+"""A trained model on disk: `model.safetensors` and `config.json`, nothing that runs code when it is read."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from segmed.core.config import config_from_mapping, config_to_mapping
+from segmed.core.errors import DataError, ModelError
+from segmed.core.files import read_json, write_json, written_aside
+from segmed.core.labels import LabelMap
+from segmed.models.config import ModelConfig
+from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
+from segmed.version import __version__
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that is needed to use a model rightly, and to know where it came from."""
+
+    model: ModelConfig
+    preprocess: PreprocessConfig
+    labels: LabelMap
+    threshold: float
+    """Probability from which a pixel is foreground; tuned on validation patients."""
+    data_hash: str = ""
+    split_hash: str = ""
+    fold: int = 0
+    leaking: bool = False
+    """True where the split spread a patient over parts: its scores say nothing about new patients."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": FORMAT,
+            "segmed": __version__,
+            "model": config_to_mapping(self.model),
+            "preprocess": config_to_mapping(self.preprocess),
+            "labels": self.labels.to_json(),
+            "threshold": self.threshold,
+            "data_hash": self.data_hash,
+            "split_hash": self.split_hash,
+            "fold": self.fold,
+            "LEAKING" if self.leaking else "by_patient": True,
+            "training": self.training,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: str) -> "RunConfig":
+        """Read `to_json`'s values; raises `ModelError` or `ConfigError` naming `source`."""
+        if value.get("format") != FORMAT:
+            raise ModelError(f"{source}: format {value.get('format')} is not {FORMAT}. Use the version that wrote it.")
+        try:
+            return cls(
+                model=config_from_mapping(ModelConfig, value["model"], source=source),
+                preprocess=config_from_mapping(PreprocessConfig, value["preprocess"], source=source),
+                labels=LabelMap.from_json(value["labels"]),
+                threshold=float(value["threshold"]),
+                data_hash=str(value["data_hash"]),
+                split_hash=str(value["split_hash"]),
+                fold=int(value["fold"]),
+                leaking=bool(value.get("LEAKING", False)),
+                training=dict(value["training"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"{source}: not a run's config ({error!r}). Train again or copy the whole folder."
+            ) from error
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in evaluation mode with its contract, and the folder it came from."""
+
+    model: nn.Module
+    config: RunConfig
+    folder: Path
+
+
+def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
+    """Write weights and config, each atomically; the config last, so that a folder with one is whole."""
+    save_weights(folder / WEIGHTS, model)
+    write_json(folder / CONFIG, config.to_json())
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write a network's weights as safetensors, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written_aside(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Read weights into `model`; raises `ModelError` that lists what is missing, unexpected or misshapen."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: weights cannot be read ({error}). Copy the run folder again.") from error
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    problems = {
+        "missing": sorted(own.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - own.keys()),
+        "of another shape": sorted(name for name in own.keys() & found.keys() if own[name] != found[name]),
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in problems.items() if names)
+        raise ModelError(f"{path}: weights do not fit the model; {listed}. Use the config they were saved with.")
+    model.load_state_dict(tensors)
+
+
+def load_run(path_or_hub_id: str | Path) -> TrainedModel:
+    """Load a run folder, or a model from the Hugging Face hub by its `owner/name`.
+
+    Raises `ModelError` where there is neither.
+    """
+    folder = Path(path_or_hub_id)
+    if not folder.is_dir():
+        folder = _from_hub(str(path_or_hub_id))
+    if not (folder / CONFIG).is_file():
+        raise ModelError(f"{folder}: holds no {CONFIG}, so it is not a finished run. Finish it with `segmed train`.")
+    try:
+        value = read_json(folder / CONFIG, what="a run's config")
+    except DataError as error:
+        raise ModelError(str(error)) from error
+    config = RunConfig.from_json(value, str(folder / CONFIG))
+    model = build_model(replace(config.model, encoder_weights="none"))
+    load_weights(folder / WEIGHTS, model)
+    return TrainedModel(model.eval(), config, folder)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise ModelError(f"{name}: there is no such folder. Give a run folder or a hub id like owner/name.")
+    try:
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, "split.json", "*.yaml", "README.md"]))
+    except (OSError, HFValidationError) as error:
+        raise ModelError(
+            f"{name}: neither a folder here nor reachable on the hub. Check the path or connect."
+        ) from error

@@ -1,0 +1,56 @@
+"""Dense models: every architecture and encoder of segmentation_models_pytorch (MIT), by name, ending in logits."""
+
+import difflib
+
+import segmentation_models_pytorch as smp
+from segmentation_models_pytorch.encoders import get_encoder_names
+from torch import nn
+
+from segmed.core.errors import ModelError
+from segmed.models.config import ModelConfig
+
+DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
+"""unet, unetplusplus, pan, deeplabv3, deeplabv3plus, fpn, manet, …"""
+
+
+def build_dense(config: ModelConfig) -> nn.Module:
+    """Build an architecture with an encoder; no activation at its end: the output is logits.
+
+    Raises `ModelError` for an unknown encoder, a pair that does not go together, or weights out of reach.
+    """
+    _require_encoder(config.encoder)
+    weights = None if config.encoder_weights.lower() == "none" else config.encoder_weights
+    try:
+        return smp.create_model(
+            config.name,
+            encoder_name=config.encoder,
+            encoder_weights=weights,
+            in_channels=config.channels,
+            classes=config.labels,
+            activation=None,
+        )
+    except OSError as error:
+        raise ModelError(
+            f"The {config.encoder_weights} weights of {config.encoder} cannot be fetched: no connection to the hub. "
+            "Connect once to cache them, or start from random weights with --encoder-weights none."
+        ) from error
+    except (KeyError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{config.name} cannot be built with encoder {config.encoder} and weights {config.encoder_weights}: {error}"
+        ) from error
+
+
+def stride(model: nn.Module) -> int:
+    """The number of which both input sides must be multiples."""
+    if not getattr(model, "requires_divisible_input_shape", True):
+        return 1
+    return int(getattr(getattr(model, "encoder", None), "output_stride", 1))
+
+
+def _require_encoder(name: str) -> None:
+    known = get_encoder_names()
+    if name in known or name.startswith("tu-"):
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ModelError(f"Unknown encoder {name!r}. {hint}Any timm model works too, as tu-NAME.")

@@ -1,0 +1,21 @@
+"""The zoo: a plain table from name to builder. Every model maps `B C H W` images to `B K H W` logits."""
+
+import difflib
+from collections.abc import Callable
+
+from torch import nn
+
+from segmed.core.errors import ModelError
+from segmed.models.config import ModelConfig
+from segmed.models.dense import DENSE, build_dense
+
+MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = dict.fromkeys(DENSE, build_dense)
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """Build the configured network; raises `ModelError` for unknown names and weights that cannot be had."""
+    if config.name not in MODELS:
+        near = difflib.get_close_matches(config.name, MODELS, n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(MODELS))}.")
+    return MODELS[config.name](config)

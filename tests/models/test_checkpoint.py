@@ -1,0 +1,104 @@
+"""A run on disk gives the same outputs back, and what does not fit is listed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from segmed.core.errors import ConfigError, ModelError
+from segmed.core.labels import LabelMap
+from segmed.models.checkpoint import RunConfig, load_run, save_run
+from segmed.models.config import ModelConfig
+from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
+
+CONFIG = RunConfig(
+    model=ModelConfig(name="pan", encoder="resnet18", encoder_weights="imagenet", channels=1),
+    preprocess=PreprocessConfig(channels=(1,), size=(128, 160), fit="letterbox"),
+    labels=LabelMap(("lesion",), (0, 7)),
+    threshold=0.35,
+    leaking=True,
+    training={"seed": 3},
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_run(tmp_path / "run", build_model(replace(CONFIG.model, encoder_weights="none")), CONFIG)
+    return tmp_path / "run"
+
+
+def test_outputs_and_contract_survive_the_way_through_disk(run: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model(replace(CONFIG.model, encoder_weights="none")).eval()
+    loaded = load_run(run)
+    image = torch.randn(1, 1, 128, 160)
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(image), model(image))
+    assert loaded.config == CONFIG
+
+
+def test_no_file_of_a_run_is_a_pickle(run: Path) -> None:
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "model.safetensors"]
+    json.loads((run / "config.json").read_text())
+
+
+def test_the_config_of_a_leaking_run_says_so_in_capitals(run: Path) -> None:
+    assert json.loads((run / "config.json").read_text())["LEAKING"] is True
+
+
+def test_missing_and_unexpected_weights_are_listed(run: Path) -> None:
+    weights = load_file(run / "model.safetensors")
+    del weights["encoder.conv1.weight"]
+    save_file({**weights, "stranger": torch.zeros(1)}, run / "model.safetensors")
+    with pytest.raises(ModelError, match=r"missing: encoder\.conv1\.weight; unexpected: stranger"):
+        load_run(run)
+
+
+def test_weights_of_another_shape_are_refused(run: Path) -> None:
+    weights = load_file(run / "model.safetensors")
+    save_file({**weights, "encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}, run / "model.safetensors")
+    with pytest.raises(ModelError, match=r"do not fit the model; of another shape: encoder\.conv1\.weight"):
+        load_run(run)
+
+
+def test_truncated_weights_are_refused_naming_the_file(run: Path) -> None:
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"model\.safetensors: weights cannot be read"):
+        load_run(run)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no config\.json, so it is not a finished run"):
+        load_run(tmp_path)
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_a_hub_id_out_of_reach_is_one_clear_error() -> None:
+    with pytest.raises(ModelError, match="someone/something: neither a folder here nor reachable on the hub"):
+        load_run("someone/something")
+
+
+@pytest.mark.parametrize("change", [{"format": 99}, {"threshold": None}, {"labels": {}}])
+def test_a_config_that_is_wrong_is_refused(run: Path, change: dict[str, object]) -> None:
+    value = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**value, **change}))
+    with pytest.raises(ValueError):
+        load_run(run)
+
+
+def test_an_unknown_key_in_the_contract_is_refused_by_name(run: Path) -> None:
+    value = json.loads((run / "config.json").read_text())
+    value["preprocess"]["gamma"] = 2
+    (run / "config.json").write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match=r"config\.json: unknown key 'gamma'"):
+        load_run(run)
