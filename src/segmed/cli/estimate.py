@@ -1,0 +1,52 @@
+"""`segmed estimate`: time, memory and disk of a training run, before it starts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def estimate(
+    data: Annotated[Path, typer.Option(help="Data set.")],
+    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")] = "default",
+    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Model.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder.")] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="imagenet or none.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a training will take before it starts."""
+    import dataclasses
+    import json
+
+    from segmed.cli.opening import open_decoded
+    from segmed.cli.train import chosen_recipe
+    from segmed.core.split import Split
+    from segmed.training.estimate import estimate as measure
+
+    chosen = chosen_recipe(
+        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
+        batch_size=batch_size,
+    )  # fmt: skip
+    found = measure(chosen, data=open_decoded(data, labels), split=Split.load(split), fold=fold)
+    if json_:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    typer.echo(f"{chosen.model.name} with {chosen.model.encoder}: {found.parameters / 1e6:.1f} M parameters")
+    typer.echo(f"on {found.device}, {found.precision}")
+    typer.echo(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
+               f"{_clock(found.seconds_per_epoch)}")  # fmt: skip
+    typer.echo(f"the run: {found.epochs} epochs, {_clock(found.seconds)}")
+    typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
+    typer.echo(f"disk: {found.disk_mib:,.0f} MiB while it runs")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,76 @@
+"""`segmed train`: a recipe, a data set and a split in; a complete run folder out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, or a manifest.")],
+    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")] = "default",
+    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Model: unet, unetplusplus, pan, deeplabv3, ...")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder: efficientnet-b5, resnet18, tu-..., ...")] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="imagenet, or none to start from random weights.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
+    strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
+) -> None:
+    """Train a model and leave a complete run folder."""
+    from segmed.cli.opening import open_decoded
+    from segmed.cli.progress import training_display
+    from segmed.core.split import Split
+    from segmed.training import Hardware
+    from segmed.training import train as run
+
+    chosen = chosen_recipe(
+        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
+        batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    plan = Split.load(split)
+    if plan.leaking:
+        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    decoded = open_decoded(data, labels)
+    with training_display() as listener:
+        run(
+            chosen,
+            data=decoded,
+            split=plan,
+            out=out,
+            fold=fold,
+            resume=resume,
+            listener=listener,
+            hardware=Hardware(accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy),
+            tensorboard=tensorboard,
+        )
+    typer.echo(str(out))
+
+
+def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any:
+    """The named recipe with options and `--set` applied; `default` is a recipe of defaults."""
+    from segmed.training.recipe import load_recipe, recipe_from_mapping
+
+    keys = {
+        "model": "model.name",
+        "encoder": "model.encoder",
+        "encoder_weights": "model.encoder_weights",
+        "epochs": "epochs",
+        "batch_size": "sampling.batch_size",
+        "seed": "seed",
+    }
+    given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
+    everything = [*given, *(overrides or [])]
+    if name == "default":
+        return recipe_from_mapping({}, everything, source="options")
+    return load_recipe(name, everything)

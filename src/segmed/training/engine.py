@@ -1,0 +1,318 @@
+"""Train a recipe on a split, and leave a complete run folder: the one place that sets Lightning up."""
+
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor, nn
+
+from segmed.core.config import config_to_mapping
+from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError
+from segmed.core.files import sha256_of
+from segmed.core.provenance import commit, machine, versions
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_weights, save_run
+from segmed.models.dense import stride
+from segmed.models.zoo import build_model
+from segmed.preprocess import Preprocess
+from segmed.training.curves import draw_curves
+from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint, resume_folder
+from segmed.training.listen import Listener, Silent
+from segmed.training.module import SegmentationModule
+from segmed.training.precision import choose_precision
+from segmed.training.recipe import Recipe, load_recipe, save_recipe
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to train; the defaults take one device of the best kind there is."""
+
+    accelerator: str = "auto"
+    """auto, cpu, gpu or mps."""
+    devices: int = 1
+    """Devices on each node."""
+    nodes: int = 1
+    """Nodes; each runs the same command."""
+    strategy: str = "auto"
+    """Lightning's strategy: auto, ddp, fsdp."""
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    out: Path,
+    fold: int = 0,
+    resume: bool = False,
+    listener: Listener | None = None,
+    hardware: Hardware | None = None,
+    tensorboard: bool = False,
+) -> Path:
+    """Train `recipe` on `fold` of `split` and return the run folder `out`.
+
+    The folder holds model.safetensors, config.json, recipe.yaml, split.json, metrics.csv, log.txt and curves.png.
+    With `resume` an interrupted run continues from its last whole epoch, and a finished one is left as it is.
+    Raises `SplitError` for a split that leaks or belongs to other data, `ConfigError` where the folder holds another
+    run, and `ModelError` when the loss is not a number or memory runs out.
+    """
+    listener, hardware = listener or Silent(), hardware or Hardware()
+    split.validate()
+    split.require_data(data.data_hash)
+    recipe = fit_recipe(recipe, data)
+    if _finished(out, recipe, resume=resume):
+        listener.finished(f"{out} is a finished run")
+        return out
+    save_recipe(out / "recipe.yaml", recipe)
+    split.save(out / "split.json")
+    with _quiet_engine(), _explained_failures(recipe, out), _logged(out) as log:
+        log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
+        module, loaders = prepare(recipe, data=data, split=split, fold=fold, hardware=hardware)
+        keeper = RunKeeper(out, patience=recipe.patience, listener=_Logging(listener, log))
+        trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
+        checkpoint = resume_checkpoint(out)
+        continued = str(checkpoint) if resume and checkpoint.is_file() else None
+        trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
+        if trainer.is_global_zero:
+            _finish(out, module, keeper, data=data, split=split, fold=fold, precision=str(trainer.precision))
+            keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
+        trainer.strategy.barrier()
+    return out
+
+
+def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
+    """The recipe with the data set's number of labels; raises `DataError` where its images lack a sequence."""
+    case = data.dataset.records[0].case
+    channels = data.shape(case)[2]
+    if max(recipe.preprocess.channels) >= channels:
+        raise DataError(
+            f"{case}: has {channels} channels, but the recipe reads {recipe.preprocess.channels}. "
+            "Set preprocess.channels and model.channels to what the data has."
+        )
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names)))
+
+
+def prepare(
+    recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, hardware: Hardware
+) -> tuple[SegmentationModule, tuple[Any, Any]]:
+    """Build the module and its training and validation loaders."""
+    torch.manual_seed(recipe.seed)
+    model: nn.Module = build_model(recipe.model).to(memory_format=torch.channels_last)
+    if recipe.preprocess.divisor % stride(model):
+        raise ConfigError(
+            f"preprocess.divisor {recipe.preprocess.divisor} is not a multiple of the stride {stride(model)} of "
+            f"{recipe.model.name}. Set it to {stride(model)}."
+        )
+    partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
+    rank, world = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))), hardware.devices * hardware.nodes
+    training = PreprocessedSlices(data, partition.train, preprocess)
+    validation = PreprocessedSlices(data, partition.validation, preprocess)
+    batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
+    ordered = OrderedBatches(len(validation), recipe.sampling.batch_size, rank=rank, world=world)
+    _try_size(model, training[0].image, recipe)
+    labels, workers = recipe.model.labels, _workers(recipe)
+    steps = -(-batches.steps // recipe.optim.accumulate) * recipe.epochs
+    module = SegmentationModule(model, recipe, decoded=data, validation_cases=partition.validation, steps=steps)
+    return module, (
+        make_loader(training, batches, labels=labels, workers=workers),
+        make_loader(validation, ordered, labels=labels, workers=workers),
+    )
+
+
+def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
+    """Run one image through the network, so that a size it cannot take is an error now and not in the first step."""
+    height, width = image.shape[1:]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            logits = model(image[None])
+    except RuntimeError as error:
+        raise ModelError(
+            f"{recipe.model.name} cannot take images of {height}x{width} ({' '.join(str(error).split())}). "
+            "Set a larger preprocess.size, a multiple of the stride."
+        ) from error
+    finally:
+        model.train()
+    if logits.shape[2:] != image.shape[1:]:
+        raise ModelError(f"{recipe.model.name} gives {tuple(logits.shape[2:])} for images of {height}x{width}.")
+
+
+def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: Path, tensorboard: bool) -> pl.Trainer:
+    """Lightning's trainer for this recipe and hardware."""
+    logger: Any = False
+    if tensorboard:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(str(out), name="tensorboard", version="")
+    return pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        strategy=hardware.strategy,
+        precision=choose_precision(recipe.precision).name,  # type: ignore[arg-type]  # one of Lightning's names
+        max_epochs=recipe.epochs,
+        accumulate_grad_batches=recipe.optim.accumulate,
+        gradient_clip_val=recipe.optim.gradient_clip or None,
+        callbacks=[keeper],
+        logger=logger,
+        log_every_n_steps=10,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=str(out),
+    )
+
+
+def _finished(out: Path, recipe: Recipe, *, resume: bool) -> bool:
+    """Whether `out` is a finished run to be left alone; raises `ConfigError` where it holds another."""
+    if not out.exists() or not any(out.iterdir()):
+        return False
+    if not resume:
+        raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
+    if not (out / "recipe.yaml").is_file():
+        raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
+    before, now = config_to_mapping(load_recipe(out / "recipe.yaml")), config_to_mapping(recipe)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same recipe.")
+    return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
+
+
+def _finish(
+    out: Path,
+    module: SegmentationModule,
+    keeper: RunKeeper,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    fold: int,
+    precision: str,
+) -> None:
+    load_weights(best_weights(out), module.kept)
+    training = {
+        "epoch": keeper.best["epoch"],
+        "epochs": len(keeper.rows),
+        "steps": keeper.rows[-1]["step"],
+        "validation_dice": keeper.best["dice"],
+        "seconds": round(keeper.seconds[0], 1),
+        "cpu_seconds": round(keeper.seconds[1], 1),
+        "seed": module.recipe.seed,
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        "precision": precision,
+        "machine": machine(),
+        "commit": commit(),
+        "versions": versions(),
+    }
+    config = RunConfig(
+        model=module.recipe.model,
+        preprocess=module.recipe.preprocess,
+        labels=data.dataset.labels,
+        threshold=keeper.best["threshold"],
+        data_hash=data.data_hash,
+        split_hash=sha256_of(out / "split.json"),
+        fold=fold,
+        leaking=split.leaking,
+        training=training,
+    )
+    draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
+    save_run(out, module.kept, config)
+    discard_resume(out)
+
+
+def _workers(recipe: Recipe) -> int:
+    if recipe.workers is not None:
+        return recipe.workers
+    return min(8, (os.cpu_count() or 1) - 1) if torch.cuda.is_available() else 0
+
+
+class _Logging:
+    """Pass events on, and write those worth keeping to the run's log."""
+
+    def __init__(self, listener: Listener, log: logging.Logger) -> None:
+        self._listener, self._log = listener, log
+
+    def started(self, steps: int, done: int) -> None:
+        self._log.info("steps: %d in all, %d done before", steps, done)
+        self._listener.started(steps, done)
+
+    def step(self, done: int, loss: float) -> None:
+        self._listener.step(done, loss)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._log.info(", ".join(f"{key} {value:.6g}" for key, value in row.items()))
+        self._listener.epoch(row)
+
+    def finished(self, message: str) -> None:
+        self._log.info("finished: %s", message)
+        self._listener.finished(message)
+
+
+@contextmanager
+def _logged(out: Path) -> Iterator[logging.Logger]:
+    """A logger that appends to the run's log.txt."""
+    resume_folder(out).mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.FileHandler(out / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield log
+    except BaseException as error:
+        log.error("stopped: %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _quiet_engine() -> Iterator[None]:
+    """Keep Lightning's banners and advice, which our defaults already answer, off the user's screen."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*tensorboardX.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # the averaged weights
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 beside torch 2.14
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+@contextmanager
+def _explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
+    """Turn what a user can act on into one line: memory, and being stopped."""
+    try:
+        yield
+    except SegmedError:
+        raise
+    except SIGTERMException as error:
+        raise SegmedError(f"{out}: stopped by SIGTERM. Continue with --resume.") from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            size = recipe.sampling.batch_size
+            raise ModelError(
+                f"Out of memory. Lower sampling.batch_size (now {size}) and raise optim.accumulate to make up for it, "
+                "or set a smaller preprocess.size."
+            ) from error
+        raise

@@ -1,0 +1,123 @@
+"""What a training run will take, measured on a few batches of the real thing before it starts."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.loading import Batch
+from segmed.training.engine import Hardware, fit_recipe, prepare
+from segmed.training.module import SegmentationModule
+from segmed.training.precision import choose_precision
+from segmed.training.recipe import Recipe
+
+WARMUP = 2
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time in seconds, memory and disk in MiB, and what they were measured or computed from."""
+
+    device: str
+    precision: str
+    parameters: int
+    steps_per_epoch: int
+    epochs: int
+    seconds_per_step: float
+    validation_seconds: float
+    memory_mib: float
+    """Peak of this process (CPU) or of the GPU during the measured steps."""
+    disk_mib: float
+    """Weights, averaged weights and optimiser state while training runs."""
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Training steps and validation of one epoch."""
+        return self.steps_per_epoch * self.seconds_per_step + self.validation_seconds
+
+    @property
+    def seconds(self) -> float:
+        """The whole run."""
+        return self.epochs * self.seconds_per_epoch
+
+
+def estimate(recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int = 0, steps: int = 4) -> Estimate:
+    """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up."""
+    recipe = fit_recipe(recipe, data)
+    module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold, hardware=Hardware())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module.to(device)
+    precision = choose_precision(recipe.precision)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = _time_steps(module, training, device, precision.name, steps)
+    validated = _time_validation(module, next(iter(validation)).to(device), device, precision.name)
+    parameters = sum(parameter.numel() for parameter in module.model.parameters())
+    return Estimate(
+        device=torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        precision=f"{precision.name} ({precision.reason})",
+        parameters=parameters,
+        steps_per_epoch=len(training),
+        epochs=recipe.epochs,
+        seconds_per_step=seconds,
+        validation_seconds=validated * len(validation),
+        memory_mib=_peak_memory(device),
+        disk_mib=parameters * 4 * (5 if recipe.ema_decay else 4) / MIB,
+    )
+
+
+def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, precision: str, steps: int) -> float:
+    optimizer = torch.optim.AdamW(module.model.parameters(), lr=1e-6)
+    generator = torch.Generator(device).manual_seed(0)
+    augment = module.augment_for(next(iter(loader)))
+    started = 0.0
+    done = 0
+    while done < WARMUP + steps:
+        for batch in loader:
+            if done == WARMUP:
+                _wait(device)
+                started = time.perf_counter()
+            moved = batch.to(device)
+            image, mask = augment(moved.image, moved.mask, generator)
+            with _autocast(device, precision):
+                logits = module.model(image)
+            module.loss(logits.float(), mask).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+            if done == WARMUP + steps:
+                break
+    _wait(device)
+    return (time.perf_counter() - started) / steps
+
+
+def _time_validation(module: SegmentationModule, batch: Batch, device: torch.device, precision: str) -> float:
+    module.eval()
+    started = time.perf_counter()
+    with torch.inference_mode(), _autocast(device, precision):
+        module.model(batch.image)
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _autocast(device: torch.device, precision: str) -> Any:
+    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=not precision.startswith("32"))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / MIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024

@@ -1,0 +1,152 @@
+"""What a run keeps while it trains: the best weights, one line of metrics an epoch, and a checkpoint to resume from."""
+
+import csv
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from segmed.core.files import written_aside
+from segmed.models.checkpoint import save_weights
+from segmed.training.listen import Listener
+from segmed.training.module import SegmentationModule
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "train/loss",
+    "validation/loss",
+    "validation/dice",
+    "threshold",
+    "lr",
+    "seconds",
+    "cpu_seconds",
+)
+
+
+class RunKeeper(Checkpoint):
+    """Keep the epoch with the best validation Dice, stop early, and make every epoch's end a point to resume from.
+
+    All it knows travels in Lightning's checkpoint, so that a run killed at any moment continues from the last
+    whole epoch and, since every batch depends on seed and step alone, ends as if it had never stopped.
+    """
+
+    def __init__(self, out: Path, *, patience: int | None, listener: Listener) -> None:
+        self.out, self.patience, self.listener = out, patience, listener
+        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
+        self._before = (0.0, 0.0)
+        self._start_clocks()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows, best epoch and seconds, as plain values: the checkpoint is read with weights_only."""
+        return {"rows": self.rows, "best": self.best, "seconds": list(self.seconds)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.rows, self.best = list(state_dict["rows"]), dict(state_dict["best"])
+        wall, processor = state_dict["seconds"]
+        self._before = (float(wall), float(processor))
+        self._start_clocks()
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Wall and processor time so far, that of interrupted sessions included.
+
+        Processor time is this process's, over all its threads: on a CPU it says what a run cost however busy the
+        machine was, beside a GPU it says little.
+        """
+        wall, processor = time.monotonic() - self._started[0], time.process_time() - self._started[1]
+        return self._before[0] + wall, self._before[1] + processor
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how long it will be."""
+        self._start_clocks()
+        if trainer.is_global_zero:
+            self.listener.started(_module(pl_module).steps, trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell the listener."""
+        if trainer.is_global_zero:
+            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+            self.listener.step(trainer.global_step, float(loss) * trainer.accumulate_grad_batches)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch, keep it if it is the best, and save the point to resume from."""
+        module = _module(pl_module)
+        row = self._row(trainer, module)
+        self.rows.append(row)
+        if module.dice > self.best["dice"]:
+            self.best = {"dice": module.dice, "threshold": module.threshold, "epoch": trainer.current_epoch}
+            if trainer.is_global_zero:
+                save_weights(best_weights(self.out), module.kept)
+        if self.patience is not None and trainer.current_epoch - self.best["epoch"] >= self.patience:
+            trainer.should_stop = True
+        if trainer.is_global_zero:
+            write_metrics(self.out / "metrics.csv", self.rows)
+            self.listener.epoch(row)
+        self._save(trainer)
+
+    def _start_clocks(self) -> None:
+        self._started = (time.monotonic(), time.process_time())
+
+    def _row(self, trainer: pl.Trainer, module: SegmentationModule) -> dict[str, Any]:
+        return {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "train/loss": module.mean_training_loss(),
+            "validation/loss": module.validation_loss,
+            "validation/dice": module.dice,
+            "threshold": module.threshold,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(self.seconds[0], 1),
+            "cpu_seconds": round(self.seconds[1], 1),
+        }
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Write aside, keep the one before, rename: a kill at any moment leaves a whole checkpoint."""
+        path = resume_checkpoint(self.out)
+        fresh = path.with_name("fresh.ckpt")
+        trainer.save_checkpoint(fresh)
+        if trainer.is_global_zero:
+            fresh.replace(path)
+        trainer.strategy.barrier()
+
+
+def resume_folder(out: Path) -> Path:
+    """Where an unfinished run keeps what only it needs."""
+    return out / "resume"
+
+
+def resume_checkpoint(out: Path) -> Path:
+    """Lightning's checkpoint of the last whole epoch."""
+    return resume_folder(out) / "last.ckpt"
+
+
+def best_weights(out: Path) -> Path:
+    """The weights of the best epoch so far."""
+    return resume_folder(out) / "best.safetensors"
+
+
+def discard_resume(out: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(resume_folder(out), ignore_errors=True)
+
+
+def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one line per epoch as CSV, atomically."""
+    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _module(module: pl.LightningModule) -> SegmentationModule:
+    if not isinstance(module, SegmentationModule):
+        raise TypeError(f"RunKeeper keeps a SegmentationModule, got {type(module).__name__}.")
+    return module

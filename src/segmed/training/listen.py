@@ -1,0 +1,36 @@
+"""What a training run tells whoever watches it; the command line draws it, a notebook may ignore it."""
+
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Called on the first process only."""
+
+    def started(self, steps: int, done: int) -> None:
+        """Training begins: `steps` in all, `done` of them before (more than 0 when resumed)."""
+
+    def step(self, done: int, loss: float) -> None:
+        """An optimiser step has ended; `loss` is its training loss."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch has been validated; `row` is its line of metrics.csv."""
+
+    def finished(self, message: str) -> None:
+        """Training has ended, and why."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def started(self, steps: int, done: int) -> None:
+        """Say nothing."""
+
+    def step(self, done: int, loss: float) -> None:
+        """Say nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Say nothing."""
+
+    def finished(self, message: str) -> None:
+        """Say nothing."""

@@ -1,0 +1,151 @@
+"""The Lightning module of dense models: a model, a loss and an optimiser. Lightning owns everything else."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from segmed.core.errors import ModelError
+from segmed.data.augment import Augment, build_augment
+from segmed.data.decoded import DecodedDataset
+from segmed.data.loading import Batch
+from segmed.losses import build_loss
+from segmed.training.recipe import OptimConfig, Recipe
+from segmed.training.validation import ThresholdCounts
+
+
+class SegmentationModule(pl.LightningModule):
+    """Train `model` by `recipe`; validate its averaged weights by patient.
+
+    All randomness of a step is seeded from the recipe's seed and the step's number, so that a resumed run
+    repeats an uninterrupted one exactly.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, *, decoded: DecodedDataset, validation_cases: Sequence[str], steps: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe, self.decoded, self.steps = recipe, decoded, steps
+        self.averaged = _averaged(model, recipe.ema_decay)
+        self.loss = build_loss(recipe.loss)
+        self.threshold, self.dice = 0.5, float("nan")
+        records = decoded.dataset.by_case()
+        self._patient = {case: records[case].patient for case in validation_cases}
+        self._number = {patient: index for index, patient in enumerate(dict.fromkeys(self._patient.values()))}
+        self._losses: list[Tensor] = []
+        self._start_counts()
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one, or the trained one where there is no average."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move tensors; ids and undo stay."""
+        return batch.to(device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout and stochastic depth from the step."""
+        torch.manual_seed(self._step_seed(batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        """Augment, predict, compare. Raises `ModelError`, naming the cases, when the loss is not a number."""
+        image, mask = self._augmented(batch, batch_idx)
+        loss = self.loss(self.model(image).float(), mask)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"The loss is {loss.item()} at step {self.global_step} on cases {', '.join(batch.cases)}. "
+                "Look at them with `segmed data check`, or lower optim.learning_rate."
+            )
+        self._losses.append(loss.detach())
+        self.log("train/loss", loss, batch_size=len(batch.cases))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Average the weights after each optimiser step."""
+        if self.averaged is not None and int(self.averaged.n_averaged) < self.global_step:
+            self.averaged.update_parameters(self.model)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count hits of the averaged network on the original grid."""
+        logits = self.kept(batch.image).float()
+        self._validation_loss.append(self.loss(logits, batch.mask) * len(batch.cases))
+        self._validated += len(batch.cases)
+        for index, (case, undo) in enumerate(zip(batch.cases, batch.undo, strict=True)):
+            probabilities = undo(logits[index]).sigmoid()
+            self._counts.add(self._number[self._patient[case]], probabilities, self.decoded.mask(case))
+
+    def on_validation_epoch_end(self) -> None:
+        """Choose the threshold, and log the Dice that selects the epoch."""
+        for counts in self._counts.tensors():
+            counts.copy_(self.trainer.strategy.reduce(counts.to(self.device), reduce_op="sum").cpu())
+        self.threshold, self.dice = self._counts.best()
+        loss = torch.stack(self._validation_loss).sum() / max(self._validated, 1)
+        self.validation_loss = float(self.trainer.strategy.reduce(loss, reduce_op="mean"))
+        self.log("validation/dice", self.dice, rank_zero_only=True)
+        self._start_counts()
+
+    def mean_training_loss(self) -> float:
+        """The mean training loss since the last call, on this process."""
+        mean = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        self._losses.clear()
+        return mean
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with a warm-up and cosine schedule by step."""
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, self.recipe.optim), lr=self.recipe.optim.learning_rate
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_share(step, self.steps, self.recipe.optim)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _augmented(self, batch: Batch, batch_idx: int) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
+        generator = torch.Generator(batch.image.device)
+        generator.manual_seed(self._step_seed(batch_idx))
+        return self.augment_for(batch)(batch.image, batch.mask, generator)
+
+    def augment_for(self, batch: Batch) -> Augment:
+        """The recipe's random changes, at the size of this batch."""
+        return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]))
+
+    def _step_seed(self, batch_idx: int) -> int:
+        place = (self.current_epoch * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank
+        return (self.recipe.seed * 2_147_483_659 + place) % 2**63
+
+    def _start_counts(self) -> None:
+        self._counts = ThresholdCounts(max(len(self._number), 1), self.recipe.model.labels)
+        self._validation_loss: list[Tensor] = []
+        self._validated = 0
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Weight decay on matrices and filters; none on biases and normalisation."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    plain = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:
+    """Share of the peak learning rate at `step` of `steps`: linear warm-up, then half a cosine to `final_share`."""
+    warmup = max(1, min(config.warmup_steps, steps // 10))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:
+    if decay == 0:
+        return None
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    return averaged.requires_grad_(False).eval()

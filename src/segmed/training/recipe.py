@@ -1,0 +1,142 @@
+"""A recipe: everything that decides a training run, as one value, read from YAML and written beside the result."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
+from segmed.core.errors import ConfigError
+from segmed.core.files import written_aside
+from segmed.data.augment import PRESETS
+from segmed.data.loading import SamplingConfig
+from segmed.losses import LossConfig
+from segmed.models.config import ModelConfig
+from segmed.preprocess import PreprocessConfig
+
+
+@config_dataclass
+class OptimConfig:
+    """AdamW with warm-up and cosine decay."""
+
+    learning_rate: float = 1e-3
+    """Peak step size, after warm-up."""
+    final_share: float = 0.01
+    """Learning rate at the end, as a share of the peak."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up; at most a tenth of the run."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases and normalisation have none."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+    accumulate: int = 1
+    """Batches per optimiser step."""
+
+
+@config_dataclass
+class Recipe:
+    """Model, data treatment, loss and schedule of a run."""
+
+    model: ModelConfig = ModelConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    augment: str = "mri"
+    """Preset of random changes: none, seed (the report's) or mri."""
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    epochs: int = 20
+    """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
+    ema_decay: float = 0.99
+    """Decay per step of the averaged weights that are validated and kept; 0 keeps the last weights."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation Dice; None runs to the end."""
+    seed: int = 0
+    """Decides weights, order and augmentation."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """Arithmetic: auto is what this machine does best (`segmed doctor` tells)."""
+    workers: int | None = None
+    """Processes that prepare batches; None is none on small machines and up to 8 beside a GPU."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.augment not in PRESETS:
+            raise ConfigError(f"Unknown augmentation {self.augment!r}. Choose one of: {', '.join(PRESETS)}.")
+        if self.epochs < 1:
+            raise ConfigError(f"epochs must be at least 1, got {self.epochs}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
+        if len(self.preprocess.channels) != self.model.channels:
+            raise ConfigError(
+                f"preprocess.channels lists {len(self.preprocess.channels)} sequences but model.channels is "
+                f"{self.model.channels}. Set both to the same number."
+            )
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file, or by the name of one that comes with SegMed, then apply `a.b=c` overrides.
+
+    Raises `ConfigError` naming the file and the key that is unknown or wrong.
+    """
+    text, source = _recipe_text(name)
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: a recipe is a mapping of keys to values, got {type(values).__name__}.")
+    return recipe_from_mapping(values, overrides, source=str(source))
+
+
+def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> Recipe:
+    """Build a recipe from nested values and `a.b=c` overrides, whose values are read as YAML."""
+    merged = _copied(values)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim.learning_rate=0.001.")
+        _assign(merged, key.strip().split("."), yaml.safe_load(value), override)
+    return config_from_mapping(Recipe, merged, source=source)
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Write the whole recipe, every default included, as YAML."""
+    with written_aside(path) as temporary:
+        temporary.write_text(yaml.safe_dump(config_to_mapping(recipe), sort_keys=False), encoding="utf-8")
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with SegMed."""
+    return sorted(item.name.removesuffix(".yaml") for item in _folder().iterdir() if item.name.endswith(".yaml"))
+
+
+def _folder() -> Any:
+    return resources.files("segmed") / "recipes"
+
+
+def _recipe_text(name: str | Path) -> tuple[str, str]:
+    path = Path(name)
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            return path.read_text(encoding="utf-8"), str(path)
+        if str(name) in recipe_names():
+            return (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"recipe {name}"
+    except OSError as error:
+        raise ConfigError(f"{path}: the recipe cannot be read ({error.strerror}). Check the path.") from error
+    near = difflib.get_close_matches(str(name), recipe_names(), n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"Unknown recipe {str(name)!r}. {hint}Give a .yaml file or one of: {', '.join(recipe_names())}.")
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {part} is a value, not a group of settings.")
+    values[path[-1]] = value

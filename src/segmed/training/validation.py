@@ -1,0 +1,66 @@
+"""Validation by patient: volumetric Dice at every threshold from one pass, and the threshold that is best.
+
+Counts are summed over a patient's slices on the original grid before any ratio is taken, so that the score chosen
+by is the one that is reported.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+"""Candidate thresholds: 0.05 to 0.95."""
+
+
+class ThresholdCounts:
+    """Pixel counts by patient, label and threshold.
+
+    A pixel is label k at threshold t where k has the largest probability of all labels and it is at least t.
+    """
+
+    def __init__(self, patients: int, labels: int) -> None:
+        bins = len(THRESHOLDS) + 1
+        self._hits = torch.zeros(patients, labels, bins, dtype=torch.int64)
+        self._predicted = torch.zeros(patients, labels, bins, dtype=torch.int64)
+        self._reference = torch.zeros(patients, labels, dtype=torch.int64)
+        self._edges = torch.tensor(THRESHOLDS, dtype=torch.float32)
+
+    def add(self, patient: int, probabilities: Float[Tensor, "k h w"], reference: UInt8[np.ndarray, "h w"]) -> None:
+        """Count one slice of a patient."""
+        best, label = probabilities.float().cpu().max(dim=0)
+        bins = torch.bucketize(best, self._edges, right=True)
+        truth = torch.from_numpy(reference.astype(np.int64))
+        labels, levels = self._hits.shape[1:]
+        flat = (label * levels + bins).ravel()
+        right = truth.ravel() == label.ravel() + 1
+        self._predicted[patient] += torch.bincount(flat, minlength=labels * levels).view(labels, levels)
+        self._hits[patient] += torch.bincount(flat[right], minlength=labels * levels).view(labels, levels)
+        self._reference[patient] += torch.bincount(truth.ravel(), minlength=labels + 1)[1 : labels + 1]
+
+    def tensors(self) -> list[Int[Tensor, "..."]]:
+        """The counts, to be summed over processes in place."""
+        return [self._hits, self._predicted, self._reference]
+
+    def dice(self) -> Float[np.ndarray, "patients labels thresholds"]:
+        """Volumetric Dice; nan where a patient has neither reference nor prediction of a label."""
+        hits, predicted = (_at_least(counts) for counts in (self._hits, self._predicted))
+        total = predicted + self._reference[:, :, None]
+        return torch.where(total > 0, 2 * hits / total, torch.nan).double().numpy()
+
+    def best(self) -> tuple[float, float]:
+        """The threshold with the largest mean Dice over patients (first label by label), and that Dice.
+
+        Among equals the one nearest to 0.5.
+        """
+        dice = self.dice()
+        known = ~np.isnan(dice)
+        per_label = np.where(known, dice, 0).sum(0) / np.maximum(known.sum(0), 1)
+        scores = per_label.mean(0)
+        order = sorted(range(len(THRESHOLDS)), key=lambda t: (-round(float(scores[t]), 9), abs(THRESHOLDS[t] - 0.5)))
+        return THRESHOLDS[order[0]], float(scores[order[0]])
+
+
+def _at_least(counts: Int[Tensor, "p k bins"]) -> Float[Tensor, "p k thresholds"]:
+    """Counts of pixels in bin t + 1 or above: those whose probability reaches threshold t."""
+    return counts.flip(-1).cumsum(-1).flip(-1)[..., 1:].double()

@@ -1,0 +1,75 @@
+"""A recipe is read from YAML, overridden by key, and wrong keys are named."""
+
+from pathlib import Path
+
+import pytest
+
+from segmed.core.errors import ConfigError
+from segmed.training.recipe import Recipe, load_recipe, recipe_from_mapping, recipe_names, save_recipe
+
+
+def test_every_recipe_that_comes_along_is_valid() -> None:
+    names = recipe_names()
+    assert {"unet", "unetplusplus", "pan", "deeplabv3", "deeplabv3plus"} <= set(names)
+    for name in names:
+        load_recipe(name)
+
+
+def test_overrides_reach_nested_keys_and_keep_yaml_types() -> None:
+    recipe = recipe_from_mapping({}, ["optim.learning_rate=0.01", "preprocess.size=[64, 96]"], source="x")
+    assert recipe.optim.learning_rate == 0.01
+    assert recipe.preprocess.size == (64, 96)
+
+
+def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) -> None:
+    recipe = recipe_from_mapping({}, ["epochs=3", "loss.name=tversky"], source="x")
+    save_recipe(tmp_path / "r.yaml", recipe)
+    assert "weight_decay" in (tmp_path / "r.yaml").read_text()
+    assert load_recipe(tmp_path / "r.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epocs: 3", r"r\.yaml: unknown key 'epocs'. Did you mean 'epochs'"),
+        ("optim: {learning_rat: 1}", r"r\.yaml: unknown key 'optim.learning_rat'. Did you mean 'learning_rate'"),
+        ("epochs: many", r"r\.yaml: epochs: .*integer.*'many'"),
+        ("epochs: [", r"r\.yaml: not valid YAML"),
+        ("- a", r"r\.yaml: a recipe is a mapping"),
+        ("augment: wild", r"Unknown augmentation 'wild'. Choose one of: none, seed, mri"),
+        ("model: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
+        ("ema_decay: 1", r"ema_decay lies in"),
+        ("preprocess: {size: [100, 100]}", r"preprocess: size \(100, 100\) is not a multiple"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_yaml_can_run_no_code(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("augment: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown recipe 'unett'. Did you mean 'unet'"):
+        load_recipe("unett")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.yaml: the recipe cannot be read"):
+        load_recipe(tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs.deep=3"])
+def test_an_override_that_is_no_key_and_value_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        recipe_from_mapping({"epochs": 2}, [override], source="x")
+
+
+def test_defaults_are_the_report_encoder_with_our_schedule() -> None:
+    assert Recipe().model.encoder == "efficientnet-b5"
+    assert Recipe().loss.name == "dice-bce"

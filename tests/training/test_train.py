@@ -1,0 +1,180 @@
+"""Training learns, leaves a complete folder without pickles, and refuses what would make its result wrong."""
+
+import csv
+import dataclasses
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import tiny_recipe, toy_and_split
+
+import segmed.training.module as module
+from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
+from segmed.core.split import Partition, Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import split_by_slice
+from segmed.inference import load
+from segmed.training import Hardware, train
+from segmed.training.estimate import estimate
+from segmed.training.keeper import COLUMNS
+from segmed.training.module import learning_rate_share
+from segmed.training.recipe import OptimConfig
+
+CPU = Hardware(accelerator="cpu")
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[DecodedDataset, Split]:
+    return toy_and_split(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def run(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    recipe = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10")
+    return train(recipe, data=toy[0], split=toy[1], out=out, hardware=CPU)
+
+
+def test_a_run_learns_what_can_be_learnt(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    assert config["training"]["validation_dice"] > 0.8
+
+
+def test_a_run_folder_is_complete_and_holds_no_pickle(run: Path) -> None:
+    files = {"model.safetensors", "config.json", "recipe.yaml", "split.json", "metrics.csv", "log.txt", "curves.png"}
+    assert {path.name for path in run.iterdir()} == files
+
+
+def test_metrics_have_one_line_an_epoch(run: Path) -> None:
+    rows = metrics(run)
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3]
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])
+
+
+def test_the_config_tells_data_split_threshold_and_machine(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    config = load(run, device="cpu").config
+    assert config.data_hash == toy[0].data_hash
+    assert config.split_hash
+    assert 0 < config.threshold < 1
+    assert not config.leaking
+    assert config.training["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def test_the_kept_weights_score_what_the_metrics_say(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    data, split = toy
+    predictor = load(run, device="cpu")
+    records = data.dataset.by_case()
+    hits: dict[str, list[int]] = {}
+    for patient in dict.fromkeys(records[case].patient for case in split.fold(0).validation):
+        cases = [record.case for record in data.dataset.records if record.patient == patient]
+        masks = predictor.predict_volume([data.image(case) for case in cases])
+        truth = np.stack([data.mask(case) for case in cases])
+        mine = np.stack([mask.array for mask in masks])
+        hits[patient] = [int((truth & mine).sum()), int(truth.sum() + mine.sum())]
+    dice = np.mean([2 * both / total for both, total in hits.values()])
+    assert dice == pytest.approx(predictor.config.training["validation_dice"], abs=2e-3)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    with pytest.raises(ConfigError, match=r"already holds files\. Continue it with --resume"):
+        train(tiny_recipe(), data=toy[0], split=toy[1], out=run)
+
+
+def test_resuming_a_finished_run_trains_nothing(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    recipe = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10")
+    train(recipe, data=toy[0], split=toy[1], out=run, resume=True)
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_resuming_with_another_recipe_is_refused(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    recipe = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10", "loss.name=focal")
+    with pytest.raises(ConfigError, match=r"begun with another loss"):
+        train(recipe, data=toy[0], split=toy[1], out=run, resume=True)
+
+
+def test_a_split_of_other_data_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    data, split = toy
+    with pytest.raises(SplitError, match="Make a new split"):
+        train(tiny_recipe(), data=data, split=dataclasses.replace(split, data_hash="0" * 64), out=tmp_path / "r")
+
+
+def test_a_split_that_leaks_without_the_mark_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    data, split = toy
+    cases = [record.case for record in data.dataset.records]
+    leaky = dataclasses.replace(split, folds=(Partition(tuple(cases[:9]), tuple(cases[9:12]), tuple(cases[12:])),))
+    with pytest.raises(SplitError, match="is in both"):
+        train(tiny_recipe(), data=data, split=leaky, out=tmp_path / "r")
+
+
+def test_a_run_on_the_marked_slice_split_is_marked_too(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    split = split_by_slice(toy[0])
+    out = train(tiny_recipe("epochs=1"), data=toy[0], split=split, out=tmp_path / "r", hardware=CPU)
+    assert json.loads((out / "config.json").read_text())["LEAKING"] is True
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_cases(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
+    with pytest.raises(ModelError, match=r"The loss is nan at step 0 on cases TOY_\w+.*lower optim.learning_rate"):
+        train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+    assert "The loss is nan" in (tmp_path / "r" / "log.txt").read_text()
+
+
+def test_out_of_memory_says_which_setting_to_lower(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module.SegmentationModule, "training_step", exhausted)
+    with pytest.raises(ModelError, match=r"Lower sampling\.batch_size \(now 4\)"):
+        train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+
+
+def test_a_size_that_the_network_cannot_take_is_an_error_before_training(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("model.name=pan", "model.encoder=resnet18")
+    with pytest.raises(ModelError, match=r"pan cannot take images of 64x64.*larger preprocess\.size"):
+        train(recipe, data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+
+
+def test_images_without_the_recipes_sequences_are_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    recipe = tiny_recipe("preprocess.channels=[0, 1, 2, 3]", "model.channels=4")
+    with pytest.raises(DataError, match="has 3 channels, but the recipe reads"):
+        train(recipe, data=toy[0], split=toy[1], out=tmp_path / "r")
+
+
+def test_patience_stops_a_run_that_no_longer_improves(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.ThresholdCounts, "best", lambda self: (0.5, 0.25))
+    recipe = tiny_recipe("epochs=9", "patience=2", "sampling.steps_per_epoch=1")
+    out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+    assert len(metrics(out)) == 3
+
+
+def test_the_estimate_counts_every_step_and_measures_time_and_memory(toy: tuple[DecodedDataset, Split]) -> None:
+    found = estimate(tiny_recipe(), data=toy[0], split=toy[1], steps=1)
+    assert (found.steps_per_epoch, found.epochs) == (3, 3)
+    assert found.seconds > found.seconds_per_epoch > found.seconds_per_step > 0
+    assert found.memory_mib > 50
+
+
+def test_the_learning_rate_rises_and_then_falls_to_its_final_share() -> None:
+    config = OptimConfig(warmup_steps=10, final_share=0.1)
+    shares = [learning_rate_share(step, 100, config) for step in range(101)]
+    assert shares[0] == pytest.approx(0.1)
+    assert max(shares) == shares[9] == 1.0
+    assert all(a >= b for a, b in pairwise(shares[9:]))
+    assert shares[100] == pytest.approx(0.1)
