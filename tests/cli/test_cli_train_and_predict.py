@@ -1,0 +1,83 @@
+"""The whole way on the command line, on colour masks of two labels: split, estimate, train, evaluate, predict."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from segmed.cli.main import app
+
+LABELS = "background=#000000,rim=#ff0000,cup=#00ff00"
+TINY = [
+    "--model=unet", "--encoder=tu-mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
+    "--set", "sampling.steps_per_epoch=2", "--set", "sampling.positive_share=null",
+]  # fmt: skip
+
+
+def segmed(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def fundus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("fundus")
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir()
+    for number in range(8):
+        mask = np.zeros((40, 44, 3), np.uint8)
+        mask[8:30, 8:30] = (255, 0, 0)
+        mask[14:24, 14:24] = (0, 255, 0)
+        picture = np.clip(mask // 2 + rng.integers(1, 60, mask.shape), 0, 255).astype(np.uint8)
+        Pillow.fromarray(picture).save(root / "images" / f"eye_{number}.png")
+        Pillow.fromarray(mask).save(root / "masks" / f"eye_{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(fundus: Path) -> Path:
+    segmed("data", "split", fundus, "-o", fundus / "split.json", "--labels", LABELS, "--ratios", "0.5,0.25,0.25")
+    segmed("train", *TINY, "--data", fundus, "--split", fundus / "split.json", "--labels", LABELS, "-o", fundus / "run")
+    return fundus / "run"
+
+
+def test_a_run_of_two_labels_has_two_outputs_and_knows_their_names(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"]["labels"] == 2
+    assert config["labels"]["names"] == ["rim", "cup"]
+
+
+def test_the_estimate_is_printed_as_json_on_request(fundus: Path, run: Path) -> None:
+    options = ("--data", fundus, "--split", fundus / "split.json", "--labels", LABELS, "--json")
+    found = json.loads(_json(segmed("estimate", *TINY, *options)))
+    assert found["steps_per_epoch"] == 2
+
+
+def _json(output: str) -> str:
+    return output[output.index("{") :]
+
+
+def test_predictions_are_colour_masks_with_overlays_beside(fundus: Path, run: Path) -> None:
+    segmed("predict", run, fundus / "images", "-o", fundus / "out", "--overlays")
+    names = sorted(path.name for path in (fundus / "out").iterdir())
+    assert len(names) == 16
+    with Pillow.open(fundus / "out" / names[0]) as mask:
+        assert mask.mode == "RGB"
+
+
+def test_predicting_a_bad_file_ends_with_exit_code_2_and_names_it(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    result = CliRunner().invoke(app, ["predict", str(run), str(tmp_path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "bad.png" in result.output
+
+
+def test_evaluation_scores_both_labels(fundus: Path, run: Path) -> None:
+    segmed("evaluate", run, "--data", fundus, "--labels", LABELS)
+    value = json.loads((run / "evaluation-test" / "evaluation.json").read_text())
+    assert "cup" in json.dumps(value["labels"])

@@ -1,0 +1,163 @@
+"""Prediction returns masks on the image's own grid, the same whatever the batch, and refuses what it cannot read."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from segmed.core.errors import DataError, ModelError
+from segmed.core.image import Geometry
+from segmed.core.labels import LabelMap
+from segmed.inference import Predictor, load
+from segmed.inference.files import find_inputs, predict_files
+from segmed.io import read_mask
+from segmed.models.checkpoint import RunConfig, save_run
+from segmed.models.config import ModelConfig
+from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
+
+RNG = np.random.default_rng(0)
+
+
+def save_random_run(folder: Path, *, labels: LabelMap | None = None, **preprocess: object) -> Path:
+    labels = labels or LabelMap()
+    torch.manual_seed(0)
+    model = ModelConfig(
+        name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", labels=len(labels.names)
+    )
+    config = RunConfig(model, PreprocessConfig(**preprocess), labels, threshold=0.5)  # type: ignore[arg-type]
+    save_run(folder, build_model(model), config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return load(save_random_run(tmp_path_factory.mktemp("run")), device="cpu")
+
+
+def image(size: tuple[int, int]) -> np.ndarray:
+    return RNG.integers(1, 256, (*size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 71), (5, 7)])
+def test_the_mask_has_the_size_of_the_image(predictor: Predictor, size: tuple[int, int]) -> None:
+    mask = predictor.predict(image(size))
+    assert mask.array.shape == size
+    assert mask.geometry == Geometry(size)
+    assert set(np.unique(mask.array)) <= {0, 1}
+
+
+def test_a_slice_is_predicted_alike_alone_and_in_a_batch(predictor: Predictor) -> None:
+    volume = [image((40, 56)) for _ in range(5)]
+    one = predictor.probabilities(volume, batch_size=1)
+    many = predictor.probabilities(volume, batch_size=5)
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(one, many, strict=True))
+
+
+def test_slices_of_different_sizes_come_back_in_order(predictor: Predictor) -> None:
+    sizes = [(40, 56), (64, 40), (40, 56)]
+    assert [p.shape[1:] for p in predictor.probabilities([image(size) for size in sizes])] == sizes
+
+
+def test_predicting_twice_gives_the_same(predictor: Predictor) -> None:
+    picture = image((50, 50))
+    assert np.array_equal(predictor.predict(picture).array, predictor.predict(picture).array)
+
+
+def test_a_pixel_belongs_to_its_most_probable_label_if_that_reaches_the_threshold(predictor: Predictor) -> None:
+    probabilities = np.array([[[0.6, 0.2, 0.5]], [[0.7, 0.4, 0.1]]], np.float32)
+    assert predictor.label(probabilities).array.tolist() == [[2, 0, 1]]
+
+
+def test_a_grey_image_suits_a_model_of_one_channel(tmp_path: Path) -> None:
+    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", channels=1)
+    save_run(tmp_path, build_model(model), RunConfig(model, PreprocessConfig(channels=(0,)), LabelMap(), 0.5))
+    assert load(tmp_path, device="cpu").predict(image((32, 40))[..., 0]).array.shape == (32, 40)
+
+
+def test_an_image_with_too_few_channels_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(DataError, match=r"reads channels \(0, 1, 2\) but the image has 1"):
+        predictor.predict(image((32, 32))[..., 0])
+
+
+def test_a_stack_is_refused_with_the_way_to_give_it(predictor: Predictor) -> None:
+    with pytest.raises(ModelError, match="Give one slice at a time"):
+        predictor.predict_volume([np.zeros((2, 8, 8, 3), np.uint8)])
+
+
+def test_nan_pixels_are_refused(predictor: Predictor) -> None:
+    with pytest.raises(DataError, match="NaN or infinite"):
+        predictor.predict(np.full((8, 8, 3), np.nan, np.float32))
+
+
+def test_an_unknown_device_is_refused(tmp_path: Path) -> None:
+    run = save_random_run(tmp_path)
+    with pytest.raises(ModelError, match="Unknown device 'gpu7'"):
+        load(run, device="gpu7")
+
+
+def test_files_keep_their_folders_names_and_formats(predictor: Predictor, tmp_path: Path) -> None:
+    for name in ("a/x.png", "a/y.jpg", "b/z.tif"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(image((30, 34))).save(tmp_path / "in" / name)
+    outcome = predict_files(predictor, find_inputs(tmp_path / "in"), tmp_path / "out")
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in outcome.written)
+    assert written == ["a/x.png", "a/y.png", "b/z.tif"]
+    assert outcome.failures == ()
+    assert read_mask(tmp_path / "out" / "b" / "z.tif", LabelMap()).array.shape == (30, 34)
+
+
+def test_unreadable_files_are_skipped_and_listed(predictor: Predictor, tmp_path: Path) -> None:
+    Pillow.fromarray(image((30, 34))).save(tmp_path / "good.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image")
+    outcome = predict_files(predictor, find_inputs(tmp_path), tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["good.png"]
+    assert sorted(path.name for path, _ in outcome.failures) == ["empty.png", "text.png"]
+
+
+def test_images_of_one_folder_form_a_volume_when_asked(predictor: Predictor, tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Pillow.fromarray(image((8, 8))).save(tmp_path / name)
+    assert len({record.patient for record in find_inputs(tmp_path).records}) == 3
+    assert len({record.patient for record in find_inputs(tmp_path, volumes=True).records}) == 2
+
+
+def test_masks_beside_the_images_are_not_predicted(predictor: Predictor, tmp_path: Path) -> None:
+    for name in ("x.png", "x_mask.png"):
+        Pillow.fromarray(image((8, 8))).save(tmp_path / name)
+    assert [record.image.name for record in find_inputs(tmp_path).records] == ["x.png"]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no image"):
+        find_inputs(tmp_path)
+
+
+def test_a_full_disk_stops_with_one_error(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pillow.fromarray(image((8, 8))).save(tmp_path / "x.png")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Pillow.Image, "save", full)
+    with pytest.raises(DataError, match=r"x\.png: cannot be written \(No space left"):
+        predict_files(predictor, find_inputs(tmp_path), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_masks_are_written_with_the_colours_of_the_labels(tmp_path: Path) -> None:
+    labels = LabelMap(("rim", "cup"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+    two = load(save_random_run(tmp_path / "run", labels=labels), device="cpu")
+    two.config = replace(two.config, threshold=0.0)
+    Pillow.fromarray(image((32, 32))).save(tmp_path / "x.png")
+    predict_files(two, find_inputs(tmp_path / "x.png"), tmp_path / "out")
+    assert set(np.unique(read_mask(tmp_path / "out" / "x.png", labels).array)) <= {1, 2}
