@@ -7,7 +7,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
-from segmed.training import Recipe, train
+from segmed.training import Hardware, Recipe, train
 from segmed.training.recipe import recipe_from_mapping
 from toydata import toy
 
@@ -43,10 +43,19 @@ class Announcer:
 
 
 if __name__ == "__main__":
-    root, out = Path(sys.argv[1]), Path(sys.argv[2])
     import torch
 
+    root, out = Path(sys.argv[1]), Path(sys.argv[2])
+    devices = int(sys.argv[sys.argv.index("--devices") + 1]) if "--devices" in sys.argv else 1
     torch.set_num_threads(1)
     data = decode(open_dataset(root), cache_dir=root / "cache")
     split = split_by_patient(data, ratios=(0.5, 0.25, 0.25))
-    train(tiny_recipe(), data=data, split=split, out=out, resume="--resume" in sys.argv, listener=Announcer())
+    train(
+        tiny_recipe(),
+        data=data,
+        split=split,
+        out=out,
+        resume="--resume" in sys.argv,
+        listener=Announcer(),
+        hardware=Hardware("cpu", devices, strategy="ddp" if devices > 1 else "auto"),
+    )

@@ -28,7 +28,7 @@ def predict(
     predictor = load(run, device=device)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
-            predictor, inputs, out, batch_size=batch_size, draw=_draw if overlays else None, progress=progress
+            predictor, inputs, out, batch_size=batch_size, draw=write_overlay if overlays else None, progress=progress
         )
     typer.echo(f"{len(outcome.written)} masks in {out}")
     for _, reason in outcome.failures:
@@ -37,7 +37,8 @@ def predict(
         raise typer.Exit(2)
 
 
-def _draw(path: Path, image: "Image", mask: "Mask") -> None:
+def write_overlay(path: Path, image: "Image", mask: "Mask") -> None:
+    """Write an image with its mask's contour as PNG."""
     from segmed.core.files import written_aside
     from segmed.evaluation.overlays import overlay, png_bytes
 

@@ -162,9 +162,7 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
         cases, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
         index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": _data_hash(dataset, cases)}
         write_json(temporary / "index.json", {**index, "cases": cases})
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        _swap(temporary, folder, signature)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
@@ -172,6 +170,17 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(fresh: Path, folder: Path, signature: str) -> None:
+    """Put `fresh` in the place of `folder`, unless another process has put the same there meanwhile."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if not _is_current(folder, signature):
+            raise
 
 
 def _write_pixels(

@@ -47,6 +47,18 @@ class Hardware:
     strategy: str = "auto"
     """Lightning's strategy: auto, ddp, fsdp."""
 
+    @property
+    def world(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.nodes
+
+    @property
+    def rank(self) -> int:
+        """This process's number among them: torchrun's RANK, or what Lightning's own launcher tells."""
+        if "RANK" in os.environ:
+            return int(os.environ["RANK"])
+        return int(os.environ.get("NODE_RANK", "0")) * self.devices + int(os.environ.get("LOCAL_RANK", "0"))
+
 
 def train(
     recipe: Recipe,
@@ -71,12 +83,13 @@ def train(
     split.validate()
     split.require_data(data.data_hash)
     recipe = fit_recipe(recipe, data)
-    if _finished(out, recipe, resume=resume):
-        listener.finished(f"{out} is a finished run")
-        return out
-    save_recipe(out / "recipe.yaml", recipe)
-    split.save(out / "split.json")
-    with _quiet_engine(), _explained_failures(recipe, out), _logged(out) as log:
+    if hardware.rank == 0:
+        if _finished(out, recipe, resume=resume):
+            listener.finished(f"{out} is a finished run")
+            return out
+        save_recipe(out / "recipe.yaml", recipe)
+        split.save(out / "split.json")
+    with _quiet_engine(), _explained_failures(recipe, out), _logged(out, hardware.rank) as log:
         log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
         module, loaders = prepare(recipe, data=data, split=split, fold=fold, hardware=hardware)
         keeper = RunKeeper(out, patience=recipe.patience, listener=_Logging(listener, log))
@@ -115,7 +128,7 @@ def prepare(
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
     partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
-    rank, world = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))), hardware.devices * hardware.nodes
+    rank, world = hardware.rank, hardware.world
     training = PreprocessedSlices(data, partition.train, preprocess)
     validation = PreprocessedSlices(data, partition.validation, preprocess)
     batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
@@ -171,6 +184,7 @@ def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: 
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        sync_batchnorm=hardware.world > 1 and torch.cuda.is_available(),
         default_root_dir=str(out),
     )
 
@@ -260,13 +274,13 @@ class _Logging:
 
 
 @contextmanager
-def _logged(out: Path) -> Iterator[logging.Logger]:
-    """A logger that appends to the run's log.txt."""
+def _logged(out: Path, rank: int) -> Iterator[logging.Logger]:
+    """A logger that appends to the run's log.txt; of several processes the first one writes."""
     resume_folder(out).mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
     log.setLevel(logging.INFO)
     log.propagate = False
-    handler = logging.FileHandler(out / "log.txt", encoding="utf-8")
+    handler = logging.FileHandler(out / "log.txt", encoding="utf-8") if rank == 0 else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -291,6 +305,7 @@ def _quiet_engine() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         warnings.filterwarnings("ignore", message=".*tensorboardX.*")
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the Dice is already that of all processes
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # the averaged weights
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 beside torch 2.14
         try:
