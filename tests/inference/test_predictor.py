@@ -64,6 +64,14 @@ def test_slices_of_different_sizes_come_back_in_order(predictor: Predictor) -> N
     assert [p.shape[1:] for p in predictor.probabilities([image(size) for size in sizes])] == sizes
 
 
+def test_some_slices_are_predicted_as_in_their_whole_volume(predictor: Predictor) -> None:
+    volume = [image((32, 40)), image((32, 40)) // 3, image((32, 40)) // 2]
+    alone = predictor.probabilities(volume[1:2])[0]
+    within = predictor.probabilities(volume[1:2], whole=volume)[0]
+    assert np.allclose(within, predictor.probabilities(volume)[1], atol=1e-5)
+    assert not np.allclose(within, alone, atol=1e-3)
+
+
 def test_predicting_twice_gives_the_same(predictor: Predictor) -> None:
     picture = image((50, 50))
     assert np.array_equal(predictor.predict(picture).array, predictor.predict(picture).array)

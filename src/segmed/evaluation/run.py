@@ -9,7 +9,7 @@ from typing import Any
 
 from segmed.core.errors import DataError, SplitError
 from segmed.core.provenance import commit, machine, versions
-from segmed.core.records import Record
+from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.evaluate import evaluate
@@ -87,12 +87,14 @@ def evaluate_run(
     `progress(done, total)` counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
+    patients = by_patient(decoded.dataset.records)
     timer = _Timer()
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         images = [decoded.image(record.case) for record in records]
         with timer.timing(len(images)):
-            probabilities = predictor.probabilities(images, batch_size=batch_size)
+            whole = [decoded.image(record.case) for record in patients[records[0].patient]]
+            probabilities = predictor.probabilities(images, batch_size=batch_size, whole=whole)
         return [predictor.label(each).array for each in probabilities], list(probabilities)
 
     result = evaluate(

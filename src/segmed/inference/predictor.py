@@ -41,19 +41,31 @@ class Predictor:
         return [self.label(each) for each in self.iterate(volume, batch_size=batch_size)]
 
     def probabilities(
-        self, volume: Sequence[Shaped[np.ndarray, "..."]], *, batch_size: int = 8
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
     ) -> list[Float[np.ndarray, "k h w"]]:
-        """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid."""
-        return list(self.iterate(volume, batch_size=batch_size))
+        """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
+
+        Where `volume` holds only some of the patient's slices, give all of them as `whole`: intensities are then
+        normalised by these, as in training.
+        """
+        return list(self.iterate(volume, batch_size=batch_size, whole=whole))
 
     def iterate(
-        self, volume: Sequence[Shaped[np.ndarray, "..."]], *, batch_size: int = 8
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
         """`probabilities`, one slice at a time, so that a long volume need not fit memory at once."""
         if not volume:
             return
         slices = [_with_channels(image) for image in volume]
-        statistics = self._preprocess.statistics(slices)
+        statistics = self._preprocess.statistics([_with_channels(image) for image in whole] if whole else slices)
         for start in range(0, len(slices), batch_size):
             yield from self._batch(slices[start : start + batch_size], statistics)
 
