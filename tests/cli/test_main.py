@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import types
@@ -100,3 +101,14 @@ def test_no_arguments_print_the_help(monkeypatch: pytest.MonkeyPatch, capsys: py
     run_with(monkeypatch)
     printed = capsys.readouterr()
     assert "Commands:" in printed.out + printed.err
+
+
+def test_waiting_threads_give_the_processor_away_unless_the_user_decided(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    run_with(monkeypatch, "--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    run_with(monkeypatch, "--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
