@@ -94,6 +94,27 @@ def test_masks_of_any_tool_are_evaluated(tiny, tmp_path, monkeypatch, capsys):
     assert "kaggle_3m" in capsys.readouterr().out
 
 
+def test_masks_of_any_tool_are_scored_on_a_split_beside_the_floors_and_comparable_with_runs(
+    tiny, tmp_path, monkeypatch
+):
+    root, split = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "split.json"
+    decoded = opened(root)
+    first_patients(decoded).save(split)
+    test = set(first_patients(decoded).fold(0).test)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for record in decoded.dataset.records:
+        if record.case in test:
+            (masks / f"{record.case}.tif").write_bytes(record.mask.read_bytes())
+    arguments = ("--predictions", masks, "--data", root, "--split", split, "-o", tmp_path / "out", "--resamples", 100)
+    assert segmed(monkeypatch, "evaluate", *arguments) == 0
+    result = Evaluation.load(tmp_path / "out")
+    assert result.metrics["dice"].value == 1.0
+    assert result.data_hash == decoded.data_hash
+    assert {row.case for row in result.slices} == test
+    assert len(list((tmp_path / "out").glob("floors/*/evaluation.json"))) == 3
+
+
 def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monkeypatch, capsys):
     root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
     (tmp_path / "some").mkdir()
@@ -110,6 +131,8 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
     [
         (["run"], "Name a run and its data"),
         (["--predictions", "a"], "--references FOLDER"),
+        (["--predictions", "a", "--references", "b", "--data", "d", "-o", "o"], "either --references"),
+        (["--predictions", "a", "--data", "d", "-o", "o"], "name the cases with --split"),
         (["run", "--data", "d", "--part", "tset"], "Choose one of: train, validation, test"),
         (["owner/name", "--data", "d"], "name one for the result with -o"),
     ],

@@ -1,5 +1,6 @@
 """Splits are by patient, stratified and repeatable; the report's is by slice and says that it leaks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from segmed.core.errors import SplitError
 from segmed.core.records import Record
 from segmed.core.split import PARTS, Partition
 from segmed.data.decoded import DecodedDataset
-from segmed.data.splits import leak_figures, split_by_patient, split_by_slice
+from segmed.data.splits import leak_figures, require_fit, split_by_patient, split_by_slice
 from toydata import toy
 
 
@@ -89,6 +90,14 @@ def test_the_slice_split_has_the_reports_proportions_and_is_marked_leaking(data:
     split = split_by_slice(data)
     assert split.leaking
     assert [len(split.fold(0).part(part)) for part in PARTS] == [29, 7, 4]
+
+
+def test_a_split_that_gives_a_patient_several_names_is_refused(data: DecodedDataset) -> None:
+    slices = split_by_slice(data)
+    disguised = replace(slices, leaking=False, patient_of={case: case for case in slices.patient_of})
+    disguised.validate()
+    with pytest.raises(SplitError, match=r"is of patient \w+_1, the data says TOY"):
+        require_fit(disguised, data)
 
 
 def test_leak_figures_count_neighbours_and_shared_patients() -> None:

@@ -1,6 +1,7 @@
 """`segmed evaluate`: score a trained run on its test patients, or any masks against references."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[str | None, typer.Argument(help="Run folder, or a hub id owner/name.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
-    split: Annotated[Path | None, typer.Option(help="Another split than the run's own.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Another split than the run's own, or that of masks.")
+    ] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
     part: Annotated[str, typer.Option(help="test, or validation, on which the run was chosen.")] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
@@ -41,12 +44,19 @@ def evaluate(
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
     if predictions is not None or references is not None:
-        if run is not None or predictions is None or references is None or out is None:
+        if run is not None or predictions is None or out is None or (references is None) == (data is None):
             raise ConfigError(
-                "Masks are scored with --predictions FOLDER --references FOLDER -o OUT, and without a run."
+                "Masks are scored with --predictions FOLDER -o OUT and either --references FOLDER, or --data and "
+                "--split to be compared with runs; and without a run."
             )
         name = name or predictions.resolve().name
-        _finish(_from_folders(predictions, references, labels, patient_regex, name, bootstrap), [], out)
+        if references is not None:
+            _finish(_from_folders(predictions, references, labels, patient_regex, name, bootstrap), [], out)
+        elif data is not None and split is not None:
+            masks = _Masks(predictions, data, split, fold or 0, _part(part), labels)
+            _finish(*_on_split(masks, name, bootstrap, floors=floors), out)
+        else:
+            raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
@@ -105,6 +115,33 @@ def _from_folders(
     if pairs.unused:
         _note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
     return evaluate_pairs(pairs, label_map, name=name, **bootstrap)
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Masks of another tool, and the part of a split on which they are scored."""
+
+    folder: Path
+    data: Path
+    split: Path
+    fold: int
+    part: "PartName"
+    labels: str | None
+
+
+def _on_split(
+    masks: _Masks, name: str, bootstrap: dict[str, int], *, floors: bool
+) -> tuple["Evaluation", list["Evaluation"]]:
+    from segmed.cli.opening import open_decoded
+    from segmed.core.split import Split
+    from segmed.evaluation.folders import evaluate_masks
+    from segmed.evaluation.run import Plan
+
+    split = Split.load(masks.split)
+    decoded = open_decoded(masks.data, masks.labels)
+    result = evaluate_masks(masks.folder, decoded, split, fold=masks.fold, part=masks.part, name=name, **bootstrap)
+    plan = Plan(split, masks.fold, masks.part, split.leaking)
+    return result, _floors(decoded, plan, bootstrap) if floors else []
 
 
 def _decoded(data: Path, labels: str | None, of_run: "LabelMap") -> "DecodedDataset":

@@ -65,6 +65,23 @@ def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     return _split("slice", decoded, seed, (partition,), leaking=True)
 
 
+def require_fit(split: Split, decoded: DecodedDataset) -> None:
+    """Raise `SplitError` unless the split is sound, of exactly this data, and names the data's own patients.
+
+    The patients are taken from the data, not from the split's word: a file in which a patient goes by several names
+    would otherwise leak unmarked.
+    """
+    split.validate()
+    split.require_data(decoded.data_hash)
+    for record in decoded.dataset.records:
+        named = split.patient_of.get(record.case, record.patient)
+        if named != record.patient:
+            raise SplitError(
+                f"The split says case {record.case} is of patient {named}, the data says {record.patient}. "
+                "Make a new split with `segmed data split`."
+            )
+
+
 def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
     """Count test slices with an immediate neighbour in training, and test patients with slices in training."""
     place = {record.case: (record.patient, record.slice_index) for record in records}

@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, records_of, split_facts, volumes
 from segmed.evaluation.result import Evaluation
@@ -37,7 +38,7 @@ def floor_evaluations(
     `progress(done, total)` counts floors. `provenance["remark"]` says what each does, and where interpolation has
     nothing to go by, as under a split by patient.
     """
-    split.require_data(decoded.data_hash)
+    require_fit(split, decoded)
     partition = split.fold(fold)
     train = [record for records in records_of(decoded, partition.train).values() for record in records]
     groups = records_of(decoded, partition.part(part))

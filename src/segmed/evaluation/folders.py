@@ -5,13 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segmed.core.errors import DataError
+from segmed.core.errors import DataError, SplitError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, by_patient
+from segmed.core.split import PartName, Split
+from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import holds_lgg
 from segmed.data.listing import in_order, natural_key, numbered
 from segmed.data.sources import MANIFESTS, open_dataset
+from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.volume import PatientVolume
@@ -44,12 +48,7 @@ def pair_folders(
     """
     predicted = _masks_below(predictions)
     records, known = _references(references, labels or LabelMap(), patient_regex)
-    for record in records:
-        if _stem_of(record) not in predicted:
-            raise DataError(
-                f"{predictions}: no prediction for case {record.case} (reference {record.mask}). Add "
-                f"{_stem_of(record)}.png or the like: a missing prediction is not left out."
-            )
+    _require_all(predictions, predicted, records)
     chosen = {record.case: predicted[_stem_of(record)] for record in records}
     used = set(chosen.values())
     return Pairs(records, chosen, tuple(path for path in predicted.values() if path not in used), known)
@@ -62,6 +61,56 @@ def evaluate_pairs(
     result = evaluate(_volumes(pairs, labels), labels, name=name, resamples=resamples, seed=seed)
     facts = {"patients_known": pairs.patients_known, "predictions_without_reference": len(pairs.unused)}
     return replace(result, provenance={**result.provenance, **facts})
+
+
+def evaluate_masks(
+    predictions: Path,
+    decoded: DecodedDataset,
+    split: Split,
+    *,
+    fold: int = 0,
+    part: PartName = "test",
+    name: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a folder of masks of any tool on a part of a split, so that it can be compared with runs on that part.
+
+    Files are matched to cases by the stem of the image's name. Raises `SplitError` for a split that leaks unmarked
+    or belongs to other data, and `DataError` naming the first case without a prediction, or of another size.
+    """
+    require_fit(split, decoded)
+    groups = records_of(decoded, split.fold(fold).part(part))
+    if not groups:
+        raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
+    predicted = _masks_below(predictions)
+    _require_all(predictions, predicted, [record for records in groups.values() for record in records])
+    labels = decoded.dataset.labels
+
+    def read(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
+        return [read_mask(predicted[_stem_of(record)], labels).array for record in records], None
+
+    result = evaluate(
+        volumes(decoded, groups, read),
+        labels,
+        name=name,
+        kind="predictions",
+        part=part,
+        leaking=split.leaking,
+        resamples=resamples,
+        seed=seed,
+    )
+    facts = split_facts(decoded, split, fold, part)
+    return replace(result, data_hash=decoded.data_hash, split=facts)
+
+
+def _require_all(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> None:
+    for record in records:
+        if _stem_of(record) not in predicted:
+            raise DataError(
+                f"{folder}: no prediction for case {record.case} (reference {record.mask}). Add "
+                f"{_stem_of(record)}.png or the like: a missing prediction is not left out."
+            )
 
 
 def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:

@@ -12,6 +12,7 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.memory import peak_memory_mib
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
@@ -55,7 +56,7 @@ def plan_evaluation(
     chosen = split or own
     if chosen is None:
         raise SplitError(f"{folder}: holds no split.json. Name a split with --split.")
-    chosen.require_data(decoded.data_hash)
+    require_fit(chosen, decoded)
     if fold is None:
         fold = config.fold if chosen == own else 0
     cases = chosen.fold(fold).part(part)

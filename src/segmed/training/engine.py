@@ -22,6 +22,7 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
+from segmed.data.splits import require_fit
 from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_weights, save_run
 from segmed.models.dense import stride
 from segmed.models.zoo import build_model
@@ -80,8 +81,7 @@ def train(
     run, and `ModelError` when the loss is not a number or memory runs out.
     """
     listener, hardware = listener or Silent(), hardware or Hardware()
-    split.validate()
-    split.require_data(data.data_hash)
+    require_fit(split, data)
     recipe = fit_recipe(recipe, data)
     if hardware.rank == 0:
         if _finished(out, recipe, resume=resume):
