@@ -65,6 +65,13 @@ def test_the_same_seed_gives_the_same_split_and_another_gives_another(data: Deco
     assert split_by_patient(data, seed=4).folds != split_by_patient(data, seed=5).folds
 
 
+def test_over_the_seeds_every_patient_gets_to_be_tested(data: DecodedDataset) -> None:
+    tested = {
+        patient for seed in range(20) for patient in patients(data, split_by_patient(data, seed=seed).fold(0), "test")
+    }
+    assert tested == set(data.dataset.patients)
+
+
 def test_too_few_patients_for_a_part_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="2 patients are too few"):
         split_by_patient(toy(tmp_path, patients=2))

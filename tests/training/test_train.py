@@ -15,11 +15,13 @@ import segmed.training.module as module
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.loading import Batch, SamplingConfig, TrainingBatches
 from segmed.data.splits import split_by_slice
 from segmed.inference import load
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate
-from segmed.training.keeper import COLUMNS
+from segmed.training.keeper import COLUMNS, RunKeeper
+from segmed.training.listen import Silent
 from segmed.training.module import learning_rate_share
 from segmed.training.recipe import OptimConfig
 
@@ -65,6 +67,7 @@ def test_the_config_tells_data_split_threshold_and_machine(run: Path, toy: tuple
     assert config.split_hash
     assert 0 < config.threshold < 1
     assert not config.leaking
+    assert [len(config.seen[part]) for part in ("train", "validation")] == [3, 1]
     assert config.training["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
@@ -81,6 +84,30 @@ def test_the_kept_weights_score_what_the_metrics_say(run: Path, toy: tuple[Decod
         hits[patient] = [int((truth & mine).sum()), int(truth.sum() + mine.sum())]
     dice = np.mean([2 * both / total for both, total in hits.values()])
     assert dice == pytest.approx(predictor.config.training["validation_dice"], abs=2e-3)
+
+
+def test_every_epoch_draws_its_own_batches(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[int, list[tuple[str, ...]]] = {}
+    training_step = module.SegmentationModule.training_step
+
+    def watched(self: module.SegmentationModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        drawn.setdefault(self.current_epoch, []).append(batch.cases)
+        return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(module.SegmentationModule, "training_step", watched)
+    train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+    assert len({tuple(batches) for batches in drawn.values()}) == 3
+
+
+def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -> None:
+    batches = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
+    third = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
+    third.set_epoch(2)
+    keeper = RunKeeper(tmp_path, patience=None, listener=Silent(), batches=batches)
+    keeper.load_state_dict({"rows": [{}, {}], "best": {}, "seconds": [1.0, 2.0]})
+    assert list(batches) == list(third)
 
 
 def test_a_folder_with_a_run_is_not_overwritten(run: Path, toy: tuple[DecodedDataset, Split]) -> None:

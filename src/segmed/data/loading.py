@@ -147,6 +147,11 @@ class TrainingBatches(Sampler[list[int]]):
         per_step = config.batch_size * world
         self.steps = config.steps_per_epoch or max(1, len(positive) // per_step)
 
+    @property
+    def sampler(self) -> "TrainingBatches":
+        """Itself: Lightning calls `set_epoch` on `batch_sampler.sampler`, and nowhere else on a batch sampler."""
+        return self
+
     def __len__(self) -> int:
         """Steps in an epoch."""
         return self.steps

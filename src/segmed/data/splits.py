@@ -111,7 +111,9 @@ def _stratified_order(decoded: DecodedDataset, seed: int) -> list[str]:
         institution = decoded.dataset.attributes.get(patient, {}).get("institution", "")
         return institution, int(np.searchsorted(limits, volumes[patient])), ticket[patient]
 
-    return sorted(groups, key=stratum)
+    order = sorted(groups, key=stratum)
+    start = seed % len(order)  # the dealing pattern is fixed: where it starts must not be
+    return order[start:] + order[:start]
 
 
 def _volume(decoded: DecodedDataset, records: Sequence[Record]) -> int:

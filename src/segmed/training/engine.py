@@ -23,7 +23,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_weights, save_run
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
 from segmed.models.zoo import build_model
 from segmed.preprocess import Preprocess
@@ -92,7 +92,9 @@ def train(
     with _quiet_engine(), _explained_failures(recipe, out), _logged(out, hardware.rank) as log:
         log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
         module, loaders = prepare(recipe, data=data, split=split, fold=fold, hardware=hardware)
-        keeper = RunKeeper(out, patience=recipe.patience, listener=_Logging(listener, log))
+        keeper = RunKeeper(
+            out, patience=recipe.patience, listener=_Logging(listener, log), batches=loaders[0].batch_sampler
+        )
         trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
         checkpoint = resume_checkpoint(out)
         continued = str(checkpoint) if resume and checkpoint.is_file() else None
@@ -239,6 +241,7 @@ def _finish(
         fold=fold,
         leaking=split.leaking,
         training=training,
+        seen=seen_patients(split, fold),
     )
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)

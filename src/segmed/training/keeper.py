@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
 from segmed.core.files import written_aside
+from segmed.data.loading import TrainingBatches
 from segmed.models.checkpoint import save_weights
 from segmed.training.listen import Listener
 from segmed.training.module import SegmentationModule
@@ -34,8 +35,8 @@ class RunKeeper(Checkpoint):
     whole epoch and, since every batch depends on seed and step alone, ends as if it had never stopped.
     """
 
-    def __init__(self, out: Path, *, patience: int | None, listener: Listener) -> None:
-        self.out, self.patience, self.listener = out, patience, listener
+    def __init__(self, out: Path, *, patience: int | None, listener: Listener, batches: TrainingBatches) -> None:
+        self.out, self.patience, self.listener, self.batches = out, patience, listener, batches
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
         self._before = (0.0, 0.0)
@@ -48,6 +49,7 @@ class RunKeeper(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self.rows, self.best = list(state_dict["rows"]), dict(state_dict["best"])
+        self.batches.set_epoch(len(self.rows))  # Lightning makes the first iterator before it sets the epoch itself
         wall, processor = state_dict["seconds"]
         self._before = (float(wall), float(processor))
         self._start_clocks()
