@@ -50,6 +50,24 @@ def test_a_patient_without_a_value_is_left_out_of_the_test():
     assert test.patients == 7
 
 
+def test_a_false_alarm_in_a_patient_without_tumour_takes_no_lead_from_the_better_system():
+    careful = evaluation("careful", (*(0.80 + 0.001 * i for i in range(9)), math.nan))
+    alarming = evaluation("alarming", (*(0.81 + 0.001 * i for i in range(9)), 0.0))
+    comparison = compare([careful, alarming])
+    assert [system.name for system in comparison.systems] == ["alarming", "careful"]
+    assert comparison.tests[0].difference == pytest.approx(0.01)
+    assert np.array_equal(comparison.rank_shares, np.eye(2))
+    assert comparison.patients == tuple(f"P{i}" for i in range(9))
+    assert comparison.left_out == {"P9": ("alarming",)}
+
+
+def test_a_floor_that_is_silent_in_a_patient_without_tumour_leaves_it_out_for_the_systems_too():
+    silent = floor("predict nothing", (*(0.0,) * 8, math.nan))
+    comparison = compare([evaluation("a", (*GOOD, 0.0)), evaluation("b", (*POOR, 0.0)), silent])
+    assert {test.patients for test in (*comparison.tests, *comparison.floor_tests)} == {8}
+    assert comparison.left_out == {"P8": ("a", "b")}
+
+
 def test_a_floor_is_never_ranked_even_when_it_leads():
     comparison = compare([floor("copy", GOOD), evaluation("poor", POOR)])
     assert [system.name for system in comparison.systems] == ["poor"]

@@ -166,6 +166,17 @@ def test_a_floor_that_beats_the_systems_is_the_finding(tmp_path):
     assert "No system beats the floors: copy" in text
 
 
+def test_headline_page_and_tables_are_over_the_patients_that_all_can_be_ranked_on(tmp_path):
+    members = [evaluation("careful", (*(0.8,) * 9, np.nan)), evaluation("alarming", (*(0.81,) * 9, 0.0))]
+    text = words(write_report(members, out=tmp_path).read_text(encoding="utf-8"))
+    assert "alarming leads careful by 0.010 [0.010, 0.010]" in text
+    assert "Mean patient Dice 0.810 [0.81, 0.81] against 0.800 [0.76, 0.83], on 9 patients" in text
+    note = "1 of 10 patients has no tumour in the reference, where Dice counts only false alarms, and is left out of "
+    note += "ranking and tests; tumour is predicted there by alarming in 1."
+    assert note in text
+    assert note in (tmp_path / "comparison.md").read_text(encoding="utf-8")
+
+
 def test_only_floors_are_refused(tmp_path):
     with pytest.raises(DataError, match="only floors"):
         write_report([floor("copy", GOOD)], out=tmp_path)

@@ -22,6 +22,7 @@ def compare(
     from segmed.evaluation.compare import find_evaluations
     from segmed.evaluation.report import write_comparison
     from segmed.evaluation.report.headline import headline
+    from segmed.evaluation.report.notes import notes
 
     found = find_evaluations(runs, part=part)
     comparison = compared(found.evaluations, seed=seed)
@@ -30,4 +31,6 @@ def compare(
     if comparison.leaking:
         typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
     typer.echo(headline(comparison).title)
+    for note in notes(comparison):
+        typer.echo(f"Note: {note}")
     typer.echo(f"Report: {page}")

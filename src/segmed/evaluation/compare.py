@@ -2,6 +2,9 @@
 
 The unit is the patient and the number is the patient's Dice, averaged over labels. Floors (baselines that learn
 nothing) are kept apart from systems: they are not ranked, but the leader is tested against each.
+
+All of it is over one set of patients, those on which every evaluation has a Dice. Dice has no value where reference
+and prediction are both empty, so in a patient without tumour only false alarms would have one.
 """
 
 import dataclasses
@@ -50,12 +53,16 @@ class Difference:
 class Comparison:
     """Systems, best first; floors, best first; tests between systems and of the leader against floors.
 
+    `patients` are those on which every evaluation has a Dice; order, tests and ranks rest on them alone. `left_out`
+    has the other patients, whose reference is empty, each with the names of the evaluations that predict something.
     `rank_shares[s, r]` is the share of patient bootstraps in which system `s` takes rank `r`, best being 0;
     equal systems share the better rank.
     """
 
     systems: tuple[Evaluation, ...]
     floors: tuple[Evaluation, ...]
+    patients: tuple[str, ...]
+    left_out: Mapping[str, tuple[str, ...]]
     tests: tuple[Difference, ...]
     floor_tests: tuple[Difference, ...]
     rank_shares: Float64[np.ndarray, "m m"]
@@ -112,23 +119,26 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
     Raises `DataError` unless all were scored on the same part, cases, references and data.
     """
     require_comparable(evaluations)
-    systems = _best_first([e for e in evaluations if e.kind != "floor"])
-    floors = _best_first([e for e in evaluations if e.kind == "floor"])
+    patients, left_out = _shared_patients(evaluations)
+    systems = _best_first([e for e in evaluations if e.kind != "floor"], patients)
+    floors = _best_first([e for e in evaluations if e.kind == "floor"], patients)
     pairs = list(itertools.combinations(systems, 2))
     leader_pairs = [(systems[0], floor) for floor in floors] if systems else []
     return Comparison(
         systems=systems,
         floors=floors,
-        tests=_tests(pairs, seed),
-        floor_tests=_tests(leader_pairs, seed),
-        rank_shares=_rank_shares(systems, seed),
+        patients=patients,
+        left_out=left_out,
+        tests=_tests(pairs, patients, seed),
+        floor_tests=_tests(leader_pairs, patients, seed),
+        rank_shares=_rank_shares(systems, patients, seed),
     )
 
 
-def mean_dice(evaluation: Evaluation) -> float:
-    """Mean over patients of their Dice; patients without a value are left out."""
-    values = [v for v in evaluation.by_patient(PRIMARY).values() if not math.isnan(v)]
-    return sum(values) / len(values) if values else math.nan
+def mean_dice(evaluation: Evaluation, patients: Sequence[str]) -> float:
+    """Mean Dice over patients who all have one; NaN where there are none."""
+    dice = evaluation.by_patient(PRIMARY)
+    return sum(dice[patient] for patient in patients) / len(patients) if patients else math.nan
 
 
 def require_comparable(evaluations: Sequence[Evaluation]) -> None:
@@ -197,23 +207,36 @@ def _same_result(first: Evaluation, second: Evaluation) -> bool:
     return first.kind == second.kind and first.name == second.name and repr(first.slices) == repr(second.slices)
 
 
-def _best_first(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
+def _shared_patients(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The patients on which all have a Dice; the others, with the names of those that have one."""
+    columns = {evaluation.name: evaluation.by_patient(PRIMARY) for evaluation in evaluations}
+    having = {
+        patient: tuple(name for name, dice in columns.items() if not math.isnan(dice[patient]))
+        for patient in columns[evaluations[0].name]
+    }
+    shared = tuple(patient for patient, names in having.items() if len(names) == len(columns))
+    return shared, {patient: names for patient, names in having.items() if len(names) < len(columns)}
+
+
+def _best_first(evaluations: Sequence[Evaluation], patients: Sequence[str]) -> tuple[Evaluation, ...]:
     def key(evaluation: Evaluation) -> float:
-        value = mean_dice(evaluation)
+        value = mean_dice(evaluation, patients)
         return math.inf if math.isnan(value) else -value
 
     return tuple(sorted(evaluations, key=key))
 
 
-def _tests(pairs: Sequence[tuple[Evaluation, Evaluation]], seed: int) -> tuple[Difference, ...]:
+def _tests(
+    pairs: Sequence[tuple[Evaluation, Evaluation]], patients: Sequence[str], seed: int
+) -> tuple[Difference, ...]:
     """Test every pair; Holm's correction is over these pairs together."""
-    drafts = [_test(first, second, seed) for first, second in pairs]
+    drafts = [_test(first, second, patients, seed) for first, second in pairs]
     adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
     return tuple(dataclasses.replace(draft, p_holm=p) for draft, p in zip(drafts, adjusted, strict=True))
 
 
-def _test(first: Evaluation, second: Evaluation, seed: int) -> Difference:
-    ours, theirs = patient_scores([first, second])
+def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], seed: int) -> Difference:
+    ours, theirs = patient_scores([first, second], patients)
     flips = statistics.paired_sign_flip(ours, theirs, seed=seed)
     return Difference(
         first=first.name,
@@ -228,14 +251,14 @@ def _test(first: Evaluation, second: Evaluation, seed: int) -> Difference:
     )
 
 
-def patient_scores(evaluations: Sequence[Evaluation]) -> Float64[np.ndarray, "m p"]:
-    """Patient Dice, a row per evaluation and a column per patient, in the order of the first; NaN where undefined."""
-    patients = list(evaluations[0].by_patient(PRIMARY))
+def patient_scores(evaluations: Sequence[Evaluation], patients: Sequence[str]) -> Float64[np.ndarray, "m p"]:
+    """Dice of patients, a row per evaluation and a column per patient; NaN where undefined."""
     columns = [evaluation.by_patient(PRIMARY) for evaluation in evaluations]
-    return np.array([[column[patient] for patient in patients] for column in columns], np.float64)
+    scores = np.array([[column[patient] for patient in patients] for column in columns], np.float64)
+    return scores.reshape(len(evaluations), len(patients))
 
 
-def _rank_shares(systems: Sequence[Evaluation], seed: int) -> Float64[np.ndarray, "m m"]:
+def _rank_shares(systems: Sequence[Evaluation], patients: Sequence[str], seed: int) -> Float64[np.ndarray, "m m"]:
     if len(systems) < 2:
         return np.ones((len(systems), len(systems)))
-    return statistics.rank_stability(patient_scores(systems), seed=seed).distribution
+    return statistics.rank_stability(patient_scores(systems, patients), seed=seed).distribution

@@ -10,6 +10,7 @@ from segmed.core.files import written_aside
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
+from segmed.evaluation.report.notes import notes
 from segmed.evaluation.result import Cost, Evaluation
 
 
@@ -40,6 +41,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         parts += [f"\n## {leak}Paired tests on mean patient Dice\n", _test_table(comparison)]
     if len(comparison.systems) > 1:
         parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
+    parts += [f"\n{note}\n" for note in notes(comparison)]
     parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")
     with written_aside(path) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")

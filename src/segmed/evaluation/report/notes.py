@@ -1,0 +1,25 @@
+"""What must be known before a comparison's numbers are believed, in sentences for page, tables and terminal."""
+
+from collections import Counter
+
+from segmed.evaluation.compare import Comparison
+
+
+def notes(comparison: Comparison) -> tuple[str, ...]:
+    """The sentences that apply to a comparison, most important first."""
+    return tuple(note for note in (left_out_note(comparison),) if note)
+
+
+def left_out_note(comparison: Comparison) -> str:
+    """How many patients have no tumour and are out of ranking and tests, and who predicts tumour there."""
+    number = len(comparison.left_out)
+    if not number:
+        return ""
+    alarms = Counter(name for names in comparison.left_out.values() for name in names)
+    named = [f"{e.name} in {alarms[e.name]}" for e in comparison.evaluations if alarms[e.name]]
+    total = number + len(comparison.patients)
+    return (
+        f"{number} of {total} patients {'has' if number == 1 else 'have'} no tumour in the reference, where Dice "
+        f"counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and tests; tumour is "
+        f"predicted there by {', '.join(named) or 'none'}."
+    )
