@@ -1,0 +1,19 @@
+"""GAFL, the global adaptive filtering layer: a learned frequency filter in front of any network, at any size.
+
+Paper: Shipitsin, Bespalov and Dylov, "GAFL: Global adaptive filtering layer for computer vision", Computer Vision and
+Image Understanding 223, 103519 (2022), arXiv:2010.01177. Reference: cviaai/GAFL@2962aa5 models/adaptive_layer.py (MIT);
+nothing is copied from it. `layer` says where we differ and why.
+"""
+
+from segmed.layers.gafl.fixed import FixedFilter
+from segmed.layers.gafl.layer import GAFL
+from segmed.layers.gafl.modes import ACTIVATIONS, MODES
+from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
+
+__all__ = [
+    "ACTIVATIONS",
+    "GAFL",
+    "MODES",
+    "PARAMETRISATIONS",
+    "FixedFilter",
+]

@@ -1,0 +1,166 @@
+"""The layer: image -> half-spectrum -> mode -> image.
+
+Where it differs from the reference (cviaai/GAFL@2962aa5 models/adaptive_layer.py, MIT), and why:
+
+- The FFT runs over height and width. The reference's `rfftn` also runs over channels, so its weights belong to
+  frequencies across the channels and not to sequences, and a channel given twice makes exact zeros in the spectrum.
+- Any size, odd ones too; the reference builds its weights for one size and loses a column of an odd width.
+- Gains are `exp` of weights that start at 0. `relu(w)` has no gradient once `w` is negative; the biases of the
+  reference's general mode start at `relu(0)` and never learn; its phase, clamped at 0, dies in the first step.
+- Gains are bounded (`modes.MAX_LOG_GAIN`), and every activation leaks (`modes.LEAK`): nothing overflows, and no band is
+  lost for good behind a threshold or on a plateau.
+- General starts as the identity for every activation, the reference for relu and nearly for softplus, swish and mish.
+- Amplitudes are taken relative to their mean. Unscaled they reach 1e5 and any bounded activation erases the image.
+- The square root is kept from 0, where its gradient is infinite and the reference's becomes nan.
+- A phase is odd over the frequencies, as it must be for a real image; the reference leaves that to `irfft`.
+- The layer adds the change to the image, so at the start it returns the image itself, in any precision.
+- float32 (float64 for double images) inside, whatever the autocast: half precision overflows at frequency 0.
+"""
+
+from typing import cast
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from segmed.core.errors import ModelError
+from segmed.layers.gafl.adaptive import RadialAdaptation
+from segmed.layers.gafl.fixed import FixedFilter, require_size
+from segmed.layers.gafl.modes import (
+    ACTIVATIONS,
+    MODES,
+    General,
+    LinearMode,
+    Phase,
+    ReferenceGain,
+    Response,
+    SpectrumGain,
+    SpectrumLog,
+)
+from segmed.layers.gafl.parametrisations import PARAMETRISATIONS, field_maker
+from segmed.layers.gafl.transforms import FFT, Transform, filtered
+
+
+class GAFL(nn.Module):
+    """A learned filter of the frequencies of every channel, the identity at the start.
+
+    Args:
+        channels: of the image or of the feature map.
+        mode: one of `MODES`.
+        parametrisation: one of `PARAMETRISATIONS`: how a number for every frequency is written.
+        activation: of mode general, one of `ACTIVATIONS`.
+        bands: numbers per channel of radial; also those that `adaptive` sees.
+        rank: of lowrank.
+        size: (height, width) whose frequencies free and lowrank hold; others are interpolated. Weights train at sizes
+            of at least half of it; below, some lie between the image's frequencies and get no gradient.
+        padding: pixels of reflection added on every side, against the wrap-around of the FFT; 0 for none.
+        adaptive: gains that also follow the image (modes spectrum and spectrum-log).
+        reference: the arithmetic of the reference for mode spectrum, one channel and an image of exactly `size`, even:
+            `relu(w)` with `w` starting at 1.
+
+    Raises `ModelError` for a combination that does not exist.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        mode: str = "spectrum",
+        parametrisation: str = "radial",
+        *,
+        activation: str = "relu",
+        bands: int = 24,
+        rank: int = 4,
+        size: tuple[int, int] = (256, 256),
+        padding: int = 0,
+        adaptive: bool = False,
+        reference: bool = False,
+    ) -> None:
+        super().__init__()
+        _require("mode", mode, MODES)
+        _require("parametrisation", parametrisation, PARAMETRISATIONS)
+        _require("activation", activation, tuple(ACTIVATIONS))
+        _require_counts(channels=channels, bands=bands - 1, rank=rank, height=size[0] - 1, width=size[1] - 1)
+        if adaptive and mode not in ("spectrum", "spectrum-log"):
+            raise ModelError(f"Adaptive gains exist for the modes spectrum and spectrum-log, not for {mode}.")
+        self.channels, self.mode_name, self.padding, self.adaptive = channels, mode, padding, adaptive
+        self.only_size = _reference_size(channels, mode, size, padding, adaptive) if reference else None
+        self.transform: Transform = FFT()
+        adaptation = RadialAdaptation(bands) if adaptive else None
+        new_field = field_maker(parametrisation, channels, bands=bands, rank=rank, size=size)
+        self.mode: nn.Module
+        if reference:
+            self.mode = ReferenceGain(channels, size)
+        elif mode == "spectrum":
+            self.mode = SpectrumGain(new_field, adaptation)
+        elif mode == "spectrum-log":
+            self.mode = SpectrumLog(new_field, adaptation)
+        elif mode == "phase":
+            self.mode = Phase(new_field)
+        else:
+            self.mode = General(new_field, channels, activation)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Filter `image`; the result has its dtype. Raises `ModelError` for other channels and for images too small."""
+        self._require_image(image)
+        return filtered(image, self.padding, self.transform, self.mode)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the filter is the same for every image, so that it has a response and can be folded."""
+        return self.mode_name in ("spectrum", "phase") and not self.adaptive
+
+    @torch.no_grad()
+    def response(self, height: int, width: int) -> Complex[Tensor, "c h f"]:
+        """The factor on every frequency of the half-spectrum of an image of this size.
+
+        Raises `ModelError` if it depends on the image.
+        """
+        return 1 + torch.view_as_complex(self._linear_change(height, width))
+
+    @torch.no_grad()
+    def fold(self, height: int, width: int) -> FixedFilter:
+        """This filter as constants, for images of one size. Raises `ModelError` if it depends on the image."""
+        pad = 2 * self.padding
+        return FixedFilter(self._linear_change(height + pad, width + pad), (height, width), self.padding)
+
+    def _linear_change(self, height: int, width: int) -> Response:
+        if not self.linear:
+            raise ModelError(
+                f"The filter of {'an adaptive' if self.adaptive else f'a {self.mode_name}'} layer depends on the "
+                "image: it has no response and cannot be folded. Compare an image's spectra before and after it."
+            )
+        return cast("LinearMode", self.mode).change(height, width, torch.float32)
+
+    def _require_image(self, image: Tensor) -> None:
+        if image.shape[1] != self.channels:
+            raise ModelError(f"GAFL was made for {self.channels} channels, got an image of {image.shape[1]}.")
+        require_size(image, self.only_size)
+        height, width = image.shape[-2:]
+        if self.padding >= min(height, width):
+            raise ModelError(f"GAFL cannot reflect {self.padding} pixels of an image of {height} x {width}; pad less.")
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, mode={self.mode_name}, padding={self.padding}"
+
+
+def _require(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ModelError(f"Unknown {what} {name!r} of GAFL. Choose one of: {', '.join(known)}.")
+
+
+def _require_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ModelError(
+                f"GAFL needs at least 1 channel, 1 rank, 2 bands and a size of 2 x 2; {name} is too small."
+            )
+
+
+def _reference_size(channels: int, mode: str, size: tuple[int, int], padding: int, adaptive: bool) -> tuple[int, int]:
+    """The only size of a layer in the reference's arithmetic; refuses where ours and the reference's differ."""
+    if channels != 1 or mode != "spectrum" or size[0] % 2 or size[1] % 2 or padding or adaptive:
+        raise ModelError(
+            "reference=True repeats the reference for mode spectrum, one channel, an even size, no padding and "
+            f"no adaptive gains; got mode {mode}, {channels} channels, size {size}, padding {padding}, {adaptive=}."
+        )
+    return size
