@@ -6,6 +6,7 @@ nothing is copied from it. `layer` says where we differ and why.
 """
 
 from segmed.layers.gafl.fixed import FixedFilter
+from segmed.layers.gafl.insert import Filtered, gain_parameters, with_gafl
 from segmed.layers.gafl.layer import GAFL
 from segmed.layers.gafl.modes import ACTIVATIONS, MODES
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
@@ -15,5 +16,8 @@ __all__ = [
     "GAFL",
     "MODES",
     "PARAMETRISATIONS",
+    "Filtered",
     "FixedFilter",
+    "gain_parameters",
+    "with_gafl",
 ]
