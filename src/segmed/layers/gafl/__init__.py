@@ -5,6 +5,7 @@ Image Understanding 223, 103519 (2022), arXiv:2010.01177. Reference: cviaai/GAFL
 nothing is copied from it. `layer` says where we differ and why.
 """
 
+from segmed.layers.gafl.export import exportable
 from segmed.layers.gafl.fixed import FixedFilter
 from segmed.layers.gafl.insert import Filtered, gain_parameters, with_gafl
 from segmed.layers.gafl.layer import GAFL
@@ -18,6 +19,7 @@ __all__ = [
     "PARAMETRISATIONS",
     "Filtered",
     "FixedFilter",
+    "exportable",
     "gain_parameters",
     "with_gafl",
 ]
