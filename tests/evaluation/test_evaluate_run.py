@@ -8,6 +8,7 @@ from segmed.core.split import Partition, Split
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import evaluate_run, plan_evaluation
+from segmed.models.checkpoint import seen_patients
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,37 @@ def test_a_run_without_a_split_is_refused_on_the_data_it_was_trained_on(tmp_path
 
 def test_a_run_without_a_split_may_be_tested_on_other_data(tmp_path, decoded):
     config = tiny.config_of(decoded, data_hash="0" * 64)
-    assert plan_evaluation(tmp_path, config, decoded, split=tiny.by_patient(decoded)).part == "test"
+    plan = plan_evaluation(tmp_path, config, decoded, split=tiny.by_patient(decoded))
+    assert not plan.training_known
+    result = evaluate_run(tiny.predictor_of(tmp_path, config), decoded, plan, name="x", resamples=20)
+    assert result.provenance["training_patients"] == "unknown"
+
+
+def test_a_run_that_lost_its_split_is_still_refused_on_some_of_its_patients(tmp_path, decoded):
+    seen = seen_patients(tiny.by_patient(decoded), 0)
+    fewer = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="abc"))
+    config = tiny.config_of(decoded, seen=seen)
+    assert config.data_hash != fewer.data_hash
+    other = tiny.by_patient(fewer, train="c", validation="b", test="a")
+    with pytest.raises(SplitError, match="was trained on patient a of the test part"):
+        plan_evaluation(tmp_path, config, fewer, split=other)
+    with pytest.raises(SplitError, match="was chosen on patient c of the test part"):
+        plan_evaluation(tmp_path, config, fewer, split=tiny.by_patient(fewer, train="a", validation="b", test="c"))
+
+
+def test_a_split_put_in_place_of_the_runs_own_does_not_hide_what_it_was_trained_on(tmp_path, decoded):
+    tiny.by_patient(decoded, train="cd", validation="b", test="a").save(tmp_path / "split.json")
+    config = tiny.config_of(decoded, seen=seen_patients(tiny.by_patient(decoded), 0))
+    with pytest.raises(SplitError, match="was trained on patient a of the test part"):
+        plan_evaluation(tmp_path, config, decoded)
+
+
+def test_a_leaking_run_that_knows_its_patients_is_scored_on_its_own_split(tmp_path, decoded):
+    tiny.by_slice(decoded).save(tmp_path / "split.json")
+    config = tiny.config_of(decoded, leaking=True, seen=seen_patients(tiny.by_slice(decoded), 0))
+    plan = plan_evaluation(tmp_path, config, decoded)
+    assert plan.leaking
+    assert plan.training_known
 
 
 def test_changed_data_is_refused(tmp_path, decoded):

@@ -22,6 +22,7 @@ CONFIG = RunConfig(
     threshold=0.35,
     leaking=True,
     training={"seed": 3},
+    seen={"train": ["0123456789abcdef"], "validation": []},
 )
 
 

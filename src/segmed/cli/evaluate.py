@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[str | None, typer.Argument(help="Run folder, or a hub id owner/name.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
-    split: Annotated[
-        Path | None, typer.Option(help="Another split than the run's own, or that of masks.")
-    ] = None,
+    split: Annotated[Path | None, typer.Option(help="Another split than the run's own, or that of masks.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
     part: Annotated[str, typer.Option(help="test, or validation, on which the run was chosen.")] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
@@ -71,6 +69,8 @@ def evaluate(
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
     if plan.leaking:
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    if not plan.training_known:
+        _note("The run does not say which patients it was trained on, so they may be among these.")
     result = _scored(predictor, decoded, plan, name or predictor.folder.resolve().name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
 

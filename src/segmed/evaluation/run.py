@@ -19,17 +19,21 @@ from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts
 from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference.predictor import Predictor
-from segmed.models.checkpoint import RunConfig
+from segmed.models.checkpoint import RunConfig, patient_digest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is evaluated: a part of a fold of a split. `leaking` where the split, or the run's own, leaks."""
+    """What is evaluated: a part of a fold of a split. `leaking` where the split, or the run's own, leaks.
+
+    `training_known` is False where nothing tells which patients the run was trained on, so a leak cannot be seen.
+    """
 
     split: Split
     fold: int
     part: PartName
     leaking: bool
+    training_known: bool = True
 
 
 def plan_evaluation(
@@ -62,14 +66,14 @@ def plan_evaluation(
     cases = chosen.fold(fold).part(part)
     if not cases:
         raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
-    if own is not None:
-        _require_unseen(folder, own, config.fold, chosen, cases, part)
-    elif config.data_hash == decoded.data_hash:
+    known = own is not None or bool(config.seen)
+    if not known and config.data_hash == decoded.data_hash:
         raise SplitError(
             f"{folder}: holds no split.json, so which patients it was trained on is unknown, and this is the data it "
             "was trained on. Copy the split it was trained with there."
         )
-    return Plan(chosen, fold, part, leaking=chosen.leaking or config.leaking)
+    _require_unseen(folder, config, own, chosen, cases, part)
+    return Plan(chosen, fold, part, leaking=chosen.leaking or config.leaking, training_known=known)
 
 
 def evaluate_run(
@@ -115,21 +119,28 @@ def evaluate_run(
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
         cost=_cost(predictor, timer),
-        provenance={**result.provenance, **_provenance(predictor, decoded, batch_size)},
+        provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size)},
     )
 
 
 def _require_unseen(
-    folder: Path, own: Split, own_fold: int, chosen: Split, cases: Sequence[str], part: PartName
+    folder: Path, config: RunConfig, own: Split | None, chosen: Split, cases: Sequence[str], part: PartName
 ) -> None:
-    """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by."""
-    used = own.fold(own_fold)
-    seen = {"trained": used.train, "chosen": used.validation if part == "test" else ()}
-    for verb, seen_cases in seen.items():
-        shared = [f"case {case}" for case in sorted(set(cases) & set(seen_cases))]
-        if not chosen.leaking:
-            patients = {own.patient_of[case] for case in seen_cases}
-            shared = [f"patient {p}" for p in sorted({chosen.patient_of[case] for case in cases} & patients)]
+    """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by.
+
+    Patients are compared, both those of the run's config and those of its split; cases under a split that leaks.
+    """
+    patients = sorted({chosen.patient_of[case] for case in cases})
+    used: dict[str, PartName] = {"trained": "train"}
+    if part == "test":
+        used["chosen"] = "validation"
+    for verb, name in used.items():
+        seen = own.fold(config.fold).part(name) if own is not None else ()
+        if chosen.leaking and own is not None:
+            shared = [f"case {case}" for case in sorted(set(cases) & set(seen))]
+        else:
+            digests = {*config.seen.get(name, ()), *(patient_digest(own.patient_of[case]) for case in seen if own)}
+            shared = [f"patient {patient}" for patient in patients if patient_digest(patient) in digests]
         if shared:
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise SplitError(
@@ -166,13 +177,14 @@ def _cost(predictor: Predictor, timer: _Timer) -> Cost:
     )
 
 
-def _provenance(predictor: Predictor, decoded: DecodedDataset, batch_size: int) -> dict[str, Any]:
+def _provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
     return {
         "data": str(decoded.dataset.root),
         "run": str(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),
+        "training_patients": "known" if plan.training_known else "unknown",
         "device": str(predictor.device),
         "batch_size": batch_size,
         **where_from(),

@@ -1,5 +1,6 @@
 """A trained model on disk: `model.safetensors` and `config.json`, nothing that runs code when it is read."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import DataError, ModelError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
+from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -37,6 +39,8 @@ class RunConfig:
     """True where the split spread a patient over parts: its scores say nothing about new patients."""
     training: dict[str, Any] = field(default_factory=dict)
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -52,6 +56,7 @@ class RunConfig:
             "fold": self.fold,
             "LEAKING" if self.leaking else "by_patient": True,
             "training": self.training,
+            "seen": self.seen,
         }
 
     @classmethod
@@ -70,11 +75,24 @@ class RunConfig:
                 fold=int(value["fold"]),
                 leaking=bool(value.get("LEAKING", False)),
                 training=dict(value["training"]),
+                seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"{source}: not a run's config ({error!r}). Train again or copy the whole folder."
             ) from error
+
+
+def patient_digest(patient: str) -> str:
+    """The first 16 hex digits of the SHA-256 of a patient's id, so that a shared run names no patient."""
+    return hashlib.sha256(patient.encode()).hexdigest()[:16]
+
+
+def seen_patients(split: Split, fold: int) -> dict[str, list[str]]:
+    """`RunConfig.seen` of a run trained on a fold of a split."""
+    parts: tuple[PartName, ...] = ("train", "validation")
+    patients = {part: {split.patient_of[case] for case in split.fold(fold).part(part)} for part in parts}
+    return {part: sorted(map(patient_digest, some)) for part, some in patients.items()}
 
 
 @dataclass(frozen=True)

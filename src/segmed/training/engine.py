@@ -15,7 +15,6 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
@@ -23,16 +22,17 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_weights, save_run, seen_patients
+from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
 from segmed.models.zoo import build_model
 from segmed.preprocess import Preprocess
+from segmed.training.beginning import begin, is_finished, require_same_run
 from segmed.training.curves import draw_curves
 from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint, resume_folder
 from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
-from segmed.training.recipe import Recipe, load_recipe, save_recipe
+from segmed.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,6 @@ class Hardware:
     """Nodes; each runs the same command."""
     strategy: str = "auto"
     """Lightning's strategy: auto, ddp, fsdp."""
-
-    @property
-    def world(self) -> int:
-        """Processes that train together."""
-        return self.devices * self.nodes
-
-    @property
-    def rank(self) -> int:
-        """This process's number among them: torchrun's RANK, or what Lightning's own launcher tells."""
-        if "RANK" in os.environ:
-            return int(os.environ["RANK"])
-        return int(os.environ.get("NODE_RANK", "0")) * self.devices + int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def train(
@@ -83,26 +71,29 @@ def train(
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
     recipe = fit_recipe(recipe, data)
-    if hardware.rank == 0:
-        if _finished(out, recipe, resume=resume):
+    with _quiet_engine(), _explained_failures(recipe, out):
+        keeper = RunKeeper(out, patience=recipe.patience, listener=listener)
+        trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
+        if resume and is_finished(out):
+            require_same_run(out, recipe, split, fold)
             listener.finished(f"{out} is a finished run")
             return out
-        save_recipe(out / "recipe.yaml", recipe)
-        split.save(out / "split.json")
-    with _quiet_engine(), _explained_failures(recipe, out), _logged(out, hardware.rank) as log:
-        log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
-        module, loaders = prepare(recipe, data=data, split=split, fold=fold, hardware=hardware)
-        keeper = RunKeeper(
-            out, patience=recipe.patience, listener=_Logging(listener, log), batches=loaders[0].batch_sampler
-        )
-        trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
-        checkpoint = resume_checkpoint(out)
-        continued = str(checkpoint) if resume and checkpoint.is_file() else None
-        trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
         if trainer.is_global_zero:
-            _finish(out, module, keeper, data=data, split=split, fold=fold, precision=str(trainer.precision))
-            keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
-        trainer.strategy.barrier()
+            begin(out, recipe, split, fold, resume=resume)
+        with _logged(out, trainer.global_rank) as log:
+            keeper.listener = _Logging(listener, log)
+            log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
+            module, loaders = prepare(
+                recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size
+            )
+            keeper.batches = loaders[0].batch_sampler
+            checkpoint = resume_checkpoint(out)
+            continued = str(checkpoint) if resume and checkpoint.is_file() else None
+            trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
+            if trainer.is_global_zero:
+                _finish(out, module, keeper, data=data, split=split, fold=fold, precision=str(trainer.precision))
+                keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
+            trainer.strategy.barrier()
     return out
 
 
@@ -119,9 +110,9 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
 
 
 def prepare(
-    recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, hardware: Hardware
+    recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, rank: int = 0, world: int = 1
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
-    """Build the module and its training and validation loaders."""
+    """Build the module and its training and validation loaders, for process `rank` of `world`."""
     torch.manual_seed(recipe.seed)
     model: nn.Module = build_model(recipe.model).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
@@ -130,7 +121,6 @@ def prepare(
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
     partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
-    rank, world = hardware.rank, hardware.world
     training = PreprocessedSlices(data, partition.train, preprocess)
     validation = PreprocessedSlices(data, partition.validation, preprocess)
     batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
@@ -175,7 +165,7 @@ def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: 
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         strategy=hardware.strategy,
-        precision=choose_precision(recipe.precision).name,  # type: ignore[arg-type]  # one of Lightning's names
+        precision=choose_precision(recipe.precision, hardware.accelerator).name,  # type: ignore[arg-type]  # one of Lightning's names
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.optim.accumulate,
         gradient_clip_val=recipe.optim.gradient_clip or None,
@@ -186,24 +176,9 @@ def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: 
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        sync_batchnorm=hardware.world > 1 and torch.cuda.is_available(),
+        sync_batchnorm=hardware.devices * hardware.nodes > 1 and torch.cuda.is_available(),
         default_root_dir=str(out),
     )
-
-
-def _finished(out: Path, recipe: Recipe, *, resume: bool) -> bool:
-    """Whether `out` is a finished run to be left alone; raises `ConfigError` where it holds another."""
-    if not out.exists() or not any(out.iterdir()):
-        return False
-    if not resume:
-        raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
-    if not (out / "recipe.yaml").is_file():
-        raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
-    before, now = config_to_mapping(load_recipe(out / "recipe.yaml")), config_to_mapping(recipe)
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same recipe.")
-    return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
 
 
 def _finish(
@@ -216,7 +191,7 @@ def _finish(
     fold: int,
     precision: str,
 ) -> None:
-    load_weights(best_weights(out), module.kept)
+    load_weights(best_weights(out, int(keeper.best["epoch"])), module.kept)
     training = {
         "epoch": keeper.best["epoch"],
         "epochs": len(keeper.rows),
@@ -326,6 +301,12 @@ def _explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
         raise
     except SIGTERMException as error:
         raise SegmedError(f"{out}: stopped by SIGTERM. Continue with --resume.") from error
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                f"{recipe.model.name} needs at least two slices in a batch to normalise. Raise sampling.batch_size."
+            ) from error
+        raise
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
             size = recipe.sampling.batch_size
