@@ -50,7 +50,7 @@ def hats(height: int, width: int, bands: int, dtype: torch.dtype, device: torch.
     """
     position = radius(height, width).flatten()[:, None] * ((bands - 1) / HIGHEST)
     distance = (position - torch.arange(bands, dtype=torch.float64)).abs()
-    return (1 - distance).clamp_min(0).to(device, dtype)
+    return (1 - distance).clamp_min(0).to(dtype).to(device)
 
 
 @_kept
@@ -59,13 +59,13 @@ def directions(height: int, width: int, dtype: torch.dtype, device: torch.device
     vertical, horizontal = (torch.where(k.abs() == 0.5, 0.0, k) for k in frequencies(height, width))
     vectors = torch.stack(torch.meshgrid(vertical, horizontal, indexing="ij")).flatten(1)
     length = radius(height, width).flatten().clamp_min(torch.finfo(torch.float64).tiny)
-    return (vectors / length).to(device, dtype)
+    return (vectors / length).to(dtype).to(device)
 
 
 @_kept
 def multiplicity(width: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "f"]:
     """How many bins of the full spectrum a column of the half-spectrum stands for: 1 at its edges, else 2."""
-    return (2 - own_conjugates(width, device).to(torch.float64)).to(device, dtype)
+    return (2 - own_conjugates(width, torch.device("cpu")).to(torch.float64)).to(dtype).to(device)
 
 
 def own_conjugates(width: int, device: torch.device) -> Tensor:
@@ -104,7 +104,7 @@ def neighbours(
         low, high = (step.clamp_max(base // 2) for step in (low, low + 1))
     else:
         low, high = (step.remainder(base) for step in (low, low + 1))
-    return low.to(device), high.to(device), fraction.to(device, dtype)
+    return low.to(device), high.to(device), fraction.to(dtype).to(device)
 
 
 def resampled(values: Tensor, dim: int, size: int, base: int, *, positive: bool) -> Tensor:
