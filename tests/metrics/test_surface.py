@@ -64,11 +64,36 @@ def test_a_patient_without_the_label_in_both_masks_has_no_score():
     assert all(math.isnan(share) for share in scores.nsd)
 
 
-def test_a_one_sided_slice_lowers_nsd_by_its_surface_and_leaves_hd95():
+def test_a_false_alarm_in_a_patient_without_the_label_gets_the_diagonal():
+    scores = surface_scores([EMPTY, EMPTY], [square(2, 3, 1), EMPTY])
+    assert scores.hd95 == 15.0
+    assert scores.nsd == (0.0, 0.0)
+
+
+def test_the_surface_of_a_one_sided_slice_lies_a_diagonal_away():
     scores = surface_scores([square(2, 3), square(2, 3)], [square(2, 3), EMPTY])
     assert scores.nsd == (24 / 36, 24 / 36)  # 12 surface pixels on each side of slice one, 12 unmatched in slice two
-    assert scores.hd95 == 0.0
+    assert scores.hd95 == 15.0
     assert scores.one_sided_slices == 1
+
+
+def test_one_perfect_slice_of_twenty_does_not_make_hd95_good():
+    scores = surface_scores([square(2, 3)] * 20, [square(2, 3)] + [EMPTY] * 19)
+    assert scores.hd95 == 15.0
+    assert scores.one_sided_slices == 19
+
+
+def test_false_alarms_on_other_slices_do_not_leave_hd95_good():
+    assert surface_scores([square(2, 3), EMPTY], [square(2, 3), square(2, 3)]).hd95 == 15.0
+
+
+def test_a_single_missed_pixel_in_forty_is_below_the_95th_percentile():
+    reference, prediction = [square(2, 3)] * 3 + [square(5, 5, 1)], [square(2, 3)] * 3 + [EMPTY]
+    assert surface_scores(reference, prediction).hd95 == 0.0  # 1 of 37 surface pixels
+
+
+def test_a_one_sided_pixel_is_not_within_a_tolerance_larger_than_the_image():
+    assert surface_scores([np.ones((1, 1), bool)], [np.zeros((1, 1), bool)], tolerances=(9.0,)).nsd == (0.0,)
 
 
 def test_nsd_pools_surface_pixels_of_slices_rather_than_averaging_slices():

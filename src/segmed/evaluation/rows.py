@@ -20,7 +20,8 @@ class PatientRow:
     """One patient and one foreground label. Counts are pixels of the whole volume; distances are in-plane pixels.
 
     `missed`: the label is in the reference and not one of its pixels was found. `one_sided_slices`: slices where
-    only one of reference and prediction has the label; HD95 cannot see them, NSD scores their surfaces 0.
+    only one of reference and prediction has the label; their surface pixels count the image's diagonal in HD95 and as
+    not within tolerance in NSD.
     `volume_error` is (predicted - reference) / reference. `brier` is over the tumour band.
     """
 

@@ -28,7 +28,12 @@ PATIENT_MEANS: Mapping[str, tuple[str, str, str, bool | None]] = {
     "iou": ("iou", "", "Volumetric IoU, mean over patients", True),
     "sensitivity": ("sensitivity", "", "Share of the tumour's volume found, mean over patients", True),
     "precision": ("precision", "", "Share of the predicted volume that is right, mean over patients", True),
-    "hd95": ("hd95", "px", "95th percentile surface distance in the slice, mean over patients", False),
+    "hd95": (
+        "hd95",
+        "px",
+        "95th percentile surface distance in the slice (one mask empty: its diagonal), mean over patients",
+        False,
+    ),
     "nsd_1px": ("nsd_1px", "", "Share of surface within 1 px in the slice, mean over patients", True),
     "nsd_2px": ("nsd_2px", "", "Share of surface within 2 px in the slice, mean over patients", True),
     "lesion_f1": ("lesion_f1", "", "F1 over lesions (3D, IoU > 0.1), mean over patients", True),

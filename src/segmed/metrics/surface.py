@@ -7,11 +7,11 @@ pixels are pooled. The surface of a mask is its pixels that touch a pixel outsid
 Conventions for empties, where libraries disagree:
 
 - Slice with the label in neither mask: nothing to measure, left out.
-- Slice with the label in only one mask ("one-sided"): NSD counts its surface pixels as not within tolerance.
-  HD95 leaves the slice out, as no distance exists in its plane; it is counted in `one_sided_slices`, without
-  which HD95 must not be read: predicting only the easy slices would flatter it.
-- Patient with the label in both masks, or in one, but in no slice in both: HD95 is a fixed penalty, the diagonal
-  of the image. MONAI gives NaN for an empty prediction and leaves it out of the mean, which rewards misses.
+- Slice with the label in only one mask ("one-sided"): no distance exists in its plane. NSD counts its surface
+  pixels as not within tolerance; for HD95 each lies the diagonal of the image away, a fixed penalty. Left out, they
+  would flatter a model that predicts the easy slices only. `one_sided_slices` counts such slices.
+- Patient with the label in no slice in both masks, so one that is missed or all false alarm: HD95 is the diagonal.
+  MONAI gives NaN and leaves it out of the mean, which rewards both.
 - Patient with the label in neither mask: NaN.
 
 HD95 is the larger of the two directed 95th percentiles (MONAI's `HausdorffDistanceMetric(percentile=95)`); NSD is
@@ -51,25 +51,21 @@ def surface_scores(
     """
     to_reference: list[Float64[np.ndarray, "n"]] = []
     to_prediction: list[Float64[np.ndarray, "n"]] = []
-    one_sided, one_sided_surface = 0, 0
+    one_sided = 0
     for truth, guess in zip(reference, prediction, strict=True):
-        if truth.any() and guess.any():
-            there, back = _distances(truth, guess, spacing)
-            to_reference.append(there)
-            to_prediction.append(back)
-        elif truth.any() or guess.any():
-            one_sided += 1
-            one_sided_surface += int(np.count_nonzero(surface(truth | guess)))
-    if not to_reference:
-        diagonal = math.hypot(*(n * s for n, s in zip(reference[0].shape, spacing, strict=True)))
-        hd95 = diagonal if one_sided else math.nan
-        return SurfaceScores(hd95, tuple(0.0 if one_sided else math.nan for _ in tolerances), one_sided)
+        one_sided += bool(truth.any()) != bool(guess.any())
+        there, back = _distances(truth, guess, spacing)
+        to_reference.append(there)
+        to_prediction.append(back)
     directed = np.concatenate(to_reference), np.concatenate(to_prediction)
     pooled = np.concatenate(directed)
-    nsd = (np.count_nonzero(pooled <= t) / (pooled.size + one_sided_surface) for t in tolerances)
+    if not pooled.size:
+        return SurfaceScores(math.nan, tuple(math.nan for _ in tolerances), 0)
+    diagonal = math.hypot(*(n * s for n, s in zip(reference[0].shape, spacing, strict=True)))
+    ends = [np.percentile(np.minimum(distances, diagonal), 95) for distances in directed if distances.size]
     return SurfaceScores(
-        hd95=max(float(np.percentile(distances, 95)) for distances in directed),
-        nsd=tuple(float(share) for share in nsd),
+        hd95=float(max(ends)),
+        nsd=tuple(float(np.mean(pooled <= tolerance)) for tolerance in tolerances),
         one_sided_slices=one_sided,
     )
 
@@ -82,9 +78,12 @@ def surface(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 def _distances(
     reference: Bool[np.ndarray, "h w"], prediction: Bool[np.ndarray, "h w"], spacing: tuple[float, float]
 ) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "m"]]:
-    """From each predicted surface pixel to the reference's surface, and the other way."""
-    box = ndimage.find_objects((reference | prediction).astype(np.uint8))[0]
+    """From each predicted surface pixel to the reference's surface, and the other way; infinite where one is empty."""
+    boxes = ndimage.find_objects((reference | prediction).astype(np.uint8))
+    box = boxes[0] if boxes else (slice(0), slice(0))
     edge_reference, edge_prediction = surface(reference[box]), surface(prediction[box])
+    if not (edge_reference.any() and edge_prediction.any()):
+        return np.full(np.count_nonzero(edge_prediction), np.inf), np.full(np.count_nonzero(edge_reference), np.inf)
     from_reference = ndimage.distance_transform_edt(~edge_reference, sampling=spacing)
     from_prediction = ndimage.distance_transform_edt(~edge_prediction, sampling=spacing)
     return from_reference[edge_prediction], from_prediction[edge_reference]
