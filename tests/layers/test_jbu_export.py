@@ -3,9 +3,11 @@
 Runs in a process of its own, as users run it: without the shape checks of the tests, which no tracer can follow.
 """
 
+import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,34 @@ def test_the_plain_form_exports_to_torchs_own_operators_alone(facts: dict[str, o
     assert facts["plain operators"] == ["aten"]
     assert isinstance(facts["exported plain"], float)
     assert facts["exported plain"] <= 1e-5
+
+
+ONNX_SCRIPT = """
+import sys
+
+import onnxruntime
+import torch
+from segmed.layers import JBUStack
+from segmed.layers.jbu_forms import PlainJBU
+
+torch.manual_seed(0)
+plain = PlainJBU(JBUStack(2, 1)).eval()
+source, guidance = torch.randn(1, 2, 3, 5), torch.randn(1, 3, 24, 40)
+torch.onnx.export(plain, (source, guidance), dynamo=True, verbose=False).save(sys.argv[1])
+session = onnxruntime.InferenceSession(sys.argv[1])
+names = [value.name for value in session.get_inputs()]
+result = session.run(None, dict(zip(names, (source.numpy(), guidance.numpy()), strict=True)))[0]
+print(float((torch.from_numpy(result) - plain(source, guidance).detach()).abs().max()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="needs onnx, onnxscript and onnxruntime",
+)
+def test_the_plain_form_gives_the_same_numbers_as_an_onnx_graph(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ONNX_SCRIPT, str(tmp_path / "jbu.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout.splitlines()[-1]) <= 1e-4

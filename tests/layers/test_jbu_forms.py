@@ -1,5 +1,7 @@
 """The fast form, the plain form and the paper's form of the joint bilateral upsampler give the same numbers."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -112,6 +114,22 @@ def test_the_forms_agree_in_training_as_they_drop_the_same_channels(renormalise:
         torch.manual_seed(4)
         assert furthest(stack(source, guidance), expected) > 1e-3
     assert furthest(result, expected) <= 1e-12
+
+
+@torch.no_grad()
+def test_a_stage_computes_what_featups_code_says_with_torchs_own_padding_and_unfolding() -> None:
+    stack, source, guidance = drawn((3, 5), 2, stages=1)
+    stage, guidance = stack.stage(0), guidance[:, :, :6, :10]
+    key = stage.range_proj(guidance)
+    windows = F.unfold(F.pad(key, (3, 3, 3, 3), mode="reflect"), 7).view(1, 32, 49, 6, 10)
+    range_kernel = torch.softmax(math.exp(2.0) * torch.einsum("bcohw,bchw->bohw", windows, key), 1)
+    spatial = [math.exp(-(u * u + v * v) / (9 * 2 * 0.6**2)) for u in range(-3, 4) for v in range(-3, 4)]
+    kernel = range_kernel * torch.tensor(spatial, dtype=torch.float64).view(1, 49, 1, 1)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    kernel = kernel + 0.1 * stage.fixup_proj(torch.cat([kernel, guidance], 1))
+    raised = F.pad(F.interpolate(source, (6, 10), mode="bicubic"), (3, 3, 3, 3), mode="reflect")
+    expected = torch.einsum("bcohw,bohw->bchw", F.unfold(raised, 7).view(1, 2, 49, 6, 10), kernel)
+    assert furthest(stage(source, guidance), expected) <= 1e-12
 
 
 @pytest.mark.parametrize("chunk", [1, 2000, 2**30])

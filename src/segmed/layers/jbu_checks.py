@@ -27,10 +27,7 @@ def check_guidance(guidance: Tensor, source_size: Size) -> None:
 
 
 def check_source(source: Tensor, channels: int) -> None:
-    """Raise `ModelError` unless `source` is B C h w of finite values with the channels that the stack was built for.
-
-    The values are read in eager mode only: the map is small there, and reading it would break a compiled graph.
-    """
+    """Raise `ModelError` unless `source` is B C h w with the channels that the stack was built for."""
     if source.ndim != 4 or not source.is_floating_point():
         raise ModelError(
             f"JBU features have shape {tuple(source.shape)} and dtype {source.dtype}; "
@@ -41,11 +38,10 @@ def check_source(source: Tensor, channels: int) -> None:
             f"JBU features have {source.shape[1]} channels and the stack was built for {channels}; "
             f"build JBUStack({source.shape[1]}) or pass other features."
         )
-    check_finite(source, "features")
 
 
 def check_finite(tensor: Tensor, what: str) -> None:
-    """Raise `ModelError` for nan or infinity; silent while a graph is compiled or exported."""
+    """Raise `ModelError` for nan or infinity; in eager mode only, as reading values would break a compiled graph."""
     if torch.compiler.is_compiling():
         return
     if not bool(tensor.isfinite().all()):

@@ -109,6 +109,7 @@ class JBUStack(nn.Module):
         """Raise `source` by kernels of its image. The result has its channels last in memory (`channels_last`)."""
         check_source(source, self.channels)
         check_match(source, kernels.source_size, kernels.batch)
+        check_finite(source, "features")
         features = in_autocast_dtype(source).movedim(1, -1)  # b h w c
         projection = cast(nn.Conv2d, self.fixup_proj[1])
         with torch.autocast(source.device.type, enabled=False):
