@@ -1,0 +1,256 @@
+"""Time and memory of FeatUp's upsampler: ours beside the two plain ways to write it, in one run.
+
+Subjects, all with the same parameters and inputs, each in a process of its own with the stated number of threads:
+
+- `ours`: `segmed.layers.JBUStack`;
+- `kernels`, `apply`: its two parts, as kernels are made once per image and used for every map;
+- `unfold`: peer (a), every neighbourhood unfolded, multiplied and summed, the projection last;
+- `shifts`: peer (b), 49 shifted multiply-adds, the projection last.
+
+Each gives the median and all repeats of forward, and of forward + backward, after a warm-up; the peak of resident
+memory above what was there before the first call; and the largest tensor that the backward pass keeps. All results are
+compared with `ours` before anything is reported.
+
+    python benchmarks/jbu.py --out benchmarks/results/jbu.json
+    python benchmarks/jbu.py --channels 32 --subjects ours --out benchmarks/results/jbu-32.json
+
+The defaults are the ones to report: 256 channels, 64x64 -> 256x256, one image, 2 threads.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segmed.core.files import write_json
+from segmed.layers import JBUStack
+
+Run = Callable[[Tensor, Tensor], Tensor]
+
+
+def unfolded(stack: JBUStack, source: Tensor, guidance: Tensor) -> Tensor:
+    """Peer (a): unfold, multiply, sum."""
+
+    def mix(stage: torch.nn.Module, source: Tensor, image: Tensor) -> Tensor:
+        key = stage.range_proj(image)
+        batch, channels, height, width = key.shape
+        windows = F.unfold(F.pad(key, (3, 3, 3, 3), mode="reflect"), 7).view(batch, channels, 49, height, width)
+        kernel = finished_kernel(stage, (windows * key.unsqueeze(2)).sum(1), image)
+        raised = F.interpolate(source, (height, width), mode="bicubic", align_corners=False)
+        windows = F.unfold(F.pad(raised, (3, 3, 3, 3), mode="reflect"), 7).view(batch, -1, 49, height, width)
+        return (windows * kernel.unsqueeze(1)).sum(2)
+
+    return run_stages(stack, source, guidance, mix)
+
+
+def shifted(stack: JBUStack, source: Tensor, guidance: Tensor) -> Tensor:
+    """Peer (b): one multiply-add for each of the 49 shifts."""
+
+    def mix(stage: torch.nn.Module, source: Tensor, image: Tensor) -> Tensor:
+        key = stage.range_proj(image)
+        height, width = key.shape[-2:]
+        places = [(r, s) for r in range(7) for s in range(7)]
+        padded = F.pad(key, (3, 3, 3, 3), mode="reflect")
+        products = [(padded[:, :, r : r + height, s : s + width] * key).sum(1) for r, s in places]
+        kernel = finished_kernel(stage, torch.stack(products, 1), image)
+        padded = F.pad(F.interpolate(source, (height, width), mode="bicubic"), (3, 3, 3, 3), mode="reflect")
+        result = torch.zeros_like(padded[:, :, 3:-3, 3:-3])
+        for tap, (r, s) in enumerate(places):
+            result = result + kernel[:, tap : tap + 1] * padded[:, :, r : r + height, s : s + width]
+        return result
+
+    return run_stages(stack, source, guidance, mix)
+
+
+def finished_kernel(stage: torch.nn.Module, products: Tensor, image: Tensor) -> Tensor:
+    """Softmax, spatial Gaussian and fix-up, as FeatUp writes them; shared by both peers."""
+    offset = torch.linspace(-1, 1, 7)
+    spatial = torch.exp(-(offset[:, None] ** 2 + offset**2) / (2 * stage.sigma_spatial**2)).view(1, 49, 1, 1)
+    kernel = torch.softmax(stage.range_temp.exp().clamp(1e-4, 1e4) * products, 1) * spatial
+    kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-7)
+    return kernel + 0.1 * stage.fixup_proj(torch.cat([kernel, image], 1))
+
+
+def run_stages(
+    stack: JBUStack, source: Tensor, guidance: Tensor, mix: Callable[[torch.nn.Module, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Double stage by stage and project at the full size, as FeatUp does."""
+    for index in range(stack.stages):
+        image = F.adaptive_avg_pool2d(guidance, (2 * source.shape[2], 2 * source.shape[3]))
+        source = mix(stack.stage(index), source, image)
+    return source + 0.1 * stack.fixup_proj(source)
+
+
+def subject(name: str, stack: JBUStack, source: Tensor, guidance: Tensor) -> Run:
+    """The function to time."""
+    source_size = source.shape[2], source.shape[3]
+    if name == "kernels":
+        return lambda source, guidance: stack.kernels(guidance, source_size).stages[-1]
+    if name == "apply":
+        kernels = stack.kernels(guidance, source_size).detach()
+        return lambda source, guidance: stack.upsample(source, kernels)
+    if name == "ours":
+        return stack
+    peer = {"unfold": unfolded, "shifts": shifted}[name]
+    return lambda source, guidance: peer(stack, source, guidance)
+
+
+SUBJECTS = ("ours", "kernels", "apply", "unfold", "shifts")
+COMPARED = ("ours", "apply", "unfold", "shifts")
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
+    """Time and memory of one subject in this process; its result goes to `options.result`."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    stack = JBUStack(options.channels, options.stages, renormalise=False).eval()  # as FeatUp: the peers drift too
+    source = torch.randn(1, options.channels, options.size, options.size)
+    full = options.size * 2**options.stages
+    guidance = torch.randn(1, 3, full, full)
+    with torch.no_grad():
+        run = subject(name, stack, source, guidance)
+        before = resident_from_here()
+        result = run(source, guidance)
+        forward_peak = peak() - before
+        forward = timed(lambda: run(source, guidance), options.repeats)
+    if options.result is not None:
+        torch.save(result, options.result)
+    facts: dict[str, object] = {
+        "forward_s": statistics.median(forward),
+        "forward_all_s": forward,
+        "forward_peak_bytes": forward_peak,
+        "output_bytes": result.nbytes,
+    }
+    del result
+    if not options.forward_only:
+        facts |= measure_backward(run, source, guidance, options.repeats)
+    return facts
+
+
+def measure_backward(run: Run, source: Tensor, guidance: Tensor, repeats: int) -> dict[str, object]:
+    """Forward and backward for the features and every parameter, and what the way back keeps."""
+    source = source.clone().requires_grad_()
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.nbytes)
+        return tensor
+
+    def both() -> None:
+        run(source, guidance).sum().backward()
+
+    before = resident_from_here()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        both()
+    both_peak = peak() - before
+    times = timed(both, repeats)
+    return {
+        "forward_backward_s": statistics.median(times),
+        "forward_backward_all_s": times,
+        "forward_backward_peak_bytes": both_peak,
+        "largest_kept_bytes": max(kept),
+    }
+
+
+def timed(call: Callable[[], object], repeats: int) -> list[float]:
+    """Seconds of each repeat, after one call that does not count."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def resident_from_here() -> int:
+    """Bytes in memory now; the peak counts from here on (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak() -> int:
+    """The most bytes that were in memory at once since `resident_from_here`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def in_own_process(name: str, options: argparse.Namespace, result: Path) -> dict[str, object]:
+    """`measure` in a fresh process, whose peak is its own."""
+    command = [sys.executable, __file__, "--only", name, "--result", str(result)]
+    for key in ("channels", "size", "stages", "threads", "repeats"):
+        command += [f"--{key}", str(getattr(options, key))]
+    command += ["--forward-only"] if options.forward_only else []
+    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def ratios(subjects: dict[str, dict[str, object]]) -> dict[str, float]:
+    """What the issue asks for: peers over ours, and backward over forward."""
+    ours = subjects["ours"]
+    found: dict[str, float] = {}
+    for peer in ("unfold", "shifts"):
+        if peer in subjects:
+            for fact in ("forward_s", "forward_backward_s", "forward_peak_bytes", "forward_backward_peak_bytes"):
+                if fact in ours:
+                    found[f"{peer}/ours {fact}"] = float(subjects[peer][fact]) / float(ours[fact])  # type: ignore[arg-type]
+    if "forward_backward_s" in ours:
+        found["ours forward_backward_s/forward_s"] = float(ours["forward_backward_s"]) / float(ours["forward_s"])  # type: ignore[arg-type]
+        found["ours largest_kept/output"] = float(ours["largest_kept_bytes"]) / float(ours["output_bytes"])  # type: ignore[arg-type]
+    return found
+
+
+def main() -> None:
+    """Measure every subject, check that they agree, print and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--size", type=int, default=64, help="side of the feature map")
+    parser.add_argument("--stages", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--out", type=Path, default=None, help="where the JSON goes")
+    parser.add_argument("--only", choices=SUBJECTS, help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measure(options.only, options)))
+        return
+    names = ["ours", *(name for name in options.subjects if name != "ours")]
+    with tempfile.TemporaryDirectory() as folder:
+        results = {name: Path(folder) / f"{name}.pt" for name in names}
+        subjects = {name: in_own_process(name, options, results[name]) for name in names}
+        ours = torch.load(results["ours"], weights_only=True)
+        for name in names:
+            if name in COMPARED:
+                difference = (torch.load(results[name], weights_only=True) - ours).abs().max().item()
+                subjects[name]["largest_difference_from_ours"] = difference
+                assert difference <= 1e-4, f"{name} differs from ours by {difference}"
+    report = {
+        "what": {key: getattr(options, key) for key in ("channels", "size", "stages", "threads", "repeats")},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "subjects": subjects,
+        "ratios": ratios(subjects),
+    }
+    print(json.dumps(report, indent=2))
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.out, report)
+
+
+if __name__ == "__main__":
+    main()
