@@ -50,7 +50,7 @@ def demo(
     run_demo(out, Scale(), seed=seed)
     print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
     for place, what in PLACES.items():
-        print(f"  {out / place!s:<24} {what}")
+        print(f"  {out / place!s:<26} {what}")
     print(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
     print("\nNext, with your own images (see docs/howto/your-own-data.md):\n\n  segmed data check FOLDER")
 
