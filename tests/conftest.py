@@ -10,6 +10,6 @@ os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
 
-from jaxtyping import install_import_hook  # noqa: E402  # torch must see the lines above
+from jaxtyping import install_import_hook
 
 install_import_hook("segmed", "beartype.beartype")
