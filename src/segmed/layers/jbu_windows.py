@@ -20,7 +20,7 @@ a time, which bounds the working memory by `CHUNK_BYTES`, or by one row where th
 float32, or in float64 where an argument is; `mix` and `spread` return the map's dtype.
 
 The operators are registered with torch (`segmed::jbu_*`), which lets `torch.compile` and `torch.export` pass them by
-unopened. They run on any device; they are written for processors. Under autocast they take what they are given.
+unopened. They are written for processors and tested there alone. Under autocast they take what they are given.
 """
 
 import math
