@@ -143,6 +143,64 @@ def test_masks_beside_the_images_are_not_predicted(predictor: Predictor, tmp_pat
     assert [record.image.name for record in find_inputs(tmp_path).records] == ["x.png"]
 
 
+def save(path: Path, size: tuple[int, int] = (8, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Pillow.fromarray(image(size)).save(path)
+    return path
+
+
+def test_an_image_is_never_replaced_by_its_mask(predictor: Predictor, tmp_path: Path) -> None:
+    scan = save(tmp_path / "scan.png")
+    before = scan.read_bytes()
+    with pytest.raises(DataError, match=r"scan\.png: an image would be replaced by its mask"):
+        predict_files(predictor, find_inputs(scan), tmp_path)
+    assert scan.read_bytes() == before
+
+
+def test_two_images_whose_masks_would_share_a_name_are_refused_before_anything_is_written(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "a.jpg")
+    with pytest.raises(DataError, match="Rename one image"):
+        predict_files(predictor, find_inputs(tmp_path / "in"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_manifest_of_images_in_several_places_is_written_below_the_output(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    absolute = save(tmp_path / "b" / "y.png")
+    save(tmp_path / "a" / "x.png")
+    (tmp_path / "lists").mkdir()
+    rows = f"case,patient,image\nx,p,../a/x.png\ny,q,{absolute}\n"
+    (tmp_path / "lists" / "manifest.csv").write_text(rows)
+    outcome = predict_files(predictor, find_inputs(tmp_path / "lists" / "manifest.csv"), tmp_path / "out")
+    assert sorted(path.relative_to(tmp_path / "out") for path in outcome.written) == [Path("a/x.png"), Path("b/y.png")]
+
+
+def test_no_image_of_a_folder_is_passed_over_because_others_look_like_slices(tmp_path: Path) -> None:
+    for name in ("scan.tif", "scan_2.tif", "other.png", "p1/slice_1.tif", "p2/slice_1.tif"):
+        save(tmp_path / name)
+    inputs = find_inputs(tmp_path, volumes=True)
+    assert len(inputs.records) == 5
+    assert inputs.faults == ()
+
+
+def test_an_image_that_a_manifest_names_and_that_is_not_there_is_listed(predictor: Predictor, tmp_path: Path) -> None:
+    save(tmp_path / "x.png")
+    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,x.png\ny,p,gone.png\n")
+    outcome = predict_files(predictor, find_inputs(tmp_path / "manifest.csv"), tmp_path / "out")
+    assert len(outcome.written) == 1
+    assert any("gone.png" in reason for _, reason in outcome.failures)
+
+
+def test_a_second_prediction_does_not_take_overlays_for_images(tmp_path: Path) -> None:
+    for name in ("x.png", "x_overlay.png"):
+        save(tmp_path / name)
+    assert [record.image.name for record in find_inputs(tmp_path).records] == ["x.png"]
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
         find_inputs(tmp_path)

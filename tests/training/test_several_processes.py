@@ -8,23 +8,7 @@ from pathlib import Path
 import pytest
 from runs import toy_and_split
 
-from segmed.training import Hardware
-
 SCRIPT = Path(__file__).with_name("runs.py")
-
-
-@pytest.mark.parametrize(
-    ("environment", "rank"),
-    [({}, 0), ({"LOCAL_RANK": "1"}, 1), ({"NODE_RANK": "2", "LOCAL_RANK": "1"}, 9), ({"RANK": "5"}, 5)],
-)
-def test_the_rank_is_what_the_launcher_says(
-    environment: dict[str, str], rank: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("RANK", "NODE_RANK", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert Hardware(devices=4, nodes=3).rank == rank
 
 
 @pytest.mark.slow

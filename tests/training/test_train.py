@@ -16,9 +16,11 @@ from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch, SamplingConfig, TrainingBatches
-from segmed.data.splits import split_by_slice
+from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
 from segmed.training import Hardware, train
+from segmed.training.beginning import begin
+from segmed.training.engine import fit_recipe
 from segmed.training.estimate import estimate
 from segmed.training.keeper import COLUMNS, RunKeeper
 from segmed.training.listen import Silent
@@ -105,7 +107,8 @@ def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -
     batches = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
     third = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
     third.set_epoch(2)
-    keeper = RunKeeper(tmp_path, patience=None, listener=Silent(), batches=batches)
+    keeper = RunKeeper(tmp_path, patience=None, listener=Silent())
+    keeper.batches = batches
     keeper.load_state_dict({"rows": [{}, {}], "best": {}, "seconds": [1.0, 2.0]})
     assert list(batches) == list(third)
 
@@ -126,6 +129,44 @@ def test_resuming_with_another_recipe_is_refused(run: Path, toy: tuple[DecodedDa
     recipe = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10", "loss.name=focal")
     with pytest.raises(ConfigError, match=r"begun with another loss"):
         train(recipe, data=toy[0], split=toy[1], out=run, resume=True)
+
+
+def test_resuming_on_another_split_or_fold_is_refused_finished_or_not(
+    run: Path, toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    data, split = toy
+    other = split_by_patient(data, ratios=(0.5, 0.25, 0.25), seed=5)
+    finished, unfinished = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10"), tiny_recipe()
+    begin(tmp_path / "r", fit_recipe(unfinished, data), split, 0, resume=False)
+    for recipe, out in ((finished, run), (unfinished, tmp_path / "r")):
+        with pytest.raises(ConfigError, match="begun with another split"):
+            train(recipe, data=data, split=other, out=out, resume=True, hardware=CPU)
+        with pytest.raises(ConfigError, match="begun with another fold"):
+            train(recipe, data=data, split=split, fold=1, out=out, resume=True, hardware=CPU)
+    assert Split.load(tmp_path / "r" / "split.json") == split
+
+
+def test_a_run_killed_while_it_began_begins_again(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    data, split = toy
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".recipe.yaml.x1.yaml").touch()
+    begin(tmp_path / "r", fit_recipe(tiny_recipe(), data), split, 0, resume=False)
+    assert (tmp_path / "r" / "split.json").is_file()
+
+
+def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        begin(tmp_path, tiny_recipe(), toy[1], 0, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_stopped_early_and_killed_before_its_end_trains_no_further(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    keeper = RunKeeper(tmp_path, patience=2, listener=Silent())
+    keeper.load_state_dict({"rows": [{}] * 3, "best": {"dice": 0.5, "epoch": 0}, "seconds": [0.0, 0.0]})
+    assert keeper._out_of_patience()
 
 
 def test_a_split_of_other_data_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def predict(
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks.")],
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Slices at a time.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Write the masks a trained model predicts."""

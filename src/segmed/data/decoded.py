@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,11 @@ class DecodedDataset:
             raise DataError(f"{case}: has no mask, and this step needs one. Add it or leave the case out of the split.")
         return block[entry.image_bytes :].reshape(entry.shape[:2])
 
+    @property
+    def bytes(self) -> int:
+        """Size of the decoded pixels on disk."""
+        return int(self._pixels.size)
+
     def has_mask(self, case: str) -> bool:
         """Whether the case has a reference mask."""
         return self._entries[case].has_mask
@@ -112,16 +118,16 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
         raise DataError(
             f"{dataset.root}: holds no image. Point to a folder in the Kaggle layout, images/ or a manifest."
         )
-    folder = _folder(dataset, cache_dir or cache_root() / "decoded")
     signature = _signature(dataset)
+    folder = _folder(dataset, cache_dir or cache_root() / "decoded", signature)
     if not _is_current(folder, signature):
         _build(dataset, folder, signature, progress)
     return DecodedDataset(dataset, folder)
 
 
-def _folder(dataset: SliceDataset, parent: Path) -> Path:
+def _folder(dataset: SliceDataset, parent: Path, signature: str) -> Path:
     key = hashlib.sha256(str(dataset.root.resolve()).encode()).hexdigest()[:12]
-    return parent / f"{dataset.name}-{key}"
+    return parent / f"{dataset.name}-{key}-{signature[:12]}"
 
 
 def _signature(dataset: SliceDataset) -> str:
@@ -150,10 +156,11 @@ def _is_current(folder: Path, signature: str) -> bool:
 
 
 def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progress | None) -> None:
-    """Decode into a folder beside the final one, then swap: a killed build leaves the old cache whole."""
+    """Decode into a folder beside the final one, then rename: another state of the data is another folder."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+        temporary.chmod(0o755)
     except OSError as error:
         raise DataError(
             f"{folder.parent}: cannot be written ({error.strerror}). Set SEGMED_CACHE to a folder with space."
@@ -162,7 +169,8 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
         cases, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
         index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": _data_hash(dataset, cases)}
         write_json(temporary / "index.json", {**index, "cases": cases})
-        _swap(temporary, folder, signature)
+        _put(temporary, folder, signature)
+        _remove_stale(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
@@ -172,15 +180,25 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _swap(fresh: Path, folder: Path, signature: str) -> None:
-    """Put `fresh` in the place of `folder`, unless another process has put the same there meanwhile."""
-    if folder.exists():
+def _put(fresh: Path, folder: Path, signature: str) -> None:
+    """Put `fresh` in its place, unless another process has put the same there meanwhile."""
+    if folder.exists() and not _is_current(folder, signature):
         shutil.rmtree(folder)
     try:
         fresh.rename(folder)
     except OSError:
         if not _is_current(folder, signature):
             raise
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the same data set's earlier states, and what builds killed more than a day ago have left."""
+    for other in folder.parent.glob(f"{folder.name[:-12]}*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    for left in folder.parent.glob(".building-*"):
+        if time.time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_pixels(

@@ -1,14 +1,16 @@
 """Predict files: an image, a folder or a manifest in; masks out, in the same format, grid and sub-folders."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Image, Mask
 from segmed.core.records import Record, by_patient
-from segmed.data.listing import natural_key
-from segmed.data.sources import list_dataset
+from segmed.data.lgg import holds_lgg
+from segmed.data.listing import Finding, natural_key
+from segmed.data.sources import MANIFESTS, list_dataset
 from segmed.inference.predictor import Predictor
 from segmed.io import read_image, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -22,6 +24,8 @@ class Inputs:
 
     root: Path
     records: tuple[Record, ...]
+    faults: tuple[tuple[Path, str], ...] = ()
+    """Files that the data set names or holds, but that cannot be used, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,19 @@ def find_inputs(path: Path, *, volumes: bool = False) -> Inputs:
     Slices of a data set's patient are one volume. In any other folder each image stands alone, or with `volumes`
     the images of each sub-folder are the slices of one volume. Raises `DataError` where there is no image.
     """
+    path = path.resolve()
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        return Inputs(path.parent, (Record(path.stem, path.stem, 1, path, None),))
-    try:
-        dataset = list_dataset(path).dataset
-        if dataset.records:
-            return Inputs(_common_folder([record.image for record in dataset.records]), dataset.records)
-    except DataError:
-        if not path.is_dir():
-            raise
+        return Inputs(path.parent, (Record(path.name, path.name, 1, path, None),))
+    if path.is_file() or _is_data_set(path):
+        listing = list_dataset(path)
+        records = tuple(replace(record, image=record.image.resolve()) for record in listing.dataset.records)
+        faults = tuple((Path(f.where), f"{f.where}: {f.message}") for f in listing.findings if _costs_an_image(f))
+        if records or faults:
+            return Inputs(_common_folder([record.image for record in records]) if records else path, records, faults)
     images = sorted(_images_below(path), key=lambda file: natural_key(str(file)))
     if not images:
         raise DataError(f"{path}: holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
-    records = tuple(_loose_record(path, file, volumes=volumes) for file in images)
-    return Inputs(path, records)
+    return Inputs(path, tuple(_loose_record(path, file, volumes=volumes) for file in images))
 
 
 def predict_files(
@@ -66,19 +69,23 @@ def predict_files(
     """Write the mask of every image under `out`, with the image's sub-folder, name and format (JPEG becomes PNG).
 
     Unreadable images are skipped and listed. `draw(path, image, mask)` is called to write an overlay beside each.
+    Raises `DataError`, before anything is written, where a mask would replace an input or another mask, or lie
+    outside `out`.
     """
+    targets = _targets(inputs, out)
     written: list[Path] = []
-    failures: list[tuple[Path, str]] = []
+    failures: list[tuple[Path, str]] = list(inputs.faults)
     done = 0
     for records in by_patient(inputs.records).values():
         readable, images = _read(records, failures)
         try:
             masks = predictor.predict_volume([image.array for image in images], batch_size=batch_size)
-        except SegmedError as error:
-            failures.extend((record.image, str(error)) for record in readable)
-            masks = []
-        for record, image, mask in zip(readable, images, masks, strict=False):
-            target = _target(record.image, inputs.root, out)
+        except (SegmedError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            failures.extend((record.image, f"{record.image}: {reason}") for record in readable)
+            readable, images, masks = [], [], []
+        for record, image, mask in zip(readable, images, masks, strict=True):
+            target = targets[record.image]
             placed = Mask(mask.array, image.geometry)
             write_mask(target, placed, predictor.config.labels)
             if draw is not None:
@@ -104,22 +111,51 @@ def _read(records: Sequence[Record], failures: list[tuple[Path, str]]) -> tuple[
 def _images_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not path.stem.endswith("_mask"):
+        made = path.stem.endswith(("_mask", "_overlay"))
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not made:
             yield path
 
 
 def _loose_record(root: Path, file: Path, *, volumes: bool) -> Record:
-    name = str(file.relative_to(root).with_suffix(""))
+    name = str(file.relative_to(root))
     return Record(name, str(file.parent) if volumes else name, 1, file, None)
 
 
+def _is_data_set(folder: Path) -> bool:
+    """Whether a folder says that it is a data set: a manifest, images/ beside masks/, or scans with their masks."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: does not exist. Give an image, a folder of images, or a data set.")
+    if any((folder / name).is_file() for name in MANIFESTS):
+        return True
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        return True
+    return next(folder.rglob("*_mask.tif"), None) is not None and holds_lgg(folder)
+
+
+def _costs_an_image(finding: Finding) -> bool:
+    """Whether a finding means that an image is left out; what is wrong with a mask does not matter here."""
+    return finding.severity == "error" and "mask" not in finding.code
+
+
 def _common_folder(files: Sequence[Path]) -> Path:
-    common = files[0].parent
-    while not all(file.is_relative_to(common) for file in files):
-        common = common.parent
-    return common
+    return Path(os.path.commonpath([file.parent for file in files]))
 
 
-def _target(image: Path, root: Path, out: Path) -> Path:
-    target = out / image.relative_to(root)
-    return target if target.suffix.lower() in MASK_SUFFIXES else target.with_suffix(".png")
+def _targets(inputs: Inputs, out: Path) -> dict[Path, Path]:
+    """Where each image's mask goes."""
+    images = {record.image for record in inputs.records}
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    for image in images:
+        target = (out / image.relative_to(inputs.root)).resolve()
+        if target.suffix.lower() not in MASK_SUFFIXES:
+            target = target.with_suffix(".png")
+        if not target.is_relative_to(out.resolve()):
+            raise DataError(f"{image}: its mask would lie outside {out}. Move the image into the data set's folder.")
+        if target in images:
+            raise DataError(f"{target}: an image would be replaced by its mask. Choose another folder with -o.")
+        if target in taken:
+            raise DataError(f"{image}: its mask and that of {taken[target]} would both be {target}. Rename one image.")
+        taken[target] = image
+        targets[image] = target
+    return targets

@@ -1,6 +1,5 @@
 """What a training run will take, measured on a few batches of the real thing before it starts."""
 
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import torch
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
-from segmed.training.engine import Hardware, fit_recipe, prepare
+from segmed.training.engine import fit_recipe, prepare
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.recipe import Recipe
@@ -34,7 +33,7 @@ class Estimate:
     memory_mib: float
     """Peak of this process (CPU) or of the GPU during the measured steps."""
     disk_mib: float
-    """Weights, averaged weights and optimiser state while training runs."""
+    """The decoded data set, the best weights, and two resume checkpoints (weights, average and optimiser state)."""
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -50,7 +49,7 @@ class Estimate:
 def estimate(recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int = 0, steps: int = 4) -> Estimate:
     """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up."""
     recipe = fit_recipe(recipe, data)
-    module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold, hardware=Hardware())
+    module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     precision = choose_precision(recipe.precision)
@@ -68,7 +67,7 @@ def estimate(recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int = 
         seconds_per_step=seconds,
         validation_seconds=validated * len(validation),
         memory_mib=_peak_memory(device),
-        disk_mib=parameters * 4 * (5 if recipe.ema_decay else 4) / MIB,
+        disk_mib=(data.bytes + parameters * 4 * (1 + 2 * (4 if recipe.ema_decay else 3))) / MIB,
     )
 
 
@@ -119,5 +118,7 @@ def _wait(device: torch.device) -> None:
 def _peak_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / MIB
+    import resource  # not on every system
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MIB if sys.platform == "darwin" else peak / 1024

@@ -1,6 +1,7 @@
 """What a run keeps while it trains: the best weights, one line of metrics an epoch, and a checkpoint to resume from."""
 
 import csv
+import os
 import shutil
 import time
 from pathlib import Path
@@ -35,8 +36,9 @@ class RunKeeper(Checkpoint):
     whole epoch and, since every batch depends on seed and step alone, ends as if it had never stopped.
     """
 
-    def __init__(self, out: Path, *, patience: int | None, listener: Listener, batches: TrainingBatches) -> None:
-        self.out, self.patience, self.listener, self.batches = out, patience, listener, batches
+    def __init__(self, out: Path, *, patience: int | None, listener: Listener) -> None:
+        self.out, self.patience, self.listener = out, patience, listener
+        self.batches: TrainingBatches | None = None
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
         self._before = (0.0, 0.0)
@@ -49,7 +51,8 @@ class RunKeeper(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self.rows, self.best = list(state_dict["rows"]), dict(state_dict["best"])
-        self.batches.set_epoch(len(self.rows))  # Lightning makes the first iterator before it sets the epoch itself
+        if self.batches is not None:
+            self.batches.set_epoch(len(self.rows))  # Lightning makes the first iterator before it sets the epoch itself
         wall, processor = state_dict["seconds"]
         self._before = (float(wall), float(processor))
         self._start_clocks()
@@ -67,6 +70,8 @@ class RunKeeper(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how long it will be."""
         self._start_clocks()
+        if self._out_of_patience():  # stopped early, then killed before the run was finished
+            trainer.should_stop = True
         if trainer.is_global_zero:
             self.listener.started(_module(pl_module).steps, trainer.global_step)
 
@@ -86,8 +91,8 @@ class RunKeeper(Checkpoint):
         if module.dice > self.best["dice"]:
             self.best = {"dice": module.dice, "threshold": module.threshold, "epoch": trainer.current_epoch}
             if trainer.is_global_zero:
-                save_weights(best_weights(self.out), module.kept)
-        if self.patience is not None and trainer.current_epoch - self.best["epoch"] >= self.patience:
+                save_weights(best_weights(self.out, trainer.current_epoch), module.kept)
+        if self._out_of_patience():
             trainer.should_stop = True
         if trainer.is_global_zero:
             write_metrics(self.out / "metrics.csv", self.rows)
@@ -110,13 +115,24 @@ class RunKeeper(Checkpoint):
             "cpu_seconds": round(self.seconds[1], 1),
         }
 
+    def _out_of_patience(self) -> bool:
+        return self.patience is not None and len(self.rows) - 1 - self.best["epoch"] >= self.patience
+
     def _save(self, trainer: pl.Trainer) -> None:
-        """Write aside, keep the one before, rename: a kill at any moment leaves a whole checkpoint."""
+        """Write aside, flush to disk, rename: a kill or a power cut at any moment leaves a whole checkpoint.
+
+        The best weights it refers to are in a file of their epoch, and older ones go only after it is in place.
+        """
         path = resume_checkpoint(self.out)
         fresh = path.with_name("fresh.ckpt")
         trainer.save_checkpoint(fresh)
         if trainer.is_global_zero:
+            flush(fresh)
             fresh.replace(path)
+            flush(path.parent)
+            for older in resume_folder(self.out).glob("best-*.safetensors"):
+                if older != best_weights(self.out, int(self.best["epoch"])):
+                    older.unlink()
         trainer.strategy.barrier()
 
 
@@ -130,9 +146,18 @@ def resume_checkpoint(out: Path) -> Path:
     return resume_folder(out) / "last.ckpt"
 
 
-def best_weights(out: Path) -> Path:
-    """The weights of the best epoch so far."""
-    return resume_folder(out) / "best.safetensors"
+def best_weights(out: Path, epoch: int) -> Path:
+    """The weights of an epoch that was the best when it ended."""
+    return resume_folder(out) / f"best-{epoch}.safetensors"
+
+
+def flush(path: Path) -> None:
+    """Have a file, or a folder's entries, on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def discard_resume(out: Path) -> None:

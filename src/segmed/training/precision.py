@@ -13,7 +13,7 @@ class Precision:
     reason: str
 
 
-def choose_precision(asked: str = "auto") -> Precision:
+def choose_precision(asked: str = "auto", accelerator: str = "auto") -> Precision:
     """The precision for this machine: bf16 where hardware multiplies it, fp16 on older GPUs, else fp32.
 
     A T4 claims bf16 and emulates it several times slower, so compute capability decides, not torch's word.
@@ -22,11 +22,11 @@ def choose_precision(asked: str = "auto") -> Precision:
     """
     if asked != "auto":
         return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[asked], "asked for")
-    if torch.cuda.is_available():
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         if major >= 8:
             return Precision("bf16-mixed", f"GPU of compute capability {major}.{minor}")
         return Precision("16-mixed", f"GPU of compute capability {major}.{minor}: bf16 would be emulated")
-    if torch.cpu._is_amx_tile_supported():
+    if accelerator in ("auto", "cpu") and torch.cpu._is_amx_tile_supported():
         return Precision("bf16-mixed", "CPU with AMX tiles")
-    return Precision("32-true", "CPU without AMX tiles")
+    return Precision("32-true", "no AMX tiles, and no GPU in use")

@@ -1,0 +1,54 @@
+"""How a run begins or goes on: the folder says what it is a run of, and nothing else is continued in it."""
+
+from pathlib import Path
+
+from segmed.core.config import config_to_mapping
+from segmed.core.errors import ConfigError
+from segmed.core.files import read_json, write_json
+from segmed.core.split import Split
+from segmed.models.checkpoint import CONFIG, WEIGHTS
+from segmed.training.keeper import resume_folder
+from segmed.training.recipe import Recipe, load_recipe, save_recipe
+
+
+def is_finished(out: Path) -> bool:
+    """Whether `out` holds a finished run."""
+    return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
+
+
+def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool) -> None:
+    """Write what the run is of, or with `resume` make sure that an interrupted one is of the same.
+
+    Raises `ConfigError` where the folder holds something else; nothing is written then.
+    """
+    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        if not resume:
+            raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
+        if (out / "recipe.yaml").is_file() and (out / "split.json").is_file() and _begun(out).is_file():
+            require_same_run(out, recipe, split, fold)
+            return
+        if not (out / "recipe.yaml").is_file():
+            raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
+    save_recipe(out / "recipe.yaml", recipe)
+    split.save(out / "split.json")
+    write_json(_begun(out), {"fold": fold})
+
+
+def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int) -> None:
+    """Raise `ConfigError` unless the run in `out` was begun with this recipe, split and fold.
+
+    A run that went on with another split or fold would have trained on patients that it is later judged by.
+    """
+    before, now = config_to_mapping(load_recipe(out / "recipe.yaml")), config_to_mapping(recipe)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if Split.load(out / "split.json") != split:
+        changed.append("split")
+    known = _begun(out) if _begun(out).is_file() else out / CONFIG
+    if read_json(known, what="the fold of a run")["fold"] != fold:
+        changed.append("fold")
+    if changed:
+        raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
+
+
+def _begun(out: Path) -> Path:
+    return resume_folder(out) / "begun.json"
