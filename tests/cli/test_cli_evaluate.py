@@ -72,6 +72,7 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert "Dice, mean" in shown
     assert "No patient has training slices here, so it predicts nothing." in " ".join(shown.split())
     assert "LEAKING" not in shown
+    assert "The intervals rest on 1 patient; below 20" in " ".join(shown.split())
 
 
 def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):

@@ -67,7 +67,7 @@ def floor(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
 
 def metrics(dice: Sequence[float]) -> dict[str, MetricValue]:
     defined = [value for value in dice if not math.isnan(value)]
-    mean = sum(defined) / len(defined)
+    mean = sum(defined) / len(defined) if defined else math.nan
     return {
         "dice": MetricValue(
             mean, mean - 0.04, mean + 0.03, len(defined), len(dice) - len(defined), "", "Mean patient Dice."

@@ -35,6 +35,15 @@ def test_equal_systems_are_not_separable():
     assert not test.separable
 
 
+@pytest.mark.parametrize(
+    ("patients", "systems", "verdict"),
+    [(5, 2, "too few patients to tell"), (6, 2, "separable"), (6, 3, "too few patients to tell"), (8, 3, "separable")],
+)
+def test_patients_too_few_for_any_p_below_five_percent_get_a_verdict_of_their_own(patients, systems, verdict):
+    members = [evaluation(str(i), [0.9 - 0.1 * i] * patients) for i in range(systems)]
+    assert {test.verdict for test in compare(members).tests} == {verdict}
+
+
 def test_holm_adjusts_over_all_pairs_of_systems_but_not_over_floors():
     systems = [evaluation("a", GOOD), evaluation("b", GOOD), evaluation("c", POOR)]
     comparison = compare([*systems, floor("nothing", [0.0] * 8)])

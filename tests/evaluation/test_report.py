@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from pathlib import Path
 
@@ -175,6 +176,27 @@ def test_headline_page_and_tables_are_over_the_patients_that_all_can_be_ranked_o
     note += "ranking and tests; tumour is predicted there by alarming in 1."
     assert note in text
     assert note in (tmp_path / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_a_report_on_few_patients_says_that_its_intervals_and_tests_say_little(html, tmp_path):
+    few = [evaluation("a", GOOD[:4]), evaluation("b", POOR[:4]), floor("nothing", [0.0] * 4)]
+    text = words(write_report(few, out=tmp_path).read_text(encoding="utf-8"))
+    assert "in patient Dice, with too few patients to tell that from chance." in text
+    assert "a is above it, with too few patients to tell that from chance" in text
+    assert "The intervals rest on 4 patients; below 20 they are narrower than 95 % would need." in text
+    assert "rest on 8 patients" in words(html)
+    many = write_report([evaluation("a", GOOD * 3)], out=tmp_path).read_text(encoding="utf-8")
+    assert "The intervals rest on" not in many
+
+
+def test_systems_on_patients_without_any_tumour_still_make_a_report_with_nothing_to_rank(tmp_path):
+    members = [evaluation("a", (math.nan, math.nan)), evaluation("b", (0.0, math.nan)), floor("c", (math.nan, 0.0))]
+    page = write_report(members, out=tmp_path).read_text(encoding="utf-8")
+    assert "a and b: no patient has tumour, so there is no Dice to rank by." in page
+    assert "too few patients to tell" in page
+    assert re.search(r"\bnan\b", words(page)) is None
+    assert "Stability of the ranking" not in page
+    assert re.search(r"\bnan\b", (tmp_path / "comparison.md").read_text(encoding="utf-8")) is None
 
 
 def test_only_floors_are_refused(tmp_path):

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -23,6 +24,10 @@ from segmed.evaluation.result import Evaluation
 
 PRIMARY = "dice"
 """The column of `patients.csv` that ranks systems and that tests compare."""
+ALPHA = 0.05
+"""Below this Holm-adjusted p value a difference is called separable from chance."""
+
+Verdict = Literal["separable", "not separable", "too few patients to tell"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Difference:
     """The paired difference `first - second` in mean patient Dice, with its 95 % interval and tests.
 
     `p_sign_flip` is the exact or sampled sign-flip permutation test, `p_holm` the same after Holm's correction over
-    the tests of its table, `p_wilcoxon` the signed-rank test for those who expect it. `patients` were compared.
+    the tests of its table, `p_wilcoxon` the signed-rank test for those who expect it. `patients` were compared, which
+    could give no lower `p_holm` than `least_p`, however large the difference.
     """
 
     first: str
@@ -41,12 +47,20 @@ class Difference:
     p_sign_flip: float
     p_wilcoxon: float
     p_holm: float
+    least_p: float
     patients: int
 
     @property
     def separable(self) -> bool:
         """Whether the difference can be told from chance: Holm-adjusted p below 0.05."""
-        return self.p_holm < 0.05
+        return self.verdict == "separable"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the test says; fewer than 6 patients, for several tests more, cannot say anything."""
+        if self.least_p >= ALPHA:
+            return "too few patients to tell"
+        return "separable" if self.p_holm < ALPHA else "not separable"
 
 
 @dataclass(frozen=True)
@@ -232,7 +246,8 @@ def _tests(
     """Test every pair; Holm's correction is over these pairs together."""
     drafts = [_test(first, second, patients, seed) for first, second in pairs]
     adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
-    return tuple(dataclasses.replace(draft, p_holm=p) for draft, p in zip(drafts, adjusted, strict=True))
+    least = min(1.0, len(drafts) * 2 / 2 ** len(patients))
+    return tuple(dataclasses.replace(draft, p_holm=p, least_p=least) for draft, p in zip(drafts, adjusted, strict=True))
 
 
 def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], seed: int) -> Difference:
@@ -247,6 +262,7 @@ def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], seed: 
         p_sign_flip=flips.p_value,
         p_wilcoxon=statistics.paired_wilcoxon(ours, theirs, seed=seed).p_value,
         p_holm=math.nan,
+        least_p=math.nan,
         patients=flips.n,
     )
 

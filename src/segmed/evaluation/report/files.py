@@ -39,7 +39,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
     if comparison.tests or comparison.floor_tests:
         parts += [f"\n## {leak}Paired tests on mean patient Dice\n", _test_table(comparison)]
-    if len(comparison.systems) > 1:
+    if len(comparison.systems) > 1 and comparison.patients:
         parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
     parts += [f"\n{note}\n" for note in notes(comparison)]
     parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")

@@ -10,6 +10,12 @@ from segmed.evaluation.report.tables import metric_of
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
 
+_TOLD = {
+    "separable": "and the difference is separable from chance",
+    "not separable": "which cannot be told from chance",
+    "too few patients to tell": "with too few patients to tell that from chance",
+}
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -25,7 +31,7 @@ def headline(comparison: Comparison) -> Headline:
     support = (*_against_floors(comparison), *notes(comparison))
     if not comparison.patients:
         names = " and ".join(system.name for system in comparison.systems)
-        return Headline(f"{names} cannot be ranked: there is no patient on which all have a Dice.", support)
+        return Headline(f"{names}: no patient has tumour, so there is no Dice to rank by.", support)
     if not others:
         title = f"{leader.name} reaches a mean patient Dice of {_score(comparison, leader)} on {_patients(comparison)}."
         return Headline(title, support)
@@ -42,9 +48,8 @@ def _title(leader: Evaluation, second: Evaluation, test: Difference) -> str:
     if numbers.number(test.difference, 3) == "0.000":
         return f"{leader.name} and {second.name} are level in mean patient Dice."
     ends = numbers.interval(test.low, test.high, 3)
-    verdict = "and the difference is separable from chance" if test.separable else "which cannot be told from chance"
     gap = f"{numbers.number(test.difference, 3)} {ends}".rstrip()
-    return f"{leader.name} leads {second.name} by {gap} in patient Dice, {verdict}."
+    return f"{leader.name} leads {second.name} by {gap} in patient Dice, {_TOLD[test.verdict]}."
 
 
 def _against_floors(comparison: Comparison) -> tuple[str, ...]:
@@ -56,8 +61,10 @@ def _against_floors(comparison: Comparison) -> tuple[str, ...]:
     reaches = f"reaches {_score(comparison, floor)}"
     if mean_dice(floor, comparison.patients) >= mean_dice(leader, comparison.patients):
         return (f"No system beats the floors: {floor.name}, which learns nothing, {reaches} (difference {gap}).",)
-    verdict = "separable from it" if test.separable else "not separable from it"
-    return (f"The best floor, {floor.name}, {reaches}; {leader.name} is {verdict} (difference {gap}).",)
+    best = f"The best floor, {floor.name}, {reaches}; {leader.name} is"
+    if test.verdict == "too few patients to tell":
+        return (f"{best} above it, with too few patients to tell that from chance (difference {gap}).",)
+    return (f"{best} {test.verdict} from it (difference {gap}).",)
 
 
 def _score(comparison: Comparison, evaluation: Evaluation) -> str:

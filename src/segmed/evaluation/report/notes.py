@@ -4,10 +4,14 @@ from collections import Counter
 
 from segmed.evaluation.compare import Comparison
 
+FEW_PATIENTS = 20
+"""Below this number bootstrap intervals over patients cover clearly less than 95 %."""
+
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
-    return tuple(note for note in (left_out_note(comparison),) if note)
+    found = (left_out_note(comparison), few_patients_note(len(comparison.patients)))
+    return tuple(note for note in found if note)
 
 
 def left_out_note(comparison: Comparison) -> str:
@@ -22,4 +26,14 @@ def left_out_note(comparison: Comparison) -> str:
         f"{number} of {total} patients {'has' if number == 1 else 'have'} no tumour in the reference, where Dice "
         f"counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and tests; tumour is "
         f"predicted there by {', '.join(named) or 'none'}."
+    )
+
+
+def few_patients_note(patients: int) -> str:
+    """A warning of intervals from few patients; empty where there are enough."""
+    if patients >= FEW_PATIENTS or patients == 0:
+        return ""
+    return (
+        f"The intervals rest on {patients} patient{'' if patients == 1 else 's'}; below {FEW_PATIENTS} they are "
+        "narrower than 95 % would need."
     )

@@ -147,7 +147,7 @@ def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
             p_holm=numbers.p_value(test.p_holm),
             p_wilcoxon=numbers.p_value(test.p_wilcoxon),
             patients=test.patients,
-            verdict="separable" if test.separable else "not separable",
+            verdict=test.verdict,
         )
         for test in tests
     )
