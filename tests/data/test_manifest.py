@@ -55,6 +55,18 @@ def test_masks_may_be_left_out(tmp_path: Path) -> None:
     assert records[0].mask is None
 
 
+@pytest.mark.parametrize("case", ["../../evil", "/tmp/evil", "a/../../b", "..\\evil", "C:\\evil"])
+def test_a_case_whose_name_is_a_path_out_of_a_folder_is_refused(tmp_path: Path, case: str) -> None:
+    path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"case": case, "image": "other.png"}])
+    with pytest.raises(DataError, match=r"list\.csv: row 4: case '.*' is a path"):
+        open_dataset(path)
+
+
+def test_a_case_may_name_a_folder_within(tmp_path: Path) -> None:
+    rows = [{"case": "p1/a..b", "patient": "p1", "image": "a.png"}]
+    assert open_dataset(make_manifest(tmp_path, rows)).records[0].case == "p1/a..b"
+
+
 def test_a_case_listed_twice_is_refused(tmp_path: Path) -> None:
     path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"image": "other.png"}])
     with pytest.raises(DataError, match=r"list\.csv: row 4: case 'x2' is listed twice"):

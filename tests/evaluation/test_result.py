@@ -100,6 +100,14 @@ def test_an_unknown_case_is_a_key_error(tmp_path):
         Evaluation.load(tmp_path).predictions["other"]
 
 
+@pytest.mark.parametrize("case", ["../../evil", "/tmp/evil", "a/../../../evil"])
+def test_a_case_whose_name_leads_out_of_the_folder_is_not_written(tmp_path, case):
+    mask = np.zeros((5, 7), np.uint8)
+    with pytest.raises(DataError, match="leads out of"):
+        replace(evaluation(), slices=(replace(SLICE, case=case),), predictions={case: mask}).save(tmp_path / "a" / "b")
+    assert not list(tmp_path.rglob("evil*"))
+
+
 def test_a_lost_mask_names_its_file(tmp_path):
     whole = evaluation()
     masks = {**whole.predictions, "a_2": np.zeros((5, 7), np.uint8)}

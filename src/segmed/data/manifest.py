@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from segmed.core.errors import DataError
 from segmed.core.files import read_json, written_aside
@@ -71,6 +71,9 @@ def _record(path: Path, number: int, row: Mapping[str, str]) -> Record:
     for name in REQUIRED:
         if not row.get(name):
             raise DataError(f"{path}: row {number} has no {name}; expected {WHAT}. Fill it in.")
+    if PureWindowsPath(row["case"]).anchor or ".." in PureWindowsPath(row["case"]).parts:
+        text = "results are written under it and would leave their folder"
+        raise DataError(f"{path}: row {number}: case {row['case']!r} is a path; {text}. Use a plain name.")
     position = row.get("slice") or "1"
     if not position.isdecimal():
         raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")

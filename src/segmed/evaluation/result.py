@@ -197,8 +197,12 @@ def _discard(path: Path) -> None:
 
 
 def mask_path(folder: Path, case: str) -> Path:
-    """Where the predicted mask of a case lies in an evaluation folder."""
-    return folder / "predictions" / f"{case}.png"
+    """Where the predicted mask of a case lies in an evaluation folder; `DataError` for a case id that leads out."""
+    masks = folder / "predictions"
+    path = masks / f"{case}.png"
+    if not path.resolve().is_relative_to(masks.resolve()):
+        raise DataError(f"case {case!r} leads out of {masks}. Give it a plain name.")
+    return path
 
 
 def _mean_of_defined(values: list[float]) -> float:
