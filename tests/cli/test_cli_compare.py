@@ -62,6 +62,11 @@ def test_a_leaking_run_is_announced_on_stderr(tmp_path):
     assert "LEAKING" in result.stderr
 
 
+def test_scores_of_the_validation_part_are_announced(tmp_path):
+    result = run(scored(tmp_path / "a", 6, part="validation"), "-o", tmp_path / "out")
+    assert "Note: These are scores on the validation part" in result.output
+
+
 def test_other_parts_are_refused_and_nothing_is_written(tmp_path):
     test, validation = scored(tmp_path / "a", 6), scored(tmp_path / "b", 6, part="validation")
     result = run(test, validation, "-o", tmp_path / "out")

@@ -167,3 +167,17 @@ def test_the_table_fits_eighty_columns(tiny, tmp_path):
     text = (tmp_path / "table.txt").read_text()
     assert "1.000 (1.000–1.000)" in text  # value and interval on one line
     assert "…" not in text
+
+
+def test_the_table_says_of_scores_on_the_validation_part_that_they_flatter(tiny, tmp_path):
+    from segmed.core.split import Partition
+    from segmed.evaluation.floors import floor_evaluations
+
+    decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
+    split = tiny.split_of(decoded, Partition(tiny.cases("a"), tiny.cases("bc"), tiny.cases("d")))
+    notes = {
+        part: evaluation_table.notes(floor_evaluations(decoded, split, 0, part, resamples=100)[0], [])
+        for part in ("validation", "test")
+    }
+    assert "so they flatter" in " ".join(notes["validation"])
+    assert "flatter" not in " ".join(notes["test"])

@@ -141,16 +141,26 @@ def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(htm
     leak_facts = {"patients": 8, "patients_also_in_train": 7, "share_with_train_neighbour": 0.914}
     leak = write_report([evaluation("a", GOOD, leaking=True, split=leak_facts), evaluation("b", POOR)], out=tmp_path)
     text = leak.read_text(encoding="utf-8")
-    assert text.index('<div class="leaking"') < text.index("<h1")
-    titles = re.findall(
-        r'<p class="caption">.*?</b>|<figcaption>\s*(?:<ul.*?</ul>\s*)?<b>.*?</b>', text, flags=re.DOTALL
-    )
-    assert len(titles) >= 8
-    assert [title for title in titles if "LEAKING" not in title] == []
+    assert text.index('<div class="banner"') < text.index("<h1")
+    captions = re.findall(r'<p class="caption">.*?</p>|<figcaption>.*?</figcaption>', text, flags=re.DOTALL)
+    assert len(captions) >= 8 + 6 * 2  # tables and figures, and each picture of a case
+    assert [caption for caption in captions if "LEAKING" not in caption] == []
     headings = re.findall(r"^## .*", (tmp_path / "comparison.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings
     assert all(heading.startswith("## LEAKING: ") for heading in headings)
     assert "7 of 8 patients were in training too. 91 % of slices have a neighbour there. This concerns a." in text
+
+
+def test_scores_on_the_validation_part_say_in_every_caption_that_they_are_no_test(html, tmp_path):
+    assert "PART" not in words(html)
+    alone = write_report([evaluation("a", GOOD, part="validation")], out=tmp_path).read_text(encoding="utf-8")
+    assert alone.index('<div class="banner"') < alone.index("<h1")
+    captions = re.findall(r'<p class="caption">.*?</p>|<figcaption>.*?</figcaption>', alone, flags=re.DOTALL)
+    assert len(captions) >= 6 + 6
+    assert [caption for caption in captions if "VALIDATION PART" not in caption] == []
+    sentence = "These are scores on the validation part, on which epoch and threshold were chosen, so they flatter"
+    assert sentence in re.findall(r'<p class="standfirst[^>]*>(.*?)</p>', alone)[0]
+    assert sentence in (tmp_path / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_one_run_without_floors_costs_curves_or_images_still_makes_a_report(tmp_path):

@@ -88,15 +88,15 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
 
 def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     """What must be known to read the table: intervals, units, patients without a value, floors with nothing to say."""
-    from segmed.evaluation.report.notes import few_patients_note
+    from segmed.evaluation.report.notes import few_patients_note, part_note
 
     resamples = result.provenance["bootstrap"]["resamples"]
     lines = [
         f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of patients.",
         "Distances are in the slice, in pixels. HD95 of a miss is the image's diagonal.",
     ]
-    few = few_patients_note(len({row.patient for row in result.patients}))
-    lines += [few] if few else []
+    warnings = part_note(result.part), few_patients_note(len({row.patient for row in result.patients}))
+    lines += [warning for warning in warnings if warning]
     shown = [(words, result.metrics[key]) for _, metrics in SECTIONS for key, words in metrics if key in result.metrics]
     undefined = [f"{words} {metric.undefined}" for words, metric in shown if metric.undefined]
     if undefined:

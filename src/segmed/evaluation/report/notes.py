@@ -10,8 +10,20 @@ FEW_PATIENTS = 20
 
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
-    found = (left_out_note(comparison), few_patients_note(len(comparison.patients)))
+    part = comparison.evaluations[0].part
+    found = (part_note(part), left_out_note(comparison), few_patients_note(len(comparison.patients)))
     return tuple(note for note in found if note)
+
+
+def part_note(part: str) -> str:
+    """Why scores of another part than the test part are no test; empty for the test part."""
+    if part == "test":
+        return ""
+    why = {
+        "validation": ", on which epoch and threshold were chosen, so they flatter",
+        "train": ", which the models were fitted to, so they flatter",
+    }
+    return f"These are scores on the {part} part{why.get(part, '')}; judge by the test part."
 
 
 def left_out_note(comparison: Comparison) -> str:

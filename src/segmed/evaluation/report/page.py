@@ -137,8 +137,7 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
-        "leaking": comparison.leaking,
-        "leaking_text": _leaking_text(comparison.evaluations),
+        "banners": _banners(comparison),
         "facts": " · ".join(facts),
         "part": leader.part,
         "leader": leader.name,
@@ -147,6 +146,13 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
         "written": f"{written:%Y-%m-%d %H:%M} UTC",
         "version": __version__,
     }
+
+
+def _banners(comparison: Comparison) -> list[tuple[str, str]]:
+    """Marks that stand at the page's head with their text, and in every caption."""
+    part = comparison.evaluations[0].part
+    leaking = [("LEAKING", _leaking_text(comparison.evaluations))] if comparison.leaking else []
+    return leaking + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
 
 
 def _leaking_text(evaluations: Sequence[Evaluation]) -> str:
