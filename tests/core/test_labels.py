@@ -42,6 +42,17 @@ def test_a_label_map_survives_json(labels: LabelMap) -> None:
     assert LabelMap.from_json(labels.to_json()) == labels
 
 
+@pytest.mark.parametrize("stored", [(0, 256), (0, -1), ((0, 0, 0), (0, 0, 300))])
+def test_values_that_no_eight_bit_mask_can_hold_are_refused(stored: tuple[object, ...]) -> None:
+    with pytest.raises(DataError, match="are 0 to 255"):
+        LabelMap(("a",), stored)  # type: ignore[arg-type]
+
+
+def test_two_labels_of_one_name_are_refused() -> None:
+    with pytest.raises(DataError, match="Label names must differ"):
+        LabelMap(("a", "a"), (0, 1, 2))
+
+
 def test_a_map_with_two_labels_of_one_value_is_refused() -> None:
     with pytest.raises(DataError, match="must differ"):
         LabelMap(("a", "b"), (0, 1, 1))

@@ -51,7 +51,9 @@ def test_a_loaded_split_that_leaks_is_refused_naming_the_file(tmp_path: Path) ->
         Split.load(tmp_path / "split.json")
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"format": 1}', "not json"])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"format": 1}', "not json", '{"format": 1, "folds": [], "strategy": "x", "seed": "a"}']
+)
 def test_a_file_that_is_no_split_is_refused_naming_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(ValueError, match=r"split\.json"):

@@ -66,6 +66,11 @@ def test_weights_out_of_reach_name_the_way_without_them() -> None:
         build_model(ModelConfig(encoder="resnet18", encoder_weights="imagenet"))
 
 
+def test_a_timm_model_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ModelError, match="unet cannot be built with encoder tu-nonsense"):
+        build_model(ModelConfig(encoder="tu-nonsense", encoder_weights="none"))
+
+
 def test_unknown_encoder_weights_are_refused() -> None:
     with pytest.raises(ModelError, match="resnet18 and weights nonsense"):
         build_model(ModelConfig(encoder="resnet18", encoder_weights="nonsense"))

@@ -39,6 +39,9 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
         ("augment: wild", r"Unknown augmentation 'wild'. Choose one of: none, seed, mri"),
         ("model: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
         ("ema_decay: 1", r"ema_decay lies in"),
+        ("seed: -1", r"seed at least 0"),
+        ("optim: {accumulate: 0}", r"optim: .*accumulate at least 1"),
+        ("optim: {final_share: 2}", r"optim: final_share lies between"),
         ("preprocess: {size: [100, 100]}", r"preprocess: size \(100, 100\) is not a multiple"),
     ],
 )
@@ -64,7 +67,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "gone.yaml")
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "epochs.deep=3"])
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs.deep=3", "epochs=["])
 def test_an_override_that_is_no_key_and_value_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         recipe_from_mapping({"epochs": 2}, [override], source="x")

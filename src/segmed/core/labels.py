@@ -32,6 +32,10 @@ class LabelMap:
             )
         if len(set(self.stored)) != len(self.stored):
             raise DataError(f"Stored label values must differ, got {self.stored}. Give each label its own value.")
+        if len(set(self.names)) != len(self.names):
+            raise DataError(f"Label names must differ, got {', '.join(self.names)}. Name each label once.")
+        if any(not 0 <= number <= 255 for value in self.stored for number in np.atleast_1d(value)):
+            raise DataError(f"Stored label values are 0 to 255, got {_listed(self.stored)}. Convert the masks first.")
         if len(self.names) > 255:
             raise DataError(f"At most 255 foreground labels fit a mask, got {len(self.names)}.")
 

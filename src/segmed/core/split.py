@@ -88,7 +88,9 @@ class Split:
         value = read_json(path, what="a split made by `segmed data split`")
         try:
             split = cls._from_json(value)
-        except (KeyError, TypeError, AttributeError) as error:
+        except SplitError as error:
+            raise SplitError(f"{path}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SplitError(f"{path}: not a split file ({error!r} is missing or wrong). Make it again.") from error
         try:
             split.validate()

@@ -34,9 +34,11 @@ def build_dense(config: ModelConfig) -> nn.Module:
             f"The {config.encoder_weights} weights of {config.encoder} cannot be fetched: no connection to the hub. "
             "Connect once to cache them, or start from random weights with --encoder-weights none."
         ) from error
-    except (KeyError, ValueError, NotImplementedError) as error:
+    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
         raise ModelError(
-            f"{config.name} cannot be built with encoder {config.encoder} and weights {config.encoder_weights}: {error}"
+            f"{config.name} cannot be built with encoder {config.encoder} and weights {config.encoder_weights}: "
+            f"{reason}. Choose another encoder or other weights."
         ) from error
 
 

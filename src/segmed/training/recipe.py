@@ -35,6 +35,17 @@ class OptimConfig:
     accumulate: int = 1
     """Batches per optimiser step."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no schedule has."""
+        if self.learning_rate <= 0 or self.accumulate < 1:
+            raise ConfigError(
+                f"learning_rate must be above 0 and accumulate at least 1, got {self.learning_rate}, {self.accumulate}."
+            )
+        if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
+            raise ConfigError(
+                "final_share lies between 0 and 1, and warmup_steps, weight_decay and gradient_clip are not negative."
+            )
+
 
 @config_dataclass
 class Recipe:
@@ -64,8 +75,8 @@ class Recipe:
         """Refuse settings that contradict each other."""
         if self.augment not in PRESETS:
             raise ConfigError(f"Unknown augmentation {self.augment!r}. Choose one of: {', '.join(PRESETS)}.")
-        if self.epochs < 1:
-            raise ConfigError(f"epochs must be at least 1, got {self.epochs}.")
+        if self.epochs < 1 or self.seed < 0:
+            raise ConfigError(f"epochs must be at least 1 and seed at least 0, got {self.epochs} and {self.seed}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
         if len(self.preprocess.channels) != self.model.channels:
@@ -97,7 +108,13 @@ def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = ()
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim.learning_rate=0.001.")
-        _assign(merged, key.strip().split("."), yaml.safe_load(value), override)
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--set {override}: the value is not valid YAML. Quote it, or close its bracket."
+            ) from error
+        _assign(merged, key.strip().split("."), read, override)
     return config_from_mapping(Recipe, merged, source=source)
 
 
