@@ -143,6 +143,16 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert set(found.runs) == {"unet", "unet (two)"}
 
 
+def test_floors_of_one_name_are_told_apart_by_their_runs_unless_they_are_the_same(tmp_path):
+    runs = [saved_run(tmp_path / name, name) for name in ("one", "two", "three")]
+    for run, dice in zip(runs, (GOOD, GOOD, POOR), strict=True):
+        sample = floor("copy", dice)
+        first = dataclasses.replace(sample.slices[0], predicted_px=int(100 * dice[0]))
+        dataclasses.replace(sample, slices=(first,)).save(run / "evaluation-test" / "floors" / "copy")
+    names = [each.name for each in find_evaluations(runs).evaluations if each.kind == "floor"]
+    assert names == ["copy", "copy (three)"]
+
+
 def test_the_test_part_is_taken_unless_another_is_asked_for(tmp_path):
     run = saved_run(saved_run(tmp_path / "run", "unet"), "unet", part="validation")
     assert find_evaluations([run]).evaluations[0].part == "test"

@@ -107,22 +107,23 @@ class Found:
 def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found:
     """Read the evaluation in each path: an evaluation folder, or a run folder that holds `evaluation-<part>/`.
 
-    `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation
-    are read with it. Two with the same name get their folder's name added. Raises `DataError` naming the path.
+    `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation are
+    read with it, equal ones once. Two with the same name get the name of their run's folder, or of their own, added.
+    Raises `DataError` naming the path.
     """
     evaluations: list[Evaluation] = []
     runs: dict[str, Path] = {}
-    floors: list[Evaluation] = []
+    floors: list[tuple[Evaluation, Path]] = []
     for path in paths:
         folder = _evaluation_folder(path, part)
         evaluation = _own_name(Evaluation.load(folder), evaluations, folder)
         evaluations.append(evaluation)
         if (folder.parent / "config.json").is_file():
             runs[evaluation.name] = folder.parent
-        floors += [Evaluation.load(file.parent) for file in sorted(folder.glob("floors/*/evaluation.json"))]
-    for each in floors:
+        floors += [(Evaluation.load(file.parent), folder) for file in sorted(folder.glob("floors/*/evaluation.json"))]
+    for each, folder in floors:
         if not any(_same_result(each, other) for other in evaluations):
-            evaluations.append(_own_name(each, evaluations, Path(each.name)))
+            evaluations.append(_own_name(each, evaluations, folder))
     return Found(tuple(evaluations), runs)
 
 
