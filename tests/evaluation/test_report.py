@@ -96,6 +96,16 @@ def test_the_markdown_has_scores_costs_tests_and_ranks(pages):
     assert "| good | 100 % | 0 % |" in text
 
 
+def test_the_two_families_of_tests_that_holm_corrects_apart_are_two_tables_in_the_markdown(pages):
+    text = (pages / "comparison.md").read_text(encoding="utf-8")
+    systems, floors = text.split("## Paired tests on mean patient Dice ")[1:]
+    assert systems.startswith("between systems")
+    assert "good − poor" in systems
+    assert floors.startswith("of the leader against floors")
+    assert "good − nothing" in floors
+    assert "good − poor" not in floors
+
+
 def test_pictures_show_reference_and_prediction_for_the_worst_the_median_and_the_best(html):
     assert html.count("data:image/png;base64,") == 6 * 2
     ranks = re.findall(r"<b>(worst|median|best)</b>", html)

@@ -1,15 +1,16 @@
 """The report's small parts: how numbers are written, learning curves read, metrics grouped and figures cleaned."""
 
 import math
+from dataclasses import replace
 
 import pytest
-from report_samples import evaluation
+from report_samples import evaluation, floor
 
 from segmed.evaluation.compare import compare
 from segmed.evaluation.report import figures, numbers, svg
 from segmed.evaluation.report.history import read_history
 from segmed.evaluation.report.metrics import GROUPS, TITLES, grouped
-from segmed.evaluation.report.tables import provenance, scores
+from segmed.evaluation.report.tables import metric_groups, provenance, scores
 from segmed.evaluation.result import MetricValue
 
 
@@ -78,6 +79,30 @@ def test_every_grouped_metric_has_a_title_and_unknown_ones_come_last():
 def test_the_best_of_a_column_is_marked_unless_all_are_equal():
     table = scores(compare([evaluation("a", (0.9, 0.8)), evaluation("b", (0.5, 0.6))]))
     assert [[cell.best for cell in row.cells] for row in table.systems] == [[True, False, False], [False, False, False]]
+
+
+def test_a_number_that_rests_on_fewer_patients_says_so_and_then_none_is_best():
+    comparison = compare([evaluation("a", (0.9, math.nan)), evaluation("b", (0.5, 0.6)), floor("c", (0.1, math.nan))])
+    dice = {row.name: row.cells[0] for row in (*scores(comparison).systems, *scores(comparison).floors)}
+    assert {name: cell.n for name, cell in dice.items()} == {"a": "n = 1 + 1", "b": "", "c": "n = 1 + 1"}
+    assert not any(cell.best for cell in dice.values())
+    line = metric_groups(comparison)[0].rows[0]
+    assert line.n == "2"
+    assert [cell.n for cell in line.cells] == ["n = 1 + 1", "", "n = 1 + 1"]
+
+
+def test_numbers_that_rest_on_equally_much_say_it_once():
+    table = scores(compare([evaluation("a", (0.9, math.nan)), evaluation("b", (0.5, math.nan))]))
+    assert not table.uneven
+    assert table.systems[0].cells[0].best
+
+
+def test_the_share_of_one_sided_slices_stands_beside_hd95_in_the_first_table():
+    sample = evaluation("a", (0.9,))
+    one_sided = MetricValue(0.1, 0.0, 0.2, 9, 0, "", "Share of slices", higher_is_better=False)
+    both = replace(sample, metrics={"one_sided_slices": one_sided, **sample.metrics})
+    titles = [column.title for column in scores(compare([both])).columns]
+    assert titles.index("One-sided slices") == titles.index("HD95") + 1
 
 
 def test_a_figure_takes_colours_and_font_from_the_page_and_holds_no_address():

@@ -93,7 +93,7 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     resamples = result.provenance["bootstrap"]["resamples"]
     lines = [
         f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of patients.",
-        "Distances are in the slice, in pixels. HD95 of a miss is the image's diagonal.",
+        "Distances are in the slice, in pixels; for HD95 one-sided slices are the image's diagonal away.",
     ]
     warnings = part_note(result.part), few_patients_note(len({row.patient for row in result.patients}))
     lines += [warning for warning in warnings if warning]

@@ -4,10 +4,11 @@ import csv
 import dataclasses
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.files import written_aside
-from segmed.evaluation.compare import Comparison
+from segmed.evaluation.compare import Comparison, Difference
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
@@ -37,8 +38,12 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     """The tables of scores with costs, of paired tests and of ranks, as Markdown."""
     leak = "LEAKING: " if comparison.leaking else ""
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
-    if comparison.tests or comparison.floor_tests:
-        parts += [f"\n## {leak}Paired tests on mean patient Dice\n", _test_table(comparison)]
+    for tests, what in (
+        (comparison.tests, "between systems"),
+        (comparison.floor_tests, "of the leader against floors"),
+    ):
+        if tests:
+            parts += [f"\n## {leak}Paired tests on mean patient Dice {what}\n", _test_table(tests)]
     if len(comparison.systems) > 1 and comparison.patients:
         parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
     parts += [f"\n{note}\n" for note in notes(comparison)]
@@ -60,11 +65,11 @@ def _score_table(comparison: Comparison) -> str:
 
 
 def _line(row: tables.Row, evaluation: Evaluation) -> list[str]:
-    cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
+    cells = [" ".join(text for text in (cell.value, cell.interval, cell.n) if text) for cell in row.cells]
     return [row.name, *cells, *tables.cost_texts(evaluation)]
 
 
-def _test_table(comparison: Comparison) -> str:
+def _test_table(tests: Sequence[Difference]) -> str:
     header = ["Pair", "Difference", "p sign flip", "p Holm", "p Wilcoxon", "Patients", "Verdict"]
     lines = [
         [
@@ -76,7 +81,7 @@ def _test_table(comparison: Comparison) -> str:
             str(line.patients),
             line.verdict,
         ]
-        for line in tables.pair_lines((*comparison.tests, *comparison.floor_tests))
+        for line in tables.pair_lines(tests)
     ]
     return _markdown(header, lines)
 

@@ -38,6 +38,7 @@ MAIN = (
     "dice",
     "iou",
     "hd95",
+    "one_sided_slices",
     "nsd_2px",
     "lesion_f1",
     "dice_positive_slices",
@@ -88,15 +89,16 @@ CONVENTIONS = (
         "Missed and invented tumour",
         (
             "A tumour of which nothing was found has Dice, IoU and NSD 0 and, as HD95, the diagonal of the image; it "
-            "is counted under Missed. A tumour predicted where there is none has Dice 0."
+            "is counted under Missed. A tumour predicted where there is none has Dice and NSD 0 and the same HD95."
         ),
     ),
     (
         "Distances are pixels in the slice",
         (
             "HD95 is the larger of the two directed 95th percentiles between the outlines; NSD is the share of both "
-            "outlines within a tolerance of the other. HD95 cannot see slices with tumour in only one of the two "
-            "masks; read it together with the share of one-sided slices."
+            "outlines within a tolerance of the other. A slice with tumour in only one of the two masks has no "
+            "distance: its outline counts as the image's diagonal away and as out of tolerance. The share of such "
+            "one-sided slices stands beside HD95, since a few of them decide it."
         ),
     ),
     (

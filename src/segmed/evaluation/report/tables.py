@@ -17,11 +17,15 @@ COST_COLUMNS = (("Parameters", ""), ("Time per image", "ms"), ("Peak memory", "M
 
 @dataclass(frozen=True)
 class Cell:
-    """A value, its interval (empty where there is none) and whether it is the best of its column."""
+    """A value, its interval (empty where there is none), whether it is the best of those it is set beside.
+
+    `n` counts what it rests on, and what has no value, where that is less than another of those rests on; else empty.
+    """
 
     value: str
     interval: str = ""
     best: bool = False
+    n: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Scores:
     columns: tuple[Heading, ...]
     systems: tuple[Row, ...]
     floors: tuple[Row, ...]
+
+    @property
+    def uneven(self) -> bool:
+        """Whether a number rests on less than another in its column."""
+        return any(cell.n for row in (*self.systems, *self.floors) for cell in row.cells)
 
 
 @dataclass(frozen=True)
@@ -92,19 +101,14 @@ def metric_of(evaluation: Evaluation, name: str) -> MetricValue:
 def scores(comparison: Comparison) -> Scores:
     """The first table."""
     names = main_metrics(comparison)
-    columns = tuple(heading_of(name, _known(comparison, name)) for name in names)
-    best = {name: _best(comparison.systems, name) for name in names}
+    columns = [_cells(comparison, name) for name in names]
 
     def row(evaluation: Evaluation, place: int | None) -> Row:
-        cells = [
-            _cell(metric_of(evaluation, name), best=place is not None and evaluation.name in best[name])
-            for name in names
-        ]
         remark = str(evaluation.provenance.get("remark", "")) if place is None else ""
-        return Row(evaluation.name, place, tuple(cells), remark)
+        return Row(evaluation.name, place, tuple(column[evaluation.name] for column in columns), remark)
 
     return Scores(
-        columns=columns,
+        columns=tuple(heading_of(name, _fullest(comparison, name)) for name in names),
         systems=tuple(row(system, place) for place, system in enumerate(comparison.systems)),
         floors=tuple(row(floor, None) for floor in comparison.floors),
     )
@@ -192,32 +196,46 @@ def _fact_text(value: Any) -> str:
 
 
 def _metric_line(comparison: Comparison, name: str) -> MetricLine:
-    known = _known(comparison, name)
-    best = _best(comparison.systems, name)
-    heading = heading_of(name, known)
-    cells = [
-        _cell(metric_of(evaluation, name), best=evaluation.kind != "floor" and evaluation.name in best)
-        for evaluation in comparison.evaluations
-    ]
-    n = f"{numbers.count(known.n)} + {known.undefined}" if known.undefined else numbers.count(known.n)
+    fullest = _fullest(comparison, name)
+    heading = heading_of(name, fullest)
     unit = f" ({heading.unit})" if heading.unit else ""
     title = f"{title_of(name)}{unit} {heading.arrow}".rstrip()
-    return MetricLine(title, known.description, n, tuple(cells))
+    cells = _cells(comparison, name)
+    return MetricLine(title, fullest.description, _rests_on(fullest), tuple(cells.values()))
 
 
-def _known(comparison: Comparison, name: str) -> MetricValue:
-    return next(e.metrics[name] for e in comparison.evaluations if name in e.metrics)
+def _cells(comparison: Comparison, name: str) -> dict[str, Cell]:
+    """One metric under every evaluation, by its name."""
+    fullest, best = _fullest(comparison, name), _best(comparison.systems, name)
+
+    def cell(evaluation: Evaluation) -> Cell:
+        metric = metric_of(evaluation, name)
+        less = name in evaluation.metrics and metric.n < fullest.n
+        return Cell(
+            numbers.metric_value(metric),
+            numbers.metric_interval(metric),
+            best=evaluation.name in best,
+            n=f"n = {_rests_on(metric)}" if less else "",
+        )
+
+    return {evaluation.name: cell(evaluation) for evaluation in comparison.evaluations}
 
 
-def _cell(metric: MetricValue, *, best: bool) -> Cell:
-    return Cell(numbers.metric_value(metric), numbers.metric_interval(metric), best)
+def _fullest(comparison: Comparison, name: str) -> MetricValue:
+    """The metric of the evaluation in which it rests on most."""
+    return max((e.metrics[name] for e in comparison.evaluations if name in e.metrics), key=lambda metric: metric.n)
+
+
+def _rests_on(metric: MetricValue) -> str:
+    """How many have a value and, after a plus, how many have none."""
+    return numbers.count(metric.n) + (f" + {metric.undefined}" if metric.undefined else "")
 
 
 def _best(systems: Sequence[Evaluation], name: str) -> set[str]:
-    """The systems whose printed value is best; none where there is only one system or no better."""
+    """The systems whose printed value is best; none where there is only one system, no better, or no equal n."""
     found = {system.name: metric_of(system, name) for system in systems}
     finite = {who: metric for who, metric in found.items() if math.isfinite(metric.value)}
-    if len(systems) < 2 or not finite:
+    if len(systems) < 2 or len({metric.n for metric in finite.values()}) != 1:
         return set()
     better = next(iter(finite.values())).higher_is_better
     if better is None:
