@@ -116,3 +116,51 @@ def test_a_folder_without_masks_says_what_was_expected(folders, tmp_path):
 def test_a_wrong_pattern_is_explained(folders, regex, reason):
     with pytest.raises(DataError, match=reason):
         pair_folders(*folders, patient_regex=regex)
+
+
+@pytest.fixture
+def same_names(tmp_path):
+    """A manifest of two patients whose files are called alike, the second with another mask."""
+    rows = ["case,patient,image,mask"]
+    for patient, columns in (("p1", 4), ("p2", 2)):
+        write(tmp_path / "data" / patient, "001.png", columns)
+        write(tmp_path / "data" / "masks" / patient, "001.png", columns)
+        rows.append(f"{patient}_first,{patient},{patient}/001.png,masks/{patient}/001.png")
+    (tmp_path / "data" / "manifest.csv").write_text("\n".join(rows))
+    return tmp_path / "data"
+
+
+def test_one_prediction_does_not_serve_two_references_of_one_name(same_names, tmp_path):
+    write(tmp_path / "predictions", "001.png", 4)
+    with pytest.raises(DataError, match=r"001\.png: matches case p1_first and case p2_first"):
+        pair_folders(tmp_path / "predictions", same_names)
+
+
+def test_two_predictions_of_one_name_that_nothing_tells_apart_are_refused(same_names, tmp_path):
+    for folder in "xy":
+        write(tmp_path / "predictions" / folder, "001.png", 4)
+    with pytest.raises(DataError, match="a second mask of case p1_first"):
+        pair_folders(tmp_path / "predictions", same_names)
+
+
+@pytest.mark.parametrize("names", [("p1_first.png", "p2_first.png"), ("p1/001.png", "p2/001.png")])
+def test_the_case_id_or_the_folder_tells_predictions_of_one_name_apart(same_names, tmp_path, names):
+    for name, columns in zip(names, (4, 2), strict=True):
+        path = tmp_path / "predictions" / name
+        write(path.parent, path.name, columns)
+    pairs = pair_folders(tmp_path / "predictions", same_names)
+    result = evaluate_pairs(pairs, LabelMap(), name="x", resamples=20)
+    assert result.by_patient("dice") == {"p1": 1.0, "p2": 1.0}
+
+
+def test_the_case_id_comes_before_the_name_of_the_image(same_names, tmp_path):
+    for name, columns in (("p1_first.png", 4), ("p2_first.png", 2), ("001.png", 1)):
+        write(tmp_path / "predictions", name, columns)
+    pairs = pair_folders(tmp_path / "predictions", same_names)
+    assert [path.name for path in pairs.unused] == ["001.png"]
+
+
+def test_two_references_of_one_name_in_a_plain_folder_are_refused(folders):
+    write(folders[1] / "again", "p1_1.png", 4)
+    with pytest.raises(DataError, match="a second mask of case p1_1"):
+        pair_folders(*folders)

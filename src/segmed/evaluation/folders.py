@@ -1,9 +1,9 @@
-"""Evaluate masks of any other tool: a folder of predictions against references, matched by file name."""
+"""Evaluate masks of any other tool: a folder of predictions against references, matched by name."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from segmed.core.errors import DataError, SplitError
 from segmed.core.labels import LabelMap
@@ -40,16 +40,16 @@ class Pairs:
 def pair_folders(
     predictions: Path, references: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None
 ) -> Pairs:
-    """Match predicted masks to references by the stem of the file name, with or without `_mask` at its end.
+    """Match predicted masks to references by case id, path or file name, with or without `_mask` at its end.
 
     `references` is a folder of masks, or any data set that SegMed reads (Kaggle layout, images/ and masks/, or a
     manifest, which tells patients too). In a plain folder `patient_regex` finds the patient, and a group `slice`
-    the position, in the stem. Raises `DataError` naming the first reference without a prediction.
+    the position, in the stem. Raises `DataError` naming the first reference without a prediction, and where names
+    do not tell whose prediction a file is.
     """
     predicted = _masks_below(predictions)
     records, known = _references(references, labels or LabelMap(), patient_regex)
-    _require_all(predictions, predicted, records)
-    chosen = {record.case: predicted[_stem_of(record)] for record in records}
+    chosen = _matched(predictions, predicted, records)
     used = set(chosen.values())
     return Pairs(records, chosen, tuple(path for path in predicted.values() if path not in used), known)
 
@@ -76,19 +76,19 @@ def evaluate_masks(
 ) -> Evaluation:
     """Score a folder of masks of any tool on a part of a split, so that it can be compared with runs on that part.
 
-    Files are matched to cases by the stem of the image's name. Raises `SplitError` for a split that leaks unmarked
+    Files are matched to cases as by `pair_folders`. Raises `SplitError` for a split that leaks unmarked
     or belongs to other data, and `DataError` naming the first case without a prediction, or of another size.
     """
     require_fit(split, decoded)
     groups = records_of(decoded, split.fold(fold).part(part))
     if not groups:
         raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
-    predicted = _masks_below(predictions)
-    _require_all(predictions, predicted, [record for records in groups.values() for record in records])
+    scored = [record for records in groups.values() for record in records]
+    predicted = _matched(predictions, _masks_below(predictions), scored)
     labels = decoded.dataset.labels
 
     def read(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        return [read_mask(predicted[_stem_of(record)], labels).array for record in records], None
+        return [read_mask(predicted[record.case], labels).array for record in records], None
 
     result = evaluate(
         volumes(decoded, groups, read),
@@ -104,13 +104,40 @@ def evaluate_masks(
     return replace(result, data_hash=decoded.data_hash, split=facts)
 
 
-def _require_all(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> None:
+def _matched(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> dict[str, Path]:
+    """The prediction of each case: the file named as the case, else one below the same folders, else as its image."""
+    by_stem: dict[str, list[Path]] = {}
+    for name, path in predicted.items():
+        by_stem.setdefault(PurePosixPath(name).name, []).append(path)
+    owner: dict[Path, str] = {}
     for record in records:
-        if _stem_of(record) not in predicted:
+        names = record.case, *_path_names(record, predicted), _stem_of(record)
+        files = next((found for name in names if (found := _named(name, predicted, by_stem))), [])
+        if not files:
             raise DataError(
                 f"{folder}: no prediction for case {record.case} (reference {record.mask}). Add "
                 f"{_stem_of(record)}.png or the like: a missing prediction is not left out."
             )
+        if len(files) > 1:
+            raise DataError(f"{files[1]}: a second mask of case {record.case}, besides {files[0]}. Keep one.")
+        if files[0] in owner:
+            raise DataError(
+                f"{files[0]}: matches case {owner[files[0]]} and case {record.case}. Name predictions by case id."
+            )
+        owner[files[0]] = record.case
+    return {case: path for path, case in owner.items()}
+
+
+def _named(name: str, predicted: Mapping[str, Path], by_stem: Mapping[str, list[Path]]) -> list[Path]:
+    """Files of a name: a path is one file, a bare name may be in several folders."""
+    return [predicted[name]] if "/" in name and name in predicted else by_stem.get(name, [])
+
+
+def _path_names(record: Record, predicted: Mapping[str, Path]) -> list[str]:
+    """The image's path without its suffix, as far as predictions lie in folders of the same names; longest first."""
+    parts = (*record.image.parts[:-1], _stem_of(record))
+    names = ["/".join(parts[start:]) for start in range(len(parts) - 1)]
+    return [name for name in names if name in predicted]
 
 
 def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
@@ -138,13 +165,20 @@ def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tupl
         return dataset.records, not has_images or patient_regex is not None
     masks = _masks_below(path)
     pattern = None if patient_regex is None else _compiled(patient_regex)
-    records = [_plain_record(stem, mask, pattern) for stem, mask in masks.items()]
+    records = [_plain_record(mask, pattern) for mask in masks.values()]
+    cases = {record.case: record for record in records}
+    if len(cases) < len(records):
+        first = next(record for record in records if record is not cases[record.case])
+        raise DataError(
+            f"{cases[first.case].mask}: a second mask of case {first.case}, besides {first.mask}. Keep one."
+        )
     if pattern is not None and "slice" not in pattern.groupindex:
         records = numbered(records)
     return in_order(records), pattern is not None
 
 
-def _plain_record(stem: str, mask: Path, pattern: re.Pattern[str] | None) -> Record:
+def _plain_record(mask: Path, pattern: re.Pattern[str] | None) -> Record:
+    stem = mask.stem.removesuffix("_mask")
     if pattern is None:
         return Record(stem, stem, 1, mask, mask)
     match = pattern.search(stem)
@@ -164,17 +198,17 @@ def _patient_and_slice(match: re.Match[str]) -> tuple[str, str]:
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:
-    """Mask files by stem, sub-folders included, overlays left out; only `_mask` files where images lie beside."""
+    """Mask files by path without suffix, overlays left out; only `_mask` files where images lie beside."""
     if not folder.is_dir():
         raise DataError(f"{folder}: is not a folder; expected masks ending in {', '.join(MASK_SUFFIXES)}.")
     files = [path for path in _visible(folder) if path.suffix.lower() in MASK_SUFFIXES]
     marked = [path for path in files if path.stem.endswith("_mask")]
     found: dict[str, Path] = {}
     for path in sorted(marked or files, key=lambda path: natural_key(str(path))):
-        stem = path.stem.removesuffix("_mask")
-        if stem in found:
-            raise DataError(f"{path}: a second mask of case {stem}, besides {found[stem]}. Keep one.")
-        found[stem] = path
+        name = path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask")
+        if name in found:
+            raise DataError(f"{path}: a second mask of case {name}, besides {found[name]}. Keep one.")
+        found[name] = path
     if not found:
         raise DataError(f"{folder}: holds no masks; expected files ending in {', '.join(MASK_SUFFIXES)}.")
     return found
@@ -191,7 +225,7 @@ def _visible(folder: Path) -> Sequence[Path]:
 
 
 def _stem_of(record: Record) -> str:
-    """The name under which a case's prediction is looked for: that of its image, as `segmed predict` writes it."""
+    """The name of a case's image, under which `segmed predict` writes its prediction."""
     return record.image.stem.removesuffix("_mask")
 
 
