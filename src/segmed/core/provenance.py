@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segmed.version import __version__
 
-DECISIVE = ("torch", "torchvision", "segmentation-models-pytorch", "lightning", "numpy", "kornia", "monai")
+DECISIVE = ("torch", "torchvision", "segmentation-models-pytorch", "lightning", "numpy", "scipy", "kornia")
 """Packages whose version can change a number."""
 
 
