@@ -70,6 +70,7 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
     assert "interpolation" in shown
     assert "Dice, mean" in shown
+    assert f"--data {root} --out report" in shown
     assert "No patient has training slices here, so it predicts nothing." in " ".join(shown.split())
     assert "LEAKING" not in shown
     assert "The intervals rest on 1 patient; below 20" in " ".join(shown.split())
@@ -85,6 +86,21 @@ def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, c
     shown = capsys.readouterr().out
     assert "LEAKING" in shown
     assert "4 of 4 patients are in training" in shown
+
+
+def test_another_split_needs_a_folder_of_its_own(tiny, tmp_path, monkeypatch, capsys):
+    root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
+    decoded, other = opened(root), tmp_path / "other.json"
+    own = first_patients(decoded)
+    own.save(run / "split.json")
+    replace(own, seed=own.seed + 1).save(other)
+    predictor = tiny.predictor_of(run, tiny.config_of(decoded))
+    monkeypatch.setattr("segmed.inference.load", lambda path, device: predictor)
+    arguments = ("evaluate", run, "--data", root, "--split", other, "--resamples", 100, "--no-floors")
+    assert segmed(monkeypatch, *arguments) == 1
+    assert "Name a folder for the result with -o" in capsys.readouterr().err
+    assert not (run / "evaluation-test").exists()
+    assert segmed(monkeypatch, *arguments, "-o", tmp_path / "out") == 0
 
 
 def test_masks_of_any_tool_are_evaluated(tiny, tmp_path, monkeypatch, capsys):

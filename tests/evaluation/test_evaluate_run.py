@@ -94,6 +94,15 @@ def test_another_split_of_unseen_patients_is_taken(run, decoded):
     assert result.split["train_patients"] == 1
 
 
+def test_the_plan_knows_whether_split_fold_and_data_are_the_runs_own(run, decoded):
+    config, own = tiny.config_of(decoded), tiny.by_patient(decoded)
+    assert plan_evaluation(run, config, decoded).own
+    assert plan_evaluation(run, config, decoded, split=own, fold=0).own
+    other = tiny.by_patient(decoded, train="a", validation="bc", test="d")
+    assert not plan_evaluation(run, config, decoded, split=other).own
+    assert not plan_evaluation(run, tiny.config_of(decoded, data_hash="0" * 64), decoded, split=own).own
+
+
 def test_another_fold_of_the_split_is_refused_where_it_was_trained_on(tmp_path, decoded):
     folds = [Partition(tiny.cases(a), tiny.cases(b), tiny.cases(c)) for a, b, c in (("ab", "c", "d"), ("cd", "a", "b"))]
     tiny.split_of(decoded, *folds).save(tmp_path / "split.json")

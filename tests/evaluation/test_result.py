@@ -100,6 +100,27 @@ def test_an_unknown_case_is_a_key_error(tmp_path):
         Evaluation.load(tmp_path).predictions["other"]
 
 
+def test_masks_of_an_earlier_evaluation_in_the_folder_are_removed(tmp_path):
+    one = evaluation()
+    mask = one.predictions["a_1"]
+    replace(one, predictions={"a_1": mask, "old/b_2": mask}).save(tmp_path)
+    one.save(tmp_path)
+    assert [path.name for path in (tmp_path / "predictions").rglob("*.png")] == ["a_1.png"]
+
+
+def test_masks_that_lie_in_a_folder_without_an_evaluation_are_left_alone(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "mine.png").write_bytes(b"")
+    evaluation().save(tmp_path)
+    assert (tmp_path / "predictions" / "mine.png").is_file()
+
+
+def test_a_loaded_evaluation_can_be_saved_where_it_was(tmp_path):
+    evaluation().save(tmp_path)
+    Evaluation.load(tmp_path).save(tmp_path)
+    assert Evaluation.load(tmp_path).predictions["a_1"].any()
+
+
 @pytest.mark.parametrize("case", ["../../evil", "/tmp/evil", "a/../../../evil"])
 def test_a_case_whose_name_leads_out_of_the_folder_is_not_written(tmp_path, case):
     mask = np.zeros((5, 7), np.uint8)

@@ -67,6 +67,8 @@ def evaluate(
     predictor = load(run, device=device)
     decoded = _decoded(data, labels, predictor.config.labels)
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
+    if out is None and not plan.own:
+        raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
     if plan.leaking:
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
     if not plan.training_known:
@@ -167,7 +169,7 @@ def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> N
     show(result, floors)
     typer.echo(f"Written: {folder}")
     if result.kind == "run":
-        typer.echo(f"Next: segmed compare {folder} --out report")
+        typer.echo(f"Next: segmed compare {folder} --data {result.provenance['data']} --out report")
 
 
 def _part(name: str) -> "PartName":

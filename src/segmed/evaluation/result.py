@@ -104,13 +104,21 @@ class Evaluation:
         return {patient: _mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the folder. `evaluation.json` goes first and comes last, so a folder that has it is complete."""
+        """Write the folder. `evaluation.json` goes first and comes last, so a folder that has it is complete.
+
+        Masks of an earlier evaluation there, of cases that this one lacks, go too.
+        """
+        replaced = (folder / "evaluation.json").is_file()
         _discard(folder / "evaluation.json")
         write_rows(folder / "patients.csv", self.patients, PatientRow)
         write_rows(folder / "slices.csv", self.slices, SliceRow)
         for case, mask in self.predictions.items():
             with written_aside(mask_path(folder, case)) as temporary:
                 PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")
+        if replaced:
+            written = {mask_path(folder, case) for case in self.predictions}
+            for stale in set((folder / "predictions").rglob("*.png")) - written:
+                _discard(stale)
         write_json(folder / "evaluation.json", self._facts())
 
     @classmethod

@@ -26,7 +26,8 @@ from segmed.models.checkpoint import RunConfig, patient_digest
 class Plan:
     """What is evaluated: a part of a fold of a split. `leaking` where the split, or the run's own, leaks.
 
-    `training_known` is False where nothing tells which patients the run was trained on, so a leak cannot be seen.
+    `own` where split, fold and data are those the run was trained with. `training_known` is False where nothing tells
+    which patients the run was trained on, so that a leak cannot be seen.
     """
 
     split: Split
@@ -34,6 +35,7 @@ class Plan:
     part: PartName
     leaking: bool
     training_known: bool = True
+    own: bool = True
 
 
 def plan_evaluation(
@@ -73,7 +75,8 @@ def plan_evaluation(
             "was trained on. Copy the split it was trained with there."
         )
     _require_unseen(folder, config, own, chosen, cases, part)
-    return Plan(chosen, fold, part, leaking=chosen.leaking or config.leaking, training_known=known)
+    is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
+    return Plan(chosen, fold, part, chosen.leaking or config.leaking, training_known=known, own=is_own)
 
 
 def evaluate_run(
