@@ -1,5 +1,6 @@
 """`segmed compare` from the command line: folders in, a page out, and one line for what cannot be compared."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,35 @@ def test_a_leaking_run_is_announced_on_stderr(tmp_path):
 def test_scores_of_the_validation_part_are_announced(tmp_path):
     result = run(scored(tmp_path / "a", 6, part="validation"), "-o", tmp_path / "out")
     assert "Note: These are scores on the validation part" in result.output
+
+
+def test_images_are_read_from_where_they_were_scored_unless_the_data_has_changed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "evaluation"))
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    import tiny_runs
+
+    from segmed.core.split import Partition
+    from segmed.data.decoded import decode
+    from segmed.data.sources import open_dataset
+    from segmed.evaluation.floors import floor_evaluations
+
+    root = tiny_runs.kaggle_folder(tmp_path / "kaggle_3m")
+    decoded = decode(open_dataset(root))
+    cases = [record.case for record in decoded.dataset.records]
+    split = tiny_runs.split_of(decoded, Partition(tuple(cases[:4]), (), tuple(cases[4:])))
+    copy = dataclasses.replace(floor_evaluations(decoded, split, resamples=50)[2], kind="run", name="copy")
+    copy.save(tmp_path / "run" / "evaluation-test")
+
+    result = run(tmp_path / "run", "-o", tmp_path / "out")
+    assert f"images and references for pictures are read from {root}" in result.stderr
+    assert "These are the predictions alone" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    mask = next(iter(root.glob("*/*_2_mask.tif")))
+    mask.write_bytes(mask.with_name(mask.name.replace("_2_", "_1_")).read_bytes())
+    result = run(tmp_path / "run", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert f"Note: pictures without images, since {root} is not the data that was scored." in result.stderr
+    assert "These are the predictions alone" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_other_parts_are_refused_and_nothing_is_written(tmp_path):

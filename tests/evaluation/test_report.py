@@ -1,6 +1,7 @@
 """The report: self-contained, safe, honest about leaks, and equal to the numbers it was made from."""
 
 import csv
+import dataclasses
 import json
 import math
 import re
@@ -13,7 +14,7 @@ from report_samples import Pictures, evaluation, floor, square
 from segmed.core.errors import DataError
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.report import write_report
-from segmed.evaluation.report.cases import chosen_patients, largest_slice, worst_first
+from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
 
 GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
 POOR = (0.7, 0.86, 0.6, 0.75, 0.5, 0.66, 0.61, 0.59)
@@ -261,3 +262,11 @@ def test_each_pictured_patient_is_chosen_once(dice, words):
 
 def test_the_pictured_slice_is_the_one_with_the_largest_tumour():
     assert largest_slice(evaluation("a", (0.5,)), "P0") == "P0_2"
+
+
+def test_the_worst_patients_are_pictured_where_most_pixels_are_wrong_too():
+    sample = evaluation("a", (0.5,))
+    wrong = dataclasses.replace(sample.slices[0], fp=500)
+    sample = dataclasses.replace(sample, slices=(wrong, *sample.slices[1:]))
+    assert chosen_slices(sample, "P0", "worst") == {"P0_2": "largest tumour", "P0_0": "most wrong pixels"}
+    assert chosen_slices(sample, "P0", "median") == {"P0_2": "largest tumour"}

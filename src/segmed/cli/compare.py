@@ -1,15 +1,25 @@
 """`segmed compare`: evaluations of the same cases in, tables and one self-contained page out."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import SegmedError
+
+if TYPE_CHECKING:
+    from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.result import Evaluation
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluation folders, scored on the same cases.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, comparison.csv and .md.")],
-    data: Annotated[Path | None, typer.Option(help="The data set that was scored, for pictures of the cases.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
+    ] = None,
     part: Annotated[str | None, typer.Option(help="Part to take from run folders: train, validation or test.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
@@ -26,7 +36,7 @@ def compare(
 
     found = find_evaluations(runs, part=part)
     comparison = compared(found.evaluations, seed=seed)
-    decoded = None if data is None else open_decoded(data, labels)
+    decoded = _data_of(found.evaluations) if data is None else open_decoded(data, labels)
     page = write_comparison(comparison, out=out, decoded=decoded, runs=found.runs, anonymise=anonymise, channel=channel)
     if comparison.leaking:
         typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
@@ -34,3 +44,25 @@ def compare(
     for note in notes(comparison):
         typer.echo(f"Note: {note}")
     typer.echo(f"Report: {page}")
+
+
+def _data_of(evaluations: "Sequence[Evaluation]") -> "DecodedDataset | None":
+    """The data set that was scored, if it still lies where it then did and is the same; says which it is."""
+    from segmed.data.decoded import decode
+    from segmed.data.sources import open_dataset
+
+    scored = next((each for each in evaluations if each.data_hash is not None and "data" in each.provenance), None)
+    if scored is None:
+        return None
+    folder = Path(str(scored.provenance["data"]))
+    try:
+        with progress_bar("decoding") as progress:
+            decoded = decode(open_dataset(folder, labels=scored.labels), progress=progress)
+    except SegmedError as error:
+        typer.echo(f"Note: pictures without images, since {error} Name the data that was scored with --data.", err=True)
+        return None
+    if decoded.data_hash != scored.data_hash:
+        typer.echo(f"Note: pictures without images, since {folder} is not the data that was scored.", err=True)
+        return None
+    typer.echo(f"Note: images and references for pictures are read from {folder}.", err=True)
+    return decoded

@@ -1,7 +1,8 @@
-"""The patients, worst first, and pictures of the worst, the median and the best."""
+"""The patients, worst first, and pictures of the worst, the median and the best, each by telling slices."""
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -62,7 +63,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """A patient's largest-tumour slice under every system.
+    """A patient's slice under every system; `why` says what made it the one chosen.
 
     `rank` says worst, median or best, by `dice`, the patient's Dice under the first system.
     """
@@ -70,6 +71,7 @@ class PictureRow:
     patient: str
     rank: str
     case: str
+    why: str
     window: str
     dice: str
     tiles: tuple[Tile, ...]
@@ -117,6 +119,23 @@ def largest_slice(evaluation: Evaluation, patient: str) -> str:
     return max(sizes, key=lambda case: sizes[case])
 
 
+def most_wrong_slice(evaluation: Evaluation, patient: str) -> str:
+    """The case with the most wrong pixels of a patient, over all labels."""
+    wrong: Counter[str] = Counter()
+    for row in evaluation.slices:
+        if row.patient == patient:
+            wrong[row.case] += row.fp + row.fn
+    return max(wrong, key=lambda case: wrong[case])
+
+
+def chosen_slices(evaluation: Evaluation, patient: str, rank: str) -> dict[str, str]:
+    """The slices that are pictured of a patient, each with the reason: of the worst also where most is wrong."""
+    chosen = {largest_slice(evaluation, patient): "largest tumour"}
+    if rank == "worst":
+        chosen.setdefault(most_wrong_slice(evaluation, patient), "most wrong pixels")
+    return chosen
+
+
 def patient_lines(systems: Sequence[Evaluation], shown: Names) -> list[PatientLine]:
     """The table of patients, worst of the first system first."""
     columns = [system.by_patient(PRIMARY) for system in systems]
@@ -146,20 +165,19 @@ def picture_rows(
     dice = leader.by_patient(PRIMARY)
     rows = []
     for patient, rank in chosen_patients(leader).items():
-        case = largest_slice(leader, patient)
-        named = (shown.patients[patient], rank, shown.cases[case], numbers.number(dice[patient], 3))
-        rows.append(_picture_row(systems, pictures, case, channel, named))
+        for case, why in chosen_slices(leader, patient, rank).items():
+            tiles, window = _tiles(
+                systems, pictures, case, channel, f"{shown.cases[case]} of {shown.patients[patient]}"
+            )
+            value = numbers.number(dice[patient], 3)
+            rows.append(PictureRow(shown.patients[patient], rank, shown.cases[case], why, window, value, tiles))
     return rows
 
 
-def _picture_row(
-    systems: Sequence[Evaluation],
-    pictures: Pictures | None,
-    case: str,
-    channel: int | None,
-    named: tuple[str, str, str, str],
-) -> PictureRow:
-    patient, rank, case_shown, dice = named
+def _tiles(
+    systems: Sequence[Evaluation], pictures: Pictures | None, case: str, channel: int | None, shown: str
+) -> tuple[tuple[Tile, ...], str]:
+    """A slice's picture under every system, and which part of the slice they show; `shown` names the slice."""
     predictions = [system.predictions[case] for system in systems]
     image = None if pictures is None else pictures.image(case)
     reference = None if pictures is None else pictures.mask(case)
@@ -178,11 +196,11 @@ def _picture_row(
             thickness=2 if scale > 1 else 1,
         )
         here = slice_dice(system, case)
-        text = f"Slice {case_shown} of {patient}: reference and prediction of {system.name}, slice Dice {here}"
+        text = f"Slice {shown}: reference and prediction of {system.name}, slice Dice {here}"
         tiles.append(Tile(system.name, place, here, _data_address(png_bytes(picture)), text))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     window = "Whole slice" if (height, width) == shape else f"Window of {height} × {width} px"
-    return PictureRow(patient, rank, case_shown, window, dice, tuple(tiles))
+    return tuple(tiles), window
 
 
 def slice_dice(system: Evaluation, case: str) -> str:
