@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import tiny_runs as tiny
@@ -53,6 +55,12 @@ def test_costs_are_counted_and_measured(run, decoded):
     assert cost.ms_per_image > 0
     assert cost.peak_memory_mib > 10
     assert cost.training_seconds == 12.5
+
+
+def test_the_time_of_reading_is_not_that_of_predicting(run, decoded, monkeypatch):
+    read = decoded.image
+    monkeypatch.setattr(decoded, "image", lambda case: (time.sleep(0.3), read(case))[1])
+    assert scored(run, decoded).cost.ms_per_image < 300
 
 
 def test_progress_counts_patients(run, decoded):

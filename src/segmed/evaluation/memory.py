@@ -1,17 +1,50 @@
-"""How much memory this process has used at most."""
+"""How much memory is used at most while something runs."""
 
-import sys
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROCESS = Path("/proc/self")
 
 
-def peak_memory_mib(device: str = "cpu") -> float | None:
-    """Peak memory in MiB: allocated on the GPU for `cuda`, else resident in this process; None where unknown."""
-    if device == "cuda":
-        import torch
+class PeakMemory:
+    """The highest use of memory within `measuring` blocks; `mib` is None where it cannot be measured.
 
-        return float(torch.cuda.max_memory_allocated() / 2**20)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
+    On `cuda` it is what was allocated on the GPU. Else it is what the whole process holds, libraries and memory-mapped
+    data included, which Linux alone counts from a chosen moment on.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Measure nothing yet; `device` is a torch device's type."""
+        self.mib: float | None = None
+        self._device = device
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Forget earlier peaks, run the block, and keep its peak if it is the highest so far."""
+        known = self._reset()
+        yield
+        found = self._peak() if known else None
+        if found is not None:
+            self.mib = max(found, self.mib or 0.0)
+
+    def _reset(self) -> bool:
+        if self._device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            return True
+        try:
+            (PROCESS / "clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak becomes what is held now
+        except OSError:
+            return False
+        return True
+
+    def _peak(self) -> float | None:
+        if self._device == "cuda":
+            import torch
+
+            return float(torch.cuda.max_memory_allocated() / 2**20)
+        found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text())
+        return float(found[1]) / 2**10 if found else None

@@ -48,8 +48,9 @@ class MetricValue:
 class Cost:
     """What the model costs; None where it was not measured.
 
-    `parameters` is a count, `ms_per_image` milliseconds per slice of prediction, `peak_memory_mib` the peak
-    resident (CPU) or allocated (GPU) memory in MiB while predicting, `training_seconds` wall-clock time.
+    `parameters` is a count, `ms_per_image` milliseconds per slice of prediction without reading, `peak_memory_mib` the
+    highest memory in MiB while predicting, allocated (GPU) or held by the whole process (else), `training_seconds`
+    wall-clock time.
     """
 
     parameters: int | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segmed.core.errors import DataError, SplitError
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record, by_patient
@@ -14,7 +16,7 @@ from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
-from segmed.evaluation.memory import peak_memory_mib
+from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
@@ -96,13 +98,13 @@ def evaluate_run(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     patients = by_patient(decoded.dataset.records)
-    timer = _Timer()
+    timer, memory = _Timer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        images = [decoded.image(record.case) for record in records]
-        with timer.timing(len(images)):
-            whole = [decoded.image(record.case) for record in patients[records[0].patient]]
-            probabilities = predictor.probabilities(images, batch_size=batch_size, whole=whole)
+        read = {record.case: np.array(decoded.image(record.case)) for record in patients[records[0].patient]}
+        images = [read[record.case] for record in records]
+        with memory.measuring(), timer.timing(len(images)):
+            probabilities = predictor.probabilities(images, batch_size=batch_size, whole=list(read.values()))
         return [predictor.label(each).array for each in probabilities], list(probabilities)
 
     result = evaluate(
@@ -121,7 +123,7 @@ def evaluate_run(
         threshold=predictor.config.threshold,
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
-        cost=_cost(predictor, timer),
+        cost=_cost(predictor, timer, memory),
         provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size)},
     )
 
@@ -153,7 +155,7 @@ def _require_unseen(
 
 
 class _Timer:
-    """Milliseconds per slice of prediction; the first patient warms caches up and counts only if it is alone."""
+    """Milliseconds per slice of prediction without reading; the first patient warms up and counts only if alone."""
 
     def __init__(self) -> None:
         self._spent: list[tuple[float, int]] = []
@@ -170,12 +172,12 @@ class _Timer:
         return 1000 * sum(seconds for seconds, _ in counted) / sum(slices for _, slices in counted)
 
 
-def _cost(predictor: Predictor, timer: _Timer) -> Cost:
+def _cost(predictor: Predictor, timer: _Timer, memory: PeakMemory) -> Cost:
     seconds = predictor.config.training.get("seconds")
     return Cost(
         parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
         ms_per_image=timer.ms_per_image,
-        peak_memory_mib=peak_memory_mib(predictor.device.type),
+        peak_memory_mib=memory.mib,
         training_seconds=None if seconds is None else float(seconds),
     )
 
