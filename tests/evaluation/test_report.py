@@ -220,6 +220,14 @@ def test_systems_on_patients_without_any_tumour_still_make_a_report_with_nothing
     assert re.search(r"\bnan\b", (tmp_path / "comparison.md").read_text(encoding="utf-8")) is None
 
 
+def test_from_three_systems_on_page_and_markdown_say_whether_other_metrics_rank_them_alike(html, tmp_path):
+    members = [evaluation(name, [value - gap for value in GOOD]) for name, gap in (("a", 0), ("b", 0.1), ("c", 0.2))]
+    text = words(write_report(members, out=tmp_path).read_text(encoding="utf-8"))
+    assert "Kendall's tau with Dice –" in text.replace("&#39;", "'")  # all have the same HD95
+    assert "| Kendall's tau with Dice | – |" in (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert "Kendall" not in html
+
+
 def test_only_floors_are_refused(tmp_path):
     with pytest.raises(DataError, match="only floors"):
         write_report([floor("copy", GOOD)], out=tmp_path)

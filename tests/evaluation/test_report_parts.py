@@ -10,7 +10,7 @@ from segmed.evaluation.compare import compare
 from segmed.evaluation.report import figures, numbers, svg
 from segmed.evaluation.report.history import read_history
 from segmed.evaluation.report.metrics import GROUPS, TITLES, grouped
-from segmed.evaluation.report.tables import metric_groups, provenance, scores
+from segmed.evaluation.report.tables import agreement, metric_groups, provenance, scores
 from segmed.evaluation.result import MetricValue
 
 
@@ -103,6 +103,18 @@ def test_the_share_of_one_sided_slices_stands_beside_hd95_in_the_first_table():
     both = replace(sample, metrics={"one_sided_slices": one_sided, **sample.metrics})
     titles = [column.title for column in scores(compare([both])).columns]
     assert titles.index("One-sided slices") == titles.index("HD95") + 1
+
+
+def test_metrics_that_rank_three_systems_as_dice_does_agree_by_kendalls_tau():
+    def system(name, dice, hd95, missed):
+        sample = evaluation(name, (dice,) * 6)
+        lower = {"hd95": hd95, "missed": missed}
+        changed = {key: replace(sample.metrics["hd95"], value=value) for key, value in lower.items()}
+        return replace(sample, metrics={**sample.metrics, **changed})
+
+    systems = [system("a", 0.9, 3.0, 0.0), system("b", 0.8, 5.0, 2.0), system("c", 0.7, 9.0, 1.0)]
+    assert agreement(compare(systems)) == (("HD95", "1.00"), ("Missed", "0.33"))
+    assert agreement(compare(systems[:2])) == ()
 
 
 def test_a_figure_takes_colours_and_font_from_the_page_and_holds_no_address():

@@ -35,7 +35,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
-    """The tables of scores with costs, of paired tests and of ranks, as Markdown."""
+    """The tables of scores with costs, of paired tests, of ranks and of agreement between metrics, as Markdown."""
     leak = "LEAKING: " if comparison.leaking else ""
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
     for tests, what in (
@@ -46,6 +46,9 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
             parts += [f"\n## {leak}Paired tests on mean patient Dice {what}\n", _test_table(tests)]
     if len(comparison.systems) > 1 and comparison.patients:
         parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
+    if agreement := tables.agreement(comparison):
+        titles, taus = zip(*agreement, strict=True)
+        parts += [f"\n## {leak}Agreement of metrics\n", _markdown(["", *titles], [["Kendall's tau with Dice", *taus]])]
     parts += [f"\n{note}\n" for note in notes(comparison)]
     parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")
     with written_aside(path) as temporary:

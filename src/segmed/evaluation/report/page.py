@@ -180,6 +180,7 @@ def _results(comparison: Comparison) -> Sections:
         "tests": tables.pair_lines(comparison.tests),
         "floor_tests": tables.pair_lines(comparison.floor_tests),
         "has_tests": bool(comparison.tests or comparison.floor_tests),
+        "agreement": tables.agreement(comparison),
         "ranks": ranks if len(ranks) > 1 and comparison.patients else [],
     }
 

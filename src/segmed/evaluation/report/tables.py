@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segmed.evaluation.compare import Comparison, Difference
+from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
 from segmed.evaluation.result import Evaluation, MetricValue
+from segmed.evaluation.statistics import metric_agreement
 
 NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
 COST_COLUMNS = (("Parameters", ""), ("Time per image", "ms"), ("Peak memory", "MiB"), ("Training", "time"))
@@ -155,6 +156,22 @@ def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
         )
         for test in tests
     )
+
+
+def agreement(comparison: Comparison) -> tuple[tuple[str, str], ...]:
+    """Kendall's tau between the systems' order by Dice and that by each other main metric; from three systems on."""
+    systems = comparison.systems
+    if len(systems) < 3 or not comparison.patients:
+        return ()
+    scores = {PRIMARY: [mean_dice(system, comparison.patients) for system in systems]}
+    higher_is_better = {PRIMARY: True}
+    for name in main_metrics(comparison):
+        metrics = [metric_of(system, name) for system in systems]
+        better = metrics[0].higher_is_better
+        if name != PRIMARY and better is not None and all(math.isfinite(metric.value) for metric in metrics):
+            scores[name], higher_is_better[name] = [metric.value for metric in metrics], better
+    taus = metric_agreement(scores, higher_is_better)
+    return tuple((title_of(name), numbers.number(tau, 2)) for (first, name), tau in taus.items() if first == PRIMARY)
 
 
 def provenance(evaluations: Sequence[Evaluation]) -> list[tuple[str, tuple[str, ...]]]:
