@@ -30,11 +30,24 @@ def test_predicting_nothing_scores_near_one_over_one_hot_classes():
         ("iou_per_image_empty_one", (1 + 0 + 0.6 + 0) / 4),
         ("iou_positive_slices", (0.6 + 0) / 2),
         ("iou_two_class_macro", (375 / 394 + 6 / 25) / 2),
+        ("iou_two_class_macro_per_image", (1 + 0.95 / 2 + (0.6 + 90 / 94) / 2 + 0.9 / 2) / 4),
         ("iou_one_hot_micro", 381 / (381 + 2 * 19)),
+        ("iou_batch_4", 6 / 25),
     ],
 )
 def test_each_reading_of_a_hand_made_example(name, expected):
     assert READINGS[name](SOME) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 2 / 3), (2, 1 / 2), (3, 0.0)])
+def test_predicting_nothing_scores_less_the_larger_the_batch(size, expected):
+    assert readings.batch_mean(NOTHING, size) == pytest.approx(expected)
+
+
+def test_a_batch_is_of_neighbours_in_order_and_the_last_may_be_smaller():
+    assert readings.batch_mean(SOME, 2) == pytest.approx((0 + 6 / 20) / 2)
+    assert readings.batch_mean(SOME, 3) == pytest.approx((6 / 15 + 0) / 2)
+    assert readings.batch_mean(SOME, 1) == pytest.approx(readings.per_image_empty_one(SOME))
 
 
 def test_foreground_readings_without_any_foreground_are_undefined():

@@ -4,6 +4,7 @@ Every number is a statistic of how often each patient is drawn, so one set of re
 several labels a patient's value is the mean over labels, and a pooled number is pooled per label and then averaged.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from segmed.evaluation.statistics import (
     ratio_of,
 )
 from segmed.metrics.calibration import BAND, ReliabilitySums, bin_edges, expected_calibration_error
+from segmed.metrics.counts import Counts
+from segmed.metrics.readings import BATCH_SIZES, batch_mean
 
 PATIENT_MEANS: Mapping[str, tuple[str, str, str, bool | None]] = {
     # name: (column of patients.csv, unit, description, higher is better)
@@ -49,11 +52,19 @@ SLICE_METRICS: Mapping[str, tuple[str, bool]] = {
     "iou_positive_slices": ("IoU of a slice, mean over slices with tumour", True),
     "specificity_empty_slices": ("Share of the slices without tumour that are left empty", True),
     "one_sided_slices": ("Share of slices with tumour in only one of both masks, of those with any", False),
-    "dice_pooled": ("Dice of the pixels of all slices together", True),
+    "dice_pooled": ("Dice of the tumour pixels of all slices together", True),
     "iou_pooled": ("IoU of the tumour pixels of all slices together", True),
-    "iou_per_image_empty_one": ("IoU per slice, where a slice that is empty in both masks counts 1", True),
-    "iou_two_class_macro": ("Mean of the pooled IoU of background and of tumour", True),
-    "iou_one_hot_micro": ("IoU over the pixels of background and tumour channels together", True),
+    "iou_per_image_empty_one": ("IoU of a slice, 1 where it is empty in both masks, mean over slices", True),
+    "iou_two_class_macro": ("Mean of IoU of background and of tumour, each over the pixels of all slices", True),
+    "iou_two_class_macro_per_image": (
+        "Mean of IoU of background and of tumour in a slice, 1 where empty in both masks, mean over slices",
+        True,
+    ),
+    "iou_one_hot_micro": ("IoU over the pixels of background and tumour channels of all slices together", True),
+    **{
+        f"iou_batch_{size}": (f"IoU of the pixels of {size} slices in their order, 1 if empty, mean over batches", True)
+        for size in BATCH_SIZES
+    },
 }
 
 
@@ -98,6 +109,7 @@ def summarise(
         slices=slices,
     )
     metrics = {**_patient_metrics(tables, weights), **_slice_metrics(tables, weights)}
+    metrics |= _batch_readings(tables.labels, slices)
     if reliability:
         metrics["ece"] = _calibration_error(reliability, weights)
     else:
@@ -149,7 +161,9 @@ def _slice_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> dict
     everything, both_empty = tables.summed(np.ones(len(with_any))), tables.summed(~with_any)
     dice_positive = tables.summed(np.where(with_tumour, tables.slice_column("dice"), 0.0))
     iou_positive = tables.summed(np.where(with_tumour, tables.slice_column("iou"), 0.0))
-    iou_empty_one = tables.summed(np.where(with_any, tables.slice_column("iou"), 1.0))
+    iou_empty_one = np.where(with_any, tables.slice_column("iou"), 1.0)
+    background_union = pixels["tn"] + pixels["fp"] + pixels["fn"]
+    iou_background = np.divide(pixels["tn"], background_union, out=np.ones(len(with_any)), where=background_union > 0)
     foreground, background = ratio_of(tp, tp + fp + fn), ratio_of(tn, tn + fp + fn)
 
     def macro(drawn: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
@@ -162,14 +176,30 @@ def _slice_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> dict
         "one_sided_slices": (ratio_of(tables.column("one_sided_slices"), anything), anything),
         "dice_pooled": (ratio_of(2 * tp, 2 * tp + fp + fn), everything),
         "iou_pooled": (foreground, everything),
-        "iou_per_image_empty_one": (ratio_of(iou_empty_one, everything), everything),
+        "iou_per_image_empty_one": (ratio_of(tables.summed(iou_empty_one), everything), everything),
         "iou_two_class_macro": (macro, everything),
+        "iou_two_class_macro_per_image": (
+            ratio_of(tables.summed((iou_empty_one + iou_background) / 2), everything),
+            everything,
+        ),
         "iou_one_hot_micro": (ratio_of(tp + tn, tp + tn + 2 * (fp + fn)), everything),
     }
     return {
         name: _pooled(statistic, weights, int(units.sum()), *SLICE_METRICS[name])
         for name, (statistic, units) in statistics.items()
     }
+
+
+def _batch_readings(labels: Sequence[str], slices: Sequence[SliceRow]) -> dict[str, MetricValue]:
+    """IoU as a mean over batches; a batch spans patients, so there is no interval over patients."""
+    counts = [[Counts(row.tp, row.fp, row.fn, row.tn) for row in slices if row.label == label] for label in labels]
+    metrics = {}
+    for size in BATCH_SIZES:
+        value = sum(batch_mean(some, size) for some in counts) / len(counts)
+        batches = sum(-(-len(some) // size) for some in counts)
+        name = f"iou_batch_{size}"
+        metrics[name] = MetricValue(value, math.nan, math.nan, batches, 0, "", *SLICE_METRICS[name])
+    return metrics
 
 
 def _calibration_error(reliability: Sequence[ReliabilitySums], weights: Float64[np.ndarray, "b p"]) -> MetricValue:
