@@ -39,6 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("iou_pooled", "tumour pixels pooled"),
             ("iou_per_image_empty_one", "per image, empty = 1"),
             ("iou_two_class_macro", "two classes, macro"),
+            ("iou_two_class_macro_per_image", "the same per image"),
             ("iou_one_hot_micro", "two classes, one-hot"),
         ),
     ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.result import MetricValue
+from segmed.metrics.readings import BATCH_SIZES
 
 TITLES = {
     "dice": "Dice",
@@ -30,7 +31,9 @@ TITLES = {
     "iou_pooled": "IoU, pooled",
     "iou_per_image_empty_one": "IoU per image, empty = 1",
     "iou_two_class_macro": "IoU, two-class macro",
+    "iou_two_class_macro_per_image": "IoU, two-class macro per image",
     "iou_one_hot_micro": "IoU, one-hot micro",
+    **{f"iou_batch_{size}": f"IoU, batches of {size}" for size in BATCH_SIZES},
     "ece": "ECE",
     "brier": "Brier score",
 }
@@ -66,7 +69,9 @@ GROUPS = {
         "iou_pooled",
         "iou_per_image_empty_one",
         "iou_two_class_macro",
+        "iou_two_class_macro_per_image",
         "iou_one_hot_micro",
+        *(f"iou_batch_{size}" for size in BATCH_SIZES),
     ),
     "Calibration": ("ece", "brier"),
 }
