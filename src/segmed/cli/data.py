@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.opening import PatientRegex
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, DataError
 
@@ -13,9 +14,6 @@ app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data
 
 DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, folder with images/ + masks/, or a manifest.")]
 Labels = Annotated[str | None, typer.Option(help="Mask values, such as background=0,rim=1,cup=2 or in #rrggbb.")]
-PatientRegex = Annotated[
-    str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -115,6 +113,7 @@ def split(
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     labels: Labels = None,
+    patient_regex: PatientRegex = None,
     force: Force = False,
 ) -> None:
     """Divide a data set into training, validation and test."""
@@ -128,7 +127,7 @@ def split(
         raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
     if folds and ratios:
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
-    decoded = open_decoded(path, labels)
+    decoded = open_decoded(path, labels, patient_regex)
     if strategy is Strategy.slice:
         plan = split_by_slice(decoded, seed=seed)
     else:

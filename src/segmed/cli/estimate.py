@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.opening import PatientRegex
+
 
 def estimate(
     data: Annotated[Path, typer.Option(help="Data set.")],
@@ -18,6 +20,7 @@ def estimate(
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a training will take before it starts."""
@@ -33,7 +36,7 @@ def estimate(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
         batch_size=batch_size,
     )  # fmt: skip
-    found = measure(chosen, data=open_decoded(data, labels), split=Split.load(split), fold=fold)
+    found = measure(chosen, data=open_decoded(data, labels, patient_regex), split=Split.load(split), fold=fold)
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return

@@ -11,7 +11,6 @@ from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
 if TYPE_CHECKING:
-    from segmed.core.labels import LabelMap
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.result import Evaluation
@@ -29,7 +28,7 @@ def evaluate(
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: Annotated[
-        str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of references.")
+        str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of images or references.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
@@ -51,13 +50,14 @@ def evaluate(
         if references is not None:
             _finish(_from_folders(predictions, references, labels, patient_regex, name, bootstrap), [], out)
         elif data is not None and split is not None:
-            masks = _Masks(predictions, data, split, fold or 0, _part(part), labels)
+            masks = _Masks(predictions, data, split, fold or 0, _part(part), labels, patient_regex)
             _finish(*_on_split(masks, name, bootstrap, floors=floors), out)
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
+    from segmed.cli.opening import open_decoded
     from segmed.core.split import Split
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
@@ -65,7 +65,7 @@ def evaluate(
     chosen_part, folder = _part(part), out or _folder_beside(run, part)
     chosen_split = None if split is None else Split.load(split)
     predictor = load(run, device=device)
-    decoded = _decoded(data, labels, predictor.config.labels)
+    decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
     if out is None and not plan.own:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
@@ -129,6 +129,7 @@ class _Masks:
     fold: int
     part: "PartName"
     labels: str | None
+    patient_regex: str | None
 
 
 def _on_split(
@@ -140,20 +141,10 @@ def _on_split(
     from segmed.evaluation.run import Plan
 
     split = Split.load(masks.split)
-    decoded = open_decoded(masks.data, masks.labels)
+    decoded = open_decoded(masks.data, masks.labels, masks.patient_regex)
     result = evaluate_masks(masks.folder, decoded, split, fold=masks.fold, part=masks.part, name=name, **bootstrap)
     plan = Plan(split, masks.fold, masks.part, split.leaking)
     return result, _floors(decoded, plan, bootstrap) if floors else []
-
-
-def _decoded(data: Path, labels: str | None, of_run: "LabelMap") -> "DecodedDataset":
-    """The data set with the labels of the command line, else those of the run."""
-    from segmed.data.decoded import decode
-    from segmed.data.sources import open_dataset, parse_labels
-
-    dataset = open_dataset(data, labels=of_run if labels is None else parse_labels(labels))
-    with progress_bar("decoding") as progress:
-        return decode(dataset, progress=progress)
 
 
 def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:

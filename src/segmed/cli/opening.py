@@ -1,19 +1,33 @@
 """Open and decode a data set with a progress bar: what most commands begin with."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from segmed.core.labels import LabelMap
     from segmed.data.decoded import DecodedDataset
 
+PatientRegex = Annotated[
+    str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
+]
 
-def open_decoded(path: Path, labels: str | None = None) -> "DecodedDataset":
-    """The data set at `path`, decoded or taken from the cache; `labels` as in `--labels`."""
+
+def open_decoded(
+    path: Path,
+    labels: str | None = None,
+    patient_regex: str | None = None,
+    *,
+    default_labels: "LabelMap | None" = None,
+) -> "DecodedDataset":
+    """The data set at `path`, decoded or taken from the cache; `labels` and `patient_regex` as on the command line."""
     from segmed.data.decoded import decode
     from segmed.data.sources import open_dataset, parse_labels
 
-    dataset = open_dataset(path, labels=None if labels is None else parse_labels(labels))
+    chosen = default_labels if labels is None else parse_labels(labels)
+    dataset = open_dataset(path, labels=chosen, patient_regex=patient_regex)
     with progress_bar("decoding") as progress:
         return decode(dataset, progress=progress)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from segmed.cli.opening import PatientRegex
+
 
 def train(
     data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, or a manifest.")],
@@ -20,6 +22,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
     devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
@@ -41,7 +44,7 @@ def train(
     plan = Split.load(split)
     if plan.leaking:
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
-    decoded = open_decoded(data, labels)
+    decoded = open_decoded(data, labels, patient_regex)
     with training_display() as listener:
         run(
             chosen,
