@@ -1,6 +1,7 @@
 """The whole way on the command line, on colour masks of two labels: split, estimate, train, evaluate, predict."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 from segmed.cli.main import app
+from segmed.core.errors import SplitError
 
 LABELS = "background=#000000,rim=#ff0000,cup=#00ff00"
 TINY = [
@@ -50,6 +52,22 @@ def test_a_run_of_two_labels_has_two_outputs_and_knows_their_names(run: Path) ->
     config = json.loads((run / "config.json").read_text())
     assert config["model"]["labels"] == 2
     assert config["labels"]["names"] == ["rim", "cup"]
+
+
+def test_a_split_of_images_without_patients_says_that_it_may_leak(fundus: Path, tmp_path: Path) -> None:
+    options = ("--labels", LABELS, "--ratios", "0.5,0.25,0.25")
+    assert "Every image counts as a patient" in segmed("data", "split", fundus, "-o", tmp_path / "a.json", *options)
+    pairs = ("--patient-regex", r"(?P<patient>eye)_(?P<slice>[0-9])", "--labels", LABELS)
+    result = CliRunner().invoke(app, ["data", "split", str(fundus), "-o", str(tmp_path / "b.json"), *pairs])
+    assert "1 patients are too few" in str(result.exception)
+
+
+def test_a_run_whose_split_was_edited_is_not_evaluated(fundus: Path, run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "split.json").write_text((copy / "split.json").read_text().replace('"seed": 0', '"seed": 1'))
+    result = CliRunner().invoke(app, ["evaluate", str(copy), "--data", str(fundus), "--labels", LABELS])
+    assert isinstance(result.exception, SplitError)
+    assert "is not the split that the run was trained on" in str(result.exception)
 
 
 def test_the_estimate_is_printed_as_json_on_request(fundus: Path, run: Path) -> None:

@@ -134,6 +134,13 @@ def split(
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
     plan.save(out)
     print_split(plan, decoded)
+    if len(decoded.dataset.patients) == len(decoded.dataset.records):
+        typer.secho(
+            "Every image counts as a patient of its own. If several are slices of one patient, this split leaks: "
+            "say who the patient is with --patient-regex or a manifest.",
+            fg="red",
+            err=True,
+        )
     typer.echo(str(out))
 
 
