@@ -83,7 +83,16 @@ def test_a_saved_evaluation_loads_equal(tmp_path):
 def test_an_undefined_number_is_null_in_json_and_an_empty_field_in_csv(tmp_path):
     evaluation().save(tmp_path)
     assert '"high": null' in (tmp_path / "evaluation.json").read_text()
-    assert (tmp_path / "slices.csv").read_text().splitlines()[1].endswith(",0.0,")
+    assert (tmp_path / "slices.csv").read_text().splitlines()[1].endswith(",0.0,,LEAKING")
+
+
+def test_tables_of_a_leaking_split_say_so_in_every_row(tmp_path):
+    for leaking in (True, False):
+        replace(evaluation(), leaking=leaking).save(tmp_path)
+        for table in ("patients.csv", "slices.csv"):
+            header, row = (tmp_path / table).read_text().splitlines()
+            assert header.endswith(",leaking") == leaking
+            assert row.count(",") == header.count(",") + ('"p, one"' in row)
 
 
 def test_predicted_masks_are_stored_with_the_values_of_the_data_set(tmp_path):

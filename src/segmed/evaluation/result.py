@@ -111,8 +111,8 @@ class Evaluation:
         """
         replaced = (folder / "evaluation.json").is_file()
         _discard(folder / "evaluation.json")
-        write_rows(folder / "patients.csv", self.patients, PatientRow)
-        write_rows(folder / "slices.csv", self.slices, SliceRow)
+        write_rows(folder / "patients.csv", self.patients, PatientRow, leaking=self.leaking)
+        write_rows(folder / "slices.csv", self.slices, SliceRow, leaking=self.leaking)
         for case, mask in self.predictions.items():
             with written_aside(mask_path(folder, case)) as temporary:
                 PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")

@@ -68,13 +68,14 @@ class SliceRow:
     iou: float
 
 
-def write_rows(path: Path, rows: Sequence[Any], kind: type[Any]) -> None:
-    """Write dataclass rows as CSV with a header, atomically."""
+def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], *, leaking: bool = False) -> None:
+    """Write dataclass rows as CSV with a header, atomically; rows of a leaking split get a column that says so."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in dataclasses.fields(kind)]
-    writer.writerow(names)
-    writer.writerows([_to_text(getattr(row, name)) for name in names] for row in rows)
+    mark = (["leaking"], ["LEAKING"]) if leaking else ([], [])
+    writer.writerow([*names, *mark[0]])
+    writer.writerows([*(_to_text(getattr(row, name)) for name in names), *mark[1]] for row in rows)
     with written_aside(path) as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
 
