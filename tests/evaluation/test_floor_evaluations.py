@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,10 +15,10 @@ SIZE = (24, 17)
 
 
 def write_slice(folder, patient: str, position: int) -> Record:
-    """A slice whose brightness tells its patient's parity, with a square on slices 2 to 4."""
+    """A slice whose brightness tells its patient's parity, with a stripe that widens from slice 2 to 4."""
     mask = np.zeros(SIZE, np.uint8)
     if 2 <= position <= 4:
-        mask[4:12, 3:11] = 255
+        mask[:, : 4 * (position - 1)] = 255
     image = np.full((*SIZE, 3), 40 + 10 * position, np.uint8)
     paths = folder / f"{patient}_{position}.png", folder / f"{patient}_{position}_mask.png"
     Image.fromarray(image).save(paths[0])
@@ -69,6 +71,6 @@ def test_a_floor_under_a_leaking_split_is_marked_and_carries_the_leak_figures(de
 
 
 def test_a_split_of_other_data_is_refused(decoded):
-    other = Split("patient", 0, "f" * 64, False, {}, by_patient(decoded).folds)
+    other = replace(by_patient(decoded), data_hash="f" * 64)
     with pytest.raises(SplitError, match="made for data ffff"):
         floor_evaluations(decoded, other)

@@ -46,11 +46,11 @@ def test_one_blob_over_two_lesions_finds_only_one():
 
 def test_the_pairing_is_the_best_one_rather_than_the_first_one():
     reference, prediction = EMPTY.copy(), EMPTY.copy()
-    reference[0:3, 0:3, 0:5] = True
-    reference[0:3, 0:3, 7:12] = True
-    prediction[0:3, 0:3, 3:9] = True  # overlaps both lesions by two columns
-    prediction[0:3, 5:8, 0:3] = True
-    assert lesion_counts(reference, prediction) == Counts(tp=1, fp=1, fn=1, tn=0)
+    reference[0:3, 0:10, 0:10] = True
+    reference[0:3, 0:10, 11:14] = True
+    prediction[0:3, 0:10, 4:13] = True  # the first in order: IoU 0.46 with the first lesion, 0.20 with the second
+    prediction[0:3, 1:10, 0:3] = True  # IoU 0.27 with the first lesion, 0 with the second
+    assert lesion_counts(reference, prediction) == Counts(tp=2, fp=0, fn=0, tn=0)
 
 
 def test_a_missed_patient_has_recall_zero_and_no_precision():

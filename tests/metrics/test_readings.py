@@ -39,6 +39,24 @@ def test_each_reading_of_a_hand_made_example(name, expected):
     assert READINGS[name](SOME) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("iou_pooled", 0.0),
+        ("iou_positive_slices", 0.0),
+        ("iou_per_image_empty_one", 13 / 20),
+        ("iou_two_class_macro", 1930 / 2000 / 2),
+        ("iou_two_class_macro_per_image", (13 + 7 * 0.45) / 20),
+        ("iou_one_hot_micro", 1930 / 2070),
+        ("iou_batch_4", 3 / 5),
+        ("iou_batch_32", 0.0),
+    ],
+)
+def test_predicting_nothing_on_twenty_slices_of_which_seven_are_a_tenth_tumour(name, expected):
+    slices = [Counts(0, 0, 0, 100)] * 13 + [Counts(0, 0, 10, 90)] * 7
+    assert READINGS[name](slices) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("size", "expected"), [(1, 2 / 3), (2, 1 / 2), (3, 0.0)])
 def test_predicting_nothing_scores_less_the_larger_the_batch(size, expected):
     assert readings.batch_mean(NOTHING, size) == pytest.approx(expected)

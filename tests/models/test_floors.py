@@ -29,6 +29,13 @@ def test_the_outline_lies_half_way_between_pixels():
     assert signed_distance(np.array([[0, 1, 1, 0]], bool)).tolist() == [[-0.5, 0.5, 0.5, -0.5]]
 
 
+def test_the_outline_of_a_mask_that_fills_its_slice_is_the_edge():
+    assert signed_distance(np.ones((3, 4), bool)).tolist() == [[0.5] * 4, [0.5, 1.5, 1.5, 0.5], [0.5] * 4]
+    between = interpolate_mask({1: np.ones(SIZE, np.uint8), 3: disc(3)}, 2, SIZE)
+    assert np.all(disc(3) <= between)
+    assert 0 < between.mean() < 1
+
+
 def test_between_two_discs_lies_one_of_mean_radius():
     between = interpolate_mask({1: disc(3), 3: disc(7)}, 2, SIZE)
     assert np.all(disc(4) <= between)
