@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.progress import progress_bar
+from segmed.cli.opening import PatientRegex, open_decoded
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ def compare(
     ] = None,
     part: Annotated[str | None, typer.Option(help="Part to take from run folders: train, validation or test.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
     anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""
-    from segmed.cli.opening import open_decoded
     from segmed.evaluation.compare import compare as compared
     from segmed.evaluation.compare import find_evaluations
     from segmed.evaluation.report import write_comparison
@@ -36,7 +36,9 @@ def compare(
 
     found = find_evaluations(runs, part=part)
     comparison = compared(found.evaluations, seed=seed)
-    decoded = _data_of(found.evaluations) if data is None else open_decoded(data, labels)
+    decoded = (
+        _scored_data(found.evaluations, patient_regex) if data is None else open_decoded(data, labels, patient_regex)
+    )
     page = write_comparison(comparison, out=out, decoded=decoded, runs=found.runs, anonymise=anonymise, channel=channel)
     if comparison.leaking:
         typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
@@ -46,18 +48,14 @@ def compare(
     typer.echo(f"Report: {page}")
 
 
-def _data_of(evaluations: "Sequence[Evaluation]") -> "DecodedDataset | None":
+def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None) -> "DecodedDataset | None":
     """The data set that was scored, if it still lies where it then did and is the same; says which it is."""
-    from segmed.data.decoded import decode
-    from segmed.data.sources import open_dataset
-
     scored = next((each for each in evaluations if each.data_hash is not None and "data" in each.provenance), None)
     if scored is None:
         return None
     folder = Path(str(scored.provenance["data"]))
     try:
-        with progress_bar("decoding") as progress:
-            decoded = decode(open_dataset(folder, labels=scored.labels), progress=progress)
+        decoded = open_decoded(folder, patient_regex=patient_regex, default_labels=scored.labels)
     except SegmedError as error:
         typer.echo(f"Note: pictures without images, since {error} Name the data that was scored with --data.", err=True)
         return None
