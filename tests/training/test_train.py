@@ -246,3 +246,17 @@ def test_the_learning_rate_rises_and_then_falls_to_its_final_share() -> None:
     assert max(shares) == shares[9] == 1.0
     assert all(a >= b for a, b in pairwise(shares[9:]))
     assert shares[100] == pytest.approx(0.1)
+
+
+def test_the_average_forgets_the_first_weights_of_a_short_run() -> None:
+    update, mean = module.moving_average(0.99), [torch.zeros(1), torch.zeros(1, dtype=torch.int64)]
+    for count in range(1, 101):
+        update(mean, [torch.ones(1), torch.tensor([count])], torch.tensor(count))
+    assert mean[0].item() > 0.999
+    assert mean[1].item() == 100
+
+
+def test_the_average_of_a_long_run_has_the_decay_asked_for() -> None:
+    update, mean = module.moving_average(0.9), [torch.zeros(1)]
+    update(mean, [torch.ones(1)], 10_000)
+    assert mean[0].item() == pytest.approx(0.1)

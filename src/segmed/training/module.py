@@ -1,7 +1,7 @@
 """The Lightning module of dense models: a model, a loss and an optimiser. Lightning owns everything else."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from segmed.core.errors import ModelError
 from segmed.data.augment import Augment, build_augment
@@ -18,6 +18,9 @@ from segmed.data.loading import Batch
 from segmed.losses import build_loss
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class SegmentationModule(pl.LightningModule):
@@ -144,8 +147,27 @@ def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:
     return config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """An exponential moving average that starts short: its decay is (1 + n) / (10 + n) until that reaches `decay`.
+
+    Without the start a short run's average still holds the weights it began with (as in TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`). Counters and other integers are copied.
+    """
+
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        done = int(count)
+        share = min(decay, (1 + done) / (10 + done))
+        for mean, new in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(new, 1 - share)
+            else:
+                mean.copy_(new)
+
+    return update
+
+
 def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(model, multi_avg_fn=moving_average(decay), use_buffers=True)
     return averaged.requires_grad_(False).eval()

@@ -61,7 +61,7 @@ class Recipe:
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
-    """Decay per step of the averaged weights that are validated and kept; 0 keeps the last weights."""
+    """Decay per step, after a short start, of the averaged weights that are validated and kept; 0 for no average."""
     patience: int | None = None
     """Stop after so many epochs without a better validation Dice; None runs to the end."""
     seed: int = 0
