@@ -19,7 +19,6 @@ from segmed.losses import build_loss
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
 
-
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
