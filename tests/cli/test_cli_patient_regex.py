@@ -5,24 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from typer.testing import CliRunner
 
-from segmed.cli.main import app
+from commands import TINY, segmed
 from segmed.core.errors import SplitError
 from segmed.core.split import Split
 from segmed.evaluation.result import Evaluation
 
 REGEX = ("--patient-regex", r"^(?P<patient>p\d+)_(?P<slice>\d+)$")
-TINY = [
-    "--model=unet", "--encoder=tu-mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
-    "--set", "sampling.steps_per_epoch=2", "--set", "sampling.positive_share=null",
-]  # fmt: skip
-
-
-def segmed(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,11 @@ import pytest
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
+from commands import TINY, segmed
 from segmed.cli.main import app
 from segmed.core.errors import SplitError
 
 LABELS = "background=#000000,rim=#ff0000,cup=#00ff00"
-TINY = [
-    "--model=unet", "--encoder=tu-mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
-    "--set", "sampling.steps_per_epoch=2", "--set", "sampling.positive_share=null",
-]  # fmt: skip
-
-
-def segmed(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")
