@@ -1,8 +1,13 @@
 """Which arithmetic a machine trains in."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+ZEN_5 = 26
+"""AMD's family number of the first processors measured to gain from bf16."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,8 @@ def choose_precision(asked: str = "auto", accelerator: str = "auto") -> Precisio
     """The precision for this machine: bf16 where hardware multiplies it, fp16 on older GPUs, else fp32.
 
     A T4 claims bf16 and emulates it several times slower, so compute capability decides, not torch's word.
-    AVX512-bf16 without AMX tiles was measured slower than fp32, 0.70 to 0.81 times its speed over four networks
-    (`benchmarks/precision.py` and its result), so that a CPU needs AMX for bf16 to be chosen.
+    On Intel AVX512-bf16 without AMX tiles was measured slower than fp32, 0.70 to 0.81 times its speed over four
+    networks; on AMD's Zen 5 it was 1.4 to 3.0 times as fast (`benchmarks/precision.py` and its two results).
     """
     if asked != "auto":
         return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[asked], "asked for")
@@ -29,4 +34,16 @@ def choose_precision(asked: str = "auto", accelerator: str = "auto") -> Precisio
         return Precision("16-mixed", f"GPU of compute capability {major}.{minor}: bf16 would be emulated")
     if accelerator in ("auto", "cpu") and torch.cpu._is_amx_tile_supported():
         return Precision("bf16-mixed", "CPU with AMX tiles")
-    return Precision("32-true", "no AMX tiles, and no GPU in use")
+    if accelerator in ("auto", "cpu") and torch.cpu._is_avx512_bf16_supported() and _amd_family() >= ZEN_5:
+        return Precision("bf16-mixed", "AMD CPU with AVX512-bf16, Zen 5 or newer")
+    return Precision("32-true", "no CPU that is faster in bf16, and no GPU in use")
+
+
+def _amd_family(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
+    """AMD's family number of this machine's processor; 0 for other makers and where the system does not tell."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    family = re.search(r"^cpu family\s*:\s*(\d+)", text, re.MULTILINE)
+    return int(family[1]) if family and "AuthenticAMD" in text else 0
