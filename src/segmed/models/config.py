@@ -2,6 +2,7 @@
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.models.sam.config import SamConfig
 
 
 @config_dataclass
@@ -18,6 +19,8 @@ class ModelConfig:
     """Input channels."""
     labels: int = 1
     """Foreground labels: the number of output channels."""
+    sam: SamConfig | None = None
+    """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network has."""

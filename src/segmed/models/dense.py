@@ -44,6 +44,8 @@ def build_dense(config: ModelConfig) -> nn.Module:
 
 def stride(model: nn.Module) -> int:
     """The number of which both input sides must be multiples."""
+    if isinstance(getattr(model, "stride", None), int):
+        return int(model.stride)  # type: ignore[arg-type]  # checked above
     if not getattr(model, "requires_divisible_input_shape", True):
         return 1
     return int(getattr(getattr(model, "encoder", None), "output_stride", 1))

@@ -9,7 +9,17 @@ from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.dense import DENSE, build_dense
 
-MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = dict.fromkeys(DENSE, build_dense)
+
+def _sam_tiny(config: ModelConfig) -> nn.Module:
+    from segmed.models.sam.tiny import build_sam_tiny
+
+    return build_sam_tiny(config)
+
+
+PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {"sam-tiny": _sam_tiny}
+"""Models that take prompts; without any they map images to logits like all others."""
+
+MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = {**dict.fromkeys(DENSE, build_dense), **PROMPTABLE}
 
 
 def build_model(config: ModelConfig) -> nn.Module:

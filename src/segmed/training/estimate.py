@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -72,7 +72,8 @@ def estimate(recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int = 
 
 
 def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, precision: str, steps: int) -> float:
-    optimizer = torch.optim.AdamW(module.model.parameters(), lr=1e-6)
+    trained = [parameter for parameter in module.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6)
     generator = torch.Generator(device).manual_seed(0)
     augment = module.augment_for(next(iter(loader)))
     started = 0.0
@@ -85,8 +86,8 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
             moved = batch.to(device)
             image, mask = augment(moved.image, moved.mask, generator)
             with _autocast(device, precision):
-                logits = module.model(image)
-            module.loss(logits.float(), mask).backward()  # type: ignore[no-untyped-call]
+                loss = module.objective.loss(module.model, replace(moved, image=image, mask=mask), seed=done)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             done += 1
@@ -100,7 +101,7 @@ def _time_validation(module: SegmentationModule, batch: Batch, device: torch.dev
     module.eval()
     started = time.perf_counter()
     with torch.inference_mode(), _autocast(device, precision):
-        module.model(batch.image)
+        module.objective.judge(module.model, batch)
     _wait(device)
     return time.perf_counter() - started
 

@@ -1,5 +1,6 @@
-"""The Lightning module of dense models: a model, a loss and an optimiser. Lightning owns everything else."""
+"""The Lightning module: a model, an objective and an optimiser. Lightning owns everything else."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from segmed.core.errors import ModelError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
-from segmed.losses import build_loss
+from segmed.training.objectives import build_objective
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
 
@@ -36,7 +37,7 @@ class SegmentationModule(pl.LightningModule):
         self.model = model
         self.recipe, self.decoded, self.steps = recipe, decoded, steps
         self.averaged = _averaged(model, recipe.ema_decay)
-        self.loss = build_loss(recipe.loss)
+        self.objective = build_objective(recipe, decoded)
         self.threshold, self.dice = 0.5, float("nan")
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in validation_cases}
@@ -59,8 +60,7 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Augment, predict, compare. Raises `ModelError`, naming the cases, when the loss is not a number."""
-        image, mask = self._augmented(batch, batch_idx)
-        loss = self.loss(self.model(image).float(), mask)
+        loss = self.objective.loss(self.model, self._augmented(batch, batch_idx), seed=self._step_seed(batch_idx))
         if not torch.isfinite(loss):
             raise ModelError(
                 f"The loss is {loss.item()} at step {self.global_step} on cases {', '.join(batch.cases)}. "
@@ -77,8 +77,8 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count hits of the averaged network on the original grid."""
-        logits = self.kept(batch.image).float()
-        self._validation_loss.append(self.loss(logits, batch.mask) * len(batch.cases))
+        logits, loss = self.objective.judge(self.kept, batch)
+        self._validation_loss.append(loss * len(batch.cases))
         self._validated += len(batch.cases)
         for index, (case, undo) in enumerate(zip(batch.cases, batch.undo, strict=True)):
             probabilities = undo(logits[index]).sigmoid()
@@ -110,10 +110,11 @@ class SegmentationModule(pl.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _augmented(self, batch: Batch, batch_idx: int) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
+    def _augmented(self, batch: Batch, batch_idx: int) -> Batch:
         generator = torch.Generator(batch.image.device)
         generator.manual_seed(self._step_seed(batch_idx))
-        return self.augment_for(batch)(batch.image, batch.mask, generator)
+        image, mask = self.augment_for(batch)(batch.image, batch.mask, generator)
+        return dataclasses.replace(batch, image=image, mask=mask)
 
     def augment_for(self, batch: Batch) -> Augment:
         """The recipe's random changes, at the size of this batch."""

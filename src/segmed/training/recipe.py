@@ -16,6 +16,7 @@ from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
+from segmed.training.prompting import PromptingConfig
 
 
 @config_dataclass
@@ -58,6 +59,8 @@ class Recipe:
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     sampling: SamplingConfig = SamplingConfig()
+    prompting: PromptingConfig = PromptingConfig()
+    """What promptable models are asked; others do not use it."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99

@@ -1,0 +1,194 @@
+"""A promptable network: an image encoder, SAM's prompt encoder and mask decoder, and what SegMed adds to them.
+
+Reference: Kirillov et al., Segment Anything, ICCV 2023, sec. 3 and appendix A; the modules with weights are those of
+transformers (Apache-2.0). Where we differ: objects are rows, each with its own dense prompt, so that images with
+different numbers of objects go together; a box can also be drawn on the embedding; learned tokens stand in for a
+missing prompt; a head says whether the image shows the object at all. All additions but the tokens leave a
+pre-trained model's masks as they are until they are trained.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+
+from segmed.core.errors import ModelError
+from segmed.models.sam.config import SamConfig
+from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
+from segmed.models.sam.parts import freeze
+from segmed.models.sam.prompts import ObjectPrompts
+
+MASK_CELLS = 4
+"""Cells of the mask grid per cell of the embedding, along each side."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoder says of m objects."""
+
+    logits: Float[Tensor, "m h w"]
+    """On the mask grid: four cells per cell of the embedding, along each side."""
+    iou: Float[Tensor, " m"]
+    """The IoU that the model expects of each mask, not bounded to 0 to 1."""
+
+
+class ImageEncoder(nn.Module):
+    """What maps images `B K S S` to embeddings `B C g g`, with g = S / `stride`."""
+
+    stride: int
+
+
+class Promptable(nn.Module):
+    """Encode an image once, then decode any number of prompts."""
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        prompt_encoder: SamPromptEncoder,
+        mask_decoder: SamMaskDecoder,
+        config: SamConfig,
+    ) -> None:
+        """Put the parts together, and freeze what `config.trains` does not name."""
+        super().__init__()
+        self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
+        self.config = config
+        self.stride = image_encoder.stride
+        channels = int(mask_decoder.hidden_size)
+        self.box_map = BoxMap(channels) if config.box_map else None
+        self.promptless = PromptlessTokens(config.promptless_tokens, channels) if config.promptless_tokens else None
+        self.presence = PresenceHead(channels) if config.presence else None
+        freeze(self, config.trains)
+
+    @property
+    def grid(self) -> int:
+        """Cells of the embedding along each side."""
+        return self.config.size // self.stride
+
+    @property
+    def mask_side(self) -> int:
+        """Cells of the mask grid along each side."""
+        return self.grid * MASK_CELLS
+
+    def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b 1 s s"]:
+        """The promptless mask as logits at the network's size: no pixel is more probable than the presence."""
+        embedding = self.encode(image)
+        decoded = self.decode(embedding, ObjectPrompts.none(len(image), image.device))
+        logits = self.enlarged(decoded.logits)[:, None]
+        present = self.presence_logits(embedding)
+        return logits if present is None else torch.minimum(logits, present[:, None, None, None])
+
+    def encode(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
+        """The embedding of preprocessed images; it knows nothing of prompts, so it can be kept and used again.
+
+        Raises `ModelError` for images that are not `config.size` wide and high.
+        """
+        side = self.config.size
+        if tuple(image.shape[2:]) != (side, side):
+            raise ModelError(
+                f"The promptable model reads {side} x {side} pixels, got {image.shape[2]} x {image.shape[3]}. "
+                f"Set preprocess.size to [{side}, {side}], or model.sam.size to the images' size."
+            )
+        embedding: Tensor = self.image_encoder(image)
+        return embedding
+
+    def embed(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
+        """`encode`, without a graph where nothing of the image encoder is trained."""
+        trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+            return self.encode(image)
+
+    def train(self, mode: bool = True) -> "Promptable":
+        """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.image_encoder.parameters()):
+            self.image_encoder.eval()
+        return self
+
+    def decode(self, embedding: Float[Tensor, "b c g g"], prompts: ObjectPrompts) -> Decoded:
+        """Decode each object on the embedding of its image; order is that of the prompts.
+
+        Objects without any prompt get the learned tokens, if the model has them.
+        """
+        prompts.require_images(len(embedding))
+        logits = embedding.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
+        iou = embedding.new_zeros(len(prompts), dtype=torch.float32)
+        position = self._position()
+        for rows in prompts.layouts():
+            some = prompts[rows]
+            image = embedding[some.image] + self._dense(some).to(embedding.dtype)
+            masks, expected = self._masks(image, position.to(embedding.dtype), self._sparse(some))
+            logits = logits.index_copy(0, rows, masks.float())
+            iou = iou.index_copy(0, rows, expected.float())
+        return Decoded(logits, iou)
+
+    def presence_logits(self, embedding: Float[Tensor, "b c g g"]) -> Float[Tensor, " b"] | None:
+        """How probable it is that each image shows the object, before the sigmoid; None without such a head."""
+        return None if self.presence is None else self.presence(embedding)
+
+    def enlarged(self, logits: Float[Tensor, "m h w"]) -> Float[Tensor, "m s s"]:
+        """Logits of the mask grid at the network's size, bilinear."""
+        side = (self.config.size, self.config.size)
+        return functional.interpolate(logits[:, None], side, mode="bilinear", align_corners=False)[:, 0]
+
+    def _position(self) -> Float[Tensor, "1 c g g"]:
+        """The positional encoding of the embedding's cells, at their centres."""
+        embed = self.prompt_encoder.shared_embedding
+        centres = (torch.arange(self.grid, device=embed.positional_embedding.device) + 0.5) / self.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        encoded: Tensor = embed(torch.stack([x, y], dim=-1))
+        return encoded.permute(2, 0, 1)[None]
+
+    def _sparse(self, prompts: ObjectPrompts) -> Float[Tensor, "m t c"] | None:
+        """The tokens of objects of one layout; None where they have none at all.
+
+        As in SAM: points without a box are followed by one token that is no point, and half a pixel is added.
+        """
+        count = int((prompts.point_labels[:1] >= 0).sum())
+        has_box = bool(prompts.has_box[:1].any())
+        if not count and not has_box:
+            return None if self.promptless is None else self.promptless(len(prompts))
+        points, labels = prompts.points[:, :count], prompts.point_labels[:, :count]
+        sparse, _ = self.prompt_encoder(
+            input_points=points[:, None] if count else None,
+            input_labels=labels[:, None] if count else None,
+            input_boxes=prompts.boxes[:, None] if has_box else None,
+            input_masks=None,
+        )
+        return sparse[:, 0]
+
+    def _dense(self, prompts: ObjectPrompts) -> Float[Tensor, "m c g g"]:
+        """What is added to the embedding: the mask prompt or its absence, and the box drawn as a map."""
+        absent = self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        dense = absent.expand(len(prompts), -1, self.grid, self.grid)
+        if prompts.logits is not None and prompts.has_logits.any():
+            given: Tensor = self.prompt_encoder.mask_embed(prompts.logits[:, None])
+            dense = torch.where(prompts.has_logits[:, None, None, None], given, dense)
+        if self.box_map is not None and prompts.has_box.any():
+            dense = dense + self.box_map(prompts.boxes / self.config.size, self.mask_side)
+        return dense
+
+    def _masks(
+        self,
+        image: Float[Tensor, "m c g g"],
+        position: Float[Tensor, "1 c g g"],
+        sparse: Float[Tensor, "m t c"] | None,
+    ) -> tuple[Float[Tensor, "m h w"], Float[Tensor, " m"]]:
+        """SAM's mask decoder for its single-mask token (fig. 14 of the paper), one object per row."""
+        decoder = self.mask_decoder
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image), -1, -1)
+        tokens = own if sparse is None else torch.cat([own, sparse.to(own.dtype)], dim=1)
+        tokens, keys = decoder.transformer(
+            point_embeddings=tokens[:, None],
+            image_embeddings=image,
+            image_positional_embeddings=position.expand(len(image), -1, -1, -1),
+            attention_similarity=None,
+        )
+        keys = keys[:, 0].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(keys)))
+        upscaled = decoder.activation(decoder.upscale_conv2(upscaled))
+        weights = decoder.output_hypernetworks_mlps[0](tokens[:, 0, 1])
+        masks = torch.einsum("mc,mchw->mhw", weights.to(upscaled.dtype), upscaled)
+        return masks, decoder.iou_prediction_head(tokens[:, 0, 0])[:, 0]

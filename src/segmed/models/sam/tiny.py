@@ -1,0 +1,105 @@
+"""sam-tiny: a compact member of the SAM family that trains from random weights within an hour on a CPU.
+
+The prompt encoder and the mask decoder are SAM's own (4.1 M parameters); the image encoder is a small convolutional
+pyramid: the stages of stride 4, 8 and 16 of any convolutional network of timm (a ResNet-18's: 2.8 M), fused to a map of
+stride 8. Where it differs from SAM beside size: the positional encoding's Gaussian has SAM's deviation of 1 and is not
+trained (transformers draws it with half the hidden size, and trains it).
+"""
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.models.sam.configuration_sam import SamConfig as TransformersSamConfig
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+
+from segmed.core.errors import ModelError
+from segmed.models.config import ModelConfig
+from segmed.models.sam.config import SamConfig
+from segmed.models.sam.network import ImageEncoder, Promptable
+
+STRIDE = 8
+CHANNELS = 256
+REDUCTIONS = (4, 8, 16)
+"""Strides of the pyramid's maps."""
+
+
+class PyramidEncoder(ImageEncoder):
+    """Maps of stride 4, 8 and 16 of a network of timm, fused to one of stride 8 and normalised."""
+
+    stride = STRIDE
+
+    def __init__(self, name: str, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.stages = timm.create_model(
+            name, pretrained=False, features_only=True, in_chans=channels_in, out_indices=_stages(name)
+        )
+        fine, middle, coarse = feature_info(self.stages).channels()
+        self.fine = nn.Conv2d(fine, channels, 2, stride=2)
+        self.middle = nn.Conv2d(middle, channels, 1)
+        self.coarse = nn.Conv2d(coarse, channels, 1)
+        self.fuse = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.GroupNorm(1, channels)
+
+    def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b c g g"]:
+        """The embedding of images."""
+        fine, middle, coarse = self.stages(image)
+        middle = self.middle(middle)
+        coarse = functional.interpolate(self.coarse(coarse), middle.shape[2:], mode="bilinear", align_corners=False)
+        embedding: Tensor = self.norm(self.fuse(functional.gelu(self.fine(fine) + middle + coarse)))
+        return embedding
+
+
+def build_sam_tiny(config: ModelConfig) -> Promptable:
+    """sam-tiny with random weights; `config.encoder` is the pyramid's.
+
+    Raises `ModelError` for an unknown encoder, pre-trained weights (there are none) and more than one label.
+    """
+    if config.encoder_weights.lower() != "none":
+        raise ModelError("sam-tiny has no pre-trained weights. Start from random ones with --encoder-weights none.")
+    if config.labels != 1:
+        raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
+    sam = config.sam or SamConfig()
+    if sam.trains in ("last", "lora"):
+        raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
+    encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
+    return Promptable(encoder, *_prompt_parts(sam.size), config=sam)
+
+
+def feature_info(network: nn.Module) -> Any:
+    """timm's description of the maps that a network gives."""
+    return network.feature_info
+
+
+def _stages(name: str) -> tuple[int, ...]:
+    """Which of the network's maps have the pyramid's strides; raises `ModelError` where it does not have all."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ModelError(f"Unknown encoder {name!r} of sam-tiny. {hint}Give a convolutional model of timm.")
+    try:
+        with torch.device("meta"):
+            reductions = feature_info(timm.create_model(name, pretrained=False, features_only=True)).reduction()
+    except (RuntimeError, AttributeError) as error:
+        raise ModelError(f"{name} gives no maps of several strides. Choose a convolutional encoder.") from error
+    if not set(REDUCTIONS) <= set(reductions):
+        raise ModelError(f"{name} has maps of stride {reductions}; sam-tiny needs {REDUCTIONS}. Use resnet18.")
+    return tuple(reductions.index(stride) for stride in REDUCTIONS)
+
+
+def _prompt_parts(size: int) -> tuple[SamPromptEncoder, SamMaskDecoder]:
+    vision = {"hidden_size": 2 * CHANNELS, "image_size": size, "patch_size": STRIDE, "num_pos_feats": CHANNELS // 2}
+    config = TransformersSamConfig(
+        vision_config=vision, prompt_encoder_config={"image_size": size, "patch_size": STRIDE}
+    )
+    config.mask_decoder_config._attn_implementation = "eager"
+    prompt_encoder, mask_decoder = SamPromptEncoder(config), SamMaskDecoder(config.mask_decoder_config)
+    gaussian = prompt_encoder.shared_embedding.positional_embedding
+    with torch.no_grad():
+        gaussian.copy_(torch.randn_like(gaussian))
+    gaussian.requires_grad_(False)
+    return prompt_encoder, mask_decoder

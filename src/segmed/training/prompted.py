@@ -1,0 +1,120 @@
+"""The objective of promptable models: many questions about each slice in one decoding, the IoU head, the presence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segmed.core.prompts import Prompts
+from segmed.data.decoded import DecodedDataset
+from segmed.data.loading import Batch
+from segmed.data.prompting import case_generator
+from segmed.data.prompting_grid import prompt_grid
+from segmed.losses import Loss
+from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.prompts import ObjectPrompts
+from segmed.training.prompting import PromptingConfig, TaskDrawer, validation_prompter
+
+NOTHING = -20.0
+"""The logit of a slice of which nothing was asked: surely background."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All objects that a batch is asked for, and their targets on the network's grid."""
+
+    prompts: ObjectPrompts
+    targets: Float[Tensor, "m s s"]
+
+
+class PromptedObjective:
+    """Trains a `Promptable` on prompts drawn from the augmented masks; validates it under stated prompts."""
+
+    def __init__(self, config: PromptingConfig, loss: Loss, decoded: DecodedDataset) -> None:
+        self.config, self._loss, self._decoded = config, loss, decoded
+        self._drawer = TaskDrawer(config)
+        self._prompter = validation_prompter(config)
+
+    def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
+        """Mask loss over all objects, and after each decoding, plus the errors of the IoU and presence heads."""
+        promptable = _promptable(model)
+        questions = self.questions(batch, np.random.default_rng(seed))
+        embedding = promptable.embed(batch.image)
+        decoded = promptable.decode(embedding, questions.prompts)
+        total = self._compare(promptable, decoded, questions)
+        for _ in range(self.config.refinements):
+            decoded = promptable.decode(embedding, questions.prompts.with_logits(decoded.logits))
+            total = total + self._compare(promptable, decoded, questions)
+        present = promptable.presence_logits(embedding)
+        if present is not None:
+            shown = batch.mask.amax((1, 2, 3))
+            error = functional.binary_cross_entropy_with_logits(present.float(), shown)
+            total = total + self.config.presence_weight * error
+        return total / (1 + self.config.refinements)
+
+    def questions(self, batch: Batch, rng: np.random.Generator) -> Questions:
+        """Draw the tasks of every slice of a batch."""
+        images, masks = batch.image.float().cpu().numpy(), batch.mask[:, 0].cpu().numpy() > 0
+        prompts: list[ObjectPrompts] = []
+        targets = []
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            for task in self._drawer(image, mask, rng):
+                prompts.append(ObjectPrompts.of([task.prompts]).in_image(index))
+                targets.append(task.targets)
+        device = batch.image.device
+        stacked = torch.from_numpy(np.concatenate(targets)).float()
+        return Questions(ObjectPrompts.concatenate(prompts).to(device), stacked.to(device))
+
+    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
+        """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
+        promptable = _promptable(model)
+        if self._prompter is None:
+            logits = promptable(batch.image).float()
+        else:
+            prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
+            logits = asked_logits(promptable, promptable.embed(batch.image), prompts)[:, None]
+        return logits, self._loss(logits, batch.mask)
+
+    def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:
+        """The prompts of a case, the same in every epoch, on the network's grid."""
+        if self._prompter is None:
+            return Prompts()
+        mask = np.asarray(self._decoded.mask(case)) > 0
+        grid = prompt_grid(batch.undo[index], (batch.image.shape[2], batch.image.shape[3]))
+        return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
+
+    def _compare(self, model: Promptable, decoded: Decoded, questions: Questions) -> Float[Tensor, ""]:
+        logits = model.enlarged(decoded.logits)
+        loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
+        truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
+        return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth)
+
+
+def asked_logits(
+    model: Promptable, embedding: Float[Tensor, "b c g g"], prompts: list[Prompts]
+) -> Float[Tensor, "b s s"]:
+    """Logits at the network's size of all that is asked of each image; `NOTHING` where that is nothing."""
+    objects = ObjectPrompts.of(prompts, ask_all=False).to(embedding.device)
+    decoded = model.decode(embedding, objects)
+    side = model.config.size
+    logits = torch.full((len(prompts), side, side), NOTHING, device=embedding.device)
+    if not len(objects):
+        return logits
+    rows = objects.image[:, None, None].expand(-1, side, side)
+    return logits.scatter_reduce(0, rows, model.enlarged(decoded.logits), "amax")
+
+
+def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"]:
+    """IoU of masks `m h w`, row by row; 1 where both are empty, so that saying nothing of nothing is right."""
+    union = (first | second).sum((1, 2)).float()
+    common = (first & second).sum((1, 2)).float()
+    return torch.where(union > 0, common / union.clamp_min(1), torch.ones_like(union))
+
+
+def _promptable(model: nn.Module) -> Promptable:
+    if not isinstance(model, Promptable):
+        raise TypeError(f"PromptedObjective trains a Promptable, got {type(model).__name__}.")
+    return model

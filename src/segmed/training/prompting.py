@@ -1,0 +1,153 @@
+"""What a promptable model is asked in training: prompts for a slice's objects, and tasks that only a prompt solves.
+
+A model that sees nothing but slices with one object and a box around it learns to find the object and to ignore the
+box. Decoys (a box where there is no object) and regions (any homogeneous region, known by its box alone) cannot be
+answered without a look at the prompt.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+from pydantic import Field
+from scipy import ndimage
+
+from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError
+from segmed.core.grid import fill_boxes
+from segmed.core.prompts import Prompts
+from segmed.data.prompting import PROMPTS, Probability, PromptConfig, Prompted, Prompter
+from segmed.data.prompting_masks import tight_boxes
+from segmed.data.prompting_names import parse_prompt
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+@config_dataclass
+class PromptingConfig:
+    """Prompts of a promptable model's training and validation, and the losses beside that of the mask."""
+
+    mix: dict[str, Weight] = Field(
+        default_factory=lambda: {"gt": 1.0, "jitter:20@1024": 2.0, "jitter:20": 1.0, "lesions": 1.0, "points": 0.5}
+    )
+    """How slices with an object are prompted: names of `segmed evaluate --prompts` and how often each is drawn."""
+    objects: Annotated[int, Field(ge=1)] = 2
+    """At most so many of a slice's objects in a step."""
+    decoys: Probability = 0.25
+    """Chance that a slice also gets a box that no object touches; its mask is empty."""
+    regions: Probability = 0.0
+    """Chance that a slice also gets the box of some homogeneous region; its mask is that region."""
+    promptless: Probability = 0.25
+    """Chance that a slice is also asked without a prompt; its mask is that of all objects."""
+    refinements: Annotated[int, Field(ge=0)] = 0
+    """Further decodings in a step, each prompted with the previous logits as well."""
+    iou_weight: Weight = 1.0
+    """Weight of the squared error of the predicted IoU; SAM's is 1, the report's and MedSAM's 0."""
+    presence_weight: Weight = 0.2
+    """Weight of the presence head's cross-entropy."""
+    validation: str = "jitter:20@1024"
+    """Prompts under which epoch and threshold are chosen; `none` is without."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that are unknown and a mix of nothing."""
+        for name in (*self.mix, self.validation):
+            parse_prompt(name)
+        if not sum(self.mix.values()) > 0:
+            raise ConfigError("prompting.mix gives no prompt any weight. Give one at least, such as {gt: 1}.")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one slice is asked in a step: its prompts, and a target per object, in order."""
+
+    prompts: Prompts
+    targets: Bool[np.ndarray, "n h w"]
+
+
+class TaskDrawer:
+    """Draws the tasks of a slice; all chance comes from the generator that is passed."""
+
+    def __init__(self, config: PromptingConfig) -> None:
+        self.config = config
+        self._prompters = [Prompter(parse_prompt(name)) for name in config.mix]
+        weights = np.array(list(config.mix.values()))
+        self._shares = weights / weights.sum()
+
+    def __call__(
+        self, image: Float32[np.ndarray, "c h w"], mask: Bool[np.ndarray, "h w"], rng: np.random.Generator
+    ) -> list[Task]:
+        """One task per kind of question; at least one, so that no slice of a batch is lost."""
+        tasks = []
+        if mask.any():
+            prompter = self._prompters[rng.choice(len(self._prompters), p=self._shares)]
+            tasks.append(self._some(prompter(mask, rng), rng))
+        for chance, question in ((self.config.decoys, _decoy), (self.config.regions, _region)):
+            asked = rng.random() < chance
+            task = question(image, mask, rng) if asked else None
+            if task is not None:
+                tasks.append(task)
+        if rng.random() < self.config.promptless or not tasks:
+            tasks.append(Task(Prompts(), mask[None]))
+        return tasks
+
+    def _some(self, prompted: Prompted, rng: np.random.Generator) -> Task:
+        """At most `config.objects` of the objects, drawn without replacement."""
+        prompts, count = prompted.prompts, len(prompted.prompts)
+        if count <= self.config.objects:
+            return Task(prompts, prompted.targets)
+        kept = np.sort(rng.choice(count, self.config.objects, replace=False))
+        mine = np.isin(prompts.point_objects, kept)
+        chosen = Prompts(
+            boxes=prompts.boxes[kept] if len(prompts.boxes) else (),
+            points=prompts.points[mine],
+            point_labels=prompts.point_labels[mine],
+            point_objects=np.searchsorted(kept, prompts.point_objects[mine]),
+        )
+        return Task(chosen, prompted.targets[kept])
+
+
+def _decoy(
+    image: Float32[np.ndarray, "c h w"], mask: Bool[np.ndarray, "h w"], rng: np.random.Generator, tries: int = 8
+) -> Task | None:
+    """A box of a twentieth to two fifths of the image's sides without a pixel of the mask; None if none is found."""
+    height, width = mask.shape
+    for _ in range(tries):
+        extent = np.maximum(rng.uniform(0.05, 0.4, 2) * (width, height), 1)
+        corner = rng.uniform(0, 1, 2) * ((width, height) - extent)
+        box = np.concatenate([corner, corner + extent])[None]
+        if not (fill_boxes(box, (height, width))[0] & mask).any():
+            return Task(Prompts(boxes=box), np.zeros((1, height, width), bool))
+    return None
+
+
+def _region(
+    image: Float32[np.ndarray, "c h w"], mask: Bool[np.ndarray, "h w"], rng: np.random.Generator
+) -> Task | None:
+    """A connected region of like intensity around a random place, and its box; None if it is tiny or nearly all."""
+    channel = ndimage.gaussian_filter(image[rng.integers(len(image))], 1.5)
+    tissue = np.flatnonzero(channel > np.median(channel))
+    if tissue.size == 0:
+        return None
+    row, column = np.divmod(int(rng.choice(tissue)), channel.shape[1])
+    alike = np.abs(channel - channel[row, column]) < rng.uniform(0.1, 0.5) * channel.std()
+    numbered, _ = ndimage.label(alike)
+    region = ndimage.binary_fill_holes(numbered == numbered[row, column])
+    if not 0.001 <= region.mean() <= 0.25:
+        return None
+    return Task(Prompts(boxes=_jittered(tight_boxes(region[None]), region.shape, rng)), region[None])
+
+
+def _jittered(
+    boxes: Float64[np.ndarray, "n 4"], size: tuple[int, ...], rng: np.random.Generator
+) -> Float64[np.ndarray, "n 4"]:
+    """Boxes with each side moved out by up to a fiftieth of the image's, within it."""
+    height, width = size
+    moved = boxes + rng.uniform(0, 0.02, (len(boxes), 4)) * (-width, -height, width, height)
+    return np.clip(moved, 0, (width, height, width, height))
+
+
+def validation_prompter(config: PromptingConfig) -> Prompter | None:
+    """What draws the prompts of validation; None where it goes without."""
+    chosen: PromptConfig = parse_prompt(config.validation)
+    return None if chosen == PROMPTS["none"] else Prompter(chosen)

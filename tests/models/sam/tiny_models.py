@@ -1,0 +1,25 @@
+"""A promptable model small enough for tests."""
+
+import torch
+
+from segmed.models.config import ModelConfig
+from segmed.models.sam.config import SamConfig
+from segmed.models.sam.network import Promptable
+from segmed.models.sam.tiny import build_sam_tiny
+
+SIDE = 64
+
+
+def tiny(**changes: object) -> Promptable:
+    """sam-tiny at 64 px on a very small encoder, in evaluation mode, the same weights every time."""
+    torch.manual_seed(0)
+    sam = SamConfig(**{"size": SIDE, **changes})  # type: ignore[arg-type]
+    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    return build_sam_tiny(config).eval()
+
+
+def with_live_additions(model: Promptable) -> Promptable:
+    """The model with the weights that start at zero made random, so that what they add can be seen."""
+    if model.box_map is not None:
+        torch.nn.init.normal_(model.box_map.project.weight, std=0.5)
+    return model
