@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from tiny_models import SIDE, tiny, with_live_additions
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
 from segmed.core.errors import DataError, ModelError
 from segmed.core.prompts import Prompts
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
-from tiny_models import SIDE, tiny, with_live_additions
 
 BOX, OTHER = (8, 8, 40, 32), (20, 24, 60, 63)
 

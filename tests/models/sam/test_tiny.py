@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tiny_models import tiny
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.zoo import build_model
-from tiny_models import tiny
 
 
 def config(**changes: object) -> ModelConfig:
