@@ -9,7 +9,8 @@ from segmed.training import precision
 from segmed.training.precision import choose_precision
 
 AMD_ZEN_5 = "vendor_id\t: AuthenticAMD\ncpu family\t: 26\n"
-AMD_ZEN_4 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
+AMD_ZEN_4 = AMD_ZEN_3 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
+AMD_ZEN_2 = "vendor_id\t: AuthenticAMD\ncpu family\t: 23\n"
 INTEL = "vendor_id\t: GenuineIntel\ncpu family\t: 6\n"
 
 
@@ -31,7 +32,9 @@ def cpu(monkeypatch: pytest.MonkeyPatch, folder: Path, cpuinfo: str, *, amx: boo
         (INTEL, False, True, "32-true"),
         (AMD_ZEN_5, False, True, "bf16-mixed"),
         (AMD_ZEN_5, False, False, "32-true"),
-        (AMD_ZEN_4, False, True, "32-true"),
+        (AMD_ZEN_4, False, True, "bf16-mixed"),
+        (AMD_ZEN_3, False, False, "32-true"),
+        (AMD_ZEN_2, False, True, "32-true"),
     ],
 )
 def test_a_cpu_gets_bf16_only_where_it_was_measured_to_be_faster(
