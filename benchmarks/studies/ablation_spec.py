@@ -11,6 +11,8 @@ import yaml
 
 from segmed.core.config import config_dataclass, config_from_mapping
 from segmed.core.errors import ConfigError, DataError
+from segmed.layers.gafl.config import IMAGE_SIZE
+from segmed.models.filtering import fit_filter
 from segmed.training.recipe import Recipe, load_recipe
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
@@ -92,9 +94,12 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
 
 
 def require_same_recipe(run: Path, expected: Recipe) -> None:
-    """Raise `DataError` where the run there was begun with another recipe; the labels are the data set's."""
+    """Raise `DataError` where the run was begun with another recipe; labels and a filter's size are the data's."""
     begun = load_recipe(run / "recipe.yaml")
-    expected = dataclasses.replace(expected, model=dataclasses.replace(expected.model, labels=begun.model.labels))
+    model = dataclasses.replace(expected.model, labels=begun.model.labels)
+    if model.gafl is not None and model.gafl.size is None and begun.model.gafl is not None:
+        model = fit_filter(model, begun.model.gafl.size or IMAGE_SIZE)
+    expected = dataclasses.replace(expected, model=model)
     changed = [f.name for f in dataclasses.fields(Recipe) if getattr(begun, f.name) != getattr(expected, f.name)]
     if changed:
         raise DataError(f"{run}: was begun with another {', '.join(changed)}. Choose another --out, or remove it.")

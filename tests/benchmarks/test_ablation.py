@@ -122,3 +122,8 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
 def test_a_run_that_another_command_holds_is_left_to_it(tmp_path: Path) -> None:
     with ablation._held(tmp_path / "lock") as first, ablation._held(tmp_path / "lock") as second:
         assert (first, second) == (True, False)
+
+
+def test_the_specs_that_come_with_segmed_can_be_read() -> None:
+    for path in Path(ablation.__file__).parent.glob("*.yaml"):
+        assert len(read_spec(path).seeds) >= 3, path

@@ -18,6 +18,9 @@ def estimate(
     encoder_weights: Annotated[str | None, typer.Option(help="imagenet or none.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
+    gafl: Annotated[
+        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
@@ -34,7 +37,7 @@ def estimate(
 
     chosen = chosen_recipe(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
-        batch_size=batch_size,
+        batch_size=batch_size, gafl=gafl,
     )  # fmt: skip
     found = measure(chosen, data=open_decoded(data, labels, patient_regex), split=Split.load(split), fold=fold)
     if json_:

@@ -20,6 +20,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    gafl: Annotated[
+        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
@@ -39,7 +42,7 @@ def train(
 
     chosen = chosen_recipe(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
-        batch_size=batch_size, seed=seed,
+        batch_size=batch_size, seed=seed, gafl=gafl,
     )  # fmt: skip
     plan = Split.load(split)
     if plan.leaking:
@@ -71,7 +74,10 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any
         "epochs": "epochs",
         "batch_size": "sampling.batch_size",
         "seed": "seed",
+        "gafl": "model.gafl.parametrisation",
     }
+    if options.get("gafl") == "none":
+        keys["gafl"], options["gafl"] = "model.gafl", "null"
     given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
     everything = [*given, *(overrides or [])]
     if name == "default":

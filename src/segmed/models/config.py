@@ -2,6 +2,7 @@
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.layers.gafl.config import GaflConfig
 from segmed.models.sam.config import SamConfig
 
 
@@ -21,6 +22,8 @@ class ModelConfig:
     """Foreground labels: the number of output channels."""
     sam: SamConfig | None = None
     """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
+    gafl: GaflConfig | None = None
+    """A learned filter of frequencies (GAFL), on the input unless its `place` says otherwise; None has none."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network has."""

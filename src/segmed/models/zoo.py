@@ -8,6 +8,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.dense import DENSE, build_dense
+from segmed.models.filtering import with_filter
 
 
 def _sam_tiny(config: ModelConfig) -> nn.Module:
@@ -28,4 +29,4 @@ def build_model(config: ModelConfig) -> nn.Module:
         near = difflib.get_close_matches(config.name, MODELS, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(MODELS))}.")
-    return MODELS[config.name](config)
+    return with_filter(MODELS[config.name](config), config)

@@ -24,6 +24,7 @@ from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatc
 from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
+from segmed.models.filtering import fit_filter
 from segmed.models.zoo import build_model
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
@@ -98,7 +99,10 @@ def train(
 
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
-    """The recipe with the data set's number of labels; raises `DataError` where its images lack a sequence."""
+    """The recipe with the data set's number of labels and, for a learned filter, the network's input size.
+
+    Raises `DataError` where its images lack a sequence.
+    """
     case = data.dataset.records[0].case
     channels = data.shape(case)[2]
     if max(recipe.preprocess.channels) >= channels:
@@ -106,7 +110,9 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
             f"{case}: has {channels} channels, but the recipe reads {recipe.preprocess.channels}. "
             "Set preprocess.channels and model.channels to what the data has."
         )
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names)))
+    model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
+    size = Preprocess(recipe.preprocess).network_size(data.shape(case)[:2])
+    return dataclasses.replace(recipe, model=fit_filter(model, size))
 
 
 def prepare(

@@ -16,6 +16,7 @@ from segmed.core.errors import ModelError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
+from segmed.layers.gafl import gain_parameters
 from segmed.training.objectives import build_objective
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
@@ -131,11 +132,21 @@ class SegmentationModule(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Weight decay on matrices and filters; none on biases and normalisation."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Weight decay on matrices and convolutions; none on biases, normalisation and learned filters of frequencies.
+
+    The latter (GAFL) have a group of their own, with its own learning rate, if there are any.
+    """
+    gains = [parameter for parameter in gain_parameters(model) if parameter.requires_grad]
+    own = {id(parameter) for parameter in gains}
+    parameters = [each for each in model.parameters() if each.requires_grad and id(each) not in own]
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     plain = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    filters = {"params": gains, "weight_decay": 0.0, "lr": config.filter_learning_rate}
+    return [*groups, filters] if gains else groups
 
 
 def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:

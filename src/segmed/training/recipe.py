@@ -30,7 +30,9 @@ class OptimConfig:
     warmup_steps: int = 100
     """Steps of linear warm-up; at most a tenth of the run."""
     weight_decay: float = 0.01
-    """Decoupled weight decay; biases and normalisation have none."""
+    """Decoupled weight decay; biases, normalisation and learned filters have none."""
+    filter_learning_rate: float = 1e-2
+    """Peak step size of learned filters (`model.gafl`), whose gains want larger steps than convolutions."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
     accumulate: int = 1
@@ -38,9 +40,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no schedule has."""
-        if self.learning_rate <= 0 or self.accumulate < 1:
+        if min(self.learning_rate, self.filter_learning_rate) <= 0 or self.accumulate < 1:
             raise ConfigError(
-                f"learning_rate must be above 0 and accumulate at least 1, got {self.learning_rate}, {self.accumulate}."
+                "learning_rate and filter_learning_rate must be above 0 and accumulate at least 1, got "
+                f"{self.learning_rate}, {self.filter_learning_rate} and {self.accumulate}."
             )
         if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
             raise ConfigError(
@@ -156,7 +159,9 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
     for part in path[:-1]:
-        values = values.setdefault(part, {})
+        if values.get(part) is None:  # a group that is off by default, such as model.gafl, is on once a key is set
+            values[part] = {}
+        values = values[part]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {part} is a value, not a group of settings.")
     values[path[-1]] = value

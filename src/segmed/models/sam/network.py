@@ -44,6 +44,9 @@ class ImageEncoder(nn.Module):
 class Promptable(nn.Module):
     """Encode an image once, then decode any number of prompts."""
 
+    guided = False
+    """Whether an image guides the upsampling (FeatUp), so that a learned filter can stand on that guidance."""
+
     def __init__(
         self,
         image_encoder: ImageEncoder,
@@ -60,6 +63,7 @@ class Promptable(nn.Module):
         self.box_map = BoxMap(channels) if config.box_map else None
         self.promptless = PromptlessTokens(config.promptless_tokens, channels) if config.promptless_tokens else None
         self.presence = PresenceHead(channels) if config.presence else None
+        self.filters = nn.ModuleDict()  # learned filters (GAFL) of the input, the embedding or the guidance, by place
         freeze(self, config.trains)
 
     @property
@@ -91,7 +95,7 @@ class Promptable(nn.Module):
                 f"The promptable model reads {side} x {side} pixels, got {image.shape[2]} x {image.shape[3]}. "
                 f"Set preprocess.size to [{side}, {side}], or model.sam.size to the images' size."
             )
-        embedding: Tensor = self.image_encoder(image)
+        embedding: Tensor = self.image_encoder(self.filtered("input", image))
         return embedding
 
     def embed(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
@@ -113,6 +117,7 @@ class Promptable(nn.Module):
         Objects without any prompt get the learned tokens, if the model has them.
         """
         prompts.require_images(len(embedding))
+        embedding = self.filtered("embedding", embedding)
         logits = embedding.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
         iou = embedding.new_zeros(len(prompts), dtype=torch.float32)
         position = self._position()
@@ -126,7 +131,14 @@ class Promptable(nn.Module):
 
     def presence_logits(self, embedding: Float[Tensor, "b c g g"]) -> Float[Tensor, " b"] | None:
         """How probable it is that each image shows the object, before the sigmoid; None without such a head."""
-        return None if self.presence is None else self.presence(embedding)
+        return None if self.presence is None else self.presence(self.filtered("embedding", embedding))
+
+    def filtered(self, place: str, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What stands at a place (input, embedding or guidance) through its learned filter, if it has one.
+
+        The embedding is filtered where it is decoded and not where it is encoded, so that it can be kept unfiltered.
+        """
+        return self.filters[place](values) if place in self.filters else values
 
     def enlarged(self, logits: Float[Tensor, "m h w"]) -> Float[Tensor, "m s s"]:
         """Logits of the mask grid at the network's size, bilinear."""
