@@ -13,6 +13,7 @@ from segmed.core.errors import ConfigError, SegmedError
 if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
+    from segmed.data.degrade import Degradation
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
     from segmed.inference.predictor import Predictor
@@ -30,6 +31,9 @@ def evaluate(
     patient_regex: Annotated[
         str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of images or references.")
     ] = None,
+    degrade: Annotated[
+        str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
@@ -40,6 +44,8 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
+    if degrade is not None and run is None:
+        raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run.")
     if predictions is not None or references is not None:
         if run is not None or predictions is None or out is None or (references is None) == (data is None):
             raise ConfigError(
@@ -73,7 +79,15 @@ def evaluate(
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
     if not plan.training_known:
         _note("The run does not say which patients it was trained on, so they may be among these.")
-    result = _scored(predictor, decoded, plan, name or predictor.folder.resolve().name, batch_size, bootstrap)
+    name = name or predictor.folder.resolve().name
+    if degrade is not None:
+        from segmed.data.degrade import parse_degradations
+
+        for each in parse_degradations(degrade):
+            result = _scored(predictor, decoded, plan, name, batch_size, bootstrap, each)
+            _finish(result, [], folder.with_name(f"{folder.name}-{each.label}"))
+        return
+    result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
 
 
@@ -84,11 +98,15 @@ def _scored(
     name: str,
     batch_size: int,
     bootstrap: dict[str, int],
+    degradation: "Degradation | None" = None,
 ) -> "Evaluation":
     from segmed.evaluation.run import evaluate_run
 
-    with progress_bar("evaluating patients") as progress:
-        return evaluate_run(predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, **bootstrap)
+    with progress_bar("evaluating patients" if degradation is None else f"evaluating under {degradation}") as progress:
+        return evaluate_run(
+            predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, degradation=degradation,
+            **bootstrap,
+        )  # fmt: skip
 
 
 def _floors(decoded: "DecodedDataset", plan: "Plan", bootstrap: dict[str, int]) -> list["Evaluation"]:

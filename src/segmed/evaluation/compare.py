@@ -20,7 +20,7 @@ from jaxtyping import Float64
 
 from segmed.core.errors import DataError
 from segmed.evaluation import statistics
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import DEGRADATION, Evaluation
 
 PRIMARY = "dice"
 """The column of `patients.csv` that ranks systems and that tests compare."""
@@ -173,6 +173,9 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
     who = f"{other.name} and {first.name} cannot be compared"
     if other.part != first.part:
         raise DataError(f"{who}: scored on {other.part} and on {first.part}. Evaluate both on the same part.")
+    images = [str(each.provenance.get(DEGRADATION, "as they are")) for each in (other, first)]
+    if images[0] != images[1]:
+        raise DataError(f"{who}: scored on images {images[0]} and {images[1]}. Compare results on the same images.")
     if None not in (first.data_hash, other.data_hash) and first.data_hash != other.data_hash:
         hashes = f"{str(other.data_hash)[:12]} and {str(first.data_hash)[:12]}"
         raise DataError(f"{who}: scored on different data ({hashes}). Evaluate both on the same data.")

@@ -23,6 +23,8 @@ from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
 
 FORMAT = 1
 Kind = Literal["run", "predictions", "floor"]
+DEGRADATION = "degradation"
+"""Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
 
 
 @dataclass(frozen=True)

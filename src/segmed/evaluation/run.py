@@ -15,11 +15,12 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.degrade import Degradation, degrade_volume
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
-from segmed.evaluation.result import Cost, Evaluation
+from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference.predictor import Predictor
 from segmed.models.checkpoint import RunConfig, patient_digest
@@ -101,11 +102,12 @@ def evaluate_run(
     batch_size: int = 8,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    degradation: Degradation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict and score every patient of the plan's part, measuring time and memory on the way.
 
-    `progress(done, total)` counts patients.
+    With `degradation` the images, not the references, are made worse first. `progress(done, total)` counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     patients = by_patient(decoded.dataset.records)
@@ -113,6 +115,8 @@ def evaluate_run(
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         read = {record.case: np.array(decoded.image(record.case)) for record in patients[records[0].patient]}
+        if degradation is not None:
+            read = degrade_volume(read, degradation, patient=records[0].patient)
         images = [read[record.case] for record in records]
         with memory.measuring(), timer.timing(len(images)):
             probabilities = predictor.probabilities(images, batch_size=batch_size, whole=list(read.values()))
@@ -135,7 +139,7 @@ def evaluate_run(
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
         cost=_cost(predictor, timer, memory),
-        provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size)},
+        provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size), **_degraded(degradation)},
     )
 
 
@@ -205,6 +209,10 @@ def _provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch
         "batch_size": batch_size,
         **where_from(),
     }
+
+
+def _degraded(degradation: Degradation | None) -> dict[str, Any]:
+    return {} if degradation is None else {DEGRADATION: str(degradation)}
 
 
 def where_from() -> dict[str, Any]:

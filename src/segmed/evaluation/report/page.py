@@ -16,7 +16,9 @@ from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, pi
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import CONVENTIONS
+from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.robustness import Degraded
 from segmed.version import __version__
 
 DASHES = ("none", "6 3", "7 3 2 3", "2 2.5", "5 2", "2 2", "4 2 2 2 2 2", "8 3")
@@ -33,6 +35,7 @@ SECTIONS = (
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
     ("patients", "Patients", "strips"),
+    ("robustness", "Degraded images", "robustness"),
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
     ("cases", "Cases", "patient_lines"),
@@ -98,6 +101,7 @@ def build_page(
     written: datetime,
     anonymise: bool = False,
     channel: int | None = None,
+    degraded: Sequence[Degraded] = (),
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
     if not comparison.systems:
@@ -106,6 +110,7 @@ def build_page(
         **_front(comparison, written),
         **_results(comparison),
         **_patients(comparison),
+        **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
         **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
@@ -203,6 +208,11 @@ def _strip(evaluation: Evaluation, place: int | None) -> figures.Strip:
     metric = tables.metric_of(evaluation, PRIMARY)
     values = tuple(evaluation.by_patient(PRIMARY).values())
     return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)
+
+
+def _robustness(comparison: Comparison, degraded: Sequence[Degraded]) -> Sections:
+    key = _key((result.system for result in degraded), _places(comparison.systems))
+    return {"robustness": robustness(comparison, degraded), "robustness_key": key}
 
 
 def _training(systems: Sequence[Evaluation], runs: Mapping[str, Path]) -> Sections:
