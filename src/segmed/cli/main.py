@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model and leave a complete run folder.",
     "predict": "Write the masks a trained model predicts.",
     "evaluate": "Score a run or a folder of masks, by patient.",
+    "filters": "Show the learned filter of a run, and what it does to an image.",
     "compare": "Compare runs and write one self-contained report.",
 }
 """Name of each command and the first line of its help, in the order of a first session."""

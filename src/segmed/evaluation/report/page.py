@@ -13,6 +13,7 @@ from segmed.evaluation.compare import PRIMARY, Comparison
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.filters import filter_pictures
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import CONVENTIONS
@@ -38,6 +39,7 @@ SECTIONS = (
     ("robustness", "Degraded images", "robustness"),
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
+    ("filters", "Learned filters", "filters"),
     ("cases", "Cases", "patient_lines"),
     ("metrics", "All numbers", "metric_groups"),
     ("provenance", "Provenance", "provenance"),
@@ -113,6 +115,7 @@ def build_page(
         **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
+        "filters": filter_pictures(comparison.systems, runs, pictures),
         **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
         **_about(comparison, runs),
     }
