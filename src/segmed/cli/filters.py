@@ -10,8 +10,8 @@ from segmed.core.errors import ModelError
 
 def filters(
     run: Annotated[Path, typer.Argument(help="Run folder of a model with a learned filter.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for filter.png and filter.csv.")],
     image: Annotated[Path | None, typer.Argument(help="An image to show before and after the filter.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for filter.png and filter.csv.")] = ...,  # type: ignore[assignment]  # typer's word for required
 ) -> None:
     """Show the learned filter of a run, and what it does to an image."""
     from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
