@@ -67,7 +67,7 @@ def test_drawing_seeds_again_widens_the_interval_by_what_seeds_differ(study: Pat
 def test_tables_and_picture_are_written(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(study, monkeypatch) == 0
     text = (study / "study.md").read_text()
-    assert "| better | 2 | 0.631" in text
+    assert "| better | 2 | 0.625" in text
     assert "+0.100 [+0.100, +0.100]" in text
     assert "## Images degraded: noise:0.1" in text
     assert "+0.050 [+0.050, +0.050]" in text
