@@ -1,6 +1,5 @@
 """`segmed evaluate --prompts`: one row per kind of prompts, oracles and automatic ones apart, floors beside them."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +42,7 @@ def evaluate_kinds(
     """Score a promptable run under every kind, write `prompts/<kind>/` below `folder`, and show the table."""
     from segmed.cli.prompts_table import show
     from segmed.evaluation.asking import parse_askings
-    from segmed.evaluation.floors import save_with_floors
+    from segmed.evaluation.floors import folder_name, save_with_floors
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
     from segmed.evaluation.result import Evaluation
@@ -62,7 +61,7 @@ def evaluate_kinds(
     command = " ".join(["segmed", *sys.argv[1:]])
     for asking, result in zip(askings, results, strict=True):
         result = replace(result, provenance={**result.provenance, "command": command})
-        save_with_floors(folder / "prompts" / slug(asking.name), result, floors.get(asking.name, []))
+        save_with_floors(folder / "prompts" / folder_name(asking.name), result, floors.get(asking.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
     )
@@ -90,8 +89,3 @@ def _floors(
                     decoded, plan.split, plan.fold, plan.part, progress=progress, **bootstrap
                 )
     return floors
-
-
-def slug(name: str) -> str:
-    """A kind's name as that of a folder: `jitter:20@1024` is `jitter-20-1024`."""
-    return re.sub(r"[^a-zA-Z0-9.]+", "-", name).strip("-")
