@@ -37,6 +37,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
+    prompts: Annotated[
+        str | None, typer.Option(help="Kinds of prompts of a promptable run, such as gt,jitter:5,loose,none.")
+    ] = None,
+    uncertainty: Annotated[int, typer.Option(min=1, help="Also average as many boxes around each drawn one.")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
@@ -44,10 +48,11 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
-    if degrade is not None and run is None:
-        raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run.")
+    if degrade is not None and (run is None or prompts is not None):
+        raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run, and no --prompts.")
     if predictions is not None or references is not None:
-        if run is not None or predictions is None or out is None or (references is None) == (data is None):
+        of_run = run is not None or prompts is not None
+        if of_run or predictions is None or out is None or (references is None) == (data is None):
             raise ConfigError(
                 "Masks are scored with --predictions FOLDER -o OUT and either --references FOLDER, or --data and "
                 "--split to be compared with runs; and without a run."
@@ -61,6 +66,8 @@ def evaluate(
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
+    if uncertainty > 1 and prompts is None:
+        raise ConfigError("--uncertainty moves boxes: name kinds of prompts with --prompts, such as gt,jitter:5.")
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
     from segmed.cli.opening import open_decoded
@@ -86,6 +93,12 @@ def evaluate(
         for each in parse_degradations(degrade):
             result = _scored(predictor, decoded, plan, name, batch_size, bootstrap, each)
             _finish(result, [], folder.with_name(f"{folder.name}-{each.label}"))
+        return
+    if prompts is not None:
+        from segmed.cli.evaluate_prompts import Kinds, evaluate_kinds
+
+        kinds = Kinds(prompts, uncertainty, floors)
+        evaluate_kinds(predictor, decoded, plan, kinds, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
         return
     result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)

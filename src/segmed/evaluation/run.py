@@ -1,8 +1,6 @@
 """Evaluate a trained run on a part of a split, after making sure that it has not seen that part."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
+from segmed.evaluation.timing import SliceTimer
 from segmed.inference.predictor import Predictor
 from segmed.models.checkpoint import RunConfig, patient_digest
 
@@ -111,7 +110,7 @@ def evaluate_run(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     patients = by_patient(decoded.dataset.records)
-    timer, memory = _Timer(), PeakMemory(predictor.device.type)
+    timer, memory = SliceTimer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         read = {record.case: np.array(decoded.image(record.case)) for record in patients[records[0].patient]}
@@ -138,8 +137,12 @@ def evaluate_run(
         threshold=predictor.config.threshold,
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
-        cost=_cost(predictor, timer, memory),
-        provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size), **_degraded(degradation)},
+        cost=run_cost(predictor, timer, memory),
+        provenance={
+            **result.provenance,
+            **run_provenance(predictor, decoded, plan, batch_size),
+            **_degraded(degradation),
+        },
     )
 
 
@@ -169,25 +172,8 @@ def _require_unseen(
             )
 
 
-class _Timer:
-    """Milliseconds per slice of prediction without reading; the first patient warms up and counts only if alone."""
-
-    def __init__(self) -> None:
-        self._spent: list[tuple[float, int]] = []
-
-    @contextmanager
-    def timing(self, slices: int) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._spent.append((time.perf_counter() - start, slices))
-
-    @property
-    def ms_per_image(self) -> float:
-        counted = self._spent[1:] or self._spent
-        return 1000 * sum(seconds for seconds, _ in counted) / sum(slices for _, slices in counted)
-
-
-def _cost(predictor: Predictor, timer: _Timer, memory: PeakMemory) -> Cost:
+def run_cost(predictor: Predictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
+    """What a run costs, as measured while it was evaluated."""
     seconds = predictor.config.training.get("seconds")
     return Cost(
         parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
@@ -197,7 +183,8 @@ def _cost(predictor: Predictor, timer: _Timer, memory: PeakMemory) -> Cost:
     )
 
 
-def _provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+def run_provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+    """Where the numbers of an evaluated run come from."""
     return {
         "data": str(decoded.dataset.root),
         "run": str(predictor.folder),

@@ -10,12 +10,21 @@ from jaxtyping import Float, Shaped
 from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
+from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess, Statistics
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto") -> "Predictor":
-    """Load a run folder, or a hub id `owner/name`, ready to predict on `device` (auto, cpu, cuda, mps)."""
-    return Predictor(load_run(path_or_hub_id), device=device)
+    """Load a run folder, or a hub id `owner/name`, ready to predict on `device` (auto, cpu, cuda, mps).
+
+    A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
+    """
+    trained = load_run(path_or_hub_id)
+    if trained.config.model.name not in PROMPTABLE:
+        return Predictor(trained, device=device)
+    from segmed.inference.prompted import PromptedPredictor  # imports transformers
+
+    return PromptedPredictor(trained, device=device)
 
 
 class Predictor:
@@ -64,8 +73,8 @@ class Predictor:
         """`probabilities`, one slice at a time, so that a long volume need not fit memory at once."""
         if not volume:
             return
-        slices = [_with_channels(image) for image in volume]
-        statistics = self._preprocess.statistics([_with_channels(image) for image in whole] if whole else slices)
+        slices = [with_channels(image) for image in volume]
+        statistics = self._preprocess.statistics([with_channels(image) for image in whole] if whole else slices)
         for start in range(0, len(slices), batch_size):
             yield from self._batch(slices[start : start + batch_size], statistics)
 
@@ -79,7 +88,7 @@ class Predictor:
         self, slices: Sequence[Shaped[np.ndarray, "..."]], statistics: Statistics
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
         inputs, undos = zip(*(self._preprocess.apply(image, statistics) for image in slices), strict=True)
-        for group in _same_size(inputs):
+        for group in same_size(inputs):
             stacked = torch.stack([inputs[index] for index in group])
             with torch.inference_mode():
                 logits = self.model(stacked.to(self.device, memory_format=torch.channels_last)).float().cpu()
@@ -87,7 +96,7 @@ class Predictor:
                 yield undos[index](logits[position]).sigmoid().numpy()
 
 
-def _same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
+def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
     """Consecutive runs of inputs of one size: they go through the network together, in order."""
     groups: list[list[int]] = []
     for index, each in enumerate(inputs):
@@ -98,7 +107,8 @@ def _same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
     return groups
 
 
-def _with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+def with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+    """An image with its channels last, one where it is grey; raises `ModelError` for anything that is no slice."""
     if image.ndim not in (2, 3):
         raise ModelError(f"An image is height x width x channels, got shape {image.shape}. Give one slice at a time.")
     return image[..., None] if image.ndim == 2 else image

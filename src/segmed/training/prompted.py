@@ -14,12 +14,10 @@ from segmed.data.loading import Batch
 from segmed.data.prompting import case_generator
 from segmed.data.prompting_grid import prompt_grid
 from segmed.losses import Loss
+from segmed.models.sam.asked import asked_logits
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.training.prompting import PromptingConfig, TaskDrawer, validation_prompter
-
-NOTHING = -20.0
-"""The logit of a slice of which nothing was asked: surely background."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,6 @@ class PromptedObjective:
         loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
         truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
         return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth)
-
-
-def asked_logits(
-    model: Promptable, embedding: Float[Tensor, "b c g g"], prompts: list[Prompts]
-) -> Float[Tensor, "b s s"]:
-    """Logits at the network's size of all that is asked of each image; `NOTHING` where that is nothing."""
-    objects = ObjectPrompts.of(prompts, ask_all=False).to(embedding.device)
-    decoded = model.decode(embedding, objects)
-    side = model.config.size
-    logits = torch.full((len(prompts), side, side), NOTHING, device=embedding.device)
-    if not len(objects):
-        return logits
-    rows = objects.image[:, None, None].expand(-1, side, side)
-    return logits.scatter_reduce(0, rows, model.enlarged(decoded.logits), "amax")
 
 
 def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"]:

@@ -1,0 +1,35 @@
+"""From the decoder's objects to one answer per image, the same in training's validation and in prediction."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segmed.core.prompts import Prompts
+from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.prompts import ObjectPrompts
+
+NOTHING = -20.0
+"""The logit of an image of which nothing was asked: surely background."""
+
+
+def asked_logits(
+    model: Promptable, embedding: Float[Tensor, "b c g g"], prompts: Sequence[Prompts]
+) -> Float[Tensor, "b s s"]:
+    """Logits at the network's size of all that is asked of each image; `NOTHING` where that is nothing.
+
+    Prompts are on the network's grid, one value per image.
+    """
+    objects = ObjectPrompts.of(prompts, ask_all=False).to(embedding.device)
+    return largest_logits(model, model.decode(embedding, objects), objects, len(prompts))
+
+
+def largest_logits(model: Promptable, decoded: Decoded, objects: ObjectPrompts, images: int) -> Float[Tensor, "b s s"]:
+    """The largest logit of an image's objects, pixel by pixel at the network's size; `NOTHING` without any."""
+    side = model.config.size
+    logits = torch.full((images, side, side), NOTHING, device=decoded.logits.device)
+    if not len(objects):
+        return logits
+    rows = objects.image[:, None, None].expand(-1, side, side)
+    return logits.scatter_reduce(0, rows, model.enlarged(decoded.logits), "amax")
