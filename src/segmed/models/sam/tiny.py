@@ -38,6 +38,7 @@ class PyramidEncoder(ImageEncoder):
         self.stages = timm.create_model(
             name, pretrained=False, features_only=True, in_chans=channels_in, out_indices=_stages(name)
         )
+        _drop_idle_stages(self.stages)
         fine, middle, coarse = feature_info(self.stages).channels()
         self.fine = nn.Conv2d(fine, channels, 2, stride=2)
         self.middle = nn.Conv2d(middle, channels, 1)
@@ -73,6 +74,14 @@ def build_sam_tiny(config: ModelConfig) -> Promptable:
 def feature_info(network: nn.Module) -> Any:
     """timm's description of the maps that a network gives."""
     return network.feature_info
+
+
+def _drop_idle_stages(network: nn.Module) -> None:
+    """Cut off the stages beyond the coarsest map, which some networks of timm keep and run for nothing."""
+    container, _, place = feature_info(network).module_name()[-1].partition(".")
+    stages = getattr(network, container, None)
+    if place and isinstance(stages, nn.Sequential):
+        del stages[int(place.partition(".")[0]) + 1 :]
 
 
 def _stages(name: str) -> tuple[int, ...]:
