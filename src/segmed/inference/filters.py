@@ -85,6 +85,7 @@ def learned_filter(run: Path) -> LearnedFilter | None:
         for prefix in prefixes
         if name.startswith(prefix)
     }
+    shown: tuple[int, ...]
     if gafl.place == "embedding":
         layer, shown = _of_embedding(gafl, tensors, (config.model.sam or SamConfig()).size), ()
     else:

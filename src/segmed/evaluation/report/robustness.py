@@ -56,8 +56,10 @@ def robustness(comparison: Comparison, results: Sequence[Degraded]) -> Robustnes
     clean = {system.name: mean_dice(system, comparison.patients) for system in comparison.systems}
     places = {system.name: place for place, system in enumerate(comparison.systems)}
     kinds = kinds_of(results)
+    wide, narrow = (_figure(results, clean, places, kinds, width) for width in (figures.WIDE, figures.NARROW))
     return Robustness(
-        *(_figure(results, clean, places, kinds, width) for width in (figures.WIDE, figures.NARROW)),
+        wide=wide,
+        narrow=narrow,
         headings=tuple(f"{degradation.kind} {degradation.severity:g}" for degradation in degradations),
         rows=tuple(rows),
         meanings=tuple((kind, KINDS[kind].meaning) for kind in kinds),
