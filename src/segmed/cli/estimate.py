@@ -16,6 +16,7 @@ def estimate(
     model: Annotated[str | None, typer.Option(help="Model.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder.")] = None,
     encoder_weights: Annotated[str | None, typer.Option(help="imagenet or none.")] = None,
+    upsampler: Annotated[str | None, typer.Option(help="interpolate or jbu.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
     gafl: Annotated[
@@ -36,8 +37,8 @@ def estimate(
     from segmed.training.estimate import estimate as measure
 
     chosen = chosen_recipe(
-        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
-        batch_size=batch_size, gafl=gafl,
+        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
+        epochs=epochs, batch_size=batch_size, gafl=gafl,
     )  # fmt: skip
     found = measure(chosen, data=open_decoded(data, labels, patient_regex), split=Split.load(split), fold=fold)
     if json_:

@@ -28,6 +28,8 @@ class EncodedImage:
     undo: Undo
     network: Size
     """Height and width of what the network read, padding included."""
+    fine: Float[Tensor, "1 f y x"] | None = None
+    """What FeatUp adds to the decoder's map (`sam.featup`); None without it."""
 
     @property
     def size(self) -> Size:
@@ -118,10 +120,14 @@ class PromptedPredictor(Predictor):
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
                 with torch.inference_mode():
-                    embedding = self.model.encode(stacked.to(self.device, memory_format=torch.channels_last))
+                    read = stacked.to(self.device, memory_format=torch.channels_last)
+                    embedding = self.model.encode(read)
+                    fine = self.model.fine_map(embedding, read)
                 network = (stacked.shape[2], stacked.shape[3])
                 for position, index in enumerate(group):
-                    yield EncodedImage(embedding[position : position + 1], applied[index][1], network)
+                    mine = slice(position, position + 1)
+                    own = None if fine is None else fine[mine]
+                    yield EncodedImage(embedding[mine], applied[index][1], network, own)
 
     def decode(self, encoded: EncodedImage, prompts: Prompts | None = None) -> Answer:
         """The masks of what the prompts ask for; without prompts that of what the model finds itself.
@@ -149,7 +155,8 @@ class PromptedPredictor(Predictor):
         objects = ObjectPrompts.of(asked, ask_all=unprompted).to(self.device)
         with torch.inference_mode():
             embedding = torch.cat([image.embedding for image in encoded])
-            decoded = self.model.decode(embedding, objects)
+            maps = [image.fine for image in encoded if image.fine is not None]
+            decoded = self.model.decode(embedding, objects, torch.cat(maps) if maps else None)
             present = self.model.presence_logits(embedding)
             logits = self.model.enlarged(decoded.logits)
             merged = largest_logits(self.model, decoded, objects, len(encoded))

@@ -41,10 +41,11 @@ class PromptedObjective:
         promptable = _promptable(model)
         questions = self.questions(batch, np.random.default_rng(seed))
         embedding = promptable.embed(batch.image)
-        decoded = promptable.decode(embedding, questions.prompts)
+        fine = promptable.fine_map(embedding, batch.image)
+        decoded = promptable.decode(embedding, questions.prompts, fine)
         total = self._compare(promptable, decoded, questions)
         for _ in range(self.config.refinements):
-            decoded = promptable.decode(embedding, questions.prompts.with_logits(decoded.logits))
+            decoded = promptable.decode(embedding, questions.prompts.with_logits(decoded.logits), fine)
             total = total + self._compare(promptable, decoded, questions)
         present = promptable.presence_logits(embedding)
         if present is not None:
@@ -73,7 +74,9 @@ class PromptedObjective:
             logits = promptable(batch.image).float()
         else:
             prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
-            logits = asked_logits(promptable, promptable.embed(batch.image), prompts)[:, None]
+            embedding = promptable.embed(batch.image)
+            fine = promptable.fine_map(embedding, batch.image)
+            logits = asked_logits(promptable, embedding, prompts, fine)[:, None]
         return logits, self._loss(logits, batch.mask)
 
     def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:

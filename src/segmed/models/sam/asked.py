@@ -15,14 +15,17 @@ NOTHING = -20.0
 
 
 def asked_logits(
-    model: Promptable, embedding: Float[Tensor, "b c g g"], prompts: Sequence[Prompts]
+    model: Promptable,
+    embedding: Float[Tensor, "b c g g"],
+    prompts: Sequence[Prompts],
+    fine: Float[Tensor, "b f y x"] | None = None,
 ) -> Float[Tensor, "b s s"]:
     """Logits at the network's size of all that is asked of each image; `NOTHING` where that is nothing.
 
-    Prompts are on the network's grid, one value per image.
+    Prompts are on the network's grid, one value per image; `fine` is the images' `fine_map`.
     """
     objects = ObjectPrompts.of(prompts, ask_all=False).to(embedding.device)
-    return largest_logits(model, model.decode(embedding, objects), objects, len(prompts))
+    return largest_logits(model, model.decode(embedding, objects, fine), objects, len(prompts))
 
 
 def largest_logits(model: Promptable, decoded: Decoded, objects: ObjectPrompts, images: int) -> Float[Tensor, "b s s"]:

@@ -64,11 +64,13 @@ def build_sam_tiny(config: ModelConfig) -> Promptable:
         raise ModelError("sam-tiny has no pre-trained weights. Start from random ones with --encoder-weights none.")
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
+    if config.upsampler != "interpolate":
+        raise ModelError(f"sam-tiny has no U-Net decoder for upsampler {config.upsampler}. Set sam.featup instead.")
     sam = config.sam or SamConfig()
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
-    return Promptable(encoder, *_prompt_parts(sam.size), config=sam)
+    return Promptable(encoder, *_prompt_parts(sam.size), config=sam, image_channels=config.channels)
 
 
 def feature_info(network: nn.Module) -> Any:
