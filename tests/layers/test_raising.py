@@ -50,7 +50,7 @@ def test_only_constant_guidance_is_blind_to_the_image(kind: Kind) -> None:
 def test_the_bilinear_control_starts_as_bilinear_raising() -> None:
     control = build_raise("bilinear-control")
     source = torch.randn(1, 2, 3, 4)
-    raised = control.upsample(source, control.kernel(torch.randn(1, 3, 6, 8), (3, 4), (6, 8)), (6, 8))
+    raised = control(source, control.kernel(torch.randn(1, 3, 6, 8), (3, 4), (6, 8)), (6, 8))
     assert torch.equal(raised, nn.functional.interpolate(source, (6, 8), mode="bilinear", align_corners=False))
 
 

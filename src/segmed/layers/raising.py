@@ -62,7 +62,7 @@ class JBURaise(nn.Module):
         self.stage = JBUStage()
 
     def kernel(self, guidance: Float[Tensor, "b 3 H W"], source_size: Size, size: Size) -> Tensor:
-        """Kernels that raise maps of `source_size` to `size`, for `upsample`; in float32, or float64."""
+        """Kernels that raise maps of `source_size` to `size`, for `forward`; in float32, or float64."""
         check_guidance(guidance, source_size)
         with torch.autocast(guidance.device.type, enabled=False):
             image = F.adaptive_avg_pool2d(guidance.to(kernel_dtype(guidance, self.stage.range_temp)), size)
@@ -70,7 +70,7 @@ class JBURaise(nn.Module):
             doubles = size == (2 * source_size[0], 2 * source_size[1])
             return stage_kernel(self.stage, image, doubles=doubles, renormalise=True)
 
-    def upsample(self, source: Float[Tensor, "b c h w"], kernel: Tensor, size: Size) -> Float[Tensor, "b c p q"]:
+    def forward(self, source: Float[Tensor, "b c h w"], kernel: Tensor, size: Size) -> Float[Tensor, "b c p q"]:
         """Raise a map to `size` by its image's kernels; channels last in memory."""
         check_finite(source, "features")
         features = in_autocast_dtype(source).movedim(1, -1)
@@ -99,7 +99,7 @@ class BilinearRaise(nn.Module):
         gain: Tensor = 1 + self.gain(image)
         return gain
 
-    def upsample(
+    def forward(
         self, source: Float[Tensor, "b c h w"], kernel: Float[Tensor, "b 1 p q"], size: Size
     ) -> Float[Tensor, "b c p q"]:
         """Raise a map to `size` and scale its pixels."""
@@ -128,7 +128,7 @@ class BilinearStack(nn.Module):
         check_finite(source, "features")
         features: Tensor = source + FIXUP_SHARE * self.fixup_proj(source)
         for index, (gain, size) in enumerate(zip(kernels.stages, kernels.sizes, strict=True)):
-            features = self._raise(index).upsample(features, gain, size)
+            features = self._raise(index)(features, gain, size)
         return features
 
     def _raise(self, index: int) -> BilinearRaise:

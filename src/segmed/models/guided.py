@@ -75,7 +75,7 @@ class GuidedUnet(GuidedDecoder):
         x: Tensor = decoder.center(features[-1])
         for level, block in enumerate(decoder.blocks):
             size = sizes[level + 1]
-            x = self.raised(level).upsample(x, kernels[level], size)
+            x = self.raised(level)(x, kernels[level], size)
             x = block(x, *size, skip_connection=skips[level])
         return x
 
@@ -97,7 +97,7 @@ class GuidedUnetPlusPlus(GuidedDecoder):
         nodes: dict[tuple[int, int], Tensor] = {}
 
         def node(first: int, level: int, below: Tensor, joined: Sequence[Tensor]) -> Tensor:
-            raised = self.raised(level).upsample(below, kernels[level], sizes[level + 1])
+            raised = self.raised(level)(below, kernels[level], sizes[level + 1])
             return run_block(decoder.blocks[f"x_{first}_{level}"], raised, joined)
 
         for level in range(depth):

@@ -22,7 +22,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
+from segmed.models.checkpoint import RunConfig, load_run, load_weights, save_run
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
 from segmed.models.zoo import build_model
@@ -34,6 +34,7 @@ from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.recipe import Recipe
+from segmed.training.starting import require_start, seen_in_all, start_model
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def prepare(
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
     """Build the module and its training and validation loaders, for process `rank` of `world`."""
     torch.manual_seed(recipe.seed)
-    model: nn.Module = build_model(recipe.model).to(memory_format=torch.channels_last)
+    model = _begun_model(recipe, split, fold).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
         raise ConfigError(
             f"preprocess.divisor {recipe.preprocess.divisor} is not a multiple of the stride {stride(model)} of "
@@ -139,6 +140,22 @@ def prepare(
         make_loader(training, batches, labels=labels, workers=workers),
         make_loader(validation, ordered, labels=labels, workers=workers),
     )
+
+
+def _begun_model(recipe: Recipe, split: Split, fold: int) -> nn.Module:
+    """The network that training begins with, and of it only that to be trained which the objective trains."""
+    if recipe.start is None:
+        model = build_model(recipe.model)
+    else:
+        started = load_run(recipe.start)
+        require_start(started, recipe.preprocess, split, fold)
+        model = build_model(dataclasses.replace(recipe.model, encoder_weights="none"))
+        start_model(model, started)
+    if recipe.objective != "masks":
+        from segmed.training.featup import train_raiser_only  # imports transformers
+
+        train_raiser_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
+    return model
 
 
 def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
@@ -222,7 +239,7 @@ def _finish(
         fold=fold,
         leaking=split.leaking,
         training=training,
-        seen=seen_patients(split, fold),
+        seen=seen_in_all(split, fold, module.recipe.start),
     )
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)

@@ -38,7 +38,7 @@ class SegmentationModule(pl.LightningModule):
         self.model = model
         self.recipe, self.decoded, self.steps = recipe, decoded, steps
         self.averaged = _averaged(model, recipe.ema_decay)
-        self.objective = build_objective(recipe, decoded)
+        self.objective = build_objective(recipe, decoded, model)
         self.threshold, self.dice = 0.5, float("nan")
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in validation_cases}
@@ -103,9 +103,10 @@ class SegmentationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a warm-up and cosine schedule by step."""
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.recipe.optim), lr=self.recipe.optim.learning_rate
-        )
+        trained = nn.ModuleList([self.model])
+        if isinstance(self.objective, nn.Module):  # it learns something too
+            trained.append(self.objective)
+        optimizer = torch.optim.AdamW(parameter_groups(trained, self.recipe.optim), lr=self.recipe.optim.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, self.recipe.optim)
         )

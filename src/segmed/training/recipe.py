@@ -16,6 +16,7 @@ from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
+from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompting import PromptingConfig
 
 
@@ -64,6 +65,14 @@ class Recipe:
     sampling: SamplingConfig = SamplingConfig()
     prompting: PromptingConfig = PromptingConfig()
     """What promptable models are asked; others do not use it."""
+    objective: Literal["masks", "distil", "multiview"] = "masks"
+    """What is learned: `masks`; or FeatUp's upsampler of a promptable model that encodes a smaller image, from the
+    features of the run named by `start` at full size (`distil`) or by FeatUp's own objective (`multiview`)."""
+    featup: FeatUpConfig = FeatUpConfig()
+    """Settings of `distil` and `multiview`."""
+    start: str | None = None
+    """Run folder or hub id whose weights the training begins with; None begins as `model` says. It must not have seen
+    this fold's validation or test patients."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
