@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import TINY, segmed
-from toydata import write_toy
 
+from commands import TINY, segmed
 from segmed.core.errors import ConfigError
 from segmed.models.checkpoint import load_config
+from toydata import write_toy
 
 SAM = (
     "--model=sam-tiny", "--encoder=mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
@@ -47,7 +47,7 @@ def test_a_run_without_prompts_and_a_recipe_for_masks_are_refused(toy_split: tup
     distil = ("distil", tmp_path / "unet", "--encode-at=32", *where, "--out", tmp_path / "out")
     with pytest.raises(ConfigError, match="unet is no promptable model"):
         segmed(*distil)
-    with pytest.raises(ConfigError, match="learns masks. Choose featup-encoder"):
+    with pytest.raises(ConfigError, match=r"learns masks\. Choose featup-encoder"):
         segmed(*distil, "--recipe", "sam-tiny")
     with pytest.raises(ConfigError, match="--upsampler nearest: choose one of jbu"):
         segmed(*distil, "--upsampler", "nearest")

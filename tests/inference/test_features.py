@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import segmed
 from PIL import Image as Pillow
 
+from commands import segmed
 from segmed.core.errors import ModelError
 from segmed.core.labels import LabelMap
 from segmed.inference import load
@@ -83,4 +83,5 @@ def test_the_command_writes_a_picture(tmp_path: Path) -> None:
     Pillow.fromarray(image()).save(tmp_path / "slice.png")
     out = tmp_path / "features.png"
     assert str(out) in segmed("features", folder, tmp_path / "slice.png", "-o", out)
-    assert Pillow.open(out).width > 1000
+    with Pillow.open(out) as picture:
+        assert picture.width > 1000

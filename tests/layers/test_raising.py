@@ -61,12 +61,12 @@ def test_guidance_is_three_channels_of_any_number(channels: int, added: int) -> 
     assert parameters(guidance) == added
 
 
-def test_a_filter_on_the_guidance_changes_what_the_kernels_see() -> None:
+def test_a_filter_in_front_of_the_guidance_changes_what_the_kernels_see() -> None:
     torch.manual_seed(0)
     raiser = Raiser("jbu", 2, 1).eval()
     source, image = torch.randn(1, 2, 4, 4), torch.randn(1, 3, 8, 8)
     before = raiser(source, image)
-    raiser.guidance.filter = nn.AvgPool2d(3, 1, 1)
+    raiser.guidance = nn.Sequential(nn.AvgPool2d(3, 1, 1), raiser.guidance)  # type: ignore[assignment]
     assert not torch.allclose(raiser(source, image), before)
 
 

@@ -13,7 +13,7 @@ from segmed.core.errors import ModelError
 from segmed.inference.predictor import Predictor
 from segmed.layers.raising import BilinearRaise, JBURaise, Raiser
 
-Colours = Float32[np.ndarray, "h w 3"]
+Colours = Float32[np.ndarray, "_h _w 3"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def feature_panels(predictor: Predictor, image: Shaped[np.ndarray, "h w *c"]) ->
 
 
 def captured(
-    model: nn.Module, image: Float[Tensor, "1 k h w"]
+    model: nn.Module, image: Float[Tensor, "1 k y x"]
 ) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c p q"]]:
     """What goes into, and comes out of, the upsampler of a network that raises most; the last one among equals."""
     calls: list[tuple[Tensor, Tensor]] = []

@@ -78,7 +78,7 @@ class Predictor:
         for start in range(0, len(slices), batch_size):
             yield from self._batch(slices[start : start + batch_size], statistics)
 
-    def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 c h w"]:
+    def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
         """What the network reads of one image, normalised by itself, on this predictor's device."""
         read, _ = self._preprocess.apply(_with_channels(image), self._preprocess.statistics([_with_channels(image)]))
         return read[None].to(self.device, memory_format=torch.channels_last)

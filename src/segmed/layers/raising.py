@@ -9,7 +9,7 @@ Kinds by name:
   image: what parameters that see the image are worth without a kernel.
 
 All three have the same number of parameters, stage by stage and stack by stack. Guidance passes through one module,
-`Guidance`, whatever the kind: a filter on the guidance has its place there.
+`Guidance`, whatever the kind; a filter on it goes in front of that module.
 """
 
 from typing import Literal
@@ -36,20 +36,17 @@ class Guidance(nn.Module):
     """The preprocessed image as the three channels of JBU's guidance.
 
     Three channels pass as they are and one is repeated; any other number is mixed by a learned 1x1 convolution.
-    `filter` comes first, the identity unless something is put there. With `constant` the result is zero everywhere.
+    With `constant` the result is zero everywhere.
     """
 
     def __init__(self, channels: int, *, constant: bool = False) -> None:
         super().__init__()
         self.constant = constant
-        self.filter: nn.Module = nn.Identity()
         self.mix = None if channels in (1, GUIDANCE_CHANNELS) else nn.Conv2d(channels, GUIDANCE_CHANNELS, 1)
 
     def forward(self, image: Float[Tensor, "b k H W"]) -> Float[Tensor, "b 3 H W"]:
         """The guidance of images."""
-        guidance: Tensor = self.filter(image)
-        if self.mix is not None:
-            guidance = self.mix(guidance)
+        guidance: Tensor = image if self.mix is None else self.mix(image)
         guidance = guidance.expand(-1, GUIDANCE_CHANNELS, -1, -1)
         return torch.zeros_like(guidance) if self.constant else guidance
 

@@ -37,7 +37,7 @@ class AttentionDownsampler(nn.Module):
     def forward(self, high: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
         """The map with sides smaller by `patch`, which divides them."""
         k = self.patch
-        patches = high.unflatten(3, (-1, k)).unflatten(2, (-1, k))  # b c h k w k
+        patches = torch.unflatten(torch.unflatten(high, 3, (-1, k)), 2, (-1, k))  # b c h k w k
         patches = patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)  # b h w k*k c
         attention = (self.saliency(patches)[..., 0] * self.weight + self.bias).softmax(-1)
         return torch.einsum("bhwp,bhwpc->bchw", attention.to(patches.dtype), patches)

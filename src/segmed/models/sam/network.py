@@ -78,6 +78,11 @@ class Promptable(nn.Module):
         freeze(self, config.trains)
 
     @property
+    def guided(self) -> bool:
+        """Whether the image guides an upsampling (FeatUp)."""
+        return self.fine is not None or self.raiser is not None
+
+    @property
     def grid(self) -> int:
         """Cells of the embedding along each side."""
         return self.config.size // self.stride
@@ -136,7 +141,7 @@ class Promptable(nn.Module):
         """The embedding of `features`, raised by the image where its encoder read a smaller one."""
         if self.raiser is None:
             return features
-        embedding: Tensor = self.raiser(features, image, (self.grid, self.grid))
+        embedding: Tensor = self.raiser(features, self.guidance(image), (self.grid, self.grid))
         return embedding
 
     def fine_map(
@@ -144,7 +149,11 @@ class Promptable(nn.Module):
     ) -> Float[Tensor, "b f y x"] | None:
         """What `decode` adds on the mask grid where `config.featup` is set, from embeddings and the preprocessed images
         they are of; once per image, for any number of prompts. None without such a branch."""
-        return None if self.fine is None else self.fine(embedding, image)
+        return None if self.fine is None else self.fine(embedding, self.guidance(image))
+
+    def guidance(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+        """What guides every upsampling: the preprocessed image; a filter on guidance alone has its place here."""
+        return image
 
     def train(self, mode: bool = True) -> "Promptable":
         """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
