@@ -1,5 +1,6 @@
 """What FeatUp does to a run's features, as a picture: low resolution, bilinear and raised, in one basis of colours."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,18 +30,31 @@ class FeaturePanels:
     """Channels of the features that the three colours stand for."""
     kept: float
     """Share of the variance of the low-resolution features that the colours show."""
+    fitted: Colours | None = None
+    """Of another upsampler, fitted to this image alone."""
 
 
-def feature_panels(predictor: Predictor, image: Shaped[np.ndarray, "h w *c"]) -> FeaturePanels:
+def feature_panels(
+    predictor: Predictor,
+    image: Shaped[np.ndarray, "h w *c"],
+    fit: Callable[[nn.Module, Tensor], Tensor] | None = None,
+) -> FeaturePanels:
     """The features that a run's FeatUp raises on one image: of several places in the network the one that raises most.
 
     Colours are the three principal components of the low-resolution features, and the same basis, centre and range
-    serve all three pictures. Raises `ModelError` for a run without FeatUp.
+    serve all pictures. `fit`, if given, makes one more map `1 c h w` from the network and the preprocessed image.
+    Raises `ModelError` for a run without FeatUp, and where `fit` raises other features.
     """
     read = predictor.prepared(image)
     low, raised = captured(predictor.model, read)
     bilinear = functional.interpolate(low[None], raised.shape[1:], mode="bilinear", align_corners=False)[0]
     basis = fit_basis(low)
+    fitted = None if fit is None else fit(predictor.model, read)[0].float().cpu()
+    if fitted is not None and len(fitted) != len(low):
+        raise ModelError(
+            f"This run raises most in its mask decoder ({len(low)} channels), not its encoder's {len(fitted)}. "
+            "Draw a run without sam.featup."
+        )
     shown = read[0].float().cpu().numpy().transpose(1, 2, 0)
     return FeaturePanels(
         image=stretched(shown if shown.shape[2] == 3 else np.repeat(shown[..., :1], 3, axis=2)),
@@ -49,6 +63,7 @@ def feature_panels(predictor: Predictor, image: Shaped[np.ndarray, "h w *c"]) ->
         raised=basis.colours(raised),
         channels=len(low),
         kept=basis.kept,
+        fitted=None if fitted is None else basis.colours(fitted),
     )
 
 
@@ -116,14 +131,16 @@ def draw_features(panels: FeaturePanels, name: str) -> Any:
     """The panels side by side as a matplotlib figure; cells are drawn as they are, without smoothing."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    pictures = (
+    pictures = [
         ("image", panels.image),
         (f"features, {panels.low.shape[0]} x {panels.low.shape[1]}", panels.low),
         (f"bilinear, {panels.bilinear.shape[0]} x {panels.bilinear.shape[1]}", panels.bilinear),
         (f"FeatUp, {panels.raised.shape[0]} x {panels.raised.shape[1]}", panels.raised),
-    )
-    for axes, (title, picture) in zip(figure.subplots(1, 4), pictures, strict=True):
+    ]
+    if panels.fitted is not None:
+        pictures.append(("implicit, of this image alone", panels.fitted))
+    figure = Figure(figsize=(3 * len(pictures), 3.6), layout="constrained")
+    for axes, (title, picture) in zip(figure.subplots(1, len(pictures)), pictures, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(title, fontsize=11)
         axes.axis("off")
