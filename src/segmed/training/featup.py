@@ -66,11 +66,13 @@ def raisable(model: nn.Module) -> Promptable:
 
 
 def train_raiser_only(model: nn.Module, *, encoder: bool) -> None:
-    """Let gradients reach what raises the embedding, and the image encoder if asked, and nothing else."""
+    """Let gradients reach what raises the embedding, a filter on its guidance, and the image encoder if asked."""
     promptable = raisable(model)
     promptable.requires_grad_(False)
     assert promptable.raiser is not None
     promptable.raiser.requires_grad_(True)
+    if "guidance" in promptable.filters:
+        promptable.filters["guidance"].requires_grad_(True)
     if encoder:
         promptable.image_encoder.requires_grad_(True)
 

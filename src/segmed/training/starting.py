@@ -9,12 +9,12 @@ from segmed.core.split import Split
 from segmed.models.checkpoint import TrainedModel, load_config, patient_digest, seen_patients
 from segmed.preprocess import PreprocessConfig
 
-ADDED = ("raiser.", "fine.")
-"""Parts of a network that may begin from random weights where the other run has none: FeatUp's."""
+ADDED = ("raiser.", "fine.", "filters.")
+"""Parts of a network that may begin anew where the other run has none: FeatUp's, and learned filters, which begin as the identity."""
 
 
 def start_model(model: nn.Module, started: TrainedModel) -> None:
-    """Copy a run's weights into `model`; what FeatUp adds keeps its own where the run has none.
+    """Copy a run's weights into `model`; what FeatUp and GAFL add keeps its own where the run has none.
 
     Raises `ConfigError` where the weights do not fit.
     """
@@ -25,7 +25,7 @@ def start_model(model: nn.Module, started: TrainedModel) -> None:
     if problems:
         raise ConfigError(
             f"start: {started.folder} holds weights of another network ({', '.join(problems[:3])} differ). "
-            "Give the run's own model settings; only FeatUp's parts may be new."
+            "Give the run's own model settings; only FeatUp's parts and learned filters may be new."
         )
     model.load_state_dict(found, strict=False)
 

@@ -7,11 +7,15 @@ from torch import nn
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.prompts import Prompts
+from segmed.layers.gafl import GaflConfig
 from segmed.layers.raising import KINDS, Kind, Raiser
+from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.featup import doublings
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.sam.tiny import build_sam_tiny
+from segmed.models.zoo import build_model
 
 BOX = Prompts(boxes=[(8, 8, 40, 32)])
 
@@ -111,9 +115,6 @@ def test_what_raises_a_frozen_encoders_embedding_is_trained() -> None:
 
 
 def test_guidance_of_images_with_other_channels_is_mixed() -> None:
-    from segmed.models.config import ModelConfig
-    from segmed.models.sam.tiny import build_sam_tiny
-
     sam = SamConfig(size=SIDE, encode_at=32, featup="jbu")
     config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", channels=2, sam=sam)
     with torch.inference_mode():
@@ -129,3 +130,21 @@ def test_as_many_doublings_as_the_goal_needs(side: int, goal: int, times: int) -
 def test_an_encoder_side_that_is_not_below_the_models_is_refused(encode_at: int) -> None:
     with pytest.raises(ConfigError, match=f"multiple of 16 below sam.size .256., got {encode_at}. Use 128"):
         SamConfig(encode_at=encode_at)
+
+
+def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_what_is_raised() -> None:
+    torch.manual_seed(0)
+    sam = SamConfig(size=SIDE, encode_at=32)
+    config = ModelConfig(
+        name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam,
+        gafl=GaflConfig(place="guidance"),
+    )  # fmt: skip
+    model = build_model(config).eval()
+    assert isinstance(model, Promptable)
+    with torch.no_grad():
+        before, features = model.encode(images()), model.features(images())
+        assert torch.allclose(before, tiny(encode_at=32).encode(images()), atol=1e-4)
+        for parameter in model.filters["guidance"].parameters():
+            nn.init.normal_(parameter)
+        assert torch.equal(model.features(images()), features)
+        assert not torch.allclose(model.encode(images()), before, atol=1e-3)

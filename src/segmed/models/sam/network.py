@@ -47,9 +47,6 @@ class ImageEncoder(nn.Module):
 class Promptable(nn.Module):
     """Encode an image once, then decode any number of prompts."""
 
-    guided = False
-    """Whether an image guides the upsampling (FeatUp), so that a learned filter can stand on that guidance."""
-
     def __init__(
         self,
         image_encoder: ImageEncoder,
@@ -79,7 +76,7 @@ class Promptable(nn.Module):
 
     @property
     def guided(self) -> bool:
-        """Whether the image guides an upsampling (FeatUp)."""
+        """Whether the image guides an upsampling (FeatUp), so that a learned filter can stand on that guidance."""
         return self.fine is not None or self.raiser is not None
 
     @property
@@ -152,8 +149,8 @@ class Promptable(nn.Module):
         return None if self.fine is None else self.fine(embedding, self.guidance(image))
 
     def guidance(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """What guides every upsampling: the preprocessed image; a filter on guidance alone has its place here."""
-        return image
+        """What guides every upsampling: the preprocessed image, through its learned filter if it has one."""
+        return self.filtered("guidance", image)
 
     def train(self, mode: bool = True) -> "Promptable":
         """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
