@@ -80,7 +80,7 @@ class Predictor:
 
     def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
         """What the network reads of one image, normalised by itself, on this predictor's device."""
-        read, _ = self._preprocess.apply(_with_channels(image), self._preprocess.statistics([_with_channels(image)]))
+        read, _ = self._preprocess.apply(with_channels(image), self._preprocess.statistics([with_channels(image)]))
         return read[None].to(self.device, memory_format=torch.channels_last)
 
     def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:

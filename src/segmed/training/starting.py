@@ -10,7 +10,7 @@ from segmed.models.checkpoint import TrainedModel, load_config, patient_digest, 
 from segmed.preprocess import PreprocessConfig
 
 ADDED = ("raiser.", "fine.", "filters.")
-"""Parts of a network that may begin anew where the other run has none: FeatUp's, and filters, which begin as nothing."""
+"""Parts of a network that may begin anew where the other run has none: FeatUp, and filters, which start as nothing."""
 
 
 def start_model(model: nn.Module, started: TrainedModel) -> None:

@@ -1,14 +1,21 @@
 """FeatUp in promptable models: a branch that starts as nothing, and an encoder that reads a smaller image."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from tiny_models import SIDE, tiny
 from torch import nn
 
 from segmed.core.errors import ConfigError, ModelError
+from segmed.core.labels import LabelMap
 from segmed.core.prompts import Prompts
+from segmed.inference import load
+from segmed.inference.prompted import PromptedPredictor
 from segmed.layers.gafl import GaflConfig
 from segmed.layers.raising import KINDS, Kind, Raiser
+from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.featup import doublings
@@ -16,6 +23,7 @@ from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
 
 BOX = Prompts(boxes=[(8, 8, 40, 32)])
 
@@ -148,3 +156,16 @@ def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_wha
             nn.init.normal_(parameter)
         assert torch.equal(model.features(images()), features)
         assert not torch.allclose(model.encode(images()), before, atol=1e-3)
+
+
+def test_a_predictor_keeps_the_map_beside_the_embedding_and_answers_as_the_model_does(tmp_path: Path) -> None:
+    sam = SamConfig(size=SIDE, featup="jbu")
+    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    model = opened(build_sam_tiny(config).eval())
+    save_run(tmp_path, model, RunConfig(config, PreprocessConfig(size=(SIDE, SIDE)), LabelMap(), 0.5))
+    predictor = load(tmp_path, device="cpu")
+    assert isinstance(predictor, PromptedPredictor)
+    slices = [np.random.default_rng(seed).integers(1, 255, (SIDE, SIDE, 3), np.uint8) for seed in range(2)]
+    answers = predictor.decode_volume(predictor.encode_volume(slices))
+    for answer, expected in zip(answers, predictor.probabilities(slices), strict=True):
+        np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
