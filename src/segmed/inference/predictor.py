@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import takes_prompts
 from segmed.preprocess import Preprocess, Statistics
 
 
@@ -20,7 +20,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto") -> "Predictor":
     A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
     """
     trained = load_run(path_or_hub_id)
-    if trained.config.model.name not in PROMPTABLE:
+    if not takes_prompts(trained.config.model):
         return Predictor(trained, device=device)
     from segmed.inference.prompted import PromptedPredictor  # imports transformers
 

@@ -20,6 +20,8 @@ class ModelConfig:
     """Input channels."""
     labels: int = 1
     """Foreground labels: the number of output channels."""
+    box_channel: bool = False
+    """A dense model with a drawn box as a further input channel, trained and asked like a promptable one."""
     sam: SamConfig | None = None
     """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
     gafl: GaflConfig | None = None

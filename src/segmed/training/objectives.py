@@ -1,5 +1,6 @@
 """What a step minimises and what validation looks at: a value beside the model, so that one module trains all."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.losses import Loss, build_loss
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import takes_prompts
 from segmed.training.recipe import Recipe
 
 
@@ -45,8 +46,9 @@ class DenseObjective:
 def build_objective(recipe: Recipe, decoded: DecodedDataset) -> Objective:
     """The objective of this kind of model."""
     loss = build_loss(recipe.loss)
-    if recipe.model.name in PROMPTABLE:
+    if takes_prompts(recipe.model):
         from segmed.training.prompted import PromptedObjective  # imports transformers
 
-        return PromptedObjective(recipe.prompting, loss, decoded)
+        heads = {"iou_weight": 0.0, "presence_weight": 0.0} if recipe.model.box_channel else {}
+        return PromptedObjective(replace(recipe.prompting, **heads), loss, decoded)
     return DenseObjective(loss)

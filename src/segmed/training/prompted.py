@@ -14,8 +14,8 @@ from segmed.data.loading import Batch
 from segmed.data.prompting import case_generator
 from segmed.data.prompting_grid import prompt_grid
 from segmed.losses import Loss
-from segmed.models.sam.asked import asked_logits
-from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.asked import Askable, asked_logits
+from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.training.prompting import PromptingConfig, TaskDrawer, validation_prompter
 
@@ -25,11 +25,11 @@ class Questions:
     """All objects that a batch is asked for, and their targets on the network's grid."""
 
     prompts: ObjectPrompts
-    targets: Float[Tensor, "m s s"]
+    targets: Float[Tensor, "m h w"]
 
 
 class PromptedObjective:
-    """Trains a `Promptable` on prompts drawn from the augmented masks; validates it under stated prompts."""
+    """Trains what takes prompts on those drawn from the augmented masks; validates it under stated prompts."""
 
     def __init__(self, config: PromptingConfig, loss: Loss, decoded: DecodedDataset) -> None:
         self.config, self._loss, self._decoded = config, loss, decoded
@@ -66,7 +66,7 @@ class PromptedObjective:
         stacked = torch.from_numpy(np.concatenate(targets)).float()
         return Questions(ObjectPrompts.concatenate(prompts).to(device), stacked.to(device))
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
+    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""]]:
         """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
         promptable = _promptable(model)
         if self._prompter is None:
@@ -84,7 +84,7 @@ class PromptedObjective:
         grid = prompt_grid(batch.undo[index], (batch.image.shape[2], batch.image.shape[3]))
         return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
 
-    def _compare(self, model: Promptable, decoded: Decoded, questions: Questions) -> Float[Tensor, ""]:
+    def _compare(self, model: Askable, decoded: Decoded, questions: Questions) -> Float[Tensor, ""]:
         logits = model.enlarged(decoded.logits)
         loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
         truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
@@ -98,7 +98,7 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"
     return torch.where(union > 0, common / union.clamp_min(1), torch.ones_like(union))
 
 
-def _promptable(model: nn.Module) -> Promptable:
-    if not isinstance(model, Promptable):
-        raise TypeError(f"PromptedObjective trains a Promptable, got {type(model).__name__}.")
+def _promptable(model: nn.Module) -> Askable:
+    if not isinstance(model, Askable):
+        raise TypeError(f"PromptedObjective trains what takes prompts, got {type(model).__name__}.")
     return model

@@ -57,6 +57,16 @@ class PromptingConfig:
             raise ConfigError("prompting.mix gives no prompt any weight. Give one at least, such as {gt: 1}.")
 
 
+def require_boxes_alone(config: PromptingConfig) -> None:
+    """Raise `ConfigError` where a model that takes nothing but boxes would be given something else."""
+    for name in (*(name for name, weight in config.mix.items() if weight > 0), config.validation):
+        chosen = parse_prompt(name)
+        if chosen.inside or chosen.outside:
+            raise ConfigError(f"A box channel takes no points, but prompting has {name!r}. Leave it out of the mix.")
+    if config.refinements:
+        raise ConfigError("A box channel takes no mask prompts. Set prompting.refinements to 0.")
+
+
 @dataclass(frozen=True)
 class Task:
     """What one slice is asked in a step: its prompts, and a target per object, in order."""

@@ -16,7 +16,7 @@ from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
-from segmed.training.prompting import PromptingConfig
+from segmed.training.prompting import PromptingConfig, require_boxes_alone
 
 
 @config_dataclass
@@ -63,7 +63,7 @@ class Recipe:
     optim: OptimConfig = OptimConfig()
     sampling: SamplingConfig = SamplingConfig()
     prompting: PromptingConfig = PromptingConfig()
-    """What promptable models are asked; others do not use it."""
+    """What promptable models, and those with a box channel, are asked; others do not use it."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
@@ -90,6 +90,8 @@ class Recipe:
                 f"preprocess.channels lists {len(self.preprocess.channels)} sequences but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
             )
+        if self.model.box_channel:
+            require_boxes_alone(self.prompting)
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
