@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "data": "Get, check, split and look at data sets.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
+    "oof": "Predict training patients by models that have not seen them.",
+    "cascade": "Join a dense and a promptable run, so that no box is needed.",
     "predict": "Write the masks a trained model predicts.",
     "evaluate": "Score a run or a folder of masks, by patient.",
     "filters": "Show the learned filter of a run, and what it does to an image.",
