@@ -50,7 +50,7 @@ def test_a_probability_is_kept_to_half_a_step_of_eight_bits() -> None:
 
 
 def test_a_model_that_saw_whom_it_predicts_is_refused_when_written_and_when_read(tmp_path: Path) -> None:
-    with pytest.raises(SplitError, match="maps of patient b .* from a model that saw this patient"):
+    with pytest.raises(SplitError, match=r"maps of patient b .* from a model that saw this patient"):
         write_index(tmp_path, [some_file(tmp_path, trained_on=("b", "c"))], data_hash="data")
     assert not (tmp_path / INDEX).exists()
     write_index(tmp_path, [some_file(tmp_path)], data_hash="data")

@@ -41,7 +41,7 @@ class ProposalMaps:
     """The maps of a folder that `segmed oof` made."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `DataError` where files are not those of the index, `SplitError` where a model saw whom it predicts."""
+        """Raises `DataError` where files are not the index's, `SplitError` where a model saw whom it predicts."""
         value = read_json(folder / INDEX, what="the index of out-of-fold maps made by `segmed oof`")
         try:
             if value["format"] != FORMAT:
