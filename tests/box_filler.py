@@ -32,6 +32,21 @@ class FillsBoxes(nn.Module):
         return drawn if self.answer is None else torch.full_like(drawn, self.answer)
 
 
+class BrightInBox(nn.Module):
+    """Bright pixels in the box are surely the object; in a slice of middling brightness nothing is sure."""
+
+    requires_divisible_input_shape = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        bright, box = image[:, :1] > 0.8, image[:, -1:] >= 0.5
+        unsure = ((image[:, :1] > 0.4) & ~bright).any((2, 3), keepdim=True)
+        return torch.where(unsure, 0.1, 20.0) * torch.where(bright & box, 1.0, -1.0)
+
+
 class EverySecondBrightPixel(nn.Module):
     """Bright pixels of a checkerboard: connected (by corners), with the tight box of all that is bright."""
 
@@ -60,3 +75,10 @@ def filler(sureness: float = 20.0, answer: float | None = None, **changes: objec
 def half_finder(**changes: object) -> Predictor:
     """A dense predictor that finds every second bright pixel, with probability 0.982."""
     return Predictor(TrainedModel(EverySecondBrightPixel(), config_of(**changes), Path("half")), device="cpu")
+
+
+def bright_finder(**changes: object) -> PromptedPredictor:
+    """A promptable predictor that finds what is bright in the box."""
+    return PromptedPredictor(
+        TrainedModel(BoxedDense(BrightInBox()), config_of(**changes), Path("bright")), device="cpu"
+    )

@@ -79,8 +79,8 @@ def _floors(
 
     floors = {}
     for asking in askings:
-        if asking.boxes > 1:
-            continue
+        if asking.boxes > 1 or asking.carry is not None:
+            continue  # floors see one box a slice
         with progress_bar(f"floors, {asking.name}") as progress:
             if asking.oracle:
                 floors[asking.name] = box_floor_evaluations(decoded, plan, asking, progress=progress, **bootstrap)

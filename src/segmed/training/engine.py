@@ -25,7 +25,7 @@ from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
-from segmed.models.zoo import build_model, takes_prompts
+from segmed.models.zoo import PROMPTABLE, build_model, takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
 from segmed.training.curves import draw_curves
@@ -208,6 +208,7 @@ def _finish(
         "seconds": round(keeper.seconds[0], 1),
         "cpu_seconds": round(keeper.seconds[1], 1),
         "seed": module.recipe.seed,
+        "mask_prompts": _knows_masks(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "precision": precision,
         "machine": machine(),
@@ -229,6 +230,13 @@ def _finish(
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
+
+
+def _knows_masks(recipe: Recipe) -> bool:
+    """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
+    if recipe.model.name not in PROMPTABLE:
+        return False
+    return recipe.prompting.gives_masks or recipe.model.encoder_weights.lower() != "none"
 
 
 def _workers(recipe: Recipe) -> int:

@@ -123,6 +123,11 @@ class PromptingConfig:
         """Whether training or validation needs out-of-fold maps."""
         return self.mix.get(PROPOSALS, 0) > 0 or self.validation == PROPOSALS
 
+    @property
+    def gives_masks(self) -> bool:
+        """Whether training shows mask prompts."""
+        return self.refinements > 0 or (self.mix.get(PROPOSALS, 0) > 0 and self.proposals.mask_share > 0)
+
 
 def open_maps(config: PromptingConfig, data_hash: str, split: Split, fold: int) -> ProposalMaps | None:
     """The out-of-fold maps that training needs, None where it needs none.
