@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_it_is_made_evaluated_and_applied(folder: Path) -> None:
+def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     out = folder / "cascade"
     options = ("--data", folder, "--device", "cpu")
     said = segmed("cascade", folder / "dense", folder / "sam", *options, "-o", out, "--prompts", "box,box+point+mask")
@@ -50,8 +50,24 @@ def test_it_is_made_evaluated_and_applied(folder: Path) -> None:
     result = json.loads((out / "evaluation-test" / "evaluation.json").read_text())
     assert result["provenance"]["model"] == "cascade"
     assert result["provenance"]["encoder"] == f"unet + {MODEL.name}"
+    segmed(
+        "evaluate", folder / "sam", *options, "--prompts", "cascade,none", "--cascade", out, "--no-floors",
+        "--resamples", "100",
+    )  # fmt: skip
+    asked = json.loads((folder / "sam" / "evaluation-test" / "prompts" / "cascade" / "evaluation.json").read_text())
+    assert asked["metrics"]["dice"] == result["metrics"]["dice"]
+    assert not asked["oracle"]
     image = next(folder.glob("kaggle_3m/*/*_3.tif"))
-    assert "1 masks" in segmed("predict", out, image, "-o", folder / "masks", "--device", "cpu")
+    assert "1 masks" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
+
+
+def test_the_kind_needs_the_folder_and_the_folder_the_kind(folder: Path) -> None:
+    common = ["evaluate", str(folder / "sam"), "--data", str(folder), "--device", "cpu", "--prompts"]
+    assert "named with --cascade" in str(CliRunner().invoke(app, [*common, "cascade"]).exception)
+    other = CliRunner().invoke(app, [*common, "none", "--cascade", str(folder / "dense")])
+    assert "add it, as in --prompts" in str(other.exception)
+    wrong = CliRunner().invoke(app, [*common, "cascade", "--cascade", str(folder / "dense")])
+    assert "is not a folder made by `segmed cascade`" in str(wrong.exception)
 
 
 @pytest.mark.parametrize(

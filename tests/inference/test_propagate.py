@@ -9,7 +9,10 @@ import torch
 from box_filler import bright_finder, filler
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import DataError
+from segmed.core.image import Geometry, Image
 from segmed.core.prompts import Prompts
+from segmed.core.records import Record
+from segmed.inference.prompt_files import Given, PromptedFiles
 from segmed.inference.prompted import EncodedImage, PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate, takes_masks
 from segmed.models.checkpoint import TrainedModel
@@ -133,3 +136,17 @@ def test_a_presence_below_the_limit_stops() -> None:
         for least in (0.0, 0.2)
     ]
     assert carried == [1, 0]
+
+
+@pytest.mark.parametrize(("numbers", "reached"), [((1, 2, 3, 4), 4), ((1, 2, 4, 5), 2), ((1, 1, 1, 1), 4)])
+def test_boxes_for_files_are_carried_by_what_the_files_say_of_their_order(
+    predictor: PromptedPredictor, numbers: tuple[int, ...], reached: int
+) -> None:
+    files = [Path(f"{letter}.png") for letter in "abcd"]
+    records = [Record(file.name, "p", number, file, None) for file, number in zip(files, numbers, strict=True)]
+    given = {files[0]: [Given("a.png", "boxes.csv, line 2", (10.0, 8.0, 16.0, 14.0))]}
+    images = [Image(pixels, Geometry(SIZE)) for pixels in DRIFTING]
+    masks = PromptedFiles(predictor, given, carry=TIGHT)(records, images)
+    assert [bool(mask.array.any()) for mask in masks] == [True] * reached + [False] * (4 - reached)  # type: ignore[union-attr]
+    alone = PromptedFiles(predictor, given)(records, images)
+    assert [bool(mask.array.any()) for mask in alone] == [True, False, False, False]  # type: ignore[union-attr]

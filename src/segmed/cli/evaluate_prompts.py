@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from segmed.evaluation.asking import Asking
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
+    from segmed.inference.asking import Automatic
     from segmed.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Kinds:
-    """The options `--prompts`, `--uncertainty` and `--floors`."""
+    """The options `--prompts`, `--uncertainty`, `--floors` and `--cascade`."""
 
     prompts: str
     uncertainty: int
     floors: bool
+    cascade: Path | None = None
 
 
 def evaluate_kinds(
@@ -46,9 +48,13 @@ def evaluate_kinds(
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
     from segmed.evaluation.result import Evaluation
+    from segmed.inference.asking import AUTOMATIC
     from segmed.inference.prompted import PromptedPredictor
 
-    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty)
+    automatic = dict(AUTOMATIC)
+    if kinds.cascade is not None:
+        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, str(predictor.device))
+    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
             f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
@@ -68,6 +74,19 @@ def evaluate_kinds(
     show(results, floors)
     typer.echo(f"Written: {folder / 'prompts'}")
     typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
+
+
+def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", device: str) -> "Automatic":
+    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+    from segmed.inference.cascade import CascadePredictor
+
+    loaded = load(folder, device=device)
+    if not isinstance(loaded, CascadePredictor):
+        raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
+    plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
+    return loaded.answers
 
 
 def _floors(

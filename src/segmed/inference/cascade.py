@@ -20,6 +20,7 @@ from segmed.core.config import config_dataclass, config_from_mapping, config_to_
 from segmed.core.errors import ModelError
 from segmed.core.files import read_json, sha256_of, write_json
 from segmed.data.proposing import Kinds, Proposals, ProposeConfig, propose
+from segmed.inference.asking import AskedVolume
 from segmed.inference.predictor import Predictor, load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
@@ -86,6 +87,22 @@ class CascadePredictor(Predictor):
                 yield self._joined(dense[index][0], found, answer)[None]
             else:
                 yield at_half(dense[index], self.dense.config.threshold)
+
+    def answers(self, predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
+        """The cascade as a way of asking its promptable run, whose embeddings are used again.
+
+        Raises `ModelError` for another run.
+        """
+        if predictor.folder.resolve() != self.promptable.folder.resolve():
+            raise ModelError(f"{self.folder}: refines by {self.promptable.folder}, not by {predictor.folder}.")
+        proposing, found_answers = self.settings.proposing(self.dense.config.threshold), []
+        dense = self.dense.probabilities(volume.images, whole=volume.whole)
+        for each, encoded in zip(dense, volume.encoded, strict=True):
+            found = propose(each[0], proposing)
+            answer = ask(predictor, encoded, found, self.settings.prompts)
+            joined = self._joined(each[0], found, answer)[None]
+            found_answers.append(replace(answer, probabilities=joined, threshold=self.config.threshold))
+        return found_answers
 
     def _joined(
         self, dense: Float32[np.ndarray, "h w"], found: Proposals, answer: Answer
