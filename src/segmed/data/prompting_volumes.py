@@ -45,5 +45,6 @@ def _runs(order: Sequence[int], positions: Sequence[int]) -> list[list[int]]:
 def _prompted(mask: Bool[np.ndarray, "h w"], parts: Sequence[Bool[np.ndarray, "h w"]]) -> Prompted:
     if not parts:
         return Prompted(Prompts(), mask[None])
-    objects = np.stack(sorted(parts, key=lambda part: -int(part.sum())))
+    order = np.argsort([-np.count_nonzero(part) for part in parts], kind="stable")
+    objects = np.stack([parts[index] for index in order])
     return Prompted(Prompts(boxes=tight_boxes(objects)), objects)

@@ -62,11 +62,9 @@ class Proposals:
 
         `cells` is the size of the model's mask prompts; it is needed where `kinds` has masks, and only there.
         """
-        points = {}
-        if "point" in kinds and len(self):
-            points = {"points": self.peaks, "point_objects": np.arange(len(self))}
+        peaks, owners = (self.peaks, np.arange(len(self))) if "point" in kinds else (np.zeros((0, 2)), np.zeros(0, int))
         masks = grid.mask_prompt(self.logits, cells) if "mask" in kinds and cells is not None and len(self) else None
-        return Prompts(boxes=self.boxes, logits=masks, **points)  # type: ignore[arg-type]
+        return Prompts(boxes=self.boxes, points=peaks, point_objects=owners, logits=masks)
 
 
 def propose(probability: Float32[np.ndarray, "h w"], config: ProposeConfig) -> Proposals:

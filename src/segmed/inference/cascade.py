@@ -218,7 +218,8 @@ def load_cascade(folder: Path, *, device: str = "auto") -> CascadePredictor:
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")
         if sha256_of(run / WEIGHTS) != weights:
             raise ModelError(f"{run}: was trained anew since the cascade was made. Make the cascade again.")
-    return join(*(load(run, device=device) for run, _ in places), settings, folder)
+    dense, promptable = (load(run, device=device) for run, _ in places)
+    return join(dense, promptable, settings, folder)
 
 
 def join(dense: Predictor, promptable: Predictor, settings: CascadeConfig, folder: Path) -> CascadePredictor:

@@ -49,6 +49,8 @@ def build_objective(recipe: Recipe, decoded: DecodedDataset) -> Objective:
     if takes_prompts(recipe.model):
         from segmed.training.prompted import PromptedObjective  # imports transformers
 
-        heads = {"iou_weight": 0.0, "presence_weight": 0.0} if recipe.model.box_channel else {}
-        return PromptedObjective(replace(recipe.prompting, **heads), loss, decoded)
+        config = recipe.prompting
+        if recipe.model.box_channel:  # it has neither head
+            config = replace(config, iou_weight=0.0, presence_weight=0.0)
+        return PromptedObjective(config, loss, decoded)
     return DenseObjective(loss)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
@@ -41,7 +41,7 @@ def out_of_fold(
 ) -> Path:
     """Train `folds` dense models within the training patients of a fold of `split`, and write all maps to `out`.
 
-    Each training patient is predicted by the one model that had no part of him; each validation patient of `split`
+    Each training patient is predicted by the one model that has not seen that patient; each validation patient of `split`
     by the mean of all, none of which was trained or chosen on any. Test patients are left alone. What is finished is
     skipped, an interrupted training goes on. Raises `ConfigError` for a recipe that is not dense and of one label, or
     where `out` holds the folds of something else; `SplitError` as `split_within` does.
@@ -86,7 +86,7 @@ def _predicted(
     groups = by_patient(record for record in data.dataset.records if record.case in wanted)
     if made_by(path) != tuple(weights):
         predictors = [load(run, device=device) for run in runs]
-        maps = {}
+        maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
         for done, patient in enumerate(groups, start=1):
             found = _of_patient(predictors, data, [record.case for record in groups[patient]])
             maps |= {case: to_bytes(each) for case, each in found.items()}

@@ -194,7 +194,7 @@ class TaskDrawer:
         `proposal` is the slice's out-of-fold map; without one nothing is proposed.
         """
         tasks = []
-        asked = None
+        asked: Task | None = None
         if proposal is not None and self._proposed_share and rng.random() < self._proposed_share:
             asked = self._proposed(mask, proposal, rng)
         if asked is None and mask.any() and self._has_others:
@@ -203,8 +203,7 @@ class TaskDrawer:
         if asked is not None:
             tasks.append(asked)
         for chance, question in ((self.config.decoys, _decoy), (self.config.regions, _region)):
-            asked = rng.random() < chance
-            task = question(image, mask, rng) if asked else None
+            task = question(image, mask, rng) if rng.random() < chance else None
             if task is not None:
                 tasks.append(task)
         if rng.random() < self.config.promptless or not tasks:

@@ -123,7 +123,8 @@ class ObjectPrompts:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ObjectPrompts":
         tensors: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return ObjectPrompts(**{name: None if value is None else change(value) for name, value in tensors.items()})
+        changed: dict[str, Any] = {name: None if each is None else change(each) for name, each in tensors.items()}
+        return ObjectPrompts(**changed)
 
 
 def _joined_logits(several: Sequence[ObjectPrompts]) -> Float[Tensor, "m gh gw"] | None:
