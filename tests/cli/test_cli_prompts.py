@@ -61,7 +61,7 @@ def test_evaluate_writes_an_evaluation_with_floors_per_kind_and_the_quality_curv
 
 
 def test_evaluate_refuses_prompts_where_there_are_none_to_take(run: Path, root: Path) -> None:
-    with pytest.raises(ConfigError, match="'cascade' need a dense run"):
+    with pytest.raises(ConfigError, match="'cascade' need a folder made by `segmed cascade`"):
         segmed("evaluate", run, "--data", root, "--prompts", "gt,cascade")
     with pytest.raises(ConfigError, match="--uncertainty moves boxes"):
         segmed("evaluate", run, "--data", root, "--uncertainty", 4)
@@ -92,3 +92,14 @@ def test_predict_names_what_is_wrong_with_a_box(run: Path, root: Path, tmp_path:
     table.write_text("file,x0,y0,x1,y1\nnone.tif,3,3,30,40\n")
     with pytest.raises(DataError, match=r"boxes.csv, line 2: none.tif is none of the 12 images"):
         segmed("predict", run, root, "-o", tmp_path / "out", "--boxes", table)
+
+
+def test_predict_carries_boxes_through_their_volumes_where_asked(run: Path, root: Path, tmp_path: Path) -> None:
+    volume = sorted(root.glob("kaggle_3m/*0000_20000101/*_[0-9].tif"))
+    assert len(volume) == 4
+    (tmp_path / "boxes.csv").write_text(f"file,x0,y0,x1,y1\n{volume[2].name},5,5,30,30\n")
+    options = ("--boxes", tmp_path / "boxes.csv", "--propagate", "--device", "cpu")
+    said = segmed("predict", run, volume[0].parent, "-o", tmp_path / "masks", "--volumes", *options)
+    assert "4 masks" in said
+    with pytest.raises(ConfigError, match="--propagate carries boxes or points"):
+        segmed("predict", run, volume[0].parent, "-o", tmp_path / "none", "--propagate", "--device", "cpu")

@@ -40,6 +40,7 @@ def evaluate(
     prompts: Annotated[
         str | None, typer.Option(help="Kinds of prompts of a promptable run, such as gt,jitter:5,loose,none.")
     ] = None,
+    cascade: Annotated[Path | None, typer.Option(help="Folder of `segmed cascade`, for prompts `cascade`.")] = None,
     uncertainty: Annotated[int, typer.Option(min=1, help="Also average as many boxes around each drawn one.")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
@@ -66,6 +67,8 @@ def evaluate(
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
+    if cascade is not None and "cascade" not in (prompts or ""):
+        raise ConfigError("--cascade is for the kind of that name: add it, as in --prompts gt,cascade,none.")
     if uncertainty > 1 and prompts is None:
         raise ConfigError("--uncertainty moves boxes: name kinds of prompts with --prompts, such as gt,jitter:5.")
     if run is None or data is None:
@@ -97,7 +100,7 @@ def evaluate(
     if prompts is not None:
         from segmed.cli.evaluate_prompts import Kinds, evaluate_kinds
 
-        kinds = Kinds(prompts, uncertainty, floors)
+        kinds = Kinds(prompts, uncertainty, floors, cascade)
         evaluate_kinds(predictor, decoded, plan, kinds, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
         return
     result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from segmed.evaluation.asking import Asking
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
+    from segmed.inference.asking import Automatic
     from segmed.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Kinds:
-    """The options `--prompts`, `--uncertainty` and `--floors`."""
+    """The options `--prompts`, `--uncertainty`, `--floors` and `--cascade`."""
 
     prompts: str
     uncertainty: int
     floors: bool
+    cascade: Path | None = None
 
 
 def evaluate_kinds(
@@ -46,9 +48,13 @@ def evaluate_kinds(
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
     from segmed.evaluation.result import Evaluation
+    from segmed.inference.asking import AUTOMATIC
     from segmed.inference.prompted import PromptedPredictor
 
-    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty)
+    automatic = dict(AUTOMATIC)
+    if kinds.cascade is not None:
+        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, str(predictor.device))
+    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
             f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
@@ -70,6 +76,19 @@ def evaluate_kinds(
     typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
 
 
+def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", device: str) -> "Automatic":
+    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+    from segmed.inference.cascade import CascadePredictor
+
+    loaded = load(folder, device=device)
+    if not isinstance(loaded, CascadePredictor):
+        raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
+    plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
+    return loaded.answers
+
+
 def _floors(
     decoded: "DecodedDataset", plan: "Plan", askings: "Sequence[Asking]", bootstrap: Mapping[str, int]
 ) -> dict[str, list["Evaluation"]]:
@@ -79,8 +98,8 @@ def _floors(
 
     floors = {}
     for asking in askings:
-        if asking.boxes > 1:
-            continue
+        if asking.boxes > 1 or asking.carry is not None:
+            continue  # floors see one box a slice
         with progress_bar(f"floors, {asking.name}") as progress:
             if asking.oracle:
                 floors[asking.name] = box_floor_evaluations(decoded, plan, asking, progress=progress, **bootstrap)

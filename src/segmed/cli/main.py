@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
     "distil": "Teach a promptable run to read smaller images, by FeatUp.",
+    "oof": "Predict training patients by models that have not seen them.",
+    "cascade": "Join a dense and a promptable run, so that no box is needed.",
     "predict": "Write the masks a trained model predicts.",
     "features": "Draw a run's features before and after FeatUp.",
     "evaluate": "Score a run or a folder of masks, by patient.",

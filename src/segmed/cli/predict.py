@@ -29,6 +29,9 @@ def predict(
         Path | None, typer.Option(help="CSV file,x0,y0,x1,y1, or JSON, for a promptable run; see the docs.")
     ] = None,
     points: Annotated[Path | None, typer.Option(help="CSV file,x,y[,label,object], or JSON.")] = None,
+    propagate: Annotated[
+        bool, typer.Option("--propagate", help="Carry boxes and points to the other slices of their volumes.")
+    ] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
@@ -40,7 +43,7 @@ def predict(
 
     inputs = find_inputs(input_, volumes=volumes)
     predictor = load(run, device=device)
-    asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size)
+    asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
             predictor,
@@ -64,12 +67,17 @@ def _prompted(
     single: tuple[list[str], list[str]],
     files: tuple[Path | None, Path | None],
     batch_size: int,
+    *,
+    propagate: bool,
 ) -> "PromptedFiles | None":
     """What predicts from boxes and points, None where there are none."""
     if not any((*single, *files)):
+        if propagate:
+            raise ConfigError("--propagate carries boxes or points: give some with --boxes FILE.csv.")
         return None
     from segmed.inference.prompt_files import PromptedFiles, given_by_image, parse_given, read_given
     from segmed.inference.prompted import PromptedPredictor
+    from segmed.inference.propagate import PropagateConfig
 
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(f"{predictor.folder}: {predictor.config.model.name} takes no boxes or points.")
@@ -83,9 +91,10 @@ def _prompted(
         given += [parse_given(text, option, inputs.records[0].image.name) for text in texts]
     by_image = given_by_image(given, inputs)
     silent = len(inputs.records) - len(by_image)
-    if silent:
+    if silent and not propagate:
         typer.secho(f"Note: {silent} images have no box or point, so their masks are empty.", err=True)
-    return PromptedFiles(predictor, by_image, batch_size=batch_size)
+    carry = PropagateConfig() if propagate else None
+    return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
 
 
 def write_overlay(path: Path, image: "Image", mask: "Mask") -> None:

@@ -24,6 +24,7 @@ from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
 from segmed.inference.asking import AskedVolume
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.inference.propagate import propagate
 from segmed.inference.uncertainty import decode_jittered
 from segmed.models.box_floors import filled_box, inscribed_ellipse
 
@@ -110,11 +111,8 @@ class _Study:
     def add(self, records: Sequence[Record], volume: AskedVolume, encoding_ms: float) -> None:
         """Ask about a patient's slices and score the answers."""
         reference = [self._decoded.mask(record.case) for record in records]
-        drawn = (
-            [self.asking.prompted(record.case, mask) for record, mask in zip(records, reference, strict=True)]
-            if self.asking.oracle
-            else []
-        )
+        cases, positions = [record.case for record in records], [record.slice_index for record in records]
+        drawn = self.asking.drawn(cases, reference, positions) if self.asking.oracle else []
         self._encoding.append((encoding_ms, len(records)))
         with self.memory.measuring(), self.timer.timing(len(records)):
             answers = self._answers(records, volume, drawn)
@@ -136,6 +134,9 @@ class _Study:
         if self.asking.automatic is not None:
             return self.asking.automatic(self._predictor, volume)
         prompts = [each.prompts for each in drawn]
+        if self.asking.carry is not None:
+            positions = [record.slice_index for record in records]
+            return propagate(self._predictor, volume.encoded, prompts, self.asking.carry, positions=positions)
         if self.asking.boxes > 1:
             cases = [record.case for record in records]
             return [self._averaged(*each) for each in zip(cases, volume.encoded, prompts, strict=True)]

@@ -32,5 +32,5 @@ def unprompted(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer
 
 AUTOMATIC: Mapping[str, Automatic] = {"none": unprompted}
 """Ways that need nothing but the model, by their name in `--prompts`; others are passed beside these."""
-NEEDS: Mapping[str, str] = {"cascade": "a dense run that proposes where to look"}
+NEEDS: Mapping[str, str] = {"cascade": "a folder made by `segmed cascade`, named with --cascade"}
 """Ways that need something more, and what."""

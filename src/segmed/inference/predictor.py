@@ -10,17 +10,21 @@ from jaxtyping import Float, Shaped
 from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import takes_prompts
 from segmed.preprocess import Preprocess, Statistics
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto") -> "Predictor":
-    """Load a run folder, or a hub id `owner/name`, ready to predict on `device` (auto, cpu, cuda, mps).
+    """Load a run's or a cascade's folder, or a hub id `owner/name`, to predict on `device` (auto, cpu, cuda, mps).
 
     A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
     """
+    if (Path(path_or_hub_id) / "cascade.json").is_file():
+        from segmed.inference.cascade import load_cascade
+
+        return load_cascade(Path(path_or_hub_id), device=device)
     trained = load_run(path_or_hub_id)
-    if trained.config.model.name not in PROMPTABLE:
+    if not takes_prompts(trained.config.model):
         return Predictor(trained, device=device)
     from segmed.inference.prompted import PromptedPredictor  # imports transformers
 

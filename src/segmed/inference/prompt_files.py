@@ -21,6 +21,7 @@ from segmed.core.prompts import INSIDE, Prompts
 from segmed.core.records import Record
 from segmed.inference.files import Inputs
 from segmed.inference.prompted import PromptedPredictor
+from segmed.inference.propagate import PropagateConfig, propagate
 
 BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
@@ -105,10 +106,15 @@ class PromptedFiles:
     """Predicts the slices of one volume from what was given for their files; of others nothing is asked."""
 
     def __init__(
-        self, predictor: PromptedPredictor, given: Mapping[Path, Sequence[Given]], *, batch_size: int = 8
+        self,
+        predictor: PromptedPredictor,
+        given: Mapping[Path, Sequence[Given]],
+        *,
+        batch_size: int = 8,
+        carry: PropagateConfig | None = None,
     ) -> None:
-        """Remember the model and what was given for each image."""
-        self._predictor, self._given, self._batch_size = predictor, given, batch_size
+        """Remember the model and what was given for each image; with `carry` it goes on to neighbouring slices."""
+        self._predictor, self._given, self._batch_size, self._carry = predictor, given, batch_size, carry
 
     def __call__(self, records: Sequence[Record], images: Sequence[Image]) -> list[Mask | SegmedError]:
         """A mask for each slice, or the error of its prompts; an empty mask where nothing was given."""
@@ -120,7 +126,12 @@ class PromptedFiles:
                 asked.append(error)
         encoded = self._predictor.encode_volume([image.array for image in images], batch_size=self._batch_size)
         prompts = [Prompts() if isinstance(each, SegmedError) else each for each in asked]
-        answers = self._predictor.decode_volume(encoded, prompts, batch_size=self._batch_size)
+        if self._carry is None:
+            answers = self._predictor.decode_volume(encoded, prompts, batch_size=self._batch_size)
+        else:
+            places = [record.slice_index for record in records]
+            known = places if len(set(places)) == len(places) else None  # a plain folder knows only the order
+            answers = propagate(self._predictor, encoded, prompts, self._carry, positions=known)
         return [
             error if isinstance(error, SegmedError) else Mask(answer.mask, Geometry(answer.mask.shape))
             for error, answer in zip(asked, answers, strict=True)

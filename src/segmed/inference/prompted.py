@@ -14,8 +14,7 @@ from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size, with_channels
 from segmed.models.checkpoint import TrainedModel
-from segmed.models.sam.asked import largest_logits
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.asked import Askable, largest_logits
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
 
@@ -24,7 +23,7 @@ from segmed.preprocess import Undo
 class EncodedImage:
     """An image after the image encoder, and the way back to its own grid. It knows no prompt; keep it and ask again."""
 
-    embedding: Float[Tensor, "1 c g g"]
+    embedding: Float[Tensor, "1 c gh gw"]
     undo: Undo
     network: Size
     """Height and width of what the network read, padding included."""
@@ -74,13 +73,16 @@ class Answer:
 
 
 class PromptedPredictor(Predictor):
-    """A trained promptable model. Without prompts it is a `Predictor` like all others, and finds the object itself."""
+    """A trained promptable model. Without prompts it is a `Predictor` like all others, and finds the object itself.
 
-    model: Promptable
+    A dense model with a box channel is asked in the same way, with boxes alone.
+    """
+
+    model: Askable
 
     def __init__(self, trained: TrainedModel, *, device: str = "auto") -> None:
         """Raises `ModelError` where the run's model takes no prompts."""
-        if not isinstance(trained.model, Promptable):
+        if not isinstance(trained.model, Askable):
             raise ModelError(f"{trained.folder}: {trained.config.model.name} takes no prompts. Use segmed.load.")
         super().__init__(trained, device=device)
 
@@ -187,7 +189,7 @@ class PromptedPredictor(Predictor):
         return image.grid.to_network(prompts)
 
 
-def _probabilities(logits: Float[Tensor, "n s s"], undo: Undo) -> Float32[np.ndarray, "n h w"]:
+def _probabilities(logits: Float[Tensor, "n _h _w"], undo: Undo) -> Float32[np.ndarray, "n h w"]:
     """Logits back on the image's grid first, then probabilities, as everywhere."""
     if not len(logits):
         return np.zeros((0, *undo.original), np.float32)

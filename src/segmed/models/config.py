@@ -24,6 +24,8 @@ class ModelConfig:
     upsampler: Upsampler = "interpolate"
     """How the decoder of unet and unetplusplus raises its maps: `interpolate` is the architecture's own, `jbu` is
     FeatUp's, guided by the image; `jbu-constant` and `bilinear-control` are the controls of that."""
+    box_channel: bool = False
+    """A dense model with a drawn box as a further input channel, trained and asked like a promptable one."""
     sam: SamConfig | None = None
     """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
     gafl: GaflConfig | None = None

@@ -17,6 +17,16 @@ def _sam_tiny(config: ModelConfig) -> nn.Module:
     return build_sam_tiny(config)
 
 
+def _boxed(config: ModelConfig) -> nn.Module:
+    if config.name in PROMPTABLE:
+        raise ModelError(f"{config.name} takes boxes already. Leave model.box_channel to dense models.")
+    if config.gafl is not None or config.upsampler != "interpolate":
+        raise ModelError("A box channel goes with neither model.gafl nor model.upsampler. Leave these out.")
+    from segmed.models.boxed import build_boxed
+
+    return build_boxed(config)
+
+
 PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {"sam-tiny": _sam_tiny}
 """Models that take prompts; without any they map images to logits like all others."""
 
@@ -29,4 +39,10 @@ def build_model(config: ModelConfig) -> nn.Module:
         near = difflib.get_close_matches(config.name, MODELS, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(MODELS))}.")
-    return with_filter(MODELS[config.name](config), config)
+    model = _boxed(config) if config.box_channel else MODELS[config.name](config)
+    return with_filter(model, config)
+
+
+def takes_prompts(config: ModelConfig) -> bool:
+    """Whether the configured network can be asked with prompts: a promptable one, or one with a box channel."""
+    return config.name in PROMPTABLE or config.box_channel

@@ -25,7 +25,7 @@ from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_run, load_weights, save_run
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
-from segmed.models.zoo import build_model
+from segmed.models.zoo import PROMPTABLE, build_model, takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
 from segmed.training.curves import draw_curves
@@ -33,6 +33,7 @@ from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resu
 from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
+from segmed.training.prompting import open_maps
 from segmed.training.recipe import Recipe
 from segmed.training.starting import require_start, seen_in_all, start_model
 
@@ -120,6 +121,7 @@ def prepare(
     recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, rank: int = 0, world: int = 1
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
     """Build the module and its training and validation loaders, for process `rank` of `world`."""
+    maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
     torch.manual_seed(recipe.seed)
     model = _begun_model(recipe, split, fold).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
@@ -128,8 +130,8 @@ def prepare(
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
     partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
-    training = PreprocessedSlices(data, partition.train, preprocess)
-    validation = PreprocessedSlices(data, partition.validation, preprocess)
+    training = PreprocessedSlices(data, partition.train, preprocess, maps)
+    validation = PreprocessedSlices(data, partition.validation, preprocess, maps)
     batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
     ordered = OrderedBatches(len(validation), recipe.sampling.batch_size, rank=rank, world=world)
     _try_size(model, training[0].image, recipe)
@@ -223,6 +225,7 @@ def _finish(
         "seconds": round(keeper.seconds[0], 1),
         "cpu_seconds": round(keeper.seconds[1], 1),
         "seed": module.recipe.seed,
+        "mask_prompts": _knows_masks(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "precision": precision,
         "machine": machine(),
@@ -244,6 +247,13 @@ def _finish(
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
+
+
+def _knows_masks(recipe: Recipe) -> bool:
+    """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
+    if recipe.model.name not in PROMPTABLE:
+        return False
+    return recipe.prompting.gives_masks or recipe.model.encoder_weights.lower() != "none"
 
 
 def _workers(recipe: Recipe) -> int:

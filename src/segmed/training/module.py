@@ -115,8 +115,11 @@ class SegmentationModule(pl.LightningModule):
     def _augmented(self, batch: Batch, batch_idx: int) -> Batch:
         generator = torch.Generator(batch.image.device)
         generator.manual_seed(self._step_seed(batch_idx))
-        image, mask = self.augment_for(batch)(batch.image, batch.mask, generator)
-        return dataclasses.replace(batch, image=image, mask=mask)
+        planes = batch.mask if batch.proposal is None else torch.cat([batch.mask, batch.proposal], dim=1)
+        image, planes = self.augment_for(batch)(batch.image, planes, generator)  # a map moves exactly as its mask does
+        labels = batch.mask.shape[1]
+        proposal = None if batch.proposal is None else planes[:, labels:]
+        return dataclasses.replace(batch, image=image, mask=planes[:, :labels], proposal=proposal)
 
     def augment_for(self, batch: Batch) -> Augment:
         """The recipe's random changes, at the size of this batch."""

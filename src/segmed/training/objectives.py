@@ -1,5 +1,6 @@
 """What a step minimises and what validation looks at: a value beside the model, so that one module trains all."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.losses import Loss, build_loss
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import takes_prompts
 from segmed.training.recipe import Recipe
 
 
@@ -46,11 +47,14 @@ class DenseObjective:
 def build_objective(recipe: Recipe, decoded: DecodedDataset, model: nn.Module) -> Objective:
     """The objective of this recipe and kind of model; raises `ConfigError` where the two do not go together."""
     loss = build_loss(recipe.loss)
-    if recipe.model.name not in PROMPTABLE and recipe.objective == "masks":
+    if not takes_prompts(recipe.model) and recipe.objective == "masks":
         return DenseObjective(loss)
     from segmed.training.prompted import PromptedObjective  # imports transformers
 
-    prompted = PromptedObjective(recipe.prompting, loss, decoded)
+    config = recipe.prompting
+    if recipe.model.box_channel:  # it has neither head
+        config = replace(config, iou_weight=0.0, presence_weight=0.0)
+    prompted = PromptedObjective(config, loss, decoded)
     if recipe.objective == "masks":
         return prompted
     if recipe.start is None:

@@ -17,7 +17,7 @@ from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
 from segmed.training.featup_config import FeatUpConfig
-from segmed.training.prompting import PromptingConfig
+from segmed.training.prompting import PromptingConfig, require_boxes_alone
 
 
 @config_dataclass
@@ -64,7 +64,7 @@ class Recipe:
     optim: OptimConfig = OptimConfig()
     sampling: SamplingConfig = SamplingConfig()
     prompting: PromptingConfig = PromptingConfig()
-    """What promptable models are asked; others do not use it."""
+    """What promptable models, and those with a box channel, are asked; others do not use it."""
     objective: Literal["masks", "distil", "multiview"] = "masks"
     """What is learned: `masks`; or FeatUp's upsampler of a promptable model that encodes a smaller image, from the
     features of the run named by `start` at full size (`distil`) or by FeatUp's own objective (`multiview`)."""
@@ -99,6 +99,8 @@ class Recipe:
                 f"preprocess.channels lists {len(self.preprocess.channels)} sequences but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
             )
+        if self.model.box_channel:
+            require_boxes_alone(self.prompting)
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
