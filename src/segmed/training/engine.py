@@ -24,6 +24,7 @@ from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatc
 from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
+from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import build_model
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
@@ -86,6 +87,10 @@ def train(
             module, loaders = prepare(
                 recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size
             )
+            warning = contract_warning(module.model, recipe.preprocess)
+            if warning and trainer.is_global_zero:
+                log.warning(warning)
+                logging.getLogger(__name__).warning(warning)
             keeper.batches = loaders[0].batch_sampler
             checkpoint = resume_checkpoint(out)
             continued = str(checkpoint) if resume and checkpoint.is_file() else None

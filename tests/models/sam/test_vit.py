@@ -7,10 +7,10 @@ from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.prompts import Prompts
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import VitConfig
+from segmed.models.sam.config import SHAPES, VitConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
-from segmed.models.sam.vit import SHAPES, VitEncoder
+from segmed.models.sam.vit import VitEncoder
 from segmed.models.zoo import build_model
 
 BOXES = [[8.0, 8, 40, 32], [20, 24, 60, 63]]

@@ -17,6 +17,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 
 from segmed.core.errors import ModelError
 from segmed.models.sam.config import SamConfig
+from segmed.models.sam.contract import ContractName
 from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
 from segmed.models.sam.prompts import ObjectPrompts
@@ -53,6 +54,7 @@ class Promptable(nn.Module):
     ) -> None:
         """Put the parts together, and freeze what `config.trains` does not name."""
         super().__init__()
+        self.contract: ContractName | None = None  # the preprocessing of pre-trained weights, if known
         self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
         self.config = config
         self.stride = image_encoder.stride

@@ -10,25 +10,22 @@ usually are; those of transformers (1e-10) are made to be replaced.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.models.sam.configuration_sam import SamVisionConfig
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from segmed.core.errors import ModelError
-from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig, VitConfig
+from segmed.layers.lora import LoRALinear
+from segmed.models.config import OWN, ModelConfig
+from segmed.models.sam.config import PATCH, SHAPES, SamConfig, Trains, VitConfig
 from segmed.models.sam.network import ImageEncoder, Promptable
 from segmed.models.sam.parts import CHANNELS, prompt_parts
+from segmed.models.sam.weights import find_weights, fit_weights, require_same_architecture
 
-PATCH = 16
 DEVIATION = 0.02
-
-SHAPES: dict[str, VitConfig] = {
-    "sam-vit-b": VitConfig(),
-    "sam-vit-l": VitConfig(width=1024, depth=24, heads=16, global_layers=(5, 11, 17, 23)),
-    "sam-vit-h": VitConfig(width=1280, depth=32, heads=16, global_layers=(7, 15, 23, 31)),
-    "medsam": VitConfig(),
-}
-"""The image encoder of each member of the family."""
+"""Of random weights."""
+LAST = 2
+"""Layers that `trains: last` trains, with the neck."""
 
 
 class VitEncoder(ImageEncoder):
@@ -36,8 +33,9 @@ class VitEncoder(ImageEncoder):
 
     stride = PATCH
 
-    def __init__(self, shape: VitConfig, size: int, channels_in: int) -> None:
+    def __init__(self, shape: VitConfig, size: int, channels_in: int, *, checkpointing: bool = False) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         self.vit = SamVisionEncoder(
             SamVisionConfig(
                 hidden_size=shape.width,
@@ -58,17 +56,59 @@ class VitEncoder(ImageEncoder):
 
     def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b c g g"]:
         """The embedding of images."""
-        embedding: Tensor = self.vit(image).last_hidden_state
+        embedding: Tensor
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            tokens = self.vit.patch_embed(image) + self.vit.pos_embed
+            for layer in self.vit.layers:
+                tokens = checkpoint(layer, tokens, use_reentrant=False)
+            embedding = self.vit.neck(tokens)
+        else:
+            embedding = self.vit(image).last_hidden_state
         return embedding
+
+    def train_only(self, trains: Trains, rank: int) -> None:
+        """Let gradients reach what `trains` names of the encoder; for lora, updates beside qkv that begin at zero."""
+        if trains == "last":
+            for part in (*self.vit.layers[-LAST:], self.vit.neck):
+                part.requires_grad_(True)
+        if trains == "lora":
+            for layer in self.vit.layers:
+                layer.attn.qkv = LoRALinear.around(layer.attn.qkv, rank)
 
 
 def build_sam_vit(config: ModelConfig) -> Promptable:
-    """A member of the family by `config.name`.
+    """A member of the family by `config.name`, with random weights or those that `config.encoder_weights` names.
 
-    Raises `ModelError` for more than one label.
+    Raises `ModelError` for more than one label, another encoder, and weights that cannot be had or do not fit.
     """
+    sam = config.sam or SamConfig()
+    _require_possible(config)
+    shape = sam.vit or SHAPES[config.name]
+    pretrained = None
+    if config.encoder_weights.lower() != "none":  # found first, so that a wrong name costs no time
+        pretrained = find_weights(config.encoder_weights, config.name)
+        require_same_architecture(pretrained, shape, config.channels, config.name)
+    model = bare_vit(config)
+    encoder = model.image_encoder
+    assert isinstance(encoder, VitEncoder)
+    if pretrained is not None:
+        fit_weights(pretrained.source.tensors, model, pretrained.place)
+        model.contract = pretrained.contract
+    encoder.train_only(sam.trains, sam.lora_rank)
+    return model
+
+
+def bare_vit(config: ModelConfig) -> Promptable:
+    """The model with random weights, before anything is loaded or chosen to be trained."""
+    sam = config.sam or SamConfig()
+    shape = sam.vit or SHAPES[config.name]
+    encoder = VitEncoder(shape, sam.size, config.channels, checkpointing=sam.checkpointing)
+    return Promptable(encoder, *prompt_parts(sam.size, PATCH), config=sam)
+
+
+def _require_possible(config: ModelConfig) -> None:
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
-    sam = config.sam or SamConfig()
-    encoder = VitEncoder(sam.vit or SHAPES[config.name], sam.size, config.channels)
-    return Promptable(encoder, *prompt_parts(sam.size, PATCH), config=sam)
+    own = OWN[config.name][0]
+    if config.encoder != own:
+        raise ModelError(f"{config.name} has an encoder of its own, {own}, not {config.encoder}. Leave --encoder out.")
