@@ -133,9 +133,7 @@ class Preprocess:
         tensor = torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
         content, network = self._sizes(tensor.shape[1:])
         if content != tuple(tensor.shape[1:]):
-            tensor = functional.interpolate(
-                tensor[None], content, mode=self.config.interpolation, align_corners=False, antialias=True
-            )[0]
+            tensor = _resized(tensor, content, self.config.interpolation)
         if self.config.slice_range:
             tensor = (tensor - tensor.min()) / (tensor.max() - tensor.min()).clamp_min(1e-6)
         undo = Undo(original=(image.shape[0], image.shape[1]), content=content)
@@ -182,6 +180,12 @@ class Preprocess:
 
 def _full_scale(dtype: np.dtype[np.generic]) -> float:
     return float(np.iinfo(dtype.name).max) if dtype.kind in "ui" else 1.0
+
+
+def _resized(tensor: Float[Tensor, "c h w"], size: Size, mode: str) -> Float[Tensor, "c H W"]:
+    """Resize; where a bicubic kernel overshoots at an edge, the image's own least and largest pixel are the bounds."""
+    resized = functional.interpolate(tensor[None], size, mode=mode, align_corners=False, antialias=True)[0]
+    return resized.clamp(tensor.min(), tensor.max()) if mode == "bicubic" else resized
 
 
 def _pad(tensor: Shaped[Tensor, "c h w"], size: Size, *, mode: str) -> Shaped[Tensor, "c H W"]:
