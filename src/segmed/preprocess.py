@@ -129,8 +129,12 @@ class Preprocess:
             tensor = functional.interpolate(
                 tensor[None], content, mode="bilinear", align_corners=False, antialias=True
             )[0]
-        undo = Undo(original=(image.shape[0], image.shape[1]), content=content)
-        return _pad(tensor, network, mode="replicate"), undo
+        return _pad(tensor, network, mode="replicate"), self.undo(image.shape[:2])
+
+    def undo(self, shape: Sequence[int]) -> Undo:
+        """The way back for an image of this (height, width)."""
+        original = (int(shape[0]), int(shape[1]))
+        return Undo(original=original, content=self._sizes(original)[0])
 
     def apply_mask(self, labels: UInt8[np.ndarray, "h w"]) -> Int[Tensor, "H W"]:
         """Take a mask to the network's grid, nearest neighbour; what is padded is background."""

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what SegMed finds on this machine.",
     "demo": "See the whole way on a made-up data set, in minutes.",
     "data": "Get, check, split and look at data sets.",
+    "embed": "Run a frozen image encoder once and keep what it says.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
     "predict": "Write the masks a trained model predicts.",

@@ -29,11 +29,14 @@ class Batch:
     """One binary channel per foreground label, on the network's grid."""
     cases: tuple[str, ...]
     undo: tuple[Undo, ...]
+    embedding: Float[Tensor, "b d g g"] | None = None
+    """What a frozen image encoder says of the images, if from a cache; these may have no channels then."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; images in channels-last memory, which convolutions prefer."""
         image = self.image.to(device, memory_format=torch.channels_last, non_blocking=True)
-        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo)
+        embedding = None if self.embedding is None else self.embedding.to(device, non_blocking=True)
+        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo, embedding)
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Item:
     labels: Int[Tensor, "h w"]
     case: str
     undo: Undo
+    embedding: Float[Tensor, "d g g"] | None = None
+    """From an embedding cache, if one is used."""
 
 
 @config_dataclass
@@ -123,11 +128,13 @@ class Collate:
             )
         values = torch.arange(1, self.labels + 1).view(1, -1, 1, 1)
         labels = torch.stack([item.labels for item in items])[:, None]
+        embeddings = [item.embedding for item in items if item.embedding is not None]
         return Batch(
             image=torch.stack([item.image for item in items]),
             mask=(labels == values).float(),
             cases=tuple(item.case for item in items),
             undo=tuple(item.undo for item in items),
+            embedding=torch.stack(embeddings) if embeddings else None,
         )
 
 
@@ -193,7 +200,7 @@ class OrderedBatches(Sampler[list[int]]):
 
 
 def make_loader(
-    slices: PreprocessedSlices, batches: Sampler[list[int]], *, labels: int, workers: int = 0
+    slices: Dataset[Item], batches: Sampler[list[int]], *, labels: int, workers: int = 0
 ) -> DataLoader[Item]:
     """A loader of `Batch`es; `workers` processes prepare them ahead, 0 prepares them in this one."""
     return DataLoader(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -136,8 +137,18 @@ def load_weights(path: Path, model: nn.Module) -> None:
     model.load_state_dict(tensors)
 
 
-def load_run(path_or_hub_id: str | Path) -> TrainedModel:
-    """Load a run folder, or a model from the Hugging Face hub by its `owner/name`.
+def weights_digest(module: nn.Module) -> str:
+    """The SHA-256 of a module's weights and buffers: their names, types, shapes and bytes, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(repr((name, str(values.dtype), tuple(values.shape))).encode())
+        digest.update(values.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def read_run(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:
+    """The config and folder of a finished run here or on the hub, without its weights.
 
     Raises `ModelError` where there is neither.
     """
@@ -150,7 +161,15 @@ def load_run(path_or_hub_id: str | Path) -> TrainedModel:
         value = read_json(folder / CONFIG, what="a run's config")
     except DataError as error:
         raise ModelError(str(error)) from error
-    config = RunConfig.from_json(value, str(folder / CONFIG))
+    return RunConfig.from_json(value, str(folder / CONFIG)), folder
+
+
+def load_run(path_or_hub_id: str | Path) -> TrainedModel:
+    """Load a run folder, or a model from the Hugging Face hub by its `owner/name`.
+
+    Raises `ModelError` where there is neither.
+    """
+    config, folder = read_run(path_or_hub_id)
     model = build_model(replace(config.model, encoder_weights="none"))
     load_weights(folder / WEIGHTS, model)
     return TrainedModel(model.eval(), config, folder)

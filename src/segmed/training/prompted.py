@@ -4,19 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmed.core.prompts import Prompts
+from segmed.core.prompts import NO_POINT, Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.data.prompting import case_generator
 from segmed.data.prompting_grid import prompt_grid
+from segmed.data.prompting_masks import correction_point
 from segmed.losses import Loss
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
-from segmed.training.prompting import PromptingConfig, TaskDrawer, validation_prompter
+from segmed.training.prompting import PromptingConfig, TaskDrawer, correcting, validation_prompter
 
 NOTHING = -20.0
 """The logit of a slice of which nothing was asked: surely background."""
@@ -41,13 +42,18 @@ class PromptedObjective:
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """Mask loss over all objects, and after each decoding, plus the errors of the IoU and presence heads."""
         promptable = _promptable(model)
-        questions = self.questions(batch, np.random.default_rng(seed))
-        embedding = promptable.embed(batch.image)
+        rng = np.random.default_rng(seed)
+        questions = self.questions(batch, rng)
+        embedding = embedded(promptable, batch)
         decoded = promptable.decode(embedding, questions.prompts)
-        total = self._compare(promptable, decoded, questions)
-        for _ in range(self.config.refinements):
-            decoded = promptable.decode(embedding, questions.prompts.with_logits(decoded.logits))
-            total = total + self._compare(promptable, decoded, questions)
+        total, logits = self._compare(promptable, decoded, questions)
+        prompts = questions.prompts
+        for corrected in correcting(self.config, rng):
+            if corrected:
+                prompts = prompts.with_points(*correction_points(logits > 0, questions.targets > 0, rng))
+            decoded = promptable.decode(embedding, prompts.with_logits(decoded.logits))
+            loss, logits = self._compare(promptable, decoded, questions)
+            total = total + loss
         present = promptable.presence_logits(embedding)
         if present is not None:
             shown = batch.mask.amax((1, 2, 3))
@@ -72,10 +78,10 @@ class PromptedObjective:
         """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
         promptable = _promptable(model)
         if self._prompter is None:
-            logits = promptable(batch.image).float()
+            logits = promptable.unprompted(embedded(promptable, batch)).float()
         else:
             prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
-            logits = asked_logits(promptable, promptable.embed(batch.image), prompts)[:, None]
+            logits = asked_logits(promptable, embedded(promptable, batch), prompts)[:, None]
         return logits, self._loss(logits, batch.mask)
 
     def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:
@@ -83,14 +89,36 @@ class PromptedObjective:
         if self._prompter is None:
             return Prompts()
         mask = np.asarray(self._decoded.mask(case)) > 0
-        grid = prompt_grid(batch.undo[index], (batch.image.shape[2], batch.image.shape[3]))
+        grid = prompt_grid(batch.undo[index], (batch.mask.shape[2], batch.mask.shape[3]))
         return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
 
-    def _compare(self, model: Promptable, decoded: Decoded, questions: Questions) -> Float[Tensor, ""]:
+    def _compare(
+        self, model: Promptable, decoded: Decoded, questions: Questions
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "m s s"]]:
+        """The loss of a decoding, and its logits at the network's size, without a graph."""
         logits = model.enlarged(decoded.logits)
         loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
         truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
-        return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth)
+        return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth), logits.detach()
+
+
+def correction_points(
+    predictions: Bool[Tensor, "m s s"], targets: Bool[Tensor, "m s s"], rng: np.random.Generator
+) -> tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]]:
+    """A point where each prediction is wrong and its label, 1 where the object was missed and 0 where it was invented;
+    label -1 where nothing is wrong. On the network's grid, at pixel centres."""
+    points, labels = np.zeros((len(predictions), 2), np.float32), np.full(len(predictions), NO_POINT, np.int64)
+    chances = rng.random(len(predictions))
+    for row, (predicted, target) in enumerate(zip(predictions.cpu().numpy(), targets.cpu().numpy(), strict=True)):
+        found, label = correction_point(target, predicted, float(chances[row]))
+        if len(found):
+            points[row], labels[row] = found[0], label[0]
+    return torch.from_numpy(points).to(predictions.device), torch.from_numpy(labels).to(predictions.device)
+
+
+def embedded(model: Promptable, batch: Batch) -> Float[Tensor, "b c g g"]:
+    """The embedding of a batch: the cached one where there is one, and then the image encoder does not run."""
+    return model.embed(batch.image) if batch.embedding is None else batch.embedding.float()
 
 
 def asked_logits(

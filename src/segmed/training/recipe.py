@@ -61,6 +61,8 @@ class Recipe:
     sampling: SamplingConfig = SamplingConfig()
     prompting: PromptingConfig = PromptingConfig()
     """What promptable models are asked; others do not use it."""
+    start_from: str | None = None
+    """A run folder, or a model on the hub, all of whose weights training begins with; None begins as `model` says."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99

@@ -74,8 +74,11 @@ class Promptable(nn.Module):
 
     def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b 1 s s"]:
         """The promptless mask as logits at the network's size: no pixel is more probable than the presence."""
-        embedding = self.encode(image)
-        decoded = self.decode(embedding, ObjectPrompts.none(len(image), image.device))
+        return self.unprompted(self.encode(image))
+
+    def unprompted(self, embedding: Float[Tensor, "b c g g"]) -> Float[Tensor, "b 1 s s"]:
+        """`forward` from the images' embedding."""
+        decoded = self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device))
         logits = self.enlarged(decoded.logits)[:, None]
         present = self.presence_logits(embedding)
         return logits if present is None else torch.minimum(logits, present[:, None, None, None])
