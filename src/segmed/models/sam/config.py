@@ -11,6 +11,31 @@ Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
 
 
 @config_dataclass
+class VitConfig:
+    """The dimensions of a ViT image encoder as SAM's: windowed attention, and global in some layers."""
+
+    width: Annotated[int, Field(ge=8)] = 768
+    """Channels of a token."""
+    depth: Annotated[int, Field(ge=1)] = 12
+    """Layers."""
+    heads: Annotated[int, Field(ge=1)] = 12
+    """Heads of attention; they divide the width."""
+    global_layers: tuple[int, ...] = (2, 5, 8, 11)
+    """Layers, from 0, whose attention sees the whole image; the others see windows."""
+    window: Annotated[int, Field(ge=1)] = 14
+    """Side of a window in tokens."""
+    mlp_width: Annotated[int, Field(ge=1)] | None = None
+    """Channels within a layer's MLP; None is four times the width."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no encoder has."""
+        if self.width % self.heads:
+            raise ConfigError(f"vit.heads must divide vit.width, got {self.heads} and {self.width}.")
+        if any(not 0 <= layer < self.depth for layer in self.global_layers):
+            raise ConfigError(f"vit.global_layers lie from 0 to {self.depth - 1}, got {self.global_layers}.")
+
+
+@config_dataclass
 class SamConfig:
     """A promptable model of the SAM family (Kirillov et al., Segment Anything, ICCV 2023)."""
 
@@ -18,7 +43,7 @@ class SamConfig:
     """Side of the square that the network reads, in pixels: a multiple of 16; SAM and MedSAM were made for 1024."""
     trains: Trains = "all"
     """What training changes: `decoder` is the report's (image and prompt encoder frozen), `decoder+prompts` adds the
-    prompt encoder, `last` the image encoder's last two blocks, `lora` low-rank updates of its attention."""
+    prompt encoder, `last` the image encoder's last two layers and neck, `lora` low-rank updates of its attention."""
     box_map: bool = True
     """Also draw each box on the image embedding, beside its two corner tokens. The drawing's weights start at zero, so
     that a pre-trained model begins as it was; SAM itself has the tokens alone."""
@@ -28,6 +53,11 @@ class SamConfig:
     """A head that says how probable it is that an image shows the object at all; bounds promptless masks."""
     lora_rank: Annotated[int, Field(ge=1)] = 8
     """Rank of the updates where `trains` is lora."""
+    checkpointing: bool = False
+    """Compute the image encoder's layers again on the way back rather than keep what they hold: less memory, about a
+    third more time. For ViT encoders that are trained."""
+    vit: VitConfig | None = None
+    """Dimensions of a ViT image encoder that is none of SAM's; None is what the model's name says."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no member of the family can read."""
