@@ -17,6 +17,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 
 from segmed.core.errors import ModelError
 from segmed.models.sam.config import SamConfig
+from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
 from segmed.models.sam.prompts import ObjectPrompts
@@ -122,7 +123,7 @@ class Promptable(nn.Module):
         for rows in prompts.layouts():
             some = prompts[rows]
             image = embedding[some.image] + self._dense(some).to(embedding.dtype)
-            masks, expected = self._masks(image, position.to(embedding.dtype), self._sparse(some))
+            masks, expected = decode_masks(self.mask_decoder, image, position.to(embedding.dtype), self._sparse(some))
             logits = logits.index_copy(0, rows, masks.float())
             iou = iou.index_copy(0, rows, expected.float())
         return Decoded(logits, iou)
@@ -172,26 +173,3 @@ class Promptable(nn.Module):
         if self.box_map is not None and prompts.has_box.any():
             dense = dense + self.box_map(prompts.boxes / self.config.size, self.mask_side)
         return dense
-
-    def _masks(
-        self,
-        image: Float[Tensor, "m c g g"],
-        position: Float[Tensor, "1 c g g"],
-        sparse: Float[Tensor, "m t c"] | None,
-    ) -> tuple[Float[Tensor, "m h w"], Float[Tensor, " m"]]:
-        """SAM's mask decoder for its single-mask token (fig. 14 of the paper), one object per row."""
-        decoder = self.mask_decoder
-        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image), -1, -1)
-        tokens = own if sparse is None else torch.cat([own, sparse.to(own.dtype)], dim=1)
-        tokens, keys = decoder.transformer(
-            point_embeddings=tokens[:, None],
-            image_embeddings=image,
-            image_positional_embeddings=position.expand(len(image), -1, -1, -1),
-            attention_similarity=None,
-        )
-        keys = keys[:, 0].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(keys)))
-        upscaled = decoder.activation(decoder.upscale_conv2(upscaled))
-        weights = decoder.output_hypernetworks_mlps[0](tokens[:, 0, 1])
-        masks = torch.einsum("mc,mchw->mhw", weights.to(upscaled.dtype), upscaled)
-        return masks, decoder.iou_prediction_head(tokens[:, 0, 0])[:, 0]
