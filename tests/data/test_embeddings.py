@@ -1,4 +1,4 @@
-"""An embedding cache gives back what was put in, goes on after a kill, and names what is stale, damaged or too large."""
+"""An embedding cache gives back what was put in, goes on after a kill, and names what is stale or damaged."""
 
 import os
 import pickle

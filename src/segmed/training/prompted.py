@@ -1,6 +1,6 @@
 """The objective of promptable models: many questions about each slice in one decoding, the IoU head, the presence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ NOTHING = -20.0
 
 @dataclass(frozen=True)
 class Questions:
-    """All objects that a batch is asked for, and their targets on the network's grid."""
+    """All objects that a batch is asked for, and their targets, on the network's grid if nothing else is said."""
 
     prompts: ObjectPrompts
     targets: Float[Tensor, "m s s"]
@@ -43,14 +43,15 @@ class PromptedObjective:
         """Mask loss over all objects, and after each decoding, plus the errors of the IoU and presence heads."""
         promptable = _promptable(model)
         rng = np.random.default_rng(seed)
-        questions = self.questions(batch, rng)
+        questions = self._gridded(promptable, self.questions(batch, rng))
         embedding = embedded(promptable, batch)
         decoded = promptable.decode(embedding, questions.prompts)
         total, logits = self._compare(promptable, decoded, questions)
         prompts = questions.prompts
         for corrected in correcting(self.config, rng):
             if corrected:
-                prompts = prompts.with_points(*correction_points(logits > 0, questions.targets > 0, rng))
+                points, labels = correction_points(logits > 0, questions.targets > 0, rng)
+                prompts = prompts.with_points(points * (promptable.config.size / logits.shape[-1]), labels)
             decoded = promptable.decode(embedding, prompts.with_logits(decoded.logits))
             loss, logits = self._compare(promptable, decoded, questions)
             total = total + loss
@@ -92,11 +93,19 @@ class PromptedObjective:
         grid = prompt_grid(batch.undo[index], (batch.mask.shape[2], batch.mask.shape[3]))
         return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
 
+    def _gridded(self, model: Promptable, questions: Questions) -> Questions:
+        """Targets on the grid of the comparison: a cell of the mask grid is what most of its pixels are."""
+        if self.config.compare_at == "network":
+            return questions
+        shares = functional.interpolate(questions.targets[:, None], (model.mask_side, model.mask_side), mode="area")
+        return replace(questions, targets=(shares[:, 0] >= 0.5).float())
+
     def _compare(
         self, model: Promptable, decoded: Decoded, questions: Questions
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "m s s"]]:
-        """The loss of a decoding, and its logits at the network's size, without a graph."""
-        logits = model.enlarged(decoded.logits)
+        """The loss of a decoding, and its logits on the grid of the targets, without a graph."""
+        at_network = self.config.compare_at == "network"
+        logits = model.enlarged(decoded.logits) if at_network else decoded.logits
         loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
         truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
         return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth), logits.detach()
@@ -106,7 +115,7 @@ def correction_points(
     predictions: Bool[Tensor, "m s s"], targets: Bool[Tensor, "m s s"], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]]:
     """A point where each prediction is wrong and its label, 1 where the object was missed and 0 where it was invented;
-    label -1 where nothing is wrong. On the network's grid, at pixel centres."""
+    label -1 where nothing is wrong. In pixels of the masks' grid, at their centres."""
     points, labels = np.zeros((len(predictions), 2), np.float32), np.full(len(predictions), NO_POINT, np.int64)
     chances = rng.random(len(predictions))
     for row, (predicted, target) in enumerate(zip(predictions.cpu().numpy(), targets.cpu().numpy(), strict=True)):

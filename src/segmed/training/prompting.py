@@ -6,7 +6,7 @@ answered without a look at the prompt.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -45,6 +45,9 @@ class PromptingConfig:
     corrections: Annotated[int, Field(ge=0)] = 0
     """How many of the further decodings also get a point where the mask is wrong, as of an annotator who corrects it.
     SAM's training has 8; of those without, one is the last and the others' places are drawn."""
+    compare_at: Literal["network", "mask"] = "network"
+    """Grid on which masks are compared with what was asked for: the `network`'s, as MedSAM does, or the decoder's own
+    `mask` grid, as SAM and the fine-tuning tutorials do: a sixteenth of the pixels for a ViT."""
     iou_weight: Weight = 1.0
     """Weight of the squared error of the predicted IoU; SAM's is 1, the report's and MedSAM's 0."""
     presence_weight: Weight = 0.2
