@@ -112,7 +112,7 @@ class PromptedObjective:
 
 
 def correction_points(
-    predictions: Bool[Tensor, "m s s"], targets: Bool[Tensor, "m s s"], rng: np.random.Generator
+    predictions: Bool[Tensor, "m h w"], targets: Bool[Tensor, "m h w"], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]]:
     """A point where each prediction is wrong and its label, 1 where the object was missed and 0 where it was invented;
     label -1 where nothing is wrong. In pixels of the masks' grid, at their centres."""
