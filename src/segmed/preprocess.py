@@ -136,8 +136,13 @@ class Preprocess:
             tensor = _resized(tensor, content, self.config.interpolation)
         if self.config.slice_range:
             tensor = (tensor - tensor.min()) / (tensor.max() - tensor.min()).clamp_min(1e-6)
-        undo = Undo(original=(image.shape[0], image.shape[1]), content=content)
-        return _pad(tensor, network, mode="replicate" if self.config.padding == "edge" else "constant"), undo
+        padded = _pad(tensor, network, mode="replicate" if self.config.padding == "edge" else "constant")
+        return padded, self.undo(image.shape[:2])
+
+    def undo(self, shape: Sequence[int]) -> Undo:
+        """The way back for an image of this (height, width)."""
+        original = (int(shape[0]), int(shape[1]))
+        return Undo(original=original, content=self._sizes(original)[0])
 
     def apply_mask(self, labels: UInt8[np.ndarray, "h w"]) -> Int[Tensor, "H W"]:
         """Take a mask to the network's grid, nearest neighbour; what is padded is background."""

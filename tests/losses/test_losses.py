@@ -86,3 +86,22 @@ def test_the_focal_loss_of_one_pixel_is_the_published_formula() -> None:
     p = torch.sigmoid(torch.tensor(1.0))
     expected = -0.25 * (1 - p) ** 2 * p.log()
     assert torch.allclose(build_loss(LossConfig(name="focal"))(logits, target), expected)
+
+
+def test_each_masks_own_overlap_counts_a_small_object_as_much_as_a_large_one() -> None:
+    target = torch.zeros(2, 1, 20, 20)
+    target[0, 0, :18], target[1, 0, :1, :2] = 1, 1
+    logits = confident(target)
+    logits[1] = -40  # the small object is missed
+    assert dice_loss(logits, target).item() < 0.01
+    assert dice_loss(logits, target, overlap="each").item() == pytest.approx((0 + (1 - 1 / 3)) / 2, abs=1e-4)
+    config = LossConfig(name="focal-dice", overlap="each", focal_weight=0)
+    assert build_loss(config)(logits, target).item() == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_sams_own_loss_is_focal_20_to_dice_1() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 1, 9, 7), (torch.rand(3, 1, 9, 7) > 0.6).float()
+    config = LossConfig(name="focal-dice", overlap="each")
+    parts = [build_loss(LossConfig(name="focal"))(logits, target), dice_loss(logits, target, overlap="each")]
+    assert build_loss(config)(logits, target).item() == pytest.approx(20 * parts[0].item() + parts[1].item(), rel=1e-6)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.models.checkpoint import RunConfig, load_run, save_run
+from segmed.models.checkpoint import RunConfig, load_run, save_run, weights_digest
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -103,3 +103,14 @@ def test_an_unknown_key_in_the_contract_is_refused_by_name(run: Path) -> None:
     (run / "config.json").write_text(json.dumps(value))
     with pytest.raises(ConfigError, match=r"config\.json: unknown key 'gamma'"):
         load_run(run)
+
+
+def test_the_digest_of_weights_is_of_their_values_and_names_not_of_their_layout() -> None:
+    torch.manual_seed(0)
+    one = torch.nn.Conv2d(3, 4, 3)
+    before = weights_digest(one)
+    assert weights_digest(one.to(memory_format=torch.channels_last)) == before
+    assert weights_digest(torch.nn.Sequential(one)) != before
+    with torch.no_grad():
+        one.bias[0] += 1
+    assert weights_digest(one) != before

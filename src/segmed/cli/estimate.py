@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.opening import PatientRegex
+from segmed.cli.progress import clock
 
 
 def estimate(
@@ -25,6 +26,8 @@ def estimate(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
+    embeddings: Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")] = None,
+    start: Annotated[str | None, typer.Option(help="Run whose weights training begins with.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a training will take before it starts."""
@@ -32,28 +35,24 @@ def estimate(
     import json
 
     from segmed.cli.opening import open_decoded
-    from segmed.cli.train import chosen_recipe
+    from segmed.cli.train import chosen_recipe, opened_cache
     from segmed.core.split import Split
     from segmed.training.estimate import estimate as measure
 
     chosen = chosen_recipe(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
-        epochs=epochs, batch_size=batch_size, gafl=gafl,
+        epochs=epochs, batch_size=batch_size, gafl=gafl, start=start,
     )  # fmt: skip
-    found = measure(chosen, data=open_decoded(data, labels, patient_regex), split=Split.load(split), fold=fold)
+    cache = opened_cache(embeddings, chosen)
+    decoded = open_decoded(data, labels, patient_regex)
+    found = measure(chosen, data=decoded, split=Split.load(split), fold=fold, embeddings=cache)
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
     typer.echo(f"{chosen.model.name} with {chosen.model.encoder}: {found.parameters / 1e6:.1f} M parameters")
     typer.echo(f"on {found.device}, {found.precision}")
     typer.echo(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
-               f"{_clock(found.seconds_per_epoch)}")  # fmt: skip
-    typer.echo(f"the run: {found.epochs} epochs, {_clock(found.seconds)}")
+               f"{clock(found.seconds_per_epoch)}")  # fmt: skip
+    typer.echo(f"the run: {found.epochs} epochs, {clock(found.seconds)}")
     typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
     typer.echo(f"disk: {found.disk_mib:,.0f} MiB while it runs")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "demo": "See the whole way on a made-up data set, in minutes.",
     "data": "Get, check, split and look at data sets.",
     "convert": "Convert a checkpoint of SAM or MedSAM, once.",
+    "embed": "Run a frozen image encoder once and keep what it says.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
     "distil": "Teach a promptable run to read smaller images, by FeatUp.",

@@ -36,6 +36,8 @@ def train(
     devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
+    embeddings: Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")] = None,
+    start: Annotated[str | None, typer.Option(help="Run whose weights training begins with.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
 ) -> None:
     """Train a model and leave a complete run folder."""
@@ -47,8 +49,9 @@ def train(
 
     chosen = chosen_recipe(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
-        epochs=epochs, batch_size=batch_size, seed=seed, gafl=gafl,
+        epochs=epochs, batch_size=batch_size, seed=seed, gafl=gafl, start=start,
     )  # fmt: skip
+    cache = opened_cache(embeddings, chosen)
     plan = Split.load(split)
     if plan.leaking:
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
@@ -64,8 +67,23 @@ def train(
             listener=listener,
             hardware=Hardware(accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy),
             tensorboard=tensorboard,
+            embeddings=cache,
         )
     typer.echo(str(out))
+
+
+def opened_cache(folder: Path | None, recipe: Any) -> Any:
+    """The embedding cache in a folder; without one, a line on stderr where the recipe could train from a cache."""
+    from segmed.data.embeddings import EmbeddingCache
+    from segmed.training.cached import cache_hint, require_cacheable
+
+    if folder is not None:
+        require_cacheable(recipe)
+        return EmbeddingCache(folder)
+    hint = cache_hint(recipe)
+    if hint is not None:
+        typer.echo(hint, err=True)
+    return None
 
 
 def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any:
@@ -85,6 +103,7 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any
         "batch_size": "sampling.batch_size",
         "seed": "seed",
         "gafl": "model.gafl.parametrisation",
+        "start": "start",
     }
     if options.get("gafl") == "none":
         keys["gafl"], options["gafl"] = "model.gafl", "null"

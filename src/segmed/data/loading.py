@@ -32,12 +32,16 @@ class Batch:
     undo: tuple[Undo, ...]
     proposal: Float[Tensor, "b 1 h w"] | None = None
     """Out-of-fold probabilities on the network's grid, where training draws proposals from them."""
+    embedding: Float[Tensor, "b d g g"] | None = None
+    """What a frozen image encoder says of the images, if from a cache; these may have no channels then."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; images in channels-last memory, which convolutions prefer."""
         image = self.image.to(device, memory_format=torch.channels_last, non_blocking=True)
         proposal = None if self.proposal is None else self.proposal.to(device, non_blocking=True)
-        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo, proposal)
+        embedding = None if self.embedding is None else self.embedding.to(device, non_blocking=True)
+        mask = self.mask.to(device, non_blocking=True)
+        return Batch(image, mask, self.cases, self.undo, proposal, embedding)
 
 
 @dataclass
@@ -50,6 +54,8 @@ class Item:
     undo: Undo
     proposal: Float[Tensor, "h w"] | None = None
     """An out-of-fold map from 0 to 1, fitted as the mask is: nearest neighbour, 0 where padded."""
+    embedding: Float[Tensor, "d g g"] | None = None
+    """From an embedding cache, if one is used."""
 
 
 @config_dataclass
@@ -138,12 +144,14 @@ class Collate:
         values = torch.arange(1, self.labels + 1).view(1, -1, 1, 1)
         labels = torch.stack([item.labels for item in items])[:, None]
         proposals = [item.proposal for item in items if item.proposal is not None]
+        embeddings = [item.embedding for item in items if item.embedding is not None]
         return Batch(
             image=torch.stack([item.image for item in items]),
             mask=(labels == values).float(),
             cases=tuple(item.case for item in items),
             undo=tuple(item.undo for item in items),
             proposal=torch.stack(proposals)[:, None] if proposals else None,
+            embedding=torch.stack(embeddings) if embeddings else None,
         )
 
 
@@ -209,7 +217,7 @@ class OrderedBatches(Sampler[list[int]]):
 
 
 def make_loader(
-    slices: PreprocessedSlices, batches: Sampler[list[int]], *, labels: int, workers: int = 0
+    slices: Dataset[Item], batches: Sampler[list[int]], *, labels: int, workers: int = 0
 ) -> DataLoader[Item]:
     """A loader of `Batch`es; `workers` processes prepare them ahead, 0 prepares them in this one."""
     return DataLoader(

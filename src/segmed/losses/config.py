@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from segmed.core.config import config_dataclass
-from segmed.losses.overlap import BatchLogits, Scalar, dice_loss, tversky_loss
+from segmed.losses.overlap import BatchLogits, Overlap, Scalar, dice_loss, tversky_loss
 
 Loss = Callable[[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]], Float[Tensor, ""]]
 LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "seed-double-sigmoid"]
@@ -32,6 +32,9 @@ class LossConfig:
     """Weight of the foreground against the background in the focal loss; negative for none (eq. 5)."""
     focal_weight: float = 20.0
     """Weight of the focal term against Dice in `focal-dice`; SAM's is 20."""
+    overlap: Overlap = "batch"
+    """Whether Dice and Tversky pool their counts over a `batch`, or take `each` mask's own and average these, as SAM
+    and MedSAM do: a small object then counts as much as a large one, and an empty mask costs what is predicted."""
     tversky_alpha: float = 0.3
     """Cost of false positives in the Tversky loss."""
     tversky_beta: float = 0.7
@@ -40,7 +43,9 @@ class LossConfig:
 
 def dice_bce(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
     """Dice plus binary cross-entropy, equally weighted."""
-    return dice_loss(logits, target) + functional.binary_cross_entropy_with_logits(logits, target)
+    return dice_loss(logits, target, overlap=config.overlap) + functional.binary_cross_entropy_with_logits(
+        logits, target
+    )
 
 
 def focal(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
@@ -50,12 +55,12 @@ def focal(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scala
 
 def focal_dice(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
     """Focal and Dice in SAM's proportion, 20 to 1 (Kirillov et al. 2023, appendix A)."""
-    return config.focal_weight * focal(logits, target, config) + dice_loss(logits, target)
+    return config.focal_weight * focal(logits, target, config) + dice_loss(logits, target, overlap=config.overlap)
 
 
 def tversky(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
     """The Tversky loss; misses cost more than false alarms by default."""
-    return tversky_loss(logits, target, alpha=config.tversky_alpha, beta=config.tversky_beta)
+    return tversky_loss(logits, target, alpha=config.tversky_alpha, beta=config.tversky_beta, overlap=config.overlap)
 
 
 def seed_double_sigmoid(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:

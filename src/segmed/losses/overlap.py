@@ -1,30 +1,42 @@
-"""Soft overlap losses, pooled over the batch and one per label.
+"""Soft overlap losses, one per label, pooled over the batch or of each mask alone.
 
 Pooling over the batch keeps slices without tumour from giving a loss of one for a single false pixel, and follows
 the volumetric score more closely than a mean over slices.
 """
+
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 BatchLogits = Float[Tensor, "b k h w"]
 Scalar = Float[Tensor, ""]
+Overlap = Literal["batch", "each"]
+AXES: dict[Overlap, tuple[int, ...]] = {"batch": (0, 2, 3), "each": (2, 3)}
 EPSILON = 1e-7
 
 
-def dice_loss(logits: BatchLogits, target: BatchLogits, *, smooth: float = 1.0) -> Scalar:
+def dice_loss(logits: BatchLogits, target: BatchLogits, *, smooth: float = 1.0, overlap: Overlap = "batch") -> Scalar:
     """1 - (2 TP + s) / (2 TP + FP + FN + s) of soft counts; `smooth` = 0 is the plain Dice coefficient."""
-    probabilities = logits.sigmoid()
-    intersection = (probabilities * target).sum((0, 2, 3))
-    total = probabilities.sum((0, 2, 3)) + target.sum((0, 2, 3))
+    probabilities, axes = logits.sigmoid(), AXES[overlap]
+    intersection = (probabilities * target).sum(axes)
+    total = probabilities.sum(axes) + target.sum(axes)
     return (1 - (2 * intersection + smooth) / (total + smooth).clamp_min(EPSILON)).mean()
 
 
-def tversky_loss(logits: BatchLogits, target: BatchLogits, *, alpha: float, beta: float, smooth: float = 1.0) -> Scalar:
+def tversky_loss(
+    logits: BatchLogits,
+    target: BatchLogits,
+    *,
+    alpha: float,
+    beta: float,
+    smooth: float = 1.0,
+    overlap: Overlap = "batch",
+) -> Scalar:
     """1 - TP / (TP + alpha FP + beta FN) of soft counts (Salehi et al. 2017, eq. 4); 0.5 and 0.5 is Dice."""
-    probabilities = logits.sigmoid()
-    positives = (probabilities * target).sum((0, 2, 3))
-    false_positives = (probabilities * (1 - target)).sum((0, 2, 3))
-    false_negatives = ((1 - probabilities) * target).sum((0, 2, 3))
+    probabilities, axes = logits.sigmoid(), AXES[overlap]
+    positives = (probabilities * target).sum(axes)
+    false_positives = (probabilities * (1 - target)).sum(axes)
+    false_negatives = ((1 - probabilities) * target).sum(axes)
     total = positives + alpha * false_positives + beta * false_negatives
     return (1 - (positives + smooth) / (total + smooth).clamp_min(EPSILON)).mean()

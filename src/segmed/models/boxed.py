@@ -37,7 +37,7 @@ class BoxedDense(nn.Module):
         """Logits without a box."""
         return self.unprompted(image)
 
-    def unprompted(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    def unprompted(self, embedding: Float[Tensor, "b c h w"], fine: Tensor | None = None) -> Float[Tensor, "b 1 h w"]:
         """`forward`, by the name that promptable models have for it."""
         return self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device)).logits[:, None]
 
@@ -48,6 +48,10 @@ class BoxedDense(nn.Module):
     def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """`encode`."""
         return image
+
+    def raised(self, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Features are the image already."""
+        return features
 
     def fine_map(self, embedding: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]) -> None:
         """It has no such map."""

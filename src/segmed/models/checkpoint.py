@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -134,6 +135,16 @@ def load_weights(path: Path, model: nn.Module) -> None:
         listed = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in problems.items() if names)
         raise ModelError(f"{path}: weights do not fit the model; {listed}. Use the config they were saved with.")
     model.load_state_dict(tensors)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """The SHA-256 of a module's weights and buffers: their names, types, shapes and bytes, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(repr((name, str(values.dtype), tuple(values.shape))).encode())
+        digest.update(values.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_run(path_or_hub_id: str | Path) -> TrainedModel:

@@ -16,7 +16,7 @@ def is_finished(out: Path) -> bool:
     return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
 
 
-def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool) -> None:
+def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool, embeddings: str | None = None) -> None:
     """Write what the run is of, or with `resume` make sure that an interrupted one is of the same.
 
     Raises `ConfigError` where the folder holds something else; nothing is written then.
@@ -25,27 +25,30 @@ def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool) -
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / "recipe.yaml").is_file() and (out / "split.json").is_file() and _begun(out).is_file():
-            require_same_run(out, recipe, split, fold)
+            require_same_run(out, recipe, split, fold, embeddings=embeddings)
             return
         if not (out / "recipe.yaml").is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
     save_recipe(out / "recipe.yaml", recipe)
     split.save(out / "split.json")
-    write_json(_begun(out), {"fold": fold})
+    write_json(_begun(out), {"fold": fold, "embeddings": embeddings})
 
 
-def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int) -> None:
-    """Raise `ConfigError` unless the run in `out` was begun with this recipe, split and fold.
+def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embeddings: str | None = None) -> None:
+    """Raise `ConfigError` unless the run in `out` was begun with this recipe, split, fold and embedding cache.
 
     A run that went on with another split or fold would have trained on patients that it is later judged by.
+    `embeddings` is the digest of the cache's plan, None without one.
     """
     before, now = config_to_mapping(load_recipe(out / "recipe.yaml")), config_to_mapping(recipe)
     changed = [key for key in now if before.get(key) != now[key]]
     if Split.load(out / "split.json") != split:
         changed.append("split")
-    known = _begun(out) if _begun(out).is_file() else out / CONFIG
-    if read_json(known, what="the fold of a run")["fold"] != fold:
+    known = read_json(_begun(out) if _begun(out).is_file() else out / CONFIG, what="the fold of a run")
+    if known["fold"] != fold:
         changed.append("fold")
+    if {**known.get("training", {}), **known}.get("embeddings") != embeddings:
+        changed.append("embedding cache")
     if changed:
         raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
 

@@ -14,21 +14,25 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
-from segmed.core.split import Split
+from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
+from segmed.data.embeddings import EmbeddingCache
+from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
+from segmed.data.proposals import ProposalMaps
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import RunConfig, load_run, load_weights, save_run
+from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
 from segmed.models.sam.contract import contract_warning
-from segmed.models.zoo import PROMPTABLE, build_model, takes_prompts
+from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
+from segmed.training.cached import cached_slices
 from segmed.training.curves import draw_curves
 from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint, resume_folder
 from segmed.training.listen import Listener, Silent
@@ -36,7 +40,7 @@ from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.prompting import open_maps
 from segmed.training.recipe import Recipe
-from segmed.training.starting import require_start, seen_in_all, start_model
+from segmed.training.starting import begun_from, seen_in_all, starting_model
 
 
 @dataclass(frozen=True)
@@ -64,32 +68,37 @@ def train(
     listener: Listener | None = None,
     hardware: Hardware | None = None,
     tensorboard: bool = False,
+    embeddings: EmbeddingCache | None = None,
 ) -> Path:
     """Train `recipe` on `fold` of `split` and return the run folder `out`.
 
     The folder holds model.safetensors, config.json, recipe.yaml, split.json, metrics.csv, log.txt and curves.png.
     With `resume` an interrupted run continues from its last whole epoch, and a finished one is left as it is.
+    With `embeddings`, made by `segmed embed`, the frozen image encoder of a promptable model never runs.
     Raises `SplitError` for a split that leaks or belongs to other data, `ConfigError` where the folder holds another
     run, and `ModelError` when the loss is not a number or memory runs out.
     """
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
     recipe = fit_recipe(recipe, data)
+    digest = None if embeddings is None else embeddings.plan.digest
     with _quiet_engine(), _explained_failures(recipe, out):
         keeper = RunKeeper(out, patience=recipe.patience, listener=listener)
         trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
         if resume and is_finished(out):
-            require_same_run(out, recipe, split, fold)
+            require_same_run(out, recipe, split, fold, embeddings=digest)
             listener.finished(f"{out} is a finished run")
             return out
         if trainer.is_global_zero:
-            begin(out, recipe, split, fold, resume=resume)
+            begin(out, recipe, split, fold, resume=resume, embeddings=digest)
         with _logged(out, trainer.global_rank) as log:
             keeper.listener = _Logging(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
+            start = begun_from(recipe, split, fold)
             module, loaders = prepare(
-                recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size
-            )
+                recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
+                embeddings=embeddings,
+            )  # fmt: skip
             warning = contract_warning(module.model, recipe.preprocess)
             if warning and trainer.is_global_zero:
                 log.warning(warning)
@@ -99,7 +108,8 @@ def train(
             continued = str(checkpoint) if resume and checkpoint.is_file() else None
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
             if trainer.is_global_zero:
-                _finish(out, module, keeper, data=data, split=split, fold=fold, precision=str(trainer.precision))
+                facts = {"precision": str(trainer.precision), "embeddings": digest}
+                _finish(out, module, keeper, data=data, split=split, fold=fold, facts=facts, start=start)
                 keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
             trainer.strategy.barrier()
     return out
@@ -123,23 +133,29 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
 
 
 def prepare(
-    recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, rank: int = 0, world: int = 1
+    recipe: Recipe,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    fold: int,
+    rank: int = 0,
+    world: int = 1,
+    embeddings: EmbeddingCache | None = None,
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
     """Build the module and its training and validation loaders, for process `rank` of `world`."""
     maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
-    torch.manual_seed(recipe.seed)
-    model = _begun_model(recipe, split, fold).to(memory_format=torch.channels_last)
+    begun_from(recipe, split, fold)
+    model = _begun_model(recipe).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
         raise ConfigError(
             f"preprocess.divisor {recipe.preprocess.divisor} is not a multiple of the stride {stride(model)} of "
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
-    partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
-    training = PreprocessedSlices(data, partition.train, preprocess, maps)
-    validation = PreprocessedSlices(data, partition.validation, preprocess, maps)
-    batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
-    ordered = OrderedBatches(len(validation), recipe.sampling.batch_size, rank=rank, world=world)
-    _try_size(model, training[0].image, recipe)
+    partition = split.fold(fold)
+    training, validation, batches = _slices(
+        recipe, model, data=data, partition=partition, rank=rank, world=world, embeddings=embeddings, maps=maps
+    )
+    ordered = OrderedBatches(len(partition.validation), recipe.sampling.batch_size, rank=rank, world=world)
     labels, workers = recipe.model.labels, _workers(recipe)
     steps = -(-batches.steps // recipe.optim.accumulate) * recipe.epochs
     module = SegmentationModule(model, recipe, decoded=data, validation_cases=partition.validation, steps=steps)
@@ -149,20 +165,35 @@ def prepare(
     )
 
 
-def _begun_model(recipe: Recipe, split: Split, fold: int) -> nn.Module:
+def _begun_model(recipe: Recipe) -> nn.Module:
     """The network that training begins with, and of it only that to be trained which the objective trains."""
-    if recipe.start is None:
-        model = build_model(recipe.model)
-    else:
-        started = load_run(recipe.start)
-        require_start(started, recipe.preprocess, split, fold)
-        model = build_model(dataclasses.replace(recipe.model, encoder_weights="none"))
-        start_model(model, started)
+    model = starting_model(recipe)
     if recipe.objective != "masks":
         from segmed.training.featup import train_raiser_only  # imports transformers
 
         train_raiser_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
     return model
+
+
+def _slices(
+    recipe: Recipe,
+    model: nn.Module,
+    *,
+    data: DecodedDataset,
+    partition: Partition,
+    rank: int,
+    world: int,
+    embeddings: EmbeddingCache | None,
+    maps: ProposalMaps | None,
+) -> tuple[Dataset[Item], Dataset[Item], TrainingBatches]:
+    """Training and validation slices, from pixels or from the cache, and the order of the first."""
+    if embeddings is not None:
+        return cached_slices(recipe, model, embeddings, data=data, partition=partition, rank=rank, world=world)
+    preprocess = Preprocess(recipe.preprocess)
+    training = PreprocessedSlices(data, partition.train, preprocess, maps)
+    _try_size(model, training[0].image, recipe)
+    batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
+    return training, PreprocessedSlices(data, partition.validation, preprocess, maps), batches
 
 
 def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
@@ -219,8 +250,10 @@ def _finish(
     data: DecodedDataset,
     split: Split,
     fold: int,
-    precision: str,
+    facts: dict[str, Any],
+    start: RunConfig | None,
 ) -> None:
+    """Write the run folder; `facts` are kept with the training's, `start` is the run that this one began from."""
     load_weights(best_weights(out, int(keeper.best["epoch"])), module.kept)
     training = {
         "epoch": keeper.best["epoch"],
@@ -232,7 +265,7 @@ def _finish(
         "seed": module.recipe.seed,
         "mask_prompts": _knows_masks(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
-        "precision": precision,
+        **facts,
         "machine": machine(),
         "commit": commit(),
         "versions": versions(),
@@ -245,9 +278,9 @@ def _finish(
         data_hash=data.data_hash,
         split_hash=sha256_of(out / "split.json"),
         fold=fold,
-        leaking=split.leaking,
+        leaking=split.leaking or (start is not None and start.leaking),
         training=training,
-        seen=seen_in_all(split, fold, module.recipe.start),
+        seen=seen_in_all(seen_patients(split, fold), start),
     )
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)

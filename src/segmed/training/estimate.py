@@ -9,6 +9,7 @@ import torch
 
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
 from segmed.training.engine import fit_recipe, prepare
 from segmed.training.module import SegmentationModule
@@ -46,10 +47,18 @@ class Estimate:
         return self.epochs * self.seconds_per_epoch
 
 
-def estimate(recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int = 0, steps: int = 4) -> Estimate:
+def estimate(
+    recipe: Recipe,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    fold: int = 0,
+    steps: int = 4,
+    embeddings: EmbeddingCache | None = None,
+) -> Estimate:
     """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up."""
     recipe = fit_recipe(recipe, data)
-    module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold)
+    module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold, embeddings=embeddings)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     precision = choose_precision(recipe.precision)

@@ -173,6 +173,8 @@ def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], N
         done = int(count)
         share = min(decay, (1 + done) / (10 + done))
         for mean, new in zip(averaged, current, strict=True):
+            if mean.data_ptr() == new.data_ptr():
+                continue  # frozen, and shared with the model
             if mean.is_floating_point():
                 mean.lerp_(new, 1 - share)
             else:
@@ -185,4 +187,14 @@ def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
     averaged = AveragedModel(model, multi_avg_fn=moving_average(decay), use_buffers=True)
-    return averaged.requires_grad_(False).eval()
+    averaged.requires_grad_(False).eval()
+    _share_frozen(model, averaged.module)
+    return averaged
+
+
+def _share_frozen(model: nn.Module, averaged: nn.Module) -> None:
+    """Let the average use the model's own frozen parameters: a frozen encoder is held, moved and saved once."""
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            owner, _, leaf = name.rpartition(".")
+            setattr(averaged.get_submodule(owner), leaf, parameter)

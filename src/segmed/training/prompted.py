@@ -1,30 +1,38 @@
 """The objective of promptable models: many questions about each slice in one decoding, the IoU head, the presence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segmed.core.grid import PromptGrid, Size
-from segmed.core.prompts import Prompts
+from segmed.core.prompts import NO_POINT, Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.data.prompting import case_generator
 from segmed.data.prompting_grid import prompt_grid
+from segmed.data.prompting_masks import correction_point
 from segmed.data.proposing import propose
 from segmed.losses import Loss
 from segmed.models.sam.asked import Askable, asked_logits
 from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
-from segmed.training.prompting import PROPOSALS, PromptingConfig, Task, TaskDrawer, validation_prompter
+from segmed.training.prompting import (
+    PROPOSALS,
+    PromptingConfig,
+    Task,
+    TaskDrawer,
+    correcting,
+    validation_prompter,
+)
 
 
 @dataclass(frozen=True)
 class Questions:
-    """All objects that a batch is asked for, and their targets on the network's grid."""
+    """All objects that a batch is asked for, and their targets, on the network's grid if nothing else is said."""
 
     prompts: ObjectPrompts
     targets: Float[Tensor, "m h w"]
@@ -42,15 +50,20 @@ class PromptedObjective:
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """Mask loss over all objects, and after each decoding, plus the errors of the IoU and presence heads."""
         promptable = _promptable(model)
+        rng = np.random.default_rng(seed)
         cells = (promptable.mask_side, promptable.mask_side) if self._masks else None
-        questions = self.questions(batch, np.random.default_rng(seed), cells)
-        embedding = promptable.embed(batch.image)
-        fine = promptable.fine_map(embedding, batch.image)
+        questions = self._gridded(promptable, self.questions(batch, rng, cells))
+        embedding, fine = embedded(promptable, batch)
         decoded = promptable.decode(embedding, questions.prompts, fine)
-        total = self._compare(promptable, decoded, questions)
-        for _ in range(self.config.refinements):
-            decoded = promptable.decode(embedding, questions.prompts.with_logits(decoded.logits), fine)
-            total = total + self._compare(promptable, decoded, questions)
+        total, logits = self._compare(promptable, decoded, questions)
+        prompts = questions.prompts
+        for corrected in correcting(self.config, rng):
+            if corrected:
+                points, labels = correction_points(logits > 0, questions.targets > 0, rng)
+                prompts = prompts.with_points(points * (batch.mask.shape[-1] / logits.shape[-1]), labels)
+            decoded = promptable.decode(embedding, prompts.with_logits(decoded.logits), fine)
+            loss, logits = self._compare(promptable, decoded, questions)
+            total = total + loss
         present = promptable.presence_logits(embedding)
         if present is not None:
             shown = batch.mask.amax((1, 2, 3))
@@ -75,12 +88,11 @@ class PromptedObjective:
     def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""]]:
         """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
         promptable = _promptable(model)
+        embedding, fine = embedded(promptable, batch)
         if self._prompter is None and self.config.validation != PROPOSALS:
-            logits = promptable(batch.image).float()
+            logits = promptable.unprompted(embedding, fine).float()
         else:
             prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
-            embedding = promptable.embed(batch.image)
-            fine = promptable.fine_map(embedding, batch.image)
             logits = asked_logits(promptable, embedding, prompts, fine)[:, None]
         return logits, self._loss(logits, batch.mask)
 
@@ -93,14 +105,48 @@ class PromptedObjective:
         if self._prompter is None:
             return Prompts()
         mask = np.asarray(self._decoded.mask(case)) > 0
-        grid = prompt_grid(batch.undo[index], (batch.image.shape[2], batch.image.shape[3]))
+        grid = prompt_grid(batch.undo[index], (batch.mask.shape[2], batch.mask.shape[3]))
         return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
 
-    def _compare(self, model: Askable, decoded: Decoded, questions: Questions) -> Float[Tensor, ""]:
-        logits = model.enlarged(decoded.logits)
+    def _gridded(self, model: Askable, questions: Questions) -> Questions:
+        """Targets on the grid of the comparison: a cell of the mask grid is what most of its pixels are."""
+        if self.config.compare_at == "network":
+            return questions
+        shares = functional.interpolate(questions.targets[:, None], (model.mask_side, model.mask_side), mode="area")
+        return replace(questions, targets=(shares[:, 0] >= 0.5).float())
+
+    def _compare(
+        self, model: Askable, decoded: Decoded, questions: Questions
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "m h w"]]:
+        """The loss of a decoding, and its logits on the grid of the targets, without a graph."""
+        at_network = self.config.compare_at == "network"
+        logits = model.enlarged(decoded.logits) if at_network else decoded.logits
         loss: Tensor = self._loss(logits[:, None], questions.targets[:, None])
         truth = intersection_over_union(logits.detach() > 0, questions.targets > 0)
-        return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth)
+        return loss + self.config.iou_weight * functional.mse_loss(decoded.iou, truth), logits.detach()
+
+
+def correction_points(
+    predictions: Bool[Tensor, "m h w"], targets: Bool[Tensor, "m h w"], rng: np.random.Generator
+) -> tuple[Float[Tensor, "m 2"], Int[Tensor, " m"]]:
+    """A point where each prediction is wrong and its label, 1 where the object was missed and 0 where it was invented;
+    label -1 where nothing is wrong. In pixels of the masks' grid, at their centres."""
+    points, labels = np.zeros((len(predictions), 2), np.float32), np.full(len(predictions), NO_POINT, np.int64)
+    chances = rng.random(len(predictions))
+    for row, (predicted, target) in enumerate(zip(predictions.cpu().numpy(), targets.cpu().numpy(), strict=True)):
+        found, label = correction_point(target, predicted, float(chances[row]))
+        if len(found):
+            points[row], labels[row] = found[0], label[0]
+    return torch.from_numpy(points).to(predictions.device), torch.from_numpy(labels).to(predictions.device)
+
+
+def embedded(model: Askable, batch: Batch) -> tuple[Float[Tensor, "b c gh gw"], Float[Tensor, "b f y x"] | None]:
+    """The embedding of a batch and its fine map; where features are cached the image encoder does not run."""
+    if batch.embedding is None:
+        embedding = model.embed(batch.image)
+    else:
+        embedding = model.raised(batch.embedding.float(), batch.image)
+    return embedding, model.fine_map(embedding, batch.image)
 
 
 def _coarse(task: Task, cells: Size | None) -> Prompts:

@@ -7,7 +7,7 @@ answered without a look at the prompt.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -102,7 +102,13 @@ class PromptingConfig:
     promptless: Probability = 0.25
     """Chance that a slice is also asked without a prompt; its mask is that of all objects."""
     refinements: Annotated[int, Field(ge=0)] = 0
-    """Further decodings in a step, each prompted with the previous logits as well."""
+    """Further decodings in a step, each prompted with the previous logits as well. SAM's training has 10."""
+    corrections: Annotated[int, Field(ge=0)] = 0
+    """How many of the further decodings also get a point where the mask is wrong, as of an annotator who corrects it.
+    SAM's training has 8; of those without, one is the last and the others' places are drawn."""
+    compare_at: Literal["network", "mask"] = "network"
+    """Grid on which masks are compared with what was asked for: the `network`'s, as MedSAM does, or the decoder's own
+    `mask` grid, as SAM and the fine-tuning tutorials do: a sixteenth of the pixels for a ViT."""
     iou_weight: Weight = 1.0
     """Weight of the squared error of the predicted IoU; SAM's is 1, the report's and MedSAM's 0."""
     presence_weight: Weight = 0.2
@@ -115,6 +121,11 @@ class PromptingConfig:
         for name in (*self.mix, self.validation):
             if name != PROPOSALS:
                 parse_prompt(name)
+        if self.corrections > self.refinements:
+            raise ConfigError(
+                f"prompting.corrections is {self.corrections}, but there are {self.refinements} refinements. "
+                "Raise prompting.refinements; SAM's training has 10, and 8 corrections."
+            )
         if not sum(self.mix.values()) > 0:
             raise ConfigError("prompting.mix gives no prompt any weight. Give one at least, such as {gt: 1}.")
 
@@ -280,6 +291,13 @@ def _jittered(
     height, width = size
     moved = boxes + rng.uniform(0, 0.02, (len(boxes), 4)) * (-width, -height, width, height)
     return np.clip(moved, 0, (width, height, width, height))
+
+
+def correcting(config: PromptingConfig, rng: np.random.Generator) -> list[bool]:
+    """Whether each refinement of a step gets a further point: never the last, where one goes without."""
+    places = config.refinements - (config.corrections < config.refinements)
+    chosen = set(rng.choice(places, config.corrections, replace=False).tolist()) if config.corrections else set()
+    return [place in chosen for place in range(config.refinements)]
 
 
 def validation_prompter(config: PromptingConfig) -> Prompter | None:

@@ -1,23 +1,73 @@
-"""Begin a training from the weights of another run, without letting it see what the other must not have seen."""
+"""What training begins with: weights by seed or by name, or all of another run's; and what these have seen."""
 
-from pathlib import Path
+from dataclasses import replace
 
+import torch
 from torch import nn
 
+from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
-from segmed.core.split import Split
-from segmed.models.checkpoint import TrainedModel, load_config, patient_digest, seen_patients
-from segmed.preprocess import PreprocessConfig
+from segmed.core.split import PartName, Split
+from segmed.models.checkpoint import RunConfig, TrainedModel, load_config, load_run, patient_digest
+from segmed.models.zoo import build_model
+from segmed.training.recipe import Recipe
 
 ADDED = ("raiser.", "fine.", "filters.")
 """Parts of a network that may begin anew where the other run has none: FeatUp, and filters, which start as nothing."""
+FREE = ("size", "divisor")
+"""Keys of the preprocessing that may change between the runs; weights belong to the others."""
 
 
-def start_model(model: nn.Module, started: TrainedModel) -> None:
-    """Copy a run's weights into `model`; what FeatUp and GAFL add keeps its own where the run has none.
+def starting_model(recipe: Recipe) -> nn.Module:
+    """The recipe's network with the weights that training begins with, the same at every call.
 
-    Raises `ConfigError` where the weights do not fit.
+    Raises `ConfigError` where the weights of `start` do not fit, or the recipe prepares images in another way.
     """
+    torch.manual_seed(recipe.seed)
+    if recipe.start is None:
+        return build_model(recipe.model)
+    started = load_run(recipe.start)
+    before, now = config_to_mapping(started.config.preprocess), config_to_mapping(recipe.preprocess)
+    other = [key for key in now if key not in FREE and before[key] != now[key]]
+    if other:
+        raise ConfigError(
+            f"start: {started.folder} was trained with preprocess.{other[0]} {before[other[0]]}, but the recipe has "
+            f"{now[other[0]]}. Weights belong to their preprocessing: set the recipe's to the same."
+        )
+    model = build_model(replace(recipe.model, encoder_weights="none"))
+    _copy_weights(model, started)
+    return model
+
+
+def begun_from(recipe: Recipe, split: Split, fold: int) -> RunConfig | None:
+    """The config of the run that training begins from; None without one.
+
+    Raises `SplitError` where that run has trained on this fold's validation or test patients, or chosen its epoch on
+    test patients: the new run's scores would be about patients that its weights know.
+    """
+    if recipe.start is None:
+        return None
+    config, folder = load_config(recipe.start)
+    parts: tuple[tuple[PartName, PartName], ...] = (("train", "validation"), ("train", "test"), ("validation", "test"))
+    for then, now in parts:
+        patients = {patient_digest(split.patient_of[case]) for case in split.fold(fold).part(now)}
+        known = len(patients & set(config.seen.get(then, ())))
+        if known and not (split.leaking and config.leaking):
+            raise SplitError(
+                f"start: {folder} has {known} of this fold's {len(patients)} {now} patients in its {then} part, so "
+                f"scores on them would mean nothing. Use the split and fold it was trained on."
+            )
+    return config
+
+
+def seen_in_all(seen: dict[str, list[str]], start: RunConfig | None) -> dict[str, list[str]]:
+    """`RunConfig.seen` of a run that saw these patients itself and began from `start`."""
+    before = start.seen if start is not None else {}
+    return {part: sorted({*digests, *before.get(part, ())}) for part, digests in seen.items()}
+
+
+def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
+    """Copy a run's weights into `model`; what FeatUp and GAFL add keeps its own where the run has none."""
     own, found = model.state_dict(), started.model.state_dict()
     missing = [name for name in own.keys() - found.keys() if not name.startswith(ADDED)]
     misfit = [name for name in own.keys() & found.keys() if own[name].shape != found[name].shape]
@@ -28,34 +78,3 @@ def start_model(model: nn.Module, started: TrainedModel) -> None:
             "Give the run's own model settings; only FeatUp's parts and learned filters may be new."
         )
     model.load_state_dict(found, strict=False)
-
-
-def require_start(started: TrainedModel, preprocess: PreprocessConfig, split: Split, fold: int) -> None:
-    """Raise unless a run may be gone on from: prepared the same way, and strange to this fold's held-out patients.
-
-    `ConfigError` for another preprocessing, `SplitError` where it was trained on a patient of validation or test, or
-    was chosen on one of test.
-    """
-    if started.config.preprocess != preprocess:
-        raise ConfigError(
-            f"start: {started.folder} was trained on images prepared in another way. Use its preprocess settings."
-        )
-    now, before = seen_patients(split, fold), started.config.seen
-    held_out = {split.patient_of[case] for case in split.fold(fold).test}
-    trained, chosen_on = set(before.get("train", ())), set(before.get("validation", ()))
-    test = {patient_digest(patient) for patient in held_out}
-    shared = (trained & set(now["validation"])) | ((trained | chosen_on) & test)
-    if shared and not split.leaking:
-        raise SplitError(
-            f"start: {started.folder} has seen {len(shared)} of the patients that this fold holds out. "
-            "Use the split and fold it was trained on."
-        )
-
-
-def seen_in_all(split: Split, fold: int, start: Path | str | None) -> dict[str, list[str]]:
-    """`RunConfig.seen` of a run and of the one it began from."""
-    seen = seen_patients(split, fold)
-    if start is None:
-        return seen
-    before = load_config(start)[0].seen
-    return {part: sorted({*digests, *before.get(part, ())}) for part, digests in seen.items()}

@@ -20,6 +20,7 @@ from segmed.core.errors import ModelError
 from segmed.layers.raising import Raiser
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import ContractName
+from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.featup import FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
@@ -85,6 +86,16 @@ class Promptable(nn.Module):
     def grid(self) -> int:
         """Cells of the embedding along each side."""
         return self.config.size // self.stride
+
+    @property
+    def feature_cells(self) -> int:
+        """Cells along each side of what the image encoder gives: `grid`, or fewer where it reads a smaller image."""
+        return self.config.encoder_side // self.stride
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether decoding from the encoder's features still takes the image, as the guidance of an upsampling."""
+        return self.raiser is not None or self.fine is not None
 
     @property
     def mask_side(self) -> int:
@@ -185,8 +196,12 @@ class Promptable(nn.Module):
         for rows in prompts.layouts():
             some = prompts[rows]
             image = embedding[some.image] + self._dense(some).to(embedding.dtype)
-            masks, expected = self._masks(
-                image, position.to(embedding.dtype), self._sparse(some), None if fine is None else fine[some.image]
+            masks, expected = decode_masks(
+                self.mask_decoder,
+                image,
+                position.to(embedding.dtype),
+                self._sparse(some),
+                None if fine is None else fine[some.image],
             )
             logits = logits.index_copy(0, rows, masks.float())
             iou = iou.index_copy(0, rows, expected.float())
@@ -244,29 +259,3 @@ class Promptable(nn.Module):
         if self.box_map is not None and prompts.has_box.any():
             dense = dense + self.box_map(prompts.boxes / self.config.size, self.mask_side)
         return dense
-
-    def _masks(
-        self,
-        image: Float[Tensor, "m c g g"],
-        position: Float[Tensor, "1 c g g"],
-        sparse: Float[Tensor, "m t c"] | None,
-        fine: Float[Tensor, "m f y x"] | None,
-    ) -> tuple[Float[Tensor, "m h w"], Float[Tensor, " m"]]:
-        """SAM's mask decoder for its single-mask token (fig. 14 of the paper), one object per row."""
-        decoder = self.mask_decoder
-        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image), -1, -1)
-        tokens = own if sparse is None else torch.cat([own, sparse.to(own.dtype)], dim=1)
-        tokens, keys = decoder.transformer(
-            point_embeddings=tokens[:, None],
-            image_embeddings=image,
-            image_positional_embeddings=position.expand(len(image), -1, -1, -1),
-            attention_similarity=None,
-        )
-        keys = keys[:, 0].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(keys)))
-        upscaled = decoder.activation(decoder.upscale_conv2(upscaled))
-        if fine is not None:
-            upscaled = upscaled + fine.to(upscaled.dtype)
-        weights = decoder.output_hypernetworks_mlps[0](tokens[:, 0, 1])
-        masks = torch.einsum("mc,mchw->mhw", weights.to(upscaled.dtype), upscaled)
-        return masks, decoder.iou_prediction_head(tokens[:, 0, 0])[:, 0]

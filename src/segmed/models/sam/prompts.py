@@ -102,6 +102,16 @@ class ObjectPrompts:
         """The same objects, all in image `index` of a batch."""
         return replace(self, image=torch.full_like(self.image, index))
 
+    def with_points(self, points: Float[Tensor, "m 2"], labels: Int[Tensor, " m"]) -> "ObjectPrompts":
+        """The same objects with one further point each; none where its label is -1."""
+        count: Tensor = (self.point_labels >= 0).sum(dim=1, keepdim=True)
+        room = self._padded(self.points.shape[1] + 1)
+        return replace(
+            room,
+            points=room.points.scatter(1, count[:, :, None].expand(-1, -1, 2), points[:, None]),
+            point_labels=room.point_labels.scatter(1, count, labels[:, None]),
+        )
+
     def with_logits(self, logits: Float[Tensor, "m gh gw"]) -> "ObjectPrompts":
         """The same objects with these mask prompts: the decoder's previous logits."""
         return replace(self, logits=logits.detach(), has_logits=torch.ones_like(self.has_logits))

@@ -1,0 +1,95 @@
+"""`segmed embed`: run a frozen image encoder once over a data set, and keep what it says."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+from segmed.cli.progress import clock, progress_bar
+
+if TYPE_CHECKING:
+    from segmed.inference.embedding import EmbeddingCost
+
+
+def embed(
+    source: Annotated[str, typer.Argument(help="A recipe's name or YAML file, or a run folder.")],
+    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, or a manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; a stopped one goes on.")],
+    split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
+    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    views: Annotated[str, typer.Option(help="none, flips, rot90, all, or a list such as identity,hflip.")] = "none",
+    max_gib: Annotated[float | None, typer.Option(help="Refuse a cache larger than this.")] = None,
+    precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: auto, 32, bf16 or 16.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(help="Slices encoded together.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+) -> None:
+    """Run a frozen image encoder once and keep what it says."""
+    import torch
+
+    from segmed.cli.opening import open_decoded
+    from segmed.core.errors import ConfigError
+    from segmed.core.split import Split
+    from segmed.data.splits import require_fit
+    from segmed.data.views import parse_views
+    from segmed.inference.embedding import embed as run
+    from segmed.inference.embedding import entries_of
+    from segmed.training.precision import choose_precision
+
+    if precision not in ("auto", "32", "bf16", "16"):
+        raise ConfigError(f"--precision {precision}: choose auto, 32, bf16 or 16.")
+    shown = parse_views(views)
+    plan = Split.load(split) if split else None
+    decoded = open_decoded(data, labels, patient_regex)
+    if plan is not None:
+        require_fit(plan, decoded)
+    model, preprocess = _source(source, set_, decoded)
+    with progress_bar("embedding") as progress:
+        cache = run(
+            model,
+            preprocess,
+            data=decoded,
+            entries=entries_of(decoded, shown, plan, fold),
+            out=out,
+            precision=choose_precision(precision).name,
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            batch=batch_size,
+            max_gib=max_gib,
+            announce=_announce,
+            progress=progress,
+        )
+    typer.echo(str(cache.folder))
+    typer.echo(f"Next: segmed train ... --embeddings {cache.folder} --set augment=none", err=True)
+
+
+def _source(source: str, overrides: list[str] | None, decoded: Any) -> tuple[Any, Any]:
+    """The network and preprocessing of a run folder, or those that a recipe's training would begin with."""
+    from segmed.cli.train import chosen_recipe
+    from segmed.core.errors import ConfigError
+    from segmed.models.checkpoint import load_run
+    from segmed.training.cached import require_frozen
+    from segmed.training.engine import fit_recipe
+    from segmed.training.starting import starting_model
+
+    if Path(source).is_dir():
+        if overrides:
+            raise ConfigError(f"{source}: is a run, which has its own settings. Leave out --set.")
+        trained = load_run(source)
+        return trained.model, trained.config.preprocess
+    recipe = fit_recipe(chosen_recipe(source, overrides), decoded)
+    require_frozen(recipe)
+    return starting_model(recipe), recipe.preprocess
+
+
+def _announce(cost: "EmbeddingCost") -> None:
+    for line in cost.damaged:
+        typer.secho(line, fg="red", err=True)
+    size = f"{cost.entries} embeddings of {cost.entry_bytes / 2**10:,.0f} KiB, {cost.bytes / 2**30:.2f} GiB in all"
+    if not cost.missing:
+        typer.echo(f"{size}: complete, every checksum is right", err=True)
+        return
+    typer.echo(
+        f"{size}; {cost.missing} to make at {cost.seconds_each:.2f} s each, about {clock(cost.seconds)}", err=True
+    )

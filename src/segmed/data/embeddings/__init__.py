@@ -1,0 +1,6 @@
+"""What a frozen image encoder says of every slice, computed once and kept: shards, their plan, and reading them."""
+
+from segmed.data.embeddings.cache import EmbeddingCache
+from segmed.data.embeddings.plan import EmbeddingKey, EmbeddingPlan
+
+__all__ = ["EmbeddingCache", "EmbeddingKey", "EmbeddingPlan"]

@@ -1,0 +1,144 @@
+"""Fill an embedding cache: shard by shard, each written aside and renamed, so that a kill costs one shard at most."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from segmed.core.errors import DataError
+from segmed.data.embeddings.cache import EmbeddingCache
+from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
+from segmed.data.embeddings.shard import Embedding, Shard, write_shard
+
+Progress = Callable[[int, int], None]
+Encode = Callable[[Sequence[Entry]], Float[Tensor, "b c h w"]]
+"""The embeddings of some entries, on any device and in any floating type."""
+
+GIB = 2**30
+SPARE = 64 * 2**20
+"""Bytes of the disk that are left free."""
+
+
+def require_room(plan: EmbeddingPlan, folder: Path, *, missing: int, max_gib: float | None) -> None:
+    """Raise `DataError` where the whole cache exceeds `max_gib`, or its missing entries the disk's free space."""
+    if max_gib is not None and plan.bytes > max_gib * GIB:
+        raise DataError(
+            f"{folder}: the cache takes {plan.bytes / GIB:.2f} GiB, more than --max-gib {max_gib:g}. Raise it, keep "
+            "fewer --views, embed the cases of one --split, or choose a smaller preprocess.size."
+        )
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free, wanted = shutil.disk_usage(there).free, missing * plan.entry_bytes
+    if wanted + SPARE > free:
+        raise DataError(
+            f"{folder}: {wanted / GIB:.2f} GiB are still to be written, but the disk has {free / GIB:.2f} GiB free. "
+            "Free some space, keep fewer --views, or choose another folder."
+        )
+
+
+def require_same_plan(plan: EmbeddingPlan, folder: Path) -> None:
+    """Raise `DataError` where the folder holds another cache, or something else than a cache."""
+    if not (folder / INDEX).is_file():
+        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise DataError(f"{folder}: holds files, but no embedding cache. Choose another folder.")
+        return
+    present = EmbeddingPlan.load(folder)
+    stale = present.key.difference(plan.key)
+    if stale is None and present.precision != plan.precision:
+        stale = f"another arithmetic ({present.precision}, not {plan.precision})"
+    if stale is None and present.entries != plan.entries:
+        stale = f"other cases or views ({len(present.entries)} embeddings, not {len(plan.entries)})"
+    if stale is None and present.shape != plan.shape:
+        stale = f"another shape ({present.shape}, not {plan.shape})"
+    if stale is not None:
+        raise DataError(f"{folder}: holds embeddings of {stale}. Choose another folder, or delete this one first.")
+
+
+def whole_shards(plan: EmbeddingPlan, folder: Path) -> tuple[list[int], list[str]]:
+    """The shards that are there and whole, every checksum tested, and one line on each that is there and is not."""
+    whole, damaged = [], []
+    for number in plan.shards:
+        if not shard_path(folder, number).is_file():
+            continue
+        try:
+            shard = Shard(folder, plan, number)
+            for entry in plan.shard_entries(number):
+                shard[entry]
+            whole.append(number)
+        except DataError as error:
+            damaged.append(str(error))
+    return whole, damaged
+
+
+def fill(
+    plan: EmbeddingPlan,
+    folder: Path,
+    encode: Encode,
+    *,
+    whole: Sequence[int] = (),
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> EmbeddingCache:
+    """Make every shard that is not among `whole`, `batch` entries at a time, and open the cache.
+
+    Raises `DataError` where an embedding is not finite in half precision, naming its case.
+    """
+    missing = [number for number in plan.shards if number not in set(whole)]
+    total = sum(len(plan.shard_entries(number)) for number in missing)
+    done = 0
+    plan.save(folder)
+    for number in missing:
+        entries = plan.shard_entries(number)
+        kept: dict[str, Embedding] = {}
+        for start in range(0, len(entries), batch):
+            some = entries[start : start + batch]
+            for entry, embedding in zip(some, _halved(encode(some)), strict=True):
+                kept[entry_name(entry)] = _sound(embedding, entry, plan)
+            done += len(some)
+            if progress is not None:
+                progress(done, total)
+        write_shard(shard_path(folder, number), kept, plan.digest)
+    return EmbeddingCache(folder)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder against another process that fills it, and clear what killed ones left half written.
+
+    Raises `DataError` where another process is at work there. The lock ends with this process, however it ends.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another folder.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(f"{folder}: another process is filling this cache. Wait for it to end.") from error
+        for left in (*folder.glob(".shard-*"), *folder.glob(f".{INDEX}.*")):
+            left.unlink(missing_ok=True)
+        yield
+
+
+def _halved(embeddings: Float[Tensor, "b c h w"]) -> list[Embedding]:
+    return list(embeddings.detach().to(torch.float16).cpu().contiguous().numpy())
+
+
+def _sound(embedding: Embedding, entry: Entry, plan: EmbeddingPlan) -> Embedding:
+    if embedding.shape != plan.shape:
+        raise DataError(
+            f"{entry[0]}: its embedding is {embedding.shape}, not {plan.shape} as the model says of itself."
+        )
+    if not np.isfinite(embedding).all():
+        raise DataError(
+            f"{entry[0]}: its embedding is not finite in half precision. Check the weights and the image; an encoder "
+            "whose values exceed 65504 cannot be cached."
+        )
+    return embedding

@@ -1,0 +1,81 @@
+"""Slices as training takes them from an embedding cache: the embedding, and mask and way back turned alike."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch.utils.data import Dataset
+
+from segmed.data.decoded import DecodedDataset
+from segmed.data.embeddings.cache import EmbeddingCache
+from segmed.data.loading import Item, PreprocessedSlices, SamplingConfig, TrainingBatches
+from segmed.data.views import View, viewed
+from segmed.preprocess import Preprocess
+
+
+class EmbeddedSlices(Dataset[Item]):
+    """Every view of every case of one part: item `n * views + v` is view v of case n.
+
+    The image is read only `with_images` (some questions are made from it); else it has no channels, which no encoder
+    can take for an image.
+    """
+
+    def __init__(
+        self,
+        decoded: DecodedDataset,
+        cases: Sequence[str],
+        preprocess: Preprocess,
+        cache: EmbeddingCache,
+        *,
+        views: Sequence[View] = ("identity",),
+        with_images: bool = False,
+    ) -> None:
+        self.decoded, self.cases, self.preprocess, self.cache = decoded, tuple(cases), preprocess, cache
+        self.views = tuple(views)
+        self._images = PreprocessedSlices(decoded, cases, preprocess) if with_images else None
+
+    def __len__(self) -> int:
+        """The number of views of all slices."""
+        return len(self.cases) * len(self.views)
+
+    def __getitem__(self, index: int) -> Item:
+        """One view of one slice. `Item.undo` knows no view, so only the identity goes back to the image's grid."""
+        number, turn = divmod(index, len(self.views))
+        case, view = self.cases[number], self.views[turn]
+        if self._images is not None:
+            whole = self._images[number]
+            image, labels, undo = whole.image, whole.labels, whole.undo
+        else:
+            labels = self.preprocess.apply_mask(self.decoded.mask(case))
+            image, undo = torch.zeros(0, *labels.shape), self.preprocess.undo(self.decoded.shape(case)[:2])
+        turned = viewed(image, view).contiguous(), viewed(labels, view).contiguous()
+        return Item(*turned, case=case, undo=undo, embedding=self.cache.embedding(case, view))
+
+    def positive(self) -> Bool[np.ndarray, " n"]:
+        """Which cases carry foreground."""
+        return np.array([bool(self.decoded.mask(case).any()) for case in self.cases])
+
+
+class ViewedBatches(TrainingBatches):
+    """The batches of `TrainingBatches`, each slice in a view drawn for this step from seed, epoch and rank."""
+
+    def __init__(
+        self,
+        positive: Bool[np.ndarray, " n"],
+        config: SamplingConfig,
+        *,
+        views: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(positive, config, seed=seed, rank=rank, world=world)
+        self.views = views
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Numbers of `EmbeddedSlices`."""
+        for step, batch in enumerate(super().__iter__()):
+            rng = np.random.default_rng([self.seed, self.epoch, step, self.rank])
+            turns = rng.integers(self.views, size=len(batch))
+            yield [int(number * self.views + turn) for number, turn in zip(batch, turns, strict=True)]

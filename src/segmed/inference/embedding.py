@@ -1,0 +1,182 @@
+"""One pass of an image encoder over a data set, into an embedding cache: what it will take, and doing it."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segmed.core.config import config_to_mapping
+from segmed.core.errors import ModelError
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.embeddings import EmbeddingCache, EmbeddingKey, EmbeddingPlan
+from segmed.data.embeddings.build import (
+    Progress,
+    alone,
+    fill,
+    require_room,
+    require_same_plan,
+    whole_shards,
+)
+from segmed.data.embeddings.plan import Entry
+from segmed.data.loading import PreprocessedSlices
+from segmed.data.views import View, viewed
+from segmed.models.checkpoint import weights_digest
+from segmed.preprocess import Preprocess, PreprocessConfig
+
+MEASURED, MEASURED_SECONDS = 3, 20.0
+"""Embeddings that are timed before the pass, and seconds after which no further one is."""
+
+
+@dataclass(frozen=True)
+class EmbeddingCost:
+    """What a pass will take, said before it starts."""
+
+    entries: int
+    """Embeddings in the whole cache, views counted."""
+    missing: int
+    """Those still to be made."""
+    bytes: int
+    """Size of the whole cache."""
+    entry_bytes: int
+    """Size of one embedding."""
+    seconds_each: float
+    """Measured on a few slices; 0 where nothing is missing."""
+    damaged: tuple[str, ...]
+    """A line on each shard that is there and not whole: it is made anew."""
+
+    @property
+    def seconds(self) -> float:
+        """The whole pass."""
+        return self.missing * self.seconds_each
+
+
+def embedding_key(model: nn.Module, preprocess: PreprocessConfig, data: DecodedDataset) -> EmbeddingKey:
+    """What the embeddings of `data` by the image encoder of `model` depend on.
+
+    Raises `ModelError` for a model that has no image encoder of its own.
+    """
+    return EmbeddingKey(data.data_hash, weights_digest(_encoder(model)), config_to_mapping(preprocess))
+
+
+def entries_of(data: DecodedDataset, views: Sequence[View], split: Split | None = None, fold: int = 0) -> list[Entry]:
+    """What to embed: all views of a fold's training cases and its validation cases as they are; without a split, all
+    views of every case."""
+    if split is None:
+        return [(record.case, view) for record in data.dataset.records for view in views]
+    partition = split.fold(fold)
+    training: list[Entry] = [(case, view) for case in partition.train for view in views]
+    return [*training, *((case, "identity") for case in partition.validation)]
+
+
+def embed(
+    model: nn.Module,
+    preprocess: PreprocessConfig,
+    *,
+    data: DecodedDataset,
+    entries: Sequence[Entry],
+    out: Path,
+    precision: str = "32-true",
+    device: torch.device | None = None,
+    batch: int | None = None,
+    max_gib: float | None = None,
+    announce: Callable[[EmbeddingCost], None] | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingCache:
+    """Embed `entries` into the folder `out`, or go on where an earlier call was stopped.
+
+    `precision` is the encoder's arithmetic as Lightning names it; `announce` is told the cost before the pass.
+    Raises `DataError` where `out` holds another cache, the disk or `max_gib` is too small, or a value is not finite.
+    """
+    device = device or torch.device("cpu")
+    encoder = SliceEncoder(model.to(device).eval(), preprocess, data, [case for case, _ in entries], device, precision)
+    key = embedding_key(model, preprocess, data)
+    with alone(out):
+        plan = EmbeddingPlan(key, tuple(entries), encoder.shape, precision)
+        require_same_plan(plan, out)
+        whole, damaged = whole_shards(plan, out)
+        missing = len(entries) - sum(len(plan.shard_entries(number)) for number in whole)
+        require_room(plan, out, missing=missing, max_gib=max_gib)
+        if announce is not None:
+            each = encoder.measure(entries) if missing else 0.0
+            announce(EmbeddingCost(len(entries), missing, plan.bytes, plan.entry_bytes, each, tuple(damaged)))
+        return fill(
+            plan, out, encoder, whole=whole, batch=batch or default_batch(plan.shape, device), progress=progress
+        )
+
+
+class SliceEncoder:
+    """Preprocess slices, turn them to their views, and run the image encoder, without a graph."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: PreprocessConfig,
+        data: DecodedDataset,
+        cases: Sequence[str],
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        _encoder(model)
+        self._model: Any = model
+        self._slices = PreprocessedSlices(data, tuple(dict.fromkeys(cases)), Preprocess(preprocess))
+        self._number = {case: number for number, case in enumerate(self._slices.cases)}
+        self._device, self._precision = device, precision
+        self._last: tuple[str, Tensor] | None = None
+
+    def __call__(self, entries: Sequence[Entry]) -> Float[Tensor, "b c h w"]:
+        """The embeddings of entries."""
+        images = torch.stack([viewed(self._image(case), view) for case, view in entries]).to(self._device)
+        with torch.inference_mode(), _autocast(self._device, self._precision):
+            embeddings: Tensor = self._model.features(images)
+        return embeddings
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of an embedding: what the image encoder gives, before any upsampling."""
+        cells = self._model.feature_cells
+        return int(self._model.mask_decoder.hidden_size), cells, cells
+
+    def measure(self, entries: Sequence[Entry]) -> float:
+        """Seconds for one embedding, the least of a few."""
+        times: list[float] = []
+        for entry in entries[: MEASURED + 1]:
+            started = time.perf_counter()
+            self([entry]).cpu()
+            times.append(time.perf_counter() - started)
+            if sum(times) > MEASURED_SECONDS:
+                break
+        return min(times)
+
+    def _image(self, case: str) -> Float[Tensor, "c h w"]:
+        """The preprocessed slice; the last is kept, since its views follow each other."""
+        if self._last is None or self._last[0] != case:
+            self._last = case, self._slices[self._number[case]].image
+        return self._last[1]
+
+
+def default_batch(shape: tuple[int, int, int], device: torch.device) -> int:
+    """Entries encoded together: as many as have the cells of eight 32 x 32 maps, four times that on a GPU."""
+    cells = 8 * 32 * 32 * (1 if device.type == "cpu" else 4)
+    return max(1, cells // (shape[1] * shape[2]))
+
+
+def _encoder(model: nn.Module) -> nn.Module:
+    encoder = getattr(model, "image_encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise ModelError(
+            f"{type(model).__name__} has no image encoder of its own whose embeddings could be kept. "
+            "Choose a promptable model, such as sam-tiny."
+        )
+    return encoder
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=not precision.startswith("32"))
