@@ -112,10 +112,17 @@ def evaluate_run(
     timer, memory = _Timer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        read = {record.case: np.array(decoded.image(record.case)) for record in patients[records[0].patient]}
+        volume = patients[records[0].patient]
+        read = {record.case: np.array(decoded.image(record.case)) for record in volume}
         images = [read[record.case] for record in records]
         with memory.measuring(), timer.timing(len(images)):
-            probabilities = predictor.probabilities(images, batch_size=batch_size, whole=list(read.values()))
+            probabilities = predictor.probabilities(
+                images,
+                batch_size=batch_size,
+                whole=list(read.values()),
+                positions=[record.slice_index for record in records],
+                whole_positions=[record.slice_index for record in volume],
+            )
         return [predictor.label(each).array for each in probabilities], list(probabilities)
 
     result = evaluate(
