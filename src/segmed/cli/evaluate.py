@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.opening import TtaOption, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
-    from segmed.inference.predictor import Predictor
+    from segmed.inference.base import VolumePredictor
 
 
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    tta: TtaOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -64,7 +66,7 @@ def evaluate(
 
     chosen_part, folder = _part(part), out or _folder_beside(run, part)
     chosen_split = None if split is None else Split.load(split)
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, tta=parse_tta(tta))
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
     if out is None and not plan.own:
@@ -78,7 +80,7 @@ def evaluate(
 
 
 def _scored(
-    predictor: "Predictor",
+    predictor: "VolumePredictor",
     decoded: "DecodedDataset",
     plan: "Plan",
     name: str,

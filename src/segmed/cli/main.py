@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "data": "Get, check, split and look at data sets.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
+    "tune": "Choose threshold, flips and post-processing on validation patients.",
+    "ensemble": "Make one predictor of several runs.",
     "predict": "Write the masks a trained model predicts.",
     "evaluate": "Score a run or a folder of masks, by patient.",
     "compare": "Compare runs and write one self-contained report.",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.opening import TtaOption, parse_tta
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def predict(
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks.")],
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
+    tta: TtaOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -25,7 +27,7 @@ def predict(
     from segmed.inference.files import find_inputs, predict_files
 
     inputs = find_inputs(input_, volumes=volumes)
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, tta=parse_tta(tta))
     with progress_bar("predicting") as progress:
         outcome = predict_files(
             predictor, inputs, out, batch_size=batch_size, draw=write_overlay if overlays else None, progress=progress

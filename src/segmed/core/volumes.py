@@ -1,6 +1,7 @@
 """Slices of one patient as a volume: which are neighbours, and which only look like it because slices are missing."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,7 +15,7 @@ def neighbour_indices(positions: Sequence[int], reach: int) -> tuple[tuple[int, 
     `positions` are the slices' rising places in the volume. Where the next place is not there, at an end of the volume
     or at a gap, the last slice before it is repeated. Raises `DataError` where positions do not rise.
     """
-    if any(after <= before for before, after in zip(positions, positions[1:], strict=False)):
+    if any(after <= before for before, after in pairwise(positions)):
         raise DataError(f"Slices must be in order, each place once, got {list(positions)[:8]}. Sort them by position.")
     return tuple(
         (*reversed(_walk(positions, index, -1, reach)), index, *_walk(positions, index, 1, reach))

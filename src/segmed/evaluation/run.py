@@ -21,7 +21,7 @@ from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.inference.predictor import Predictor
+from segmed.inference.base import VolumePredictor
 from segmed.models.checkpoint import RunConfig, patient_digest
 
 
@@ -93,7 +93,7 @@ def _own_split(folder: Path, config: RunConfig) -> Split | None:
 
 
 def evaluate_run(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     decoded: DecodedDataset,
     plan: Plan,
     *,
@@ -123,7 +123,9 @@ def evaluate_run(
                 positions=[record.slice_index for record in records],
                 whole_positions=[record.slice_index for record in volume],
             )
-        return [predictor.label(each).array for each in probabilities], list(probabilities)
+        masks = [predictor.label(each) for each in probabilities]
+        cleaned = predictor.cleaned(masks, [record.slice_index for record in records])
+        return [mask.array for mask in cleaned], list(probabilities)
 
     result = evaluate(
         volumes(decoded, groups, predict),
@@ -190,23 +192,26 @@ class _Timer:
         return 1000 * sum(seconds for seconds, _ in counted) / sum(slices for _, slices in counted)
 
 
-def _cost(predictor: Predictor, timer: _Timer, memory: PeakMemory) -> Cost:
+def _cost(predictor: VolumePredictor, timer: _Timer, memory: PeakMemory) -> Cost:
     seconds = predictor.config.training.get("seconds")
     return Cost(
-        parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
+        parameters=sum(parameter.numel() for network in predictor.networks() for parameter in network.parameters()),
         ms_per_image=timer.ms_per_image,
         peak_memory_mib=memory.mib,
         training_seconds=None if seconds is None else float(seconds),
     )
 
 
-def _provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+def _provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+    chosen = predictor.config.prediction
     return {
         "data": str(decoded.dataset.root),
         "run": str(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),
+        "test_time_flips": predictor.tta == "flips",
+        "smallest_component": {"pixels in slice": chosen.smallest_in_slice, "voxels": chosen.smallest_in_volume},
         "training_patients": "known" if plan.training_known else "unknown",
         "device": str(predictor.device),
         "batch_size": batch_size,

@@ -11,7 +11,7 @@ from segmed.core.records import Record, by_patient
 from segmed.data.lgg import holds_lgg
 from segmed.data.listing import Finding, natural_key, numbered
 from segmed.data.sources import MANIFESTS, list_dataset
-from segmed.inference.predictor import Predictor
+from segmed.inference.base import VolumePredictor
 from segmed.io import read_image, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
@@ -58,7 +58,7 @@ def find_inputs(path: Path, *, volumes: bool = False) -> Inputs:
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     inputs: Inputs,
     out: Path,
     *,

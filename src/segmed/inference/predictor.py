@@ -1,70 +1,31 @@
 """Apply a trained run: preprocess by its contract, predict logits, return to the original grid, label."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
-from segmed.core.image import Geometry, Mask
 from segmed.core.volumes import neighbour_indices
-from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
+from segmed.inference.base import VolumePredictor
+from segmed.inference.tta import averaged_probabilities
+from segmed.models.checkpoint import RunConfig, TrainedModel
+from segmed.models.prediction import Tta
 from segmed.preprocess import Preprocess, Statistics
 
 
-def load(path_or_hub_id: str | Path, *, device: str = "auto") -> "Predictor":
-    """Load a run folder, or a hub id `owner/name`, ready to predict on `device` (auto, cpu, cuda, mps)."""
-    return Predictor(load_run(path_or_hub_id), device=device)
-
-
-class Predictor:
+class Predictor(VolumePredictor):
     """A trained model with its preprocessing contract and threshold. Stateless: calls do not affect each other."""
 
-    def __init__(self, trained: TrainedModel, *, device: str = "auto") -> None:
+    def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
+        """`tta` in place of the run's own choice where given."""
         self.config: RunConfig = trained.config
         self.folder = trained.folder
-        self.device = _device(device)
+        self.device = chosen_device(device)
+        self.tta: Tta = tta or trained.config.prediction.tta
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
-
-    def predict(self, image: Shaped[np.ndarray, "h w *c"]) -> Mask:
-        """The mask of one image, `h w c` or grey `h w`, as labels 0 … K on the image's own grid.
-
-        Intensities are normalised by this image alone, and a 2.5D model sees it in place of the neighbours that it has
-        not got; give a patient's slices to `predict_volume` together, as training did, wherever they are at hand.
-        """
-        return self.predict_volume([image])[0]
-
-    def predict_volume(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        positions: Sequence[int] | None = None,
-    ) -> list[Mask]:
-        """The masks of a patient's slices, normalised together; `positions` as in `iterate`."""
-        return [self.label(each) for each in self.iterate(volume, batch_size=batch_size, positions=positions)]
-
-    def probabilities(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> list[Float[np.ndarray, "k h w"]]:
-        """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
-
-        The other arguments are those of `iterate`.
-        """
-        return list(
-            self.iterate(
-                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-            )
-        )
 
     def iterate(
         self,
@@ -75,13 +36,7 @@ class Predictor:
         positions: Sequence[int] | None = None,
         whole_positions: Sequence[int] | None = None,
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
-        """`probabilities`, one slice at a time, so that a long volume need not fit memory at once.
-
-        Where `volume` holds only some of the patient's slices, give all of them as `whole`: intensities are then
-        normalised by these, and neighbours taken from them, as in training. `positions` says where each slice lies in
-        the patient's volume (consecutive by default), `whole_positions` the same of `whole`. Raises `ModelError`
-        where a 2.5D model cannot tell a slice's neighbours.
-        """
+        """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
         if not volume:
             return
         slices = [_with_channels(image) for image in volume]
@@ -96,22 +51,19 @@ class Predictor:
         for start in range(0, len(stacks), batch_size):
             yield from self._batch(stacks[start : start + batch_size], statistics)
 
-    def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:
-        """Labels from probabilities: the most probable label where it reaches the run's threshold, else background."""
-        best = probabilities.max(axis=0)
-        labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
-        return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+    def networks(self) -> Sequence[torch.nn.Module]:
+        """The one network."""
+        return [self.model]
 
     def _batch(
         self, stacks: Sequence[tuple[Shaped[np.ndarray, "..."], ...]], statistics: Statistics
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
         inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
         for group in _same_size(inputs):
-            stacked = torch.stack([inputs[index] for index in group])
-            with torch.inference_mode():
-                logits = self.model(stacked.to(self.device, memory_format=torch.channels_last)).float().cpu()
-            for position, index in enumerate(group):
-                yield undos[index](logits[position]).sigmoid().numpy()
+            images = torch.stack([inputs[index] for index in group]).to(self.device)
+            ways_back = [undos[index] for index in group]
+            for each in averaged_probabilities(self.model, images, ways_back, self.tta):
+                yield each.numpy()
 
 
 def _stacks(
@@ -152,7 +104,8 @@ def _with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w 
     return image[..., None] if image.ndim == 2 else image
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device called `name`, or the best there is for `auto`; raises `ModelError` where there is no such one."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
