@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import TtaOption, parse_tta
+from segmed.cli.opening import TtaOption, open_decoded, parse_columns, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
 if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.groups import GroupColumn
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
     from segmed.inference.base import VolumePredictor
@@ -33,6 +34,9 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
+    ] = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
@@ -42,6 +46,9 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
+    columns = parse_columns(groups)
+    if columns and data is None:
+        raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:
         if run is not None or predictions is None or out is None or (references is None) == (data is None):
             raise ConfigError(
@@ -54,12 +61,13 @@ def evaluate(
         elif data is not None and split is not None:
             masks = _Masks(predictions, data, split, fold or 0, _part(part), labels, patient_regex)
             _finish(*_on_split(masks, name, bootstrap, floors=floors), out)
+            if columns:
+                _by_group(_load(out), open_decoded(data, labels, patient_regex), columns, bootstrap, out)
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
-    from segmed.cli.opening import open_decoded
     from segmed.core.split import Split
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
@@ -77,6 +85,32 @@ def evaluate(
         _note("The run does not say which patients it was trained on, so they may be among these.")
     result = _scored(predictor, decoded, plan, name or predictor.folder.resolve().name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
+    if columns:
+        _by_group(result, decoded, columns, bootstrap, folder)
+
+
+def _by_group(
+    result: "Evaluation",
+    decoded: "DecodedDataset",
+    columns: tuple["GroupColumn", ...],
+    bootstrap: dict[str, int],
+    folder: Path,
+) -> None:
+    """Print the groups' scores and write them beside the evaluation."""
+    from segmed.cli.evaluation_table import show_groups
+    from segmed.evaluation.groups import group_table, write_group_csv
+
+    resamples, seed = bootstrap["resamples"], bootstrap["seed"]
+    attributes = decoded.dataset.attributes
+    tables = [group_table(result, column, attributes, resamples=resamples, seed=seed) for column in columns]
+    write_group_csv(folder / "groups.csv", tables)
+    show_groups(tables)
+
+
+def _load(folder: Path) -> "Evaluation":
+    from segmed.evaluation.result import Evaluation
+
+    return Evaluation.load(folder)
 
 
 def _scored(
@@ -137,7 +171,6 @@ class _Masks:
 def _on_split(
     masks: _Masks, name: str, bootstrap: dict[str, int], *, floors: bool
 ) -> tuple["Evaluation", list["Evaluation"]]:
-    from segmed.cli.opening import open_decoded
     from segmed.core.split import Split
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan

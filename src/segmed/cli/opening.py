@@ -10,6 +10,7 @@ from segmed.cli.progress import progress_bar
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
     from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.groups import GroupColumn
     from segmed.models.prediction import Tta
 
 PatientRegex = Annotated[
@@ -33,6 +34,13 @@ def parse_tta(name: str | None) -> "Tta | None":
     if name is not None:
         raise ConfigError(f"--tta {name}: unknown. Choose one of: {', '.join(TTA_NAMES)}.")
     return None
+
+
+def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
+    """The option `--groups`; nothing where it is not given."""
+    from segmed.evaluation.groups import parse_groups
+
+    return parse_groups(text) if text is not None else ()
 
 
 def open_decoded(

@@ -57,7 +57,7 @@ class EnsemblePredictor(VolumePredictor):
             for member in self.members
         ]
         for each in zip(*streams, strict=True):
-            yield np.mean(each, axis=0, dtype=np.float32)
+            yield np.stack(each).mean(axis=0, dtype=np.float32)
 
     def networks(self) -> Sequence[nn.Module]:
         """The members' networks."""

@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from segmed.core.errors import DataError
 from segmed.evaluation.compare import PRIMARY, Comparison
+from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import CONVENTIONS
@@ -32,6 +34,7 @@ SECTIONS = (
     ("results", "Results", "scores"),
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
+    ("groups", "Groups", "groups"),
     ("patients", "Patients", "strips"),
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
@@ -98,6 +101,7 @@ def build_page(
     written: datetime,
     anonymise: bool = False,
     channel: int | None = None,
+    groups: Sequence[GroupTable] = (),
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
     if not comparison.systems:
@@ -105,6 +109,7 @@ def build_page(
     page = {
         **_front(comparison, written),
         **_results(comparison),
+        "groups": group_sections(groups),
         **_patients(comparison),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
