@@ -23,10 +23,11 @@ COMMANDS: dict[str, str] = {
     "data": "Get, check, split and look at data sets.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
-    "tune": "Choose threshold, flips and post-processing on validation patients.",
+    "tune": "Tune a run on its validation patients.",
     "ensemble": "Make one predictor of several runs.",
     "predict": "Write the masks a trained model predicts.",
     "evaluate": "Score a run or a folder of masks, by patient.",
+    "study": "Train, score and explain all systems under the same splits.",
     "compare": "Compare runs and write one self-contained report.",
 }
 """Name of each command and the first line of its help, in the order of a first session."""

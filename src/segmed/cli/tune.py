@@ -29,7 +29,10 @@ def tune(
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Choose threshold, flips and post-processing on validation patients."""
+    """Tune a run on its validation patients.
+
+    Chooses threshold, test-time flips and the removal of small components, and saves them in the run.
+    """
     from segmed.cli.opening import open_decoded
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load

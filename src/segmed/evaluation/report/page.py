@@ -120,18 +120,19 @@ def build_page(
     return {**page, "contents": contents, "table": Numbering(), "figure": Numbering()}
 
 
-def render(page: Sections) -> str:
-    """The page as HTML: every text escaped, undefined names refused."""
+def render(page: Sections, *, package: str = "segmed.evaluation.report", template: str = "report.html.j2") -> str:
+    """The page as HTML: every text escaped, undefined names refused. Another package's templates may use ours."""
     import jinja2
 
+    packages = dict.fromkeys((package, "segmed.evaluation.report"))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("segmed.evaluation.report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(page=page).lstrip()
+    return environment.get_template(template).render(page=page).lstrip()
 
 
 def _front(comparison: Comparison, written: datetime) -> Sections:

@@ -1,0 +1,138 @@
+"""A study from end to end on toy data: trained once, scored out of fold, explained on one page, and continued."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import segmed.study.run as running
+from segmed.core.errors import ConfigError, ModelError
+from segmed.core.image import Geometry, Mask
+from segmed.data.decoded import DecodedDataset
+from segmed.io import write_mask
+from segmed.study import Study, StudySettings, run_study
+from segmed.study.page import write_page
+from segmed.training import Hardware
+from toydata import toy
+
+CPU = Hardware(accelerator="cpu")
+SETTINGS = StudySettings(
+    protocol="both", budget="smoke", systems=("unet", "sam-decoder"), groups="institution",
+    changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
+    return toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def study(data: DecodedDataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return run_study(data, SETTINGS, tmp_path_factory.mktemp("study") / "out", hardware=CPU, measure=False)
+
+
+@pytest.fixture(scope="module")
+def page(study: Study) -> str:
+    return write_page(study, resamples=200).read_text()
+
+
+def test_every_patient_is_scored_once_by_networks_that_never_saw_it(study: Study, page: str) -> None:
+    rows = list(csv.DictReader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert [row["patient"] for row in rows] == sorted(study.data.dataset.patients)
+    assert all(row["U-Net"] for row in rows)
+
+
+def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study: Study, page: str) -> None:
+    rows = list(csv.DictReader((study.out / "tables" / "report.csv").read_text().splitlines()))
+    systems = {row["system"]: row for row in rows}
+    assert {row["LEAKING"] for row in rows} == {"LEAKING"}
+    assert systems["U-Net, double sigmoid"]["Report: IoU"] == "0.8517"
+    assert float(systems["U-Net, double sigmoid"]["Loss, valid"]) > 1.2
+    assert systems["U-Net, logits"]["IoU, pooled"]
+    assert "neighbour interpolation" in systems
+
+
+def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> None:
+    places = [page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "cases", "provenance")]
+    assert places == sorted(places)
+    assert "Buda, Saha and Mazurowski 2019" in page
+    assert "Of the readings of IoU" in page
+    assert "prefers-color-scheme: dark" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_a_row_that_this_build_cannot_train_says_what_it_needs(page: str) -> None:
+    assert "SAM, decoder only, focal loss" in page[page.index('<section id="absent"') :]
+
+
+def test_a_finished_study_trains_nothing_and_makes_its_page_again(
+    study: Study, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(running, "train", trained)
+    monkeypatch.setattr(running, "floor_evaluations", trained)
+    (study.out / "study.html").unlink()
+    again = run_study(study.data, SETTINGS, study.out, resume=True, hardware=CPU)
+    assert not again.pending
+    assert 'id="patient"' in write_page(again, resamples=200).read_text()
+
+
+def test_what_is_lost_is_made_again_and_nothing_else(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    lost = study.jobs[-1]
+    shutil.rmtree(lost.folder(out))
+    done: list[Path] = []
+    train = running.train
+    monkeypatch.setattr(running, "train", lambda *a, **k: (done.append(k["out"]), train(*a, **k))[1])
+    again = run_study(study.data, SETTINGS, out, resume=True, hardware=CPU, measure=False)
+    assert done == [lost.folder(out)]
+    assert not again.pending
+
+
+def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
+    with pytest.raises(ConfigError, match="already holds a study"):
+        run_study(study.data, SETTINGS, study.out)
+    other = StudySettings(protocol="both", budget="smoke", systems=("unet",), folds=3)
+    with pytest.raises(ConfigError, match="begun with another folds, changes"):
+        run_study(study.data, other, study.out, resume=True)
+
+
+def test_a_row_of_ones_own_is_scored_on_the_same_patients(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    for record in study.data.dataset.records:
+        labels = study.data.mask(record.case)
+        write_mask(
+            tmp_path / "masks" / f"{record.case}.png", Mask(labels, Geometry(labels.shape)), study.data.dataset.labels
+        )
+    seen = str(study.jobs[-1].folder(out))
+    settings = StudySettings(
+        **{**vars(SETTINGS), "predictions": (("perfect", str(tmp_path / "masks")),), "runs": (("seen", (seen,)),)}
+    )
+    again = run_study(study.data, settings, out, resume=True, hardware=CPU, measure=False)
+    text = write_page(again, resamples=200, pictures=False).read_text()
+    rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert {row["perfect"] for row in rows} == {"1.0"}
+    assert "no run of seen may be tested on fold 0" in text
+    assert "data:image/png" not in text
+
+
+def test_a_job_that_fails_is_told_and_the_others_go_on(
+    data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(study: Study, job: object, **_: object) -> None:
+        raise ModelError("out of luck")
+
+    monkeypatch.setattr(running, "run_job", failing)
+    monkeypatch.setattr(running, "score_floors", lambda *_: None)
+    settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
+    found = run_study(data, settings, tmp_path / "s", measure=False)
+    assert list(found.failures.values()) == ["out of luck"] * 2
+    with pytest.raises(ValueError, match=r"No row of the study is whole yet \(U-Net, by patient: out of luck\)"):
+        write_page(found)
