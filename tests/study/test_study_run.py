@@ -1,6 +1,7 @@
 """A study from end to end on toy data: trained once, scored out of fold, explained on one page, and continued."""
 
 import csv
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -31,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 
 @pytest.fixture(scope="module")
 def study(data: DecodedDataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return run_study(data, SETTINGS, tmp_path_factory.mktemp("study") / "out", hardware=CPU, measure=False)
+    return run_study(
+        data, SETTINGS, tmp_path_factory.mktemp("study") / "out", hardware=CPU, measure=False, resamples=200
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +51,10 @@ def test_every_patient_is_scored_once_by_networks_that_never_saw_it(study: Study
 def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study: Study, page: str) -> None:
     rows = list(csv.DictReader((study.out / "tables" / "report.csv").read_text().splitlines()))
     systems = {row["system"]: row for row in rows}
-    assert {row["LEAKING"] for row in rows} == {"LEAKING"}
-    assert systems["U-Net, double sigmoid"]["Report: IoU"] == "0.8517"
-    assert float(systems["U-Net, double sigmoid"]["Loss, valid"]) > 1.2
-    assert systems["U-Net, logits"]["IoU, pooled"]
+    assert {row["split"] for row in rows} == {"LEAKING"}
+    assert systems["U-Net, double sigmoid"]["report_iou"] == "0.8517"
+    assert float(systems["U-Net, double sigmoid"]["validation_loss"]) > 1.2
+    assert systems["U-Net, logits"]["iou_pooled"]
     assert "neighbour interpolation" in systems
 
 
@@ -68,32 +71,44 @@ def test_a_row_that_this_build_cannot_train_says_what_it_needs(page: str) -> Non
     assert "SAM, decoder only, focal loss" in page[page.index('<section id="absent"') :]
 
 
-def test_a_finished_study_trains_nothing_and_makes_its_page_again(
-    study: Study, page: str, monkeypatch: pytest.MonkeyPatch
+def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of_ones_own(
+    study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("trained")
 
     monkeypatch.setattr(running, "train", trained)
     monkeypatch.setattr(running, "floor_evaluations", trained)
-    (study.out / "study.html").unlink()
-    again = run_study(study.data, SETTINGS, study.out, resume=True, hardware=CPU)
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    (out / "study.html").unlink()
+    for record in study.data.dataset.records:
+        labels = study.data.mask(record.case)
+        mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        write_mask(tmp_path / "masks" / f"{record.case}.png", mask, study.data.dataset.labels)
+    own = {
+        "predictions": (("perfect", str(tmp_path / "masks")),),
+        "runs": (("seen", (str(study.jobs[-1].folder(out)),)),),
+    }
+    again = run_study(study.data, dataclasses.replace(SETTINGS, **own), out, resume=True, hardware=CPU, resamples=200)
     assert not again.pending
-    assert 'id="patient"' in write_page(again, resamples=200).read_text()
+    text = write_page(again, resamples=200, pictures=False).read_text()
+    rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert {row["perfect"] for row in rows} == {"1.0"}
+    assert all(row["U-Net"] for row in rows)
+    assert "no run of seen may be tested on fold 0" in text
+    assert "data:image/png" not in text
 
 
-def test_what_is_lost_is_made_again_and_nothing_else(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     lost = study.jobs[-1]
-    shutil.rmtree(lost.folder(out))
-    done: list[Path] = []
-    train = running.train
-    monkeypatch.setattr(running, "train", lambda *a, **k: (done.append(k["out"]), train(*a, **k))[1])
-    again = run_study(study.data, SETTINGS, out, resume=True, hardware=CPU, measure=False)
-    assert done == [lost.folder(out)]
-    assert not again.pending
+    (lost.evaluation(out) / "evaluation.json").unlink()
+    asked: list[Path] = []
+    monkeypatch.setattr(running, "run_job", lambda study, job, **_: asked.append(job.folder(study.out)))
+    again = run_study(study.data, SETTINGS, out, resume=True, measure=False)
+    assert asked == [lost.folder(out)]
+    assert again.pending == (lost,)
 
 
 def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
@@ -104,25 +119,6 @@ def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
         run_study(study.data, other, study.out, resume=True)
 
 
-def test_a_row_of_ones_own_is_scored_on_the_same_patients(study: Study, tmp_path: Path) -> None:
-    out = Path(shutil.copytree(study.out, tmp_path / "study"))
-    for record in study.data.dataset.records:
-        labels = study.data.mask(record.case)
-        write_mask(
-            tmp_path / "masks" / f"{record.case}.png", Mask(labels, Geometry(labels.shape)), study.data.dataset.labels
-        )
-    seen = str(study.jobs[-1].folder(out))
-    settings = StudySettings(
-        **{**vars(SETTINGS), "predictions": (("perfect", str(tmp_path / "masks")),), "runs": (("seen", (seen,)),)}
-    )
-    again = run_study(study.data, settings, out, resume=True, hardware=CPU, measure=False)
-    text = write_page(again, resamples=200, pictures=False).read_text()
-    rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
-    assert {row["perfect"] for row in rows} == {"1.0"}
-    assert "no run of seen may be tested on fold 0" in text
-    assert "data:image/png" not in text
-
-
 def test_a_job_that_fails_is_told_and_the_others_go_on(
     data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +126,7 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(
         raise ModelError("out of luck")
 
     monkeypatch.setattr(running, "run_job", failing)
-    monkeypatch.setattr(running, "score_floors", lambda *_: None)
+    monkeypatch.setattr(running, "score_floors", lambda *_, **__: None)
     settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
     found = run_study(data, settings, tmp_path / "s", measure=False)
     assert list(found.failures.values()) == ["out of luck"] * 2

@@ -11,13 +11,14 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.files import write_csv, write_markdown
-from segmed.evaluation.report.page import LEAKING_TEXT, build_page, render
+from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import readings, tables
 from segmed.study.anchors import ANCHORS
 from segmed.study.results import Results, collect
 from segmed.study.run import Study
 from segmed.study.shift import group_tables
+from segmed.study.systems import SYSTEMS
 
 PAGE = "study.html"
 CONTENTS = (
@@ -78,9 +79,11 @@ def write_page(
         "no_groups": no_groups,
         "study_facts": _facts(study, command),
     }
+    if rival := _best_baseline(main):
+        page |= duel(main, rival)
     page["contents"] = [(anchor, title) for anchor, title, value in CONTENTS if page[value]]
     folder = study.out / "tables"
-    tables.write_tables(folder, main if results.ranked else None, report)
+    tables.write_tables(folder, main if results.ranked else None, results)
     if results.ranked:
         write_csv(main, folder / "patient.csv")
         write_markdown(main, folder / "patient.md")
@@ -101,6 +104,12 @@ def _main(results: Results) -> Comparison:
         return compare([*(row.evaluation for row in results.report), *results.report_floors])
     reasons = "; ".join(f"{row.title}: {row.reason}" for row in results.absent[:3])
     raise SegmedError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
+
+
+def _best_baseline(comparison: Comparison) -> str:
+    """The best of the report's baselines that does not lead; the others are measured against it."""
+    baselines = {system.title for system in SYSTEMS.values() if system.baseline}
+    return next((system.name for system in comparison.systems[1:] if system.name in baselines), "")
 
 
 def _report_runs(study: Study, results: Results) -> dict[str, Path]:

@@ -82,7 +82,9 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
 def _patient_rows(
     study: Study, absent: list[Absent], resamples: int
 ) -> tuple[list[Evaluation], list[Evaluation], dict[str, Path]]:
-    ranked, boxes, runs = [], [], {}
+    ranked: list[Evaluation] = []
+    boxes: list[Evaluation] = []
+    runs: dict[str, Path] = {}
     for row in _rows(study, "patient"):
         first = row[0]
         if missing := _unfinished(study, row):

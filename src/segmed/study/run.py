@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 from segmed.core.errors import SegmedError, SplitError
 from segmed.core.split import Split
@@ -12,6 +13,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations
 from segmed.evaluation.run import evaluate_run, plan_evaluation
+from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, make_jobs, part_of
 from segmed.study.settings import StudySettings, begin_study
@@ -20,6 +22,7 @@ from segmed.training.estimate import estimate
 from segmed.training.listen import Listener
 
 
+@runtime_checkable
 class Teller(Interface):
     """Who is told how far the study is."""
 
@@ -74,6 +77,7 @@ def run_study(
     hardware: Hardware | None = None,
     teller: Teller | None = None,
     measure: bool = True,
+    resamples: int = RESAMPLES,
 ) -> Study:
     """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
 
@@ -91,13 +95,13 @@ def run_study(
     )
     if mine and measure:
         tell_cost(study, mine, teller)
-    score_floors(study, teller, part)
+    score_floors(study, teller, part, resamples=resamples)
     for number, job in enumerate(mine, start=1):
         place = f"{job.protocol}, {job.row}, seed {job.seed}, fold {job.fold}"
         teller.say(f"[{number} of {len(mine)}] {place}")
         started = time.monotonic()
         try:
-            run_job(study, job, hardware=hardware, listener=teller.listener())
+            run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
         except SegmedError as error:
             study.failures[job.folder(out)] = str(error)
             teller.say(f"failed: {error}")
@@ -145,7 +149,9 @@ def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller) -> float:
     return total
 
 
-def run_job(study: Study, job: Job, *, hardware: Hardware | None, listener: Listener | None) -> None:
+def run_job(
+    study: Study, job: Job, *, hardware: Hardware | None, listener: Listener | None, resamples: int = RESAMPLES
+) -> None:
     """Train (or continue) and test one job; nothing is done twice."""
     folder, split = job.folder(study.out), study.splits[job.protocol]
     train(
@@ -159,8 +165,11 @@ def run_job(study: Study, job: Job, *, hardware: Hardware | None, listener: List
         hardware=hardware,
     )
     predictor = load(folder, device="cpu" if hardware and hardware.accelerator == "cpu" else "auto")
+    if job.variant == "double-sigmoid":  # smp's default, which the report's code has
+        predictor.config = replace(predictor.config, threshold=0.5)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
-    evaluate_run(predictor, study.data, plan, name=job.system.title).save(job.evaluation(study.out))
+    found = evaluate_run(predictor, study.data, plan, name=job.system.title, resamples=resamples)
+    found.save(job.evaluation(study.out))
 
 
 def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:
@@ -168,14 +177,14 @@ def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:
     return tuple((protocol, fold) for protocol, split in study.splits.items() for fold in range(len(split.folds)))
 
 
-def score_floors(study: Study, teller: Teller, part: str) -> None:
+def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RESAMPLES) -> None:
     """Score the baselines that learn nothing where that is not done."""
     for protocol, fold in part_of(range_of_floors(study), part):
         folder = study.floors(protocol, fold)
         if (folder / "done").is_file() or protocol == "institution":
             continue
         teller.say(f"floors: {protocol}, fold {fold}")
-        for floor in floor_evaluations(study.data, study.splits[protocol], fold):
+        for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
             floor.save(folder / floor.name.replace(" ", "-"))
         (folder / "done").touch()
 

@@ -12,7 +12,7 @@ from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import TITLES
 from segmed.evaluation.report.tables import Cell, Scores, metric_of, scores
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import Evaluation, MetricValue
 from segmed.evaluation.statistics import bootstrap_ci
 from segmed.study.pool import mean_dice
 from segmed.study.readings import READINGS
@@ -28,16 +28,28 @@ class Table:
     apart: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
 
 
+SHORT = {
+    "iou_pooled": "IoU: pooled",
+    "iou_per_image_empty_one": "per image, empty = 1",
+    "iou_positive_slices": "tumour slices",
+    "iou_two_class_macro": "two-class macro",
+    "iou_two_class_macro_per_image": "two-class per image",
+    "iou_batch_16": "batches of 16",
+    "iou_one_hot_micro": "one-hot",
+}
+"""The readings' headings, short enough for a table of all of them."""
+
+
 def report_table(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> Table:
-    """Losses, every reading of IoU, Dice by patient, and the report's own figures in columns of their own."""
-    headings = (
-        "Report: IoU", "Report: loss, train", "Report: loss, valid", "Loss, train", "Loss, valid",
-        *(TITLES[reading] for reading in READINGS), "Dice by patient",
-    )  # fmt: skip
+    """Losses, every reading of IoU, Dice by patient, and the report's own figures in columns of their own.
+
+    Of losses the training part's stands above the validation part's.
+    """
+    headings = ("Report: IoU", "Report: loss", "Loss", *(SHORT[reading] for reading in READINGS), "Dice by patient")
     return Table(
         headings,
         tuple((row.title, _report_cells(row)) for row in rows),
-        tuple((floor.name, (*_blank(5), *_reading_cells(floor))) for floor in floors),
+        tuple((floor.name, (*_blank(3), *_reading_cells(floor))) for floor in floors),
     )
 
 
@@ -81,14 +93,36 @@ def box_table(evaluations: Sequence[Evaluation]) -> Table:
     return Table(tuple(TITLES[name] for name in names), rows)
 
 
-def write_tables(out: Path, comparison: Comparison | None, report: Table | None) -> None:
+def write_tables(out: Path, comparison: Comparison | None, results: Results) -> None:
     """Write `patient.tex`, `per-patient.csv` and `report.csv` and `.tex`, as far as there is something to write."""
     if comparison is not None:
         _write(out / "patient.tex", latex(_score_table(scores(comparison))))
         _write(out / "per-patient.csv", per_patient(comparison.systems))
-    if report is not None:
-        _write(out / "report.csv", _csv(report))
-        _write(out / "report.tex", latex(report))
+    if results.report:
+        _write(out / "report.csv", report_csv(results.report, results.report_floors))
+        _write(out / "report.tex", latex(report_table(results.report, results.report_floors)))
+
+
+def report_csv(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> str:
+    """The table as in the report in full precision, every line marked LEAKING; empty where there is no value."""
+    head = ["split", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
+    head += ["validation_loss", *(f"{name}{end}" for name in READINGS for end in ("", "_low", "_high")), "patient_dice"]
+    lines: list[list[str]] = [head]
+    for row in rows:
+        theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
+        known = [row.system.report_iou, *(theirs or (None, None)), row.train_loss, row.validation_loss]
+        lines.append(["LEAKING", row.title, *map(_full, known), *_full_readings(row.evaluation)])
+    lines += [["LEAKING", floor.name, *[""] * 5, *_full_readings(floor)] for floor in floors]
+    return _lines(lines)
+
+
+def _full_readings(evaluation: Evaluation) -> list[str]:
+    values = [value for m in _metrics(evaluation, READINGS) for value in (m.value, m.low, m.high)]
+    return [_full(value) for value in (*values, mean_dice(evaluation))]
+
+
+def _full(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else repr(value)
 
 
 def per_patient(systems: Sequence[Evaluation]) -> str:
@@ -120,9 +154,8 @@ def _report_cells(row: ReportRow) -> tuple[Cell, ...]:
     theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
     return (
         Cell(numbers.number(row.system.report_iou, 4)),
-        *(Cell(numbers.number(value, 4)) for value in (theirs or (None, None))),
-        Cell(numbers.number(row.train_loss, 4)),
-        Cell(numbers.number(row.validation_loss, 4)),
+        Cell(*(numbers.number(value, 4) for value in theirs)) if theirs else Cell(numbers.MISSING),
+        Cell(numbers.number(row.train_loss, 4), numbers.number(row.validation_loss, 4)),
         *_reading_cells(row.evaluation),
     )
 
@@ -132,7 +165,7 @@ def _reading_cells(evaluation: Evaluation) -> tuple[Cell, ...]:
     return (*readings, Cell(numbers.number(mean_dice(evaluation), 3)))
 
 
-def _metrics(evaluation: Evaluation, names: Sequence[str]) -> list[object]:
+def _metrics(evaluation: Evaluation, names: Sequence[str]) -> list[MetricValue]:
     return [metric_of(evaluation, name) for name in names]
 
 
@@ -155,15 +188,6 @@ def _score_table(found: Scores) -> Table:
 
 def _blank(number: int) -> tuple[Cell, ...]:
     return tuple(Cell(numbers.MISSING) for _ in range(number))
-
-
-def _csv(table: Table) -> str:
-    head = ["LEAKING", "system", *(name for heading in table.headings for name in (heading, f"{heading}, interval"))]
-    rows = [
-        ["LEAKING", name, *(text for cell in cells for text in (cell.value, cell.interval))]
-        for name, cells in (*table.rows, *table.apart)
-    ]
-    return _lines([head, *rows])
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

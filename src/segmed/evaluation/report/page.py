@@ -194,18 +194,30 @@ def _results(comparison: Comparison) -> Sections:
 def _patients(comparison: Comparison) -> Sections:
     places: list[int | None] = list(range(len(comparison.systems)))
     places += [None] * len(comparison.floors)
-    strips = [_strip(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
+    strips = [strip_of(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
     axis = "patient Dice"
     widths = (figures.WIDE, figures.NARROW)
     several = len(comparison.systems) > 1
-    duel = [figures.pair_plot(strips[0], strips[1], width, axis=axis) for width in widths] if several else []
     return {
         "strips": Picture(*(figures.strip_plot(strips, width, axis=axis) for width in widths)),
-        "duel": Picture(*duel) if duel else None,
+        **(duel(comparison, comparison.systems[1].name) if several else {"duel": None, "rival": ""}),
     }
 
 
-def _strip(evaluation: Evaluation, place: int | None) -> figures.Strip:
+def duel(comparison: Comparison, rival: str) -> Sections:
+    """The leader's patients against those of another system, by its name."""
+    names = [system.name for system in comparison.systems]
+    place = names.index(rival)
+    first, second = strip_of(comparison.systems[0], 0), strip_of(comparison.systems[place], place)
+    widths = (figures.WIDE, figures.NARROW)
+    return {
+        "duel": Picture(*(figures.pair_plot(first, second, width, axis="patient Dice") for width in widths)),
+        "rival": rival,
+    }
+
+
+def strip_of(evaluation: Evaluation, place: int | None) -> figures.Strip:
+    """An evaluation's patients as a strip; `place` is its rank from 0, None for a floor."""
     metric = tables.metric_of(evaluation, PRIMARY)
     values = tuple(evaluation.by_patient(PRIMARY).values())
     return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)
