@@ -138,3 +138,13 @@ def test_latex_has_a_row_per_system_and_nothing_special_unescaped() -> None:
     assert r"a \& b & $-$0.5 {\scriptsize [0.1, 0.2]} \\" in text
     assert r"System & Dice\_1 \\" in text
     assert r"copy (floor) & -- \\" in text
+
+
+def test_a_row_of_ones_own_needs_a_name_and_a_folder() -> None:
+    from segmed.cli.study import _named
+
+    assert _named("mine=a,b") == ("mine", "a,b")
+    with pytest.raises(ConfigError, match="expected NAME=FOLDER"):
+        _named("masks")
+    with pytest.raises(ConfigError, match="two rows have one name"):
+        StudySettings(protocol="patient", budget="cpu", runs=(("a", ("r",)),), predictions=(("a", "p"),))

@@ -154,7 +154,7 @@ def _report_cells(row: ReportRow) -> tuple[Cell, ...]:
     theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
     return (
         Cell(numbers.number(row.system.report_iou, 4)),
-        Cell(*(numbers.number(value, 4) for value in theirs)) if theirs else Cell(numbers.MISSING),
+        Cell(numbers.number(theirs[0], 4), numbers.number(theirs[1], 4)) if theirs else Cell(numbers.MISSING),
         Cell(numbers.number(row.train_loss, 4), numbers.number(row.validation_loss, 4)),
         *_reading_cells(row.evaluation),
     )
