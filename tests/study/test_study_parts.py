@@ -65,6 +65,8 @@ def test_systems_are_known_by_name_and_say_what_they_need() -> None:
         chosen_systems(["unett"])
     absent = dataclasses.replace(SYSTEMS["unet"], needs=("model nothing", "module segmed.nothing", "recipe unet"))
     assert missing_needs(absent) == ("model nothing", "module segmed.nothing")
+    unjudged = dataclasses.replace(SYSTEMS["unet"], judged="a reader's word")
+    assert missing_needs(unjudged) == ("a test with a reader's word",)
 
 
 def test_folds_are_pooled_over_patients_and_none_is_in_two() -> None:

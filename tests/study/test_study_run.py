@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import segmed.study.run as running
-from segmed.core.errors import ConfigError, ModelError
+from segmed.core.errors import ConfigError, DataError, ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
 from segmed.io import write_mask
@@ -117,6 +117,9 @@ def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
     other = StudySettings(protocol="both", budget="smoke", systems=("unet",), folds=3)
     with pytest.raises(ConfigError, match="begun with another folds, changes"):
         run_study(study.data, other, study.out, resume=True)
+    unknown = dataclasses.replace(SETTINGS, groups="sex")
+    with pytest.raises(DataError, match="No patient has a value of 'sex'"):
+        run_study(study.data, unknown, study.out, resume=True)
 
 
 def test_a_job_that_fails_is_told_and_the_others_go_on(

@@ -12,10 +12,12 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations
-from segmed.evaluation.run import evaluate_run, plan_evaluation
+from segmed.evaluation.groups import group_of, parse_groups
+from segmed.evaluation.run import plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, make_jobs, part_of
+from segmed.study.judges import JUDGES
 from segmed.study.settings import StudySettings, begin_study
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate
@@ -82,9 +84,12 @@ def run_study(
     """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
 
     A job that fails with a `SegmedError` is told and left out, the others go on. With `measure` the cost of what is
-    to be trained is measured and told first. Raises `ConfigError` or `SplitError` for a study that cannot be.
+    to be trained is measured and told first. Raises `ConfigError`, `DataError` or `SplitError` for a study that
+    cannot be.
     """
     teller = teller or Quiet()
+    for column in parse_groups(settings.groups) if settings.groups else ():
+        group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
     begin_study(out, settings, data.data_hash, resume=resume)
     splits = make_splits(data, settings, out)
     channels = data.shape(data.dataset.records[0].case)[2]
@@ -168,8 +173,8 @@ def run_job(
     if job.variant == "double-sigmoid":  # smp's default, which the report's code has
         predictor.config = replace(predictor.config, threshold=0.5)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
-    found = evaluate_run(predictor, study.data, plan, name=job.system.title, resamples=resamples)
-    found.save(job.evaluation(study.out))
+    judge = JUDGES[job.system.judged]
+    judge(predictor, study.data, plan, job.system.title, resamples).save(job.evaluation(study.out))
 
 
 def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:

@@ -102,8 +102,11 @@ def chosen_systems(names: Sequence[str]) -> tuple[System, ...]:
 
 
 def missing_needs(system: System) -> tuple[str, ...]:
-    """What a system needs and this build does not have."""
-    return tuple(need for need in system.needs if not _is_there(need))
+    """What a system needs and this build does not have, a way to test it included."""
+    from segmed.study.judges import JUDGES
+
+    judge = () if system.judged in JUDGES else (f"a test with {system.judged}",)
+    return (*(need for need in system.needs if not _is_there(need)), *judge)
 
 
 def _is_there(need: str) -> bool:
