@@ -2,17 +2,17 @@
 
 Subjects, all with the same parameters and inputs, each in a process of its own with the stated number of threads:
 
-- `ours`: `segmed.layers.JBUStack`;
+- `ours`: `segmed.layers.JBUStack`; `ours-32`: the same for 32 channels, the size of a mask decoder's map;
 - `kernels`, `apply`: its two parts, as kernels are made once per image and used for every map;
 - `unfold`: peer (a), every neighbourhood unfolded, multiplied and summed, the projection last;
 - `shifts`: peer (b), 49 shifted multiply-adds, the projection last.
 
-Each gives the median and all repeats of forward, and of forward + backward, after a warm-up; the peak of resident
-memory above what was there before the first call; and the largest tensor that the backward pass keeps. All results are
-compared with `ours` before anything is reported.
+Each gives the median and all repeats of forward after a warm-up, and the peak of resident memory above what was there
+before the first call. Ours also gives forward + backward, the largest tensor that the backward pass keeps, and the
+largest single allocation of both passes as torch's profiler sees it; `--peers-backward` does so for the peers (about
+15 GiB). All results are compared with `ours` before anything is reported.
 
     python benchmarks/jbu.py --out benchmarks/results/jbu.json
-    python benchmarks/jbu.py --channels 32 --subjects ours --out benchmarks/results/jbu-32.json
 
 The defaults are the ones to report: 256 channels, 64x64 -> 256x256, one image, 2 threads.
 """
@@ -28,12 +28,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segmed.core.files import write_json
+from segmed.core.provenance import machine
 from segmed.layers import JBUStack
 
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -100,22 +102,24 @@ def subject(name: str, stack: JBUStack, source: Tensor, guidance: Tensor) -> Run
     if name == "apply":
         kernels = stack.kernels(guidance, source_size).detach()
         return lambda source, guidance: stack.upsample(source, kernels)
-    if name == "ours":
+    if name in ("ours", "ours-32"):
         return stack
     peer = {"unfold": unfolded, "shifts": shifted}[name]
     return lambda source, guidance: peer(stack, source, guidance)
 
 
-SUBJECTS = ("ours", "kernels", "apply", "unfold", "shifts")
+SUBJECTS = ("ours", "ours-32", "kernels", "apply", "unfold", "shifts")
 COMPARED = ("ours", "apply", "unfold", "shifts")
+PEERS = ("unfold", "shifts")
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of one subject in this process; its result goes to `options.result`."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    stack = JBUStack(options.channels, options.stages, renormalise=False).eval()  # as FeatUp: the peers drift too
-    source = torch.randn(1, options.channels, options.size, options.size)
+    channels = 32 if name == "ours-32" else options.channels
+    stack = JBUStack(channels, options.stages, renormalise=False).eval()  # as FeatUp: the peers drift too
+    source = torch.randn(1, channels, options.size, options.size)
     full = options.size * 2**options.stages
     guidance = torch.randn(1, 3, full, full)
     with torch.no_grad():
@@ -126,19 +130,19 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, object]:
         forward = timed(lambda: run(source, guidance), options.repeats)
     if options.result is not None:
         torch.save(result, options.result)
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "forward_s": statistics.median(forward),
         "forward_all_s": forward,
         "forward_peak_bytes": forward_peak,
         "output_bytes": result.nbytes,
     }
     del result
-    if not options.forward_only:
+    if options.peers_backward or name not in PEERS:
         facts |= measure_backward(run, source, guidance, options.repeats)
     return facts
 
 
-def measure_backward(run: Run, source: Tensor, guidance: Tensor, repeats: int) -> dict[str, object]:
+def measure_backward(run: Run, source: Tensor, guidance: Tensor, repeats: int) -> dict[str, Any]:
     """Forward and backward for the features and every parameter, and what the way back keeps."""
     source = source.clone().requires_grad_()
     kept: list[int] = []
@@ -155,12 +159,22 @@ def measure_backward(run: Run, source: Tensor, guidance: Tensor, repeats: int) -
         both()
     both_peak = peak() - before
     times = timed(both, repeats)
+    largest = largest_allocation(both)
     return {
         "forward_backward_s": statistics.median(times),
         "forward_backward_all_s": times,
         "forward_backward_peak_bytes": both_peak,
         "largest_kept_bytes": max(kept),
+        "largest_allocation_bytes": largest,
     }
+
+
+def largest_allocation(call: Callable[[], object]) -> int:
+    """The bytes of the largest tensor that `call` makes, inside our operators too."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    results = profile.profiler.kineto_results  # type: ignore[union-attr]  # set once the profile has ended
+    return max(event.nbytes() for event in results.events() if event.name() == "[memory]")
 
 
 def timed(call: Callable[[], object], repeats: int) -> list[float]:
@@ -186,29 +200,31 @@ def peak() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def in_own_process(name: str, options: argparse.Namespace, result: Path) -> dict[str, object]:
+def in_own_process(name: str, options: argparse.Namespace, result: Path) -> dict[str, Any]:
     """`measure` in a fresh process, whose peak is its own."""
     command = [sys.executable, __file__, "--only", name, "--result", str(result)]
     for key in ("channels", "size", "stages", "threads", "repeats"):
         command += [f"--{key}", str(getattr(options, key))]
-    command += ["--forward-only"] if options.forward_only else []
+    command += ["--peers-backward"] if options.peers_backward else []
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
 
 
-def ratios(subjects: dict[str, dict[str, object]]) -> dict[str, float]:
-    """What the issue asks for: peers over ours, and backward over forward."""
+def ratios(subjects: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Peers over ours, backward over forward, the largest tensor over the output, few channels over many."""
     ours = subjects["ours"]
-    found: dict[str, float] = {}
-    for peer in ("unfold", "shifts"):
-        if peer in subjects:
-            for fact in ("forward_s", "forward_backward_s", "forward_peak_bytes", "forward_backward_peak_bytes"):
-                if fact in ours:
-                    found[f"{peer}/ours {fact}"] = float(subjects[peer][fact]) / float(ours[fact])  # type: ignore[arg-type]
-    if "forward_backward_s" in ours:
-        found["ours forward_backward_s/forward_s"] = float(ours["forward_backward_s"]) / float(ours["forward_s"])  # type: ignore[arg-type]
-        found["ours largest_kept/output"] = float(ours["largest_kept_bytes"]) / float(ours["output_bytes"])  # type: ignore[arg-type]
+    found = {
+        f"{peer}/ours {fact}": subjects[peer][fact] / ours[fact]
+        for peer in PEERS
+        for fact in ("forward_s", "forward_backward_s", "forward_peak_bytes", "forward_backward_peak_bytes")
+        if fact in subjects.get(peer, {})
+    }
+    found["ours forward_backward_s/forward_s"] = ours["forward_backward_s"] / ours["forward_s"]
+    found["ours largest_kept/output"] = ours["largest_kept_bytes"] / ours["output_bytes"]
+    found["ours largest_allocation/output"] = ours["largest_allocation_bytes"] / ours["output_bytes"]
+    if "ours-32" in subjects:
+        found["ours-32/ours forward_s"] = subjects["ours-32"]["forward_s"] / ours["forward_s"]
     return found
 
 
@@ -220,7 +236,7 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--peers-backward", action="store_true", help="time the peers' backward pass too")
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--out", type=Path, default=None, help="where the JSON goes")
     parser.add_argument("--only", choices=SUBJECTS, help=argparse.SUPPRESS)
@@ -241,7 +257,7 @@ def main() -> None:
                 assert difference <= 1e-4, f"{name} differs from ours by {difference}"
     report = {
         "what": {key: getattr(options, key) for key in ("channels", "size", "stages", "threads", "repeats")},
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": machine(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "subjects": subjects,
         "ratios": ratios(subjects),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segmed.core.image import Image as Image
     from segmed.core.image import Mask as Mask
     from segmed.core.labels import LabelMap as LabelMap
+    from segmed.core.prompts import Prompts as Prompts
     from segmed.core.split import Split as Split
     from segmed.data.decoded import decode as decode
     from segmed.data.sources import open_dataset as open_dataset
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from segmed.evaluation.run import plan_evaluation as plan_evaluation
     from segmed.inference import Predictor as Predictor
     from segmed.inference import load as load
+    from segmed.inference.prompted import PromptedPredictor as PromptedPredictor
     from segmed.io import read_image as read_image
     from segmed.io import read_mask as read_mask
     from segmed.io import write_mask as write_mask
@@ -38,6 +40,7 @@ _HOME: dict[str, str] = {
     "Geometry": "segmed.core.image",
     "LabelMap": "segmed.core.labels",
     "Split": "segmed.core.split",
+    "Prompts": "segmed.core.prompts",
     "SegmedError": "segmed.core.errors",
     "read_image": "segmed.io",
     "read_mask": "segmed.io",
@@ -50,6 +53,7 @@ _HOME: dict[str, str] = {
     "train": "segmed.training",
     "load": "segmed.inference",
     "Predictor": "segmed.inference",
+    "PromptedPredictor": "segmed.inference.prompted",
     "plan_evaluation": "segmed.evaluation.run",
     "evaluate_run": "segmed.evaluation.run",
     "compare": "segmed.evaluation.compare",

@@ -170,6 +170,10 @@ class Preprocess:
             tensor = functional.interpolate(tensor, content, mode="nearest-exact")
         return _pad(tensor[0], network, mode="constant")[0].long()
 
+    def network_size(self, shape: Sequence[int]) -> Size:
+        """Height and width that an image of `shape` (height, width, …) has at the network's input."""
+        return self._sizes(shape)[1]
+
     def _sizes(self, shape: Sequence[int]) -> tuple[Size, Size]:
         original = (int(shape[0]), int(shape[1]))
         size = self.config.size

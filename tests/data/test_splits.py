@@ -10,7 +10,7 @@ from segmed.core.errors import SplitError
 from segmed.core.records import Record
 from segmed.core.split import PARTS, Partition
 from segmed.data.decoded import DecodedDataset
-from segmed.data.splits import leak_figures, require_fit, split_by_patient, split_by_slice
+from segmed.data.splits import leak_figures, require_fit, split_by_patient, split_by_slice, split_within
 from toydata import toy
 
 
@@ -121,3 +121,19 @@ def test_leak_figures_count_neighbours_and_shared_patients() -> None:
 def test_a_split_by_patient_has_no_neighbour_in_train(data: DecodedDataset) -> None:
     split = split_by_patient(data)
     assert leak_figures(data.dataset.records, split.fold(0)).with_train_neighbour == 0
+
+
+def test_folds_within_the_training_part_hold_training_patients_alone_and_test_each_once(data: DecodedDataset) -> None:
+    split = split_by_patient(data)
+    inner = split_within(data, split, 0, folds=4)
+    trained = patients(data, split.fold(0), "train")
+    tested = [patient for fold in inner.folds for patient in sorted(patients(data, fold, "test"))]
+    assert sorted(tested) == sorted(trained)
+    for fold in inner.folds:
+        assert set.union(*(patients(data, fold, part) for part in PARTS)) == trained
+    assert split_within(data, split, 0, folds=4) == inner
+
+
+def test_a_split_that_leaks_has_no_folds_within(data: DecodedDataset) -> None:
+    with pytest.raises(SplitError, match="would leak as well"):
+        split_within(data, split_by_slice(data), 0, folds=2)

@@ -12,6 +12,7 @@ import torch
 from runs import tiny_recipe, toy_and_split
 
 import segmed.training.module as module
+import segmed.training.objectives as objectives
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset
@@ -192,7 +193,7 @@ def test_a_run_on_the_marked_slice_split_is_marked_too(toy: tuple[DecodedDataset
 def test_a_loss_that_is_not_a_number_stops_with_the_cases(
     toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
+    monkeypatch.setattr(objectives, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
     with pytest.raises(ModelError, match=r"The loss is nan at step 0 on cases TOY_\w+.*lower optim.learning_rate"):
         train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
     assert "The loss is nan" in (tmp_path / "r" / "log.txt").read_text()

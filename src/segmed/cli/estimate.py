@@ -16,8 +16,12 @@ def estimate(
     model: Annotated[str | None, typer.Option(help="Model.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder.")] = None,
     encoder_weights: Annotated[str | None, typer.Option(help="imagenet or none.")] = None,
+    upsampler: Annotated[str | None, typer.Option(help="interpolate or jbu.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
+    gafl: Annotated[
+        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
@@ -33,8 +37,8 @@ def estimate(
     from segmed.training.estimate import estimate as measure
 
     chosen = chosen_recipe(
-        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
-        batch_size=batch_size,
+        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
+        epochs=epochs, batch_size=batch_size, gafl=gafl,
     )  # fmt: skip
     found = measure(chosen, data=open_decoded(data, labels, patient_regex), split=Split.load(split), fold=fold)
     if json_:

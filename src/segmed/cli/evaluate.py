@@ -14,6 +14,7 @@ from segmed.core.errors import ConfigError, SegmedError
 if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
+    from segmed.data.degrade import Degradation
     from segmed.evaluation.groups import GroupColumn
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
@@ -32,12 +33,20 @@ def evaluate(
     patient_regex: Annotated[
         str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of images or references.")
     ] = None,
+    degrade: Annotated[
+        str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
     groups: Annotated[
         str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
     ] = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
+    prompts: Annotated[
+        str | None, typer.Option(help="Kinds of prompts of a promptable run, such as gt,jitter:5,loose,none.")
+    ] = None,
+    cascade: Annotated[Path | None, typer.Option(help="Folder of `segmed cascade`, for prompts `cascade`.")] = None,
+    uncertainty: Annotated[int, typer.Option(min=1, help="Also average as many boxes around each drawn one.")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     tta: TtaOption = None,
@@ -46,11 +55,14 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
+    if degrade is not None and (run is None or prompts is not None):
+        raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run, and no --prompts.")
     columns = parse_columns(groups)
     if columns and data is None:
         raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:
-        if run is not None or predictions is None or out is None or (references is None) == (data is None):
+        of_run = run is not None or prompts is not None
+        if of_run or predictions is None or out is None or (references is None) == (data is None):
             raise ConfigError(
                 "Masks are scored with --predictions FOLDER -o OUT and either --references FOLDER, or --data and "
                 "--split to be compared with runs; and without a run."
@@ -66,6 +78,10 @@ def evaluate(
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
+    if cascade is not None and "cascade" not in (prompts or ""):
+        raise ConfigError("--cascade is for the kind of that name: add it, as in --prompts gt,cascade,none.")
+    if uncertainty > 1 and prompts is None:
+        raise ConfigError("--uncertainty moves boxes: name kinds of prompts with --prompts, such as gt,jitter:5.")
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
     from segmed.core.split import Split
@@ -83,7 +99,21 @@ def evaluate(
         typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
     if not plan.training_known:
         _note("The run does not say which patients it was trained on, so they may be among these.")
-    result = _scored(predictor, decoded, plan, name or predictor.folder.resolve().name, batch_size, bootstrap)
+    name = name or predictor.folder.resolve().name
+    if degrade is not None:
+        from segmed.data.degrade import parse_degradations
+
+        for each in parse_degradations(degrade):
+            result = _scored(predictor, decoded, plan, name, batch_size, bootstrap, each)
+            _finish(result, [], folder.with_name(f"{folder.name}-{each.label}"))
+        return
+    if prompts is not None:
+        from segmed.cli.evaluate_prompts import Kinds, evaluate_kinds
+
+        kinds = Kinds(prompts, uncertainty, floors, cascade)
+        evaluate_kinds(predictor, decoded, plan, kinds, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
+        return
+    result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
     if columns:
         _by_group(result, decoded, columns, bootstrap, folder)
@@ -120,11 +150,15 @@ def _scored(
     name: str,
     batch_size: int,
     bootstrap: dict[str, int],
+    degradation: "Degradation | None" = None,
 ) -> "Evaluation":
     from segmed.evaluation.run import evaluate_run
 
-    with progress_bar("evaluating patients") as progress:
-        return evaluate_run(predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, **bootstrap)
+    with progress_bar("evaluating patients" if degradation is None else f"evaluating under {degradation}") as progress:
+        return evaluate_run(
+            predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, degradation=degradation,
+            **bootstrap,
+        )  # fmt: skip
 
 
 def _floors(decoded: "DecodedDataset", plan: "Plan", bootstrap: dict[str, int]) -> list["Evaluation"]:

@@ -25,9 +25,14 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model and leave a complete run folder.",
     "tune": "Tune a run on its validation patients.",
     "ensemble": "Make one predictor of several runs.",
+    "distil": "Teach a promptable run to read smaller images, by FeatUp.",
+    "oof": "Predict training patients by models that have not seen them.",
+    "cascade": "Join a dense and a promptable run, so that no box is needed.",
     "predict": "Write the masks a trained model predicts.",
+    "features": "Draw a run's features before and after FeatUp.",
     "evaluate": "Score a run or a folder of masks, by patient.",
     "study": "Train, score and explain all systems under the same splits.",
+    "filters": "Show the learned filter of a run, and what it does to an image.",
     "compare": "Compare runs and write one self-contained report.",
 }
 """Name of each command and the first line of its help, in the order of a first session."""

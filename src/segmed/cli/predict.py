@@ -7,15 +7,32 @@ import typer
 
 from segmed.cli.opening import TtaOption, parse_tta
 from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
+    from segmed.inference import VolumePredictor
+    from segmed.inference.files import Inputs
+    from segmed.inference.prompt_files import PromptedFiles
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name.")],
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks.")],
+    box: Annotated[
+        list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
+    ] = None,
+    point: Annotated[
+        list[str] | None, typer.Option("--point", help="A point x,y, or x,y,0 beside the object. Repeatable.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV file,x0,y0,x1,y1, or JSON, for a promptable run; see the docs.")
+    ] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV file,x,y[,label,object], or JSON.")] = None,
+    propagate: Annotated[
+        bool, typer.Option("--propagate", help="Carry boxes and points to the other slices of their volumes.")
+    ] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
     tta: TtaOption = None,
@@ -28,15 +45,58 @@ def predict(
 
     inputs = find_inputs(input_, volumes=volumes)
     predictor = load(run, device=device, tta=parse_tta(tta))
+    asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
-            predictor, inputs, out, batch_size=batch_size, draw=write_overlay if overlays else None, progress=progress
+            predictor,
+            inputs,
+            out,
+            batch_size=batch_size,
+            draw=write_overlay if overlays else None,
+            predict=asked,
+            progress=progress,
         )
     typer.echo(f"{len(outcome.written)} masks in {out}")
     for _, reason in outcome.failures:
         typer.secho(f"skipped: {reason}", fg="red", err=True)
     if outcome.failures:
         raise typer.Exit(2)
+
+
+def _prompted(
+    predictor: "VolumePredictor",
+    inputs: "Inputs",
+    single: tuple[list[str], list[str]],
+    files: tuple[Path | None, Path | None],
+    batch_size: int,
+    *,
+    propagate: bool,
+) -> "PromptedFiles | None":
+    """What predicts from boxes and points, None where there are none."""
+    if not any((*single, *files)):
+        if propagate:
+            raise ConfigError("--propagate carries boxes or points: give some with --boxes FILE.csv.")
+        return None
+    from segmed.inference.prompt_files import PromptedFiles, given_by_image, parse_given, read_given
+    from segmed.inference.prompted import PromptedPredictor
+    from segmed.inference.propagate import PropagateConfig
+
+    if not isinstance(predictor, PromptedPredictor):
+        raise ConfigError(f"{predictor.folder}: {predictor.config.model.name} takes no boxes or points.")
+    if any(single) and len(inputs.records) != 1:
+        raise ConfigError(
+            f"--box and --point are for one image, and {inputs.root} has {len(inputs.records)}. "
+            "Write a file for --boxes or --points."
+        )
+    given = [each for file in dict.fromkeys(files) if file is not None for each in read_given(file)]
+    for option, texts in zip(("--box", "--point"), single, strict=True):
+        given += [parse_given(text, option, inputs.records[0].image.name) for text in texts]
+    by_image = given_by_image(given, inputs)
+    silent = len(inputs.records) - len(by_image)
+    if silent and not propagate:
+        typer.secho(f"Note: {silent} images have no box or point, so their masks are empty.", err=True)
+    carry = PropagateConfig() if propagate else None
+    return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
 
 
 def write_overlay(path: Path, image: "Image", mask: "Mask") -> None:

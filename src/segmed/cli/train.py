@@ -17,9 +17,15 @@ def train(
     model: Annotated[str | None, typer.Option(help="Model: unet, unetplusplus, pan, deeplabv3, ...")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder: efficientnet-b5, resnet18, tu-..., ...")] = None,
     encoder_weights: Annotated[str | None, typer.Option(help="imagenet, or none to start from random weights.")] = None,
+    upsampler: Annotated[
+        str | None, typer.Option(help="interpolate, or jbu: a U-Net decoder guided by the image.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    gafl: Annotated[
+        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
@@ -38,8 +44,8 @@ def train(
     from segmed.training import train as run
 
     chosen = chosen_recipe(
-        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, epochs=epochs,
-        batch_size=batch_size, seed=seed,
+        recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
+        epochs=epochs, batch_size=batch_size, seed=seed, gafl=gafl,
     )  # fmt: skip
     plan = Split.load(split)
     if plan.leaking:
@@ -68,10 +74,14 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any
         "model": "model.name",
         "encoder": "model.encoder",
         "encoder_weights": "model.encoder_weights",
+        "upsampler": "model.upsampler",
         "epochs": "epochs",
         "batch_size": "sampling.batch_size",
         "seed": "seed",
+        "gafl": "model.gafl.parametrisation",
     }
+    if options.get("gafl") == "none":
+        keys["gafl"], options["gafl"] = "model.gafl", "null"
     given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
     everything = [*given, *(overrides or [])]
     if name == "default":

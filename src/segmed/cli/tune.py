@@ -8,6 +8,7 @@ import typer
 
 from segmed.cli.opening import PatientRegex
 from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
@@ -37,6 +38,8 @@ def tune(
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
+    if (run / "cascade.json").is_file():
+        raise ConfigError(f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, then make it again.")
     predictor = load(run, device=device)
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")

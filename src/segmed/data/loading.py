@@ -18,6 +18,7 @@ from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.records import by_patient
 from segmed.core.volumes import neighbour_indices
 from segmed.data.decoded import DecodedDataset
+from segmed.data.proposals import ProposalMaps
 from segmed.preprocess import Preprocess, Statistics, Undo
 
 
@@ -30,11 +31,14 @@ class Batch:
     """One binary channel per foreground label, on the network's grid."""
     cases: tuple[str, ...]
     undo: tuple[Undo, ...]
+    proposal: Float[Tensor, "b 1 h w"] | None = None
+    """Out-of-fold probabilities on the network's grid, where training draws proposals from them."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; images in channels-last memory, which convolutions prefer."""
         image = self.image.to(device, memory_format=torch.channels_last, non_blocking=True)
-        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo)
+        proposal = None if self.proposal is None else self.proposal.to(device, non_blocking=True)
+        return Batch(image, self.mask.to(device, non_blocking=True), self.cases, self.undo, proposal)
 
 
 @dataclass
@@ -45,6 +49,8 @@ class Item:
     labels: Int[Tensor, "h w"]
     case: str
     undo: Undo
+    proposal: Float[Tensor, "h w"] | None = None
+    """An out-of-fold map from 0 to 1, fitted as the mask is: nearest neighbour, 0 where padded."""
 
 
 @config_dataclass
@@ -73,8 +79,15 @@ class SamplingConfig:
 class PreprocessedSlices(Dataset[Item]):
     """The cases of one part, preprocessed with the statistics of their whole volume."""
 
-    def __init__(self, decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> None:
-        self.decoded, self.cases, self.preprocess = decoded, tuple(cases), preprocess
+    def __init__(
+        self,
+        decoded: DecodedDataset,
+        cases: Sequence[str],
+        preprocess: Preprocess,
+        maps: ProposalMaps | None = None,
+    ) -> None:
+        """`maps` has out-of-fold maps of all cases, where they are wanted beside the masks."""
+        self.decoded, self.cases, self.preprocess, self.maps = decoded, tuple(cases), preprocess, maps
         self.statistics = volume_statistics(decoded, cases, preprocess)
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in cases}
@@ -89,7 +102,8 @@ class PreprocessedSlices(Dataset[Item]):
         case = self.cases[index]
         images = [self.decoded.image(near) for near in self._stack[case]]
         image, undo = self.preprocess.apply_stack(images, self.statistics[self._patient[case]])
-        return Item(image, self.preprocess.apply_mask(self.decoded.mask(case)), case, undo)
+        proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case)).float() / 255
+        return Item(image, self.preprocess.apply_mask(self.decoded.mask(case)), case, undo, proposal)
 
     def positive(self) -> Bool[np.ndarray, " n"]:
         """Which slices carry foreground."""
@@ -146,11 +160,13 @@ class Collate:
             )
         values = torch.arange(1, self.labels + 1).view(1, -1, 1, 1)
         labels = torch.stack([item.labels for item in items])[:, None]
+        proposals = [item.proposal for item in items if item.proposal is not None]
         return Batch(
             image=torch.stack([item.image for item in items]),
             mask=(labels == values).float(),
             cases=tuple(item.case for item in items),
             undo=tuple(item.undo for item in items),
+            proposal=torch.stack(proposals)[:, None] if proposals else None,
         )
 
 

@@ -71,6 +71,30 @@ def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     return _split("institution", decoded, seed, tuple(partitions), leaking=False)
 
 
+def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int, seed: int = 0) -> Split:
+    """Folds among the training patients of one fold of `split`; nobody else is in any of their parts.
+
+    Each training patient is in the test part of exactly one of the `folds`; `VALIDATION_SHARE` of the others validate
+    there. Raises `SplitError` for a split that leaks, of other data, and where there are too few patients.
+    """
+    require_fit(split, decoded)
+    if split.leaking:
+        raise SplitError("Folds within a split that leaks would leak as well. Make a split with `segmed data split`.")
+    cases = set(split.fold(fold).train)
+    groups = by_patient(record for record in decoded.dataset.records if record.case in cases)
+    order = [patient for patient in _stratified_order(decoded, seed) if patient in groups]
+    inner = Split(
+        strategy="within training",
+        seed=seed,
+        data_hash=decoded.data_hash,
+        leaking=False,
+        patient_of={case: split.patient_of[case] for case in sorted(cases)},
+        folds=_folds(groups, order, folds),
+    )
+    inner.validate()
+    return inner
+
+
 def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     """The report's own split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING."""
     cases = [record.case for record in decoded.dataset.records]

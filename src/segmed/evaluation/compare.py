@@ -3,6 +3,9 @@
 The unit is the patient and the number is the patient's Dice, averaged over labels. Floors (baselines that learn
 nothing) are kept apart from systems: they are not ranked, but the leader is tested against each.
 
+Results of prompts made from the reference (oracles) are compared apart, each kind of prompts by itself, and never
+ranked beside results that were told nothing.
+
 All of it is over one set of patients, those on which every evaluation has a Dice. Dice has no value where reference
 and prediction are both empty, so in a patient without tumour only false alarms would have one.
 """
@@ -20,7 +23,7 @@ from jaxtyping import Float64
 
 from segmed.core.errors import DataError
 from segmed.evaluation import statistics
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import DEGRADATION, Evaluation
 
 PRIMARY = "dice"
 """The column of `patients.csv` that ranks systems and that tests compare."""
@@ -70,7 +73,8 @@ class Comparison:
     `patients` are those on which every evaluation has a Dice; order, tests and ranks rest on them alone. `left_out`
     has the other patients, whose reference is empty, each with the names of the evaluations that predict something.
     `rank_shares[s, r]` is the share of patient bootstraps in which system `s` takes rank `r`, best being 0;
-    equal systems share the better rank.
+    equal systems share the better rank. `oracles` holds comparisons of systems and floors under prompts made from the
+    reference, one per kind of prompts; only they are oracles, unless there is nothing else to compare.
     """
 
     systems: tuple[Evaluation, ...]
@@ -80,6 +84,17 @@ class Comparison:
     tests: tuple[Difference, ...]
     floor_tests: tuple[Difference, ...]
     rank_shares: Float64[np.ndarray, "m m"]
+    oracles: "tuple[Comparison, ...]" = ()
+
+    @property
+    def told(self) -> str | None:
+        """The kind of prompts, made from the reference, under which all these systems are; None where they are not."""
+        return next((kind_of(system) for system in self.systems if system.oracle), None)
+
+    @property
+    def all_evaluations(self) -> tuple[Evaluation, ...]:
+        """`evaluations`, then those of the oracles."""
+        return self.evaluations + tuple(e for oracle in self.oracles for e in oracle.evaluations)
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -89,7 +104,7 @@ class Comparison:
     @property
     def leaking(self) -> bool:
         """Whether any of the results comes from a split that leaks; then the whole comparison says so."""
-        return any(evaluation.leaking for evaluation in self.evaluations)
+        return any(evaluation.leaking for evaluation in self.all_evaluations)
 
     def metric_names(self) -> tuple[str, ...]:
         """The metrics that any of the evaluations has, in the order in which they list them."""
@@ -108,7 +123,8 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
     """Read the evaluation in each path: an evaluation folder, or a run folder that holds `evaluation-<part>/`.
 
     `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation are
-    read with it, equal ones once. Two with the same name get the name of their run's folder, or of their own, added.
+    read with it, equal ones once, and so are evaluations under several kinds of prompts (`prompts/`). Two with the
+    same name get the name of their run's folder, or of their own, added.
     Raises `DataError` naming the path.
     """
     evaluations: list[Evaluation] = []
@@ -116,11 +132,14 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
     floors: list[tuple[Evaluation, Path]] = []
     for path in paths:
         folder = _evaluation_folder(path, part)
-        evaluation = _own_name(Evaluation.load(folder), evaluations, folder)
-        evaluations.append(evaluation)
-        if (folder.parent / "config.json").is_file():
-            runs[evaluation.name] = folder.parent
-        floors += [(Evaluation.load(file.parent), folder) for file in sorted(folder.glob("floors/*/evaluation.json"))]
+        read = [(Evaluation.load(file.parent), file.parent) for file in _evaluation_files(folder)]
+        for evaluation, own in sorted(read, key=lambda one: one[0].oracle):
+            floors += [(Evaluation.load(file.parent), folder) for file in sorted(own.glob("floors/*/evaluation.json"))]
+            if evaluation.prompts is not None and any(_same_answers(evaluation, other) for other in evaluations):
+                continue
+            evaluations.append(_own_name(evaluation, evaluations, folder))
+            if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
+                runs[evaluations[-1].name] = folder.parent
     for each, folder in floors:
         if not any(_same_result(each, other) for other in evaluations):
             evaluations.append(_own_name(each, evaluations, folder))
@@ -132,8 +151,24 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
 
     `seed` draws the bootstraps and sampled sign flips, so the result is the same every time.
     Raises `DataError` unless all were scored on the same part, cases, references and data.
+
+    Oracles are compared apart, for each kind of prompts.
     """
     require_comparable(evaluations)
+    kinds = dict.fromkeys(kind_of(e) for e in evaluations if e.oracle and e.kind != "floor")
+    oracles = [_compared([e for e in evaluations if e.oracle and kind_of(e) == kind], seed) for kind in kinds]
+    automatic = [e for e in evaluations if not e.oracle]
+    if oracles and not any(e.kind != "floor" for e in automatic):
+        return dataclasses.replace(oracles[0], oracles=tuple(oracles[1:]))
+    return dataclasses.replace(_compared(automatic or evaluations, seed), oracles=tuple(oracles))
+
+
+def kind_of(evaluation: Evaluation) -> str:
+    """The prompts that were drawn, whether or not answers to several boxes around each were averaged."""
+    return (evaluation.prompts or "").partition(" x")[0]
+
+
+def _compared(evaluations: Sequence[Evaluation], seed: int) -> Comparison:
     patients, left_out = _shared_patients(evaluations)
     systems = _best_first([e for e in evaluations if e.kind != "floor"], patients)
     floors = _best_first([e for e in evaluations if e.kind == "floor"], patients)
@@ -173,6 +208,9 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
     who = f"{other.name} and {first.name} cannot be compared"
     if other.part != first.part:
         raise DataError(f"{who}: scored on {other.part} and on {first.part}. Evaluate both on the same part.")
+    images = [str(each.provenance.get(DEGRADATION, "as they are")) for each in (other, first)]
+    if images[0] != images[1]:
+        raise DataError(f"{who}: scored on images {images[0]} and {images[1]}. Compare results on the same images.")
     if None not in (first.data_hash, other.data_hash) and first.data_hash != other.data_hash:
         hashes = f"{str(other.data_hash)[:12]} and {str(first.data_hash)[:12]}"
         raise DataError(f"{who}: scored on different data ({hashes}). Evaluate both on the same data.")
@@ -197,10 +235,16 @@ def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
     return {(row.case, row.label): row.reference_px for row in evaluation.slices}
 
 
+def _evaluation_files(folder: Path) -> list[Path]:
+    """The evaluation of a folder, and those under several kinds of prompts below it."""
+    own = folder / "evaluation.json"
+    return [*([own] if own.is_file() else []), *sorted(folder.glob("prompts/*/evaluation.json"))]
+
+
 def _evaluation_folder(path: Path, part: str | None) -> Path:
-    if (path / "evaluation.json").is_file():
+    if _evaluation_files(path):
         return path
-    found = {file.parent.name.removeprefix("evaluation-"): file.parent for file in path.glob("*/evaluation.json")}
+    found = {folder.name.removeprefix("evaluation-"): folder for folder in path.glob("*/") if _evaluation_files(folder)}
     wanted = part or ("test" if "test" in found or len(found) != 1 else next(iter(found)))
     if wanted not in found:
         there = f" (it has: {', '.join(sorted(found))})" if found else ""
@@ -215,6 +259,13 @@ def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path
     run = folder.parent if folder.name.startswith("evaluation-") else folder
     candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run.name], itertools.count(2)))
     return dataclasses.replace(evaluation, name=next(name for name in candidates if name not in taken))
+
+
+def _same_answers(first: Evaluation, second: Evaluation) -> bool:
+    """Whether two are of one run and equal slice by slice, as without prompts and as every model is evaluated."""
+    runs = [evaluation.provenance.get("run") for evaluation in (first, second)]
+    alike = first.oracle == second.oracle and runs[0] is not None and runs[0] == runs[1]
+    return alike and repr(first.slices) == repr(second.slices)
 
 
 def _same_result(first: Evaluation, second: Evaluation) -> bool:

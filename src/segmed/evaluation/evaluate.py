@@ -35,45 +35,70 @@ def evaluate(
 
     Raises `DataError` where there is no patient, one comes twice, or only some carry probabilities.
     """
-    rows: list[PatientRow] = []
-    slices: list[SliceRow] = []
-    reliability: list[ReliabilitySums] = []
-    predictions: dict[str, UInt8[np.ndarray, "h w"]] = {}
-    seen: set[str] = set()
+    tally = Tally(labels)
     for volume in patients:
-        _require_new(volume, seen, predictions)
-        measured = measure(volume, labels)
-        rows += measured.patients
-        slices += measured.slices
-        if measured.reliability is not None:
-            reliability.append(measured.reliability)
-        predictions.update(zip(volume.cases, volume.prediction, strict=True))
-        seen.add(volume.patient)
+        tally.add(volume)
         if progress is not None:
-            progress(len(seen))
-    if not seen:
-        raise DataError(f"{name}: no patients to evaluate in part {part!r}. Check the split or the folders.")
-    if reliability and len(reliability) != len(seen):
-        raise DataError(
-            f"{name}: only {len(reliability)} of {len(seen)} patients have probabilities. Give all or none."
+            progress(tally.patients)
+    return tally.evaluation(name=name, kind=kind, part=part, leaking=leaking, resamples=resamples, seed=seed)
+
+
+class Tally:
+    """Scores added patient by patient; several can be kept side by side, as for several kinds of prompts."""
+
+    def __init__(self, labels: LabelMap) -> None:
+        """Nothing yet."""
+        self._labels = labels
+        self._rows: list[PatientRow] = []
+        self._slices: list[SliceRow] = []
+        self._reliability: list[ReliabilitySums] = []
+        self._predictions: dict[str, UInt8[np.ndarray, "h w"]] = {}
+        self._seen: set[str] = set()
+
+    @property
+    def patients(self) -> int:
+        """How many were added."""
+        return len(self._seen)
+
+    def add(self, volume: PatientVolume) -> None:
+        """Score a patient; raises `DataError` where it was added before, or one of its cases."""
+        _require_new(volume, self._seen, self._predictions)
+        measured = measure(volume, self._labels)
+        self._rows += measured.patients
+        self._slices += measured.slices
+        if measured.reliability is not None:
+            self._reliability.append(measured.reliability)
+        self._predictions.update(zip(volume.cases, volume.prediction, strict=True))
+        self._seen.add(volume.patient)
+
+    def evaluation(
+        self, *, name: str, kind: Kind, part: str, leaking: bool, resamples: int = RESAMPLES, seed: int = 0
+    ) -> Evaluation:
+        """What the patients give together; raises `DataError` without any, or if only some have probabilities."""
+        if not self._seen:
+            raise DataError(f"{name}: no patients to evaluate in part {part!r}. Check the split or the folders.")
+        if self._reliability and len(self._reliability) != len(self._seen):
+            raise DataError(
+                f"{name}: only {len(self._reliability)} of {len(self._seen)} patients have probabilities. "
+                "Give all or none."
+            )
+        weights = bootstrap_weights(len(self._seen), resamples, seed)
+        return Evaluation(
+            name=name,
+            kind=kind,
+            part=part,
+            leaking=leaking,
+            threshold=None,
+            labels=self._labels,
+            data_hash=None,
+            split={},
+            metrics=summarise(self._rows, self._slices, self._reliability, weights),
+            patients=tuple(self._rows),
+            slices=tuple(self._slices),
+            predictions=self._predictions,
+            calibration=calibration_of(self._reliability),
+            provenance={"bootstrap": {"unit": "patient", "resamples": resamples, "seed": seed, "level": 0.95}},
         )
-    weights = bootstrap_weights(len(seen), resamples, seed)
-    return Evaluation(
-        name=name,
-        kind=kind,
-        part=part,
-        leaking=leaking,
-        threshold=None,
-        labels=labels,
-        data_hash=None,
-        split={},
-        metrics=summarise(rows, slices, reliability, weights),
-        patients=tuple(rows),
-        slices=tuple(slices),
-        predictions=predictions,
-        calibration=calibration_of(reliability),
-        provenance={"bootstrap": {"unit": "patient", "resamples": resamples, "seed": seed, "level": 0.95}},
-    )
 
 
 def _require_new(volume: PatientVolume, seen: set[str], predictions: dict[str, UInt8[np.ndarray, "h w"]]) -> None:

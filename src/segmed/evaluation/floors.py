@@ -1,5 +1,6 @@
 """Evaluations of the baselines that learn nothing, on the same part of the same split as the models beside them."""
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -72,11 +73,16 @@ def floor_evaluations(
     return evaluations
 
 
+def folder_name(name: str) -> str:
+    """A name as that of a folder: `jitter:20@1024` is `jitter-20-1024`."""
+    return re.sub(r"[^\w.]+", "-", name.replace("'", "")).strip("-")
+
+
 def save_with_floors(folder: Path, result: Evaluation, evaluations: Sequence[Evaluation]) -> None:
     """Write an evaluation, and its floors below it under `floors/<name>/`; floors of an earlier one go."""
     shutil.rmtree(folder / "floors", ignore_errors=True)
     for floor in evaluations:
-        floor.save(folder / "floors" / floor.name.replace(" ", "-"))
+        floor.save(folder / "floors" / folder_name(floor.name))
     result.save(folder)
 
 

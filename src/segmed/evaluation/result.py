@@ -1,8 +1,9 @@
 """What an evaluation found, as a value and as a folder that a report can be made from.
 
 The folder holds `evaluation.json` (facts and summary numbers), `patients.csv` (a row per patient and label),
-`slices.csv` (a row per slice and label) and `predictions/<case>.png` (the masks, stored as the data set stores
-them). An undefined number is NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise.
+`slices.csv` (a row per slice and label), `predictions/<case>.png` (the masks, stored as the data set stores them)
+and, where boxes were given, `boxes.csv` (a row per box). An undefined number is NaN here, null in JSON and an empty
+field in CSV; it is never 0 or 1 in disguise.
 """
 
 import dataclasses
@@ -19,10 +20,12 @@ from PIL import Image as PillowImage
 from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
-from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
+from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_rows, write_rows
 
 FORMAT = 1
 Kind = Literal["run", "predictions", "floor"]
+DEGRADATION = "degradation"
+"""Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Evaluation:
     `split` holds plain facts (strategy, seed, fold, leak figures). `provenance` holds what is needed to make the
     result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
+    `prompts` names what a promptable model was told, None where models take no prompts. `oracle` marks prompts made
+    from the reference: the model was told where the tumour is, so the result is never ranked beside automatic ones.
     """
 
     name: str
@@ -96,6 +101,9 @@ class Evaluation:
     cost: Cost = field(default_factory=Cost)
     calibration: Calibration | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    prompts: str | None = None
+    oracle: bool = False
+    boxes: tuple[BoxRow, ...] = ()
 
     def by_patient(self, column: str) -> dict[str, float]:
         """A column of `patients.csv` per patient: the mean over labels, NaN labels left out."""
@@ -113,6 +121,10 @@ class Evaluation:
         _discard(folder / "evaluation.json")
         write_rows(folder / "patients.csv", self.patients, PatientRow, leaking=self.leaking)
         write_rows(folder / "slices.csv", self.slices, SliceRow, leaking=self.leaking)
+        if self.boxes:
+            write_rows(folder / "boxes.csv", self.boxes, BoxRow, leaking=self.leaking)
+        else:
+            _discard(folder / "boxes.csv")
         for case, mask in self.predictions.items():
             with written_aside(mask_path(folder, case)) as temporary:
                 PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")
@@ -148,6 +160,9 @@ class Evaluation:
                 cost=Cost(**facts["cost"]),
                 calibration=_calibration_from_json(facts["calibration"]),
                 provenance=facts["provenance"],
+                prompts=facts.get("prompts"),
+                oracle=bool(facts.get("oracle", False)),
+                boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
@@ -167,6 +182,8 @@ class Evaluation:
             "cost": _nan_to_null(dataclasses.asdict(self.cost)),
             "calibration": _nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
             "provenance": _nan_to_null(dict(self.provenance)),
+            "prompts": self.prompts,
+            "oracle": self.oracle,
         }
 
 

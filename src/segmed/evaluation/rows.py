@@ -1,4 +1,4 @@
-"""The rows of `patients.csv` and `slices.csv`, and their reading and writing. NaN is an empty field."""
+"""The rows of `patients.csv`, `slices.csv` and `boxes.csv`, and their reading and writing. NaN is an empty field."""
 
 import csv
 import dataclasses
@@ -66,6 +66,24 @@ class SliceRow:
     tn: int
     dice: float
     iou: float
+
+
+@dataclass(frozen=True)
+class BoxRow:
+    """One object that was asked for with a box: how good the box was, and the masks that came of it.
+
+    `box_iou` compares the box with the tight box of the object, the others the model's mask, all of the box and the
+    ellipse in it with the object's pixels. `expected_iou` is what the model said of its mask. All from 0 to 1.
+    """
+
+    case: str
+    patient: str
+    object: int
+    box_iou: float
+    mask_iou: float
+    expected_iou: float
+    filled_iou: float
+    ellipse_iou: float
 
 
 def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], *, leaking: bool = False) -> None:

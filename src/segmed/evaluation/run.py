@@ -1,8 +1,6 @@
 """Evaluate a trained run on a part of a split, after making sure that it has not seen that part."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,14 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.degrade import Degradation, degrade_volume
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
-from segmed.evaluation.result import Cost, Evaluation
+from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
+from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.models.checkpoint import RunConfig, patient_digest
 
@@ -101,19 +101,22 @@ def evaluate_run(
     batch_size: int = 8,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    degradation: Degradation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict and score every patient of the plan's part, measuring time and memory on the way.
 
-    `progress(done, total)` counts patients.
+    With `degradation` the images, not the references, are made worse first. `progress(done, total)` counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     patients = by_patient(decoded.dataset.records)
-    timer, memory = _Timer(), PeakMemory(predictor.device.type)
+    timer, memory = SliceTimer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         volume = patients[records[0].patient]
         read = {record.case: np.array(decoded.image(record.case)) for record in volume}
+        if degradation is not None:
+            read = degrade_volume(read, degradation, patient=records[0].patient)
         images = [read[record.case] for record in records]
         with memory.measuring(), timer.timing(len(images)):
             probabilities = predictor.probabilities(
@@ -143,8 +146,12 @@ def evaluate_run(
         threshold=predictor.config.threshold,
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
-        cost=_cost(predictor, timer, memory),
-        provenance={**result.provenance, **_provenance(predictor, decoded, plan, batch_size)},
+        cost=run_cost(predictor, timer, memory),
+        provenance={
+            **result.provenance,
+            **run_provenance(predictor, decoded, plan, batch_size),
+            **_degraded(degradation),
+        },
     )
 
 
@@ -174,25 +181,8 @@ def _require_unseen(
             )
 
 
-class _Timer:
-    """Milliseconds per slice of prediction without reading; the first patient warms up and counts only if alone."""
-
-    def __init__(self) -> None:
-        self._spent: list[tuple[float, int]] = []
-
-    @contextmanager
-    def timing(self, slices: int) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._spent.append((time.perf_counter() - start, slices))
-
-    @property
-    def ms_per_image(self) -> float:
-        counted = self._spent[1:] or self._spent
-        return 1000 * sum(seconds for seconds, _ in counted) / sum(slices for _, slices in counted)
-
-
-def _cost(predictor: VolumePredictor, timer: _Timer, memory: PeakMemory) -> Cost:
+def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
+    """What a run costs, as measured while it was evaluated."""
     seconds = predictor.config.training.get("seconds")
     return Cost(
         parameters=sum(parameter.numel() for network in predictor.networks() for parameter in network.parameters()),
@@ -202,7 +192,8 @@ def _cost(predictor: VolumePredictor, timer: _Timer, memory: PeakMemory) -> Cost
     )
 
 
-def _provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+    """Where the numbers of an evaluated run come from."""
     chosen = predictor.config.prediction
     return {
         "data": str(decoded.dataset.root),
@@ -217,6 +208,10 @@ def _provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan,
         "batch_size": batch_size,
         **where_from(),
     }
+
+
+def _degraded(degradation: Degradation | None) -> dict[str, Any]:
+    return {} if degradation is None else {DEGRADATION: str(degradation)}
 
 
 def where_from() -> dict[str, Any]:

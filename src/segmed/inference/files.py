@@ -16,6 +16,8 @@ from segmed.io import read_image, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 Draw = Callable[[Path, Image, Mask], None]
+Predict = Callable[[Sequence[Record], Sequence[Image]], Sequence[Mask | SegmedError]]
+"""Masks of the slices of one volume, in order, or what is wrong with one."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ def predict_files(
     *,
     batch_size: int = 8,
     draw: Draw | None = None,
+    predict: Predict | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Write the mask of every image under `out`, with the image's sub-folder, name and format (JPEG becomes PNG).
 
     Unreadable images are skipped and listed. `draw(path, image, mask)` is called to write an overlay beside each.
+    `predict` is what predicts a volume, by default the predictor itself without prompts.
     Raises `DataError`, before anything is written, where a mask would replace an input or another mask, or lie
     outside `out`.
     """
@@ -79,16 +83,23 @@ def predict_files(
     for records in by_patient(inputs.records).values():
         readable, images = _read(records, failures)
         try:
-            masks = predictor.predict_volume(
-                [image.array for image in images],
-                batch_size=batch_size,
-                positions=[record.slice_index for record in readable],
+            masks = (
+                predictor.predict_volume(
+                    [image.array for image in images],
+                    batch_size=batch_size,
+                    positions=[record.slice_index for record in readable],
+                )
+                if predict is None
+                else predict(readable, images)
             )
         except (SegmedError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             failures.extend((record.image, f"{record.image}: {reason}") for record in readable)
             readable, images, masks = [], [], []
         for record, image, mask in zip(readable, images, masks, strict=True):
+            if isinstance(mask, SegmedError):
+                failures.append((record.image, f"{record.image}: {mask}"))
+                continue
             target = targets[record.image]
             placed = Mask(mask.array, image.geometry)
             write_mask(target, placed, predictor.config.labels)

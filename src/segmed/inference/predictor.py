@@ -14,6 +14,9 @@ from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.prediction import Tta
 from segmed.preprocess import Preprocess, Statistics
 
+Stack = tuple[Shaped[np.ndarray, "..."], ...]
+"""A slice between its neighbours, below to above; alone where the network sees none."""
+
 
 class Predictor(VolumePredictor):
     """A trained model with its preprocessing contract and threshold. Stateless: calls do not affect each other."""
@@ -39,27 +42,39 @@ class Predictor(VolumePredictor):
         """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
         if not volume:
             return
-        slices = [_with_channels(image) for image in volume]
-        everything = [_with_channels(image) for image in whole] if whole else slices
-        statistics = self._preprocess.statistics(everything)
-        reach = self.config.preprocess.neighbours
-        stacks = (
-            [(image,) for image in slices]
-            if not reach
-            else _stacks(slices, positions, everything if whole else None, whole_positions, reach)
-        )
+        stacks, statistics = self._read(volume, whole, positions, whole_positions)
         for start in range(0, len(stacks), batch_size):
             yield from self._batch(stacks[start : start + batch_size], statistics)
+
+    def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
+        """What the network reads of one image, normalised by itself, on this predictor's device."""
+        (stack,), statistics = self._read([image], None, None, None)
+        read, _ = self._preprocess.apply_stack(stack, statistics)
+        return read[None].to(self.device, memory_format=torch.channels_last)
+
+    def _read(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None,
+        positions: Sequence[int] | None,
+        whole_positions: Sequence[int] | None,
+    ) -> tuple[list[Stack], Statistics]:
+        """Each slice with the neighbours that the network sees, and the statistics of the whole volume."""
+        slices = [with_channels(image) for image in volume]
+        everything = [with_channels(image) for image in whole] if whole else slices
+        statistics = self._preprocess.statistics(everything)
+        reach = self.config.preprocess.neighbours
+        if not reach:
+            return [(image,) for image in slices], statistics
+        return _stacks(slices, positions, everything if whole else None, whole_positions, reach), statistics
 
     def networks(self) -> Sequence[torch.nn.Module]:
         """The one network."""
         return [self.model]
 
-    def _batch(
-        self, stacks: Sequence[tuple[Shaped[np.ndarray, "..."], ...]], statistics: Statistics
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+    def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[np.ndarray, "k h w"]]:
         inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
-        for group in _same_size(inputs):
+        for group in same_size(inputs):
             images = torch.stack([inputs[index] for index in group]).to(self.device)
             ways_back = [undos[index] for index in group]
             for each in averaged_probabilities(self.model, images, ways_back, self.tta):
@@ -72,7 +87,7 @@ def _stacks(
     whole: Sequence[Shaped[np.ndarray, "..."]] | None,
     whole_positions: Sequence[int] | None,
     reach: int,
-) -> list[tuple[Shaped[np.ndarray, "..."], ...]]:
+) -> list[Stack]:
     """Each slice with its neighbours, from the whole volume where that is given."""
     if whole is None:
         whole, whole_positions = slices, positions or range(len(slices))
@@ -87,7 +102,7 @@ def _stacks(
     return [tuple(whole[order[index]] for index in found[position]) for position in positions]
 
 
-def _same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
+def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
     """Consecutive runs of inputs of one size: they go through the network together, in order."""
     groups: list[list[int]] = []
     for index, each in enumerate(inputs):
@@ -98,7 +113,8 @@ def _same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
     return groups
 
 
-def _with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+def with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+    """An image with its channels last, one where it is grey; raises `ModelError` for anything that is no slice."""
     if image.ndim not in (2, 3):
         raise ModelError(f"An image is height x width x channels, got shape {image.shape}. Give one slice at a time.")
     return image[..., None] if image.ndim == 2 else image

@@ -146,6 +146,14 @@ def load_run(path_or_hub_id: str | Path) -> TrainedModel:
 
     Raises `ModelError` where there is neither.
     """
+    config, folder = load_config(path_or_hub_id)
+    model = build_model(replace(config.model, encoder_weights="none"))
+    load_weights(folder / WEIGHTS, model)
+    return TrainedModel(model.eval(), config, folder)
+
+
+def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:
+    """What `load_run` knows before it builds the network, and the run's folder."""
     folder = Path(path_or_hub_id)
     if not folder.is_dir():
         folder = _from_hub(str(path_or_hub_id))
@@ -155,10 +163,7 @@ def load_run(path_or_hub_id: str | Path) -> TrainedModel:
         value = read_json(folder / CONFIG, what="a run's config")
     except DataError as error:
         raise ModelError(str(error)) from error
-    config = RunConfig.from_json(value, str(folder / CONFIG))
-    model = build_model(replace(config.model, encoder_weights="none"))
-    load_weights(folder / WEIGHTS, model)
-    return TrainedModel(model.eval(), config, folder)
+    return RunConfig.from_json(value, str(folder / CONFIG)), folder
 
 
 def _from_hub(name: str) -> Path:

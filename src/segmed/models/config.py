@@ -2,6 +2,8 @@
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.layers.gafl.config import GaflConfig
+from segmed.layers.raising import Upsampler
 from segmed.models.sam.config import SamConfig
 
 
@@ -19,8 +21,15 @@ class ModelConfig:
     """Input channels."""
     labels: int = 1
     """Foreground labels: the number of output channels."""
+    upsampler: Upsampler = "interpolate"
+    """How the decoder of unet and unetplusplus raises its maps: `interpolate` is the architecture's own, `jbu` is
+    FeatUp's, guided by the image; `jbu-constant` and `bilinear-control` are the controls of that."""
+    box_channel: bool = False
+    """A dense model with a drawn box as a further input channel, trained and asked like a promptable one."""
     sam: SamConfig | None = None
     """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
+    gafl: GaflConfig | None = None
+    """A learned filter of frequencies (GAFL), on the input unless its `place` says otherwise; None has none."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network has."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
+from segmed.models.guided import guide_decoder
 
 DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """unet, unetplusplus, pan, deeplabv3, deeplabv3plus, fpn, manet, …"""
@@ -16,8 +17,16 @@ DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 def build_dense(config: ModelConfig) -> nn.Module:
     """Build an architecture with an encoder; no activation at its end: the output is logits.
 
-    Raises `ModelError` for an unknown encoder, a pair that does not go together, or weights out of reach.
+    Raises `ModelError` for an unknown encoder, a pair that does not go together, weights out of reach, or an
+    upsampler that the architecture's decoder has no place for.
     """
+    model = _create(config)
+    if config.upsampler != "interpolate":
+        guide_decoder(model, config.name, config.upsampler, config.channels)
+    return model
+
+
+def _create(config: ModelConfig) -> nn.Module:
     _require_encoder(config.encoder)
     weights = None if config.encoder_weights.lower() == "none" else config.encoder_weights
     try:

@@ -8,12 +8,23 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.dense import DENSE, build_dense
+from segmed.models.filtering import with_filter
 
 
 def _sam_tiny(config: ModelConfig) -> nn.Module:
     from segmed.models.sam.tiny import build_sam_tiny
 
     return build_sam_tiny(config)
+
+
+def _boxed(config: ModelConfig) -> nn.Module:
+    if config.name in PROMPTABLE:
+        raise ModelError(f"{config.name} takes boxes already. Leave model.box_channel to dense models.")
+    if config.gafl is not None or config.upsampler != "interpolate":
+        raise ModelError("A box channel goes with neither model.gafl nor model.upsampler. Leave these out.")
+    from segmed.models.boxed import build_boxed
+
+    return build_boxed(config)
 
 
 PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {"sam-tiny": _sam_tiny}
@@ -28,4 +39,10 @@ def build_model(config: ModelConfig) -> nn.Module:
         near = difflib.get_close_matches(config.name, MODELS, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(MODELS))}.")
-    return MODELS[config.name](config)
+    model = _boxed(config) if config.box_channel else MODELS[config.name](config)
+    return with_filter(model, config)
+
+
+def takes_prompts(config: ModelConfig) -> bool:
+    """Whether the configured network can be asked with prompts: a promptable one, or one with a box channel."""
+    return config.name in PROMPTABLE or config.box_channel

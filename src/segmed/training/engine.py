@@ -22,9 +22,10 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
+from segmed.models.checkpoint import RunConfig, load_run, load_weights, save_run
 from segmed.models.dense import stride
-from segmed.models.zoo import build_model
+from segmed.models.filtering import fit_filter
+from segmed.models.zoo import PROMPTABLE, build_model, takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
 from segmed.training.curves import draw_curves
@@ -32,7 +33,9 @@ from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resu
 from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
+from segmed.training.prompting import open_maps
 from segmed.training.recipe import Recipe
+from segmed.training.starting import require_start, seen_in_all, start_model
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,10 @@ def train(
 
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
-    """The recipe with the data set's number of labels; raises `DataError` where its images lack a sequence."""
+    """The recipe with the data set's number of labels and, for a learned filter, the network's input size.
+
+    Raises `DataError` where its images lack a sequence.
+    """
     case = data.dataset.records[0].case
     channels = data.shape(case)[2]
     if max(recipe.preprocess.channels) >= channels:
@@ -106,23 +112,26 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
             f"{case}: has {channels} channels, but the recipe reads {recipe.preprocess.channels}. "
             "Set preprocess.channels and model.channels to what the data has."
         )
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names)))
+    model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
+    size = Preprocess(recipe.preprocess).network_size(data.shape(case)[:2])
+    return dataclasses.replace(recipe, model=fit_filter(model, size))
 
 
 def prepare(
     recipe: Recipe, *, data: DecodedDataset, split: Split, fold: int, rank: int = 0, world: int = 1
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
     """Build the module and its training and validation loaders, for process `rank` of `world`."""
+    maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
     torch.manual_seed(recipe.seed)
-    model: nn.Module = build_model(recipe.model).to(memory_format=torch.channels_last)
+    model = _begun_model(recipe, split, fold).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
         raise ConfigError(
             f"preprocess.divisor {recipe.preprocess.divisor} is not a multiple of the stride {stride(model)} of "
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
     partition, preprocess = split.fold(fold), Preprocess(recipe.preprocess)
-    training = PreprocessedSlices(data, partition.train, preprocess)
-    validation = PreprocessedSlices(data, partition.validation, preprocess)
+    training = PreprocessedSlices(data, partition.train, preprocess, maps)
+    validation = PreprocessedSlices(data, partition.validation, preprocess, maps)
     batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
     ordered = OrderedBatches(len(validation), recipe.sampling.batch_size, rank=rank, world=world)
     _try_size(model, training[0].image, recipe)
@@ -133,6 +142,22 @@ def prepare(
         make_loader(training, batches, labels=labels, workers=workers),
         make_loader(validation, ordered, labels=labels, workers=workers),
     )
+
+
+def _begun_model(recipe: Recipe, split: Split, fold: int) -> nn.Module:
+    """The network that training begins with, and of it only that to be trained which the objective trains."""
+    if recipe.start is None:
+        model = build_model(recipe.model)
+    else:
+        started = load_run(recipe.start)
+        require_start(started, recipe.preprocess, split, fold)
+        model = build_model(dataclasses.replace(recipe.model, encoder_weights="none"))
+        start_model(model, started)
+    if recipe.objective != "masks":
+        from segmed.training.featup import train_raiser_only  # imports transformers
+
+        train_raiser_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
+    return model
 
 
 def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
@@ -200,6 +225,7 @@ def _finish(
         "seconds": round(keeper.seconds[0], 1),
         "cpu_seconds": round(keeper.seconds[1], 1),
         "seed": module.recipe.seed,
+        "mask_prompts": _knows_masks(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "precision": precision,
         "machine": machine(),
@@ -216,11 +242,18 @@ def _finish(
         fold=fold,
         leaking=split.leaking,
         training=training,
-        seen=seen_patients(split, fold),
+        seen=seen_in_all(split, fold, module.recipe.start),
     )
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
+
+
+def _knows_masks(recipe: Recipe) -> bool:
+    """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
+    if recipe.model.name not in PROMPTABLE:
+        return False
+    return recipe.prompting.gives_masks or recipe.model.encoder_weights.lower() != "none"
 
 
 def _workers(recipe: Recipe) -> int:

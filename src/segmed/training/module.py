@@ -16,6 +16,7 @@ from segmed.core.errors import ModelError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
+from segmed.layers.gafl import gain_parameters
 from segmed.training.objectives import build_objective
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
@@ -37,7 +38,7 @@ class SegmentationModule(pl.LightningModule):
         self.model = model
         self.recipe, self.decoded, self.steps = recipe, decoded, steps
         self.averaged = _averaged(model, recipe.ema_decay)
-        self.objective = build_objective(recipe, decoded)
+        self.objective = build_objective(recipe, decoded, model)
         self.threshold, self.dice = 0.5, float("nan")
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in validation_cases}
@@ -102,9 +103,10 @@ class SegmentationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a warm-up and cosine schedule by step."""
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.recipe.optim), lr=self.recipe.optim.learning_rate
-        )
+        trained = nn.ModuleList([self.model])
+        if isinstance(self.objective, nn.Module):  # it learns something too
+            trained.append(self.objective)
+        optimizer = torch.optim.AdamW(parameter_groups(trained, self.recipe.optim), lr=self.recipe.optim.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, self.recipe.optim)
         )
@@ -113,8 +115,11 @@ class SegmentationModule(pl.LightningModule):
     def _augmented(self, batch: Batch, batch_idx: int) -> Batch:
         generator = torch.Generator(batch.image.device)
         generator.manual_seed(self._step_seed(batch_idx))
-        image, mask = self.augment_for(batch)(batch.image, batch.mask, generator)
-        return dataclasses.replace(batch, image=image, mask=mask)
+        planes = batch.mask if batch.proposal is None else torch.cat([batch.mask, batch.proposal], dim=1)
+        image, planes = self.augment_for(batch)(batch.image, planes, generator)  # a map moves exactly as its mask does
+        labels = batch.mask.shape[1]
+        proposal = None if batch.proposal is None else planes[:, labels:]
+        return dataclasses.replace(batch, image=image, mask=planes[:, :labels], proposal=proposal)
 
     def augment_for(self, batch: Batch) -> Augment:
         """The recipe's random changes, at the size of this batch."""
@@ -132,11 +137,21 @@ class SegmentationModule(pl.LightningModule):
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Weight decay on matrices and filters; none on biases and normalisation."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Weight decay on matrices and convolutions; none on biases, normalisation and learned filters of frequencies.
+
+    The latter (GAFL) have a group of their own, with its own learning rate, if there are any.
+    """
+    gains = [parameter for parameter in gain_parameters(model) if parameter.requires_grad]
+    own = {id(parameter) for parameter in gains}
+    parameters = [each for each in model.parameters() if each.requires_grad and id(each) not in own]
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     plain = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    filters = {"params": gains, "weight_decay": 0.0, "lr": config.filter_learning_rate}
+    return [*groups, filters] if gains else groups
 
 
 def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:

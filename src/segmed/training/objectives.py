@@ -1,14 +1,16 @@
 """What a step minimises and what validation looks at: a value beside the model, so that one module trains all."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.losses import Loss, build_loss
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import takes_prompts
 from segmed.training.recipe import Recipe
 
 
@@ -42,11 +44,27 @@ class DenseObjective:
         return logits, self._loss(logits, batch.mask)
 
 
-def build_objective(recipe: Recipe, decoded: DecodedDataset) -> Objective:
-    """The objective of this kind of model."""
+def build_objective(recipe: Recipe, decoded: DecodedDataset, model: nn.Module) -> Objective:
+    """The objective of this recipe and kind of model; raises `ConfigError` where the two do not go together."""
     loss = build_loss(recipe.loss)
-    if recipe.model.name in PROMPTABLE:
-        from segmed.training.prompted import PromptedObjective  # imports transformers
+    if not takes_prompts(recipe.model) and recipe.objective == "masks":
+        return DenseObjective(loss)
+    from segmed.training.prompted import PromptedObjective  # imports transformers
 
-        return PromptedObjective(recipe.prompting, loss, decoded)
-    return DenseObjective(loss)
+    config = recipe.prompting
+    if recipe.model.box_channel:  # it has neither head
+        config = replace(config, iou_weight=0.0, presence_weight=0.0)
+    prompted = PromptedObjective(config, loss, decoded)
+    if recipe.objective == "masks":
+        return prompted
+    if recipe.start is None:
+        raise ConfigError(
+            f"objective {recipe.objective} needs start: the run whose features are learned. Use `segmed distil`."
+        )
+    if recipe.objective == "distil":
+        from segmed.training.featup import DistilObjective, load_teacher
+
+        return DistilObjective(recipe.featup, prompted, load_teacher(recipe.start))
+    from segmed.training.multiview import MultiViewObjective
+
+    return MultiViewObjective(recipe.featup, prompted, model)

@@ -6,6 +6,7 @@ answered without a look at the prompt.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -15,13 +16,70 @@ from scipy import ndimage
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.core.grid import fill_boxes
+from segmed.core.grid import PromptGrid, fill_boxes
 from segmed.core.prompts import Prompts
+from segmed.core.split import Split
 from segmed.data.prompting import PROMPTS, Probability, PromptConfig, Prompted, Prompter
 from segmed.data.prompting_masks import tight_boxes
 from segmed.data.prompting_names import parse_prompt
+from segmed.data.proposals import ProposalMaps
+from segmed.data.proposing import Kinds, ProposeConfig, claimed, propose
 
 Weight = Annotated[float, Field(ge=0)]
+
+
+PROPOSALS = "proposals"
+"""The name in a mix of what a dense model proposes; it is not a name of `segmed evaluate --prompts`."""
+
+
+@config_dataclass
+class ProposalSource:
+    """How proposals are drawn from out-of-fold maps, so that the decoder learns on what the cascade will ask it."""
+
+    folder: str = ""
+    """The folder that `segmed oof` made for this data, split and fold."""
+    probability: tuple[float, float] = (0.1, 0.6)
+    """Smallest and largest probability from which pixels form components; one is drawn for each slice."""
+    margin: tuple[float, float] = (0.0, 0.2)
+    """Smallest and largest margin of the boxes, as a share of their sides."""
+    min_pixels: Annotated[int, Field(ge=1)] = 5
+    """Smaller components, on the network's grid, propose nothing."""
+    point_share: Probability = 0.25
+    """Chance that the proposals of a slice come with their peaks as points."""
+    mask_share: Probability = 0.5
+    """Chance that they come with the map's logits as mask prompts."""
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that fall or that no map has."""
+        for name, (low, high), least, most in (
+            ("probability", self.probability, 0.001, 0.999),
+            ("margin", self.margin, 0.0, 2.0),
+        ):
+            if not least <= low <= high <= most:
+                raise ConfigError(f"{name} must rise within {least} to {most}, got ({low}, {high}).")
+
+    @property
+    def middle(self) -> ProposeConfig:
+        """The settings in the middle of the ranges, for validation."""
+        return ProposeConfig(
+            probability=sum(self.probability) / 2, margin=sum(self.margin) / 2, min_pixels=self.min_pixels
+        )
+
+    def draw(self, rng: np.random.Generator) -> tuple[ProposeConfig, Kinds]:
+        """Settings for one slice, and what its proposals are prompted with."""
+        settings = ProposeConfig(
+            probability=float(rng.uniform(*self.probability)),
+            margin=float(rng.uniform(*self.margin)),
+            min_pixels=self.min_pixels,
+        )
+        point, mask = rng.random() < self.point_share, rng.random() < self.mask_share
+        kinds: dict[tuple[bool, bool], Kinds] = {
+            (False, False): "box",
+            (True, False): "box+point",
+            (False, True): "box+mask",
+            (True, True): "box+point+mask",
+        }
+        return settings, kinds[bool(point), bool(mask)]
 
 
 @config_dataclass
@@ -31,7 +89,10 @@ class PromptingConfig:
     mix: dict[str, Weight] = Field(
         default_factory=lambda: {"gt": 1.0, "jitter:20@1024": 2.0, "jitter:20": 1.0, "lesions": 1.0, "points": 0.5}
     )
-    """How slices with an object are prompted: names of `segmed evaluate --prompts` and how often each is drawn."""
+    """How slices with an object are prompted: names of `segmed evaluate --prompts`, or `proposals` for what a dense
+    model proposed (on slices without an object too), and how often each is drawn."""
+    proposals: ProposalSource = ProposalSource()
+    """Where `proposals` come from."""
     objects: Annotated[int, Field(ge=1)] = 2
     """At most so many of a slice's objects in a step."""
     decoys: Probability = 0.25
@@ -47,14 +108,56 @@ class PromptingConfig:
     presence_weight: Weight = 0.2
     """Weight of the presence head's cross-entropy."""
     validation: str = "jitter:20@1024"
-    """Prompts under which epoch and threshold are chosen; `none` is without."""
+    """Prompts under which epoch and threshold are chosen; `none` is without, `proposals` are boxes of the mean map."""
 
     def __post_init__(self) -> None:
         """Refuse names that are unknown and a mix of nothing."""
         for name in (*self.mix, self.validation):
-            parse_prompt(name)
+            if name != PROPOSALS:
+                parse_prompt(name)
         if not sum(self.mix.values()) > 0:
             raise ConfigError("prompting.mix gives no prompt any weight. Give one at least, such as {gt: 1}.")
+
+    @property
+    def proposes(self) -> bool:
+        """Whether training or validation needs out-of-fold maps."""
+        return self.mix.get(PROPOSALS, 0) > 0 or self.validation == PROPOSALS
+
+    @property
+    def gives_masks(self) -> bool:
+        """Whether training shows mask prompts."""
+        return self.refinements > 0 or (self.mix.get(PROPOSALS, 0) > 0 and self.proposals.mask_share > 0)
+
+
+def open_maps(config: PromptingConfig, data_hash: str, split: Split, fold: int) -> ProposalMaps | None:
+    """The out-of-fold maps that training needs, None where it needs none.
+
+    Raises `ConfigError` where no folder is named, and what `ProposalMaps.require` raises where it does not fit.
+    """
+    if not config.proposes:
+        return None
+    if not config.proposals.folder:
+        raise ConfigError(
+            "prompting draws proposals, but prompting.proposals.folder is not set. Make one with `segmed oof`, then "
+            "--set prompting.proposals.folder=FOLDER."
+        )
+    maps = ProposalMaps(Path(config.proposals.folder))
+    maps.require(data_hash, split, fold)
+    return maps
+
+
+def require_boxes_alone(config: PromptingConfig) -> None:
+    """Raise `ConfigError` where a model that takes nothing but boxes would be given something else."""
+    for name in (*(name for name, weight in config.mix.items() if weight > 0), config.validation):
+        source, chosen = config.proposals, PROMPTS["gt"] if name == PROPOSALS else parse_prompt(name)
+        extra = name == PROPOSALS and (source.point_share or source.mask_share)
+        if chosen.inside or chosen.outside or extra:
+            raise ConfigError(
+                f"A box channel takes no points, but prompting has {name!r}. Leave it out of the mix, or set the "
+                "point_share and mask_share of proposals to 0."
+            )
+    if config.refinements:
+        raise ConfigError("A box channel takes no mask prompts. Set prompting.refinements to 0.")
 
 
 @dataclass(frozen=True)
@@ -63,6 +166,8 @@ class Task:
 
     prompts: Prompts
     targets: Bool[np.ndarray, "n h w"]
+    masks: Float32[np.ndarray, "n h w"] | None = None
+    """Mask prompts as fine as the slice; the decoder wants them coarser."""
 
 
 class TaskDrawer:
@@ -70,26 +175,56 @@ class TaskDrawer:
 
     def __init__(self, config: PromptingConfig) -> None:
         self.config = config
-        self._prompters = [Prompter(parse_prompt(name)) for name in config.mix]
-        weights = np.array(list(config.mix.values()))
-        self._shares = weights / weights.sum()
+        others = {name: weight for name, weight in config.mix.items() if name != PROPOSALS}
+        self._prompters = [Prompter(parse_prompt(name)) for name in others]
+        total = sum(others.values())
+        self._shares = np.array(list(others.values())) / (total or 1)
+        self._proposed_share = config.mix.get(PROPOSALS, 0) / sum(config.mix.values())
+        self._has_others = total > 0
 
     def __call__(
-        self, image: Float32[np.ndarray, "c h w"], mask: Bool[np.ndarray, "h w"], rng: np.random.Generator
+        self,
+        image: Float32[np.ndarray, "c h w"],
+        mask: Bool[np.ndarray, "h w"],
+        rng: np.random.Generator,
+        proposal: Float32[np.ndarray, "h w"] | None = None,
     ) -> list[Task]:
-        """One task per kind of question; at least one, so that no slice of a batch is lost."""
+        """One task per kind of question; at least one, so that no slice of a batch is lost.
+
+        `proposal` is the slice's out-of-fold map; without one nothing is proposed.
+        """
         tasks = []
-        if mask.any():
+        asked: Task | None = None
+        if proposal is not None and self._proposed_share and rng.random() < self._proposed_share:
+            asked = self._proposed(mask, proposal, rng)
+        if asked is None and mask.any() and self._has_others:
             prompter = self._prompters[rng.choice(len(self._prompters), p=self._shares)]
-            tasks.append(self._some(prompter(mask, rng), rng))
+            asked = self._some(prompter(mask, rng), rng)
+        if asked is not None:
+            tasks.append(asked)
         for chance, question in ((self.config.decoys, _decoy), (self.config.regions, _region)):
-            asked = rng.random() < chance
-            task = question(image, mask, rng) if asked else None
+            task = question(image, mask, rng) if rng.random() < chance else None
             if task is not None:
                 tasks.append(task)
         if rng.random() < self.config.promptless or not tasks:
             tasks.append(Task(Prompts(), mask[None]))
         return tasks
+
+    def _proposed(
+        self, mask: Bool[np.ndarray, "h w"], proposal: Float32[np.ndarray, "h w"], rng: np.random.Generator
+    ) -> Task | None:
+        """What a dense model proposes and what is really there: nothing where it is a false alarm. None if nothing."""
+        settings, kinds = self.config.proposals.draw(rng)
+        found = propose(proposal, settings)
+        if not len(found):
+            return None
+        if len(found) > self.config.objects:
+            kept = np.zeros(len(found), bool)
+            kept[rng.choice(len(found), self.config.objects, replace=False)] = True
+            found = found.only(kept)
+        size = (mask.shape[0], mask.shape[1])
+        prompts = found.prompts("box+point" if "point" in kinds else "box", PromptGrid(size, size, size))
+        return Task(prompts, claimed(mask, found), found.logits if "mask" in kinds else None)
 
     def _some(self, prompted: Prompted, rng: np.random.Generator) -> Task:
         """At most `config.objects` of the objects, drawn without replacement."""
@@ -148,6 +283,8 @@ def _jittered(
 
 
 def validation_prompter(config: PromptingConfig) -> Prompter | None:
-    """What draws the prompts of validation; None where it goes without."""
+    """What draws the prompts of validation; None where it goes without, or by proposals."""
+    if config.validation == PROPOSALS:
+        return None
     chosen: PromptConfig = parse_prompt(config.validation)
     return None if chosen == PROMPTS["none"] else Prompter(chosen)

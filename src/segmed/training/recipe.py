@@ -16,7 +16,8 @@ from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
-from segmed.training.prompting import PromptingConfig
+from segmed.training.featup_config import FeatUpConfig
+from segmed.training.prompting import PromptingConfig, require_boxes_alone
 
 
 @config_dataclass
@@ -30,7 +31,9 @@ class OptimConfig:
     warmup_steps: int = 100
     """Steps of linear warm-up; at most a tenth of the run."""
     weight_decay: float = 0.01
-    """Decoupled weight decay; biases and normalisation have none."""
+    """Decoupled weight decay; biases, normalisation and learned filters have none."""
+    filter_learning_rate: float = 1e-2
+    """Peak step size of learned filters (`model.gafl`), whose gains want larger steps than convolutions."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
     accumulate: int = 1
@@ -38,9 +41,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no schedule has."""
-        if self.learning_rate <= 0 or self.accumulate < 1:
+        if min(self.learning_rate, self.filter_learning_rate) <= 0 or self.accumulate < 1:
             raise ConfigError(
-                f"learning_rate must be above 0 and accumulate at least 1, got {self.learning_rate}, {self.accumulate}."
+                "learning_rate and filter_learning_rate must be above 0 and accumulate at least 1, got "
+                f"{self.learning_rate}, {self.filter_learning_rate} and {self.accumulate}."
             )
         if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
             raise ConfigError(
@@ -60,7 +64,15 @@ class Recipe:
     optim: OptimConfig = OptimConfig()
     sampling: SamplingConfig = SamplingConfig()
     prompting: PromptingConfig = PromptingConfig()
-    """What promptable models are asked; others do not use it."""
+    """What promptable models, and those with a box channel, are asked; others do not use it."""
+    objective: Literal["masks", "distil", "multiview"] = "masks"
+    """What is learned: `masks`; or FeatUp's upsampler of a promptable model that encodes a smaller image, from the
+    features of the run named by `start` at full size (`distil`) or by FeatUp's own objective (`multiview`)."""
+    featup: FeatUpConfig = FeatUpConfig()
+    """Settings of `distil` and `multiview`."""
+    start: str | None = None
+    """Run folder or hub id whose weights the training begins with; None begins as `model` says. It must not have seen
+    this fold's validation or test patients."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
@@ -89,6 +101,8 @@ class Recipe:
                 f"preprocess.channels lists {len(self.preprocess.channels)} sequences{slices} but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
             )
+        if self.model.box_channel:
+            require_boxes_alone(self.prompting)
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -158,7 +172,9 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
     for part in path[:-1]:
-        values = values.setdefault(part, {})
+        if values.get(part) is None:  # a group that is off by default, such as model.gafl, is on once a key is set
+            values[part] = {}
+        values = values[part]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {part} is a value, not a group of settings.")
     values[path[-1]] = value

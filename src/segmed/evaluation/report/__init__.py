@@ -11,7 +11,9 @@ from segmed.evaluation.groups import GroupTable, write_group_csv
 from segmed.evaluation.report.cases import Pictures
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
+from segmed.evaluation.report.robustness import write_robustness
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.robustness import degraded_results
 
 __all__ = ["Pictures", "write_comparison", "write_report"]
 
@@ -30,7 +32,8 @@ def write_report(
 
     One evaluation is enough; floors (kind "floor") go in a block of their own. `decoded` gives images and
     references for the pictures (a `DecodedDataset`); without it they show predictions alone. `runs` maps an
-    evaluation's name to its run folder, for learning curves and configuration. `anonymise` prints a hash in place
+    evaluation's name to its run folder, for learning curves, configuration and evaluations of degraded images (whose
+    rows go to `robustness.csv` too). `anonymise` prints a hash in place
     of every patient and case id. `channel` is the one shown, by default the middle one (FLAIR for LGG). `seed`
     draws the bootstraps. Raises `DataError` where the evaluations are not of the same cases and data.
     """
@@ -51,8 +54,10 @@ def write_comparison(
 ) -> Path:
     """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`."""
     _require_same_data(comparison, decoded)
+    degraded = degraded_results(comparison, runs or {})
     page = build_page(
         comparison,
+        degraded=degraded,
         pictures=decoded,
         runs=runs or {},
         written=datetime.now(UTC),
@@ -66,6 +71,8 @@ def write_comparison(
     write_markdown(comparison, out / "comparison.md")
     if groups:
         write_group_csv(out / "groups.csv", groups)
+    if degraded:
+        write_robustness(degraded, out / "robustness.csv")
     with written_aside(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path

@@ -12,10 +12,12 @@ from markupsafe import Markup
 from segmed.evaluation.report import svg
 from segmed.evaluation.result import Calibration
 
-WIDE, NARROW, HALF = 912, 350, 424
-"""The page's full width, a phone's, and that of one of two figures side by side; in CSS pixels."""
+WIDE, NARROW, HALF, SMALL = 912, 350, 424, 300
+"""The page's full width, a phone's, that of one of two figures side by side, and of several; in CSS pixels."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (7, 2)))
+DASHES = ("none", "6 3", "7 3 2 3", "2 2.5", "5 2", "2 2", "4 2 2 2 2 2", "8 3")
+"""The dashes of keys, in the order of `LINES`."""
 _ROW = 62
 
 
@@ -34,6 +36,11 @@ class Strip:
 def colour(place: int | None) -> str:
     """The colour of the system at a place from 0; muted for floors."""
     return svg.MUTED if place is None else svg.SERIES[place % len(svg.SERIES)]
+
+
+def dash(place: int) -> str:
+    """The dashes of the system at a place, in a key."""
+    return DASHES[place % len(DASHES)]
 
 
 def shortened(name: str, limit: int) -> str:
@@ -101,7 +108,13 @@ def curves(
         return svg.inline_svg(figure, name=f"{name}-{width}", description=f"{label} by epoch")
 
 
-def calibration_plot(calibrations: Mapping[str, Calibration], places: Mapping[str, int | None], width: int) -> Markup:
+def calibration_plot(
+    calibrations: Mapping[str, Calibration],
+    places: Mapping[str, int | None],
+    width: int,
+    *,
+    name: str = "calibration",
+) -> Markup:
     """Observed frequency against predicted probability; on the diagonal, probabilities mean what they say."""
     side = min(width, 350)
     with svg.style():
@@ -117,7 +130,27 @@ def calibration_plot(calibrations: Mapping[str, Calibration], places: Mapping[st
             _draw_line(axes, points, places.get(run), faint=False, markers=True)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set(xlabel="predicted probability", ylabel="observed frequency")
-        return svg.inline_svg(figure, name=f"calibration-{width}", description="Reliability in the tumour band")
+        return svg.inline_svg(figure, name=f"{name}-{width}", description="Reliability in the tumour band")
+
+
+def quality_plot(
+    curves: Mapping[str, Sequence[tuple[float, float]]], styles: Mapping[str, tuple[int | None, str]], width: int
+) -> Markup:
+    """IoU of masks against IoU of boxes; `styles` has each curve's place, None for a floor, and its dashes."""
+    side = min(width, 350)
+    with svg.style():
+        figure = svg.new_figure(side, side)
+        axes = _axes(figure, side, left=52, right=10, top=10, bottom=50)
+        for name, points in curves.items():
+            place, dashes = styles[name]
+            pattern = "-" if dashes == "none" else (0, tuple(float(part) / 2 for part in dashes.split()))
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, color=colour(place), linestyle=pattern, linewidth=2.0, marker="o", markersize=4)
+        axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.03), aspect="equal")
+        axes.set(xlabel="IoU of the box with the tight box", ylabel="IoU of the mask")
+        axes.grid()
+        axes.set_axisbelow(True)
+        return svg.inline_svg(figure, name=f"quality-{width}", description="IoU of masks against IoU of boxes")
 
 
 def swarm(

@@ -17,18 +17,20 @@ from segmed.evaluation.result import Cost, Evaluation
 
 def write_csv(comparison: Comparison, path: Path) -> None:
     """A line per system and floor: every metric with its ends, in full precision, and the costs; empty if undefined."""
-    names = comparison.metric_names()
+    names = tuple(dict.fromkeys(name for evaluation in comparison.all_evaluations for name in evaluation.metrics))
     costs = [field.name for field in dataclasses.fields(Cost)]
-    header = ["name", "kind", "part", "split", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
+    ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    header = ["name", "kind", "part", "split", "prompts", "oracle", *ends]
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*header, *costs])
-    for evaluation in comparison.evaluations:
+    for evaluation in comparison.all_evaluations:
         metrics = [tables.metric_of(evaluation, name) for name in names]
         values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
         values += [getattr(evaluation.cost, cost) for cost in costs]
         split = "LEAKING" if evaluation.leaking else ""
-        facts = [evaluation.name, evaluation.kind, evaluation.part, split]
+        oracle = "ORACLE" if evaluation.oracle else ""
+        facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
         writer.writerow([*facts, *(_full(value) for value in values)])
     with written_aside(path) as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
@@ -36,7 +38,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """The tables of scores with costs, of paired tests, of ranks and of agreement between metrics, as Markdown."""
-    leak = "LEAKING: " if comparison.leaking else ""
+    leak = ("LEAKING: " if comparison.leaking else "") + ("ORACLE: " if comparison.told else "")
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
     for tests, what in (
         (comparison.tests, "between systems"),
@@ -49,6 +51,10 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     if agreement := tables.agreement(comparison):
         titles, taus = zip(*agreement, strict=True)
         parts += [f"\n## {leak}Agreement of metrics\n", _markdown(["", *titles], [["Kendall's tau with Dice", *taus]])]
+    for oracle in comparison.oracles:
+        told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {oracle.told}"
+        parts += [f"\n## {told}: scores\n", _score_table(oracle)]
+        parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests])]
     parts += [f"\n{note}\n" for note in notes(comparison)]
     parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")
     with written_aside(path) as temporary:

@@ -28,7 +28,7 @@ class Headline:
 def headline(comparison: Comparison) -> Headline:
     """Write the headline of a comparison, or of a single system."""
     leader, *others = comparison.systems
-    support = (*_against_floors(comparison), *notes(comparison))
+    support = (*_against_floors(comparison), *_oracles(comparison), *notes(comparison))
     if not comparison.patients:
         names = " and ".join(system.name for system in comparison.systems)
         return Headline(f"{names}: no patient has tumour, so there is no Dice to rank by.", support)
@@ -65,6 +65,16 @@ def _against_floors(comparison: Comparison) -> tuple[str, ...]:
     if test.verdict == "too few patients to tell":
         return (f"{best} above it, with too few patients to tell that from chance (difference {gap}).",)
     return (f"{best} {test.verdict} from it (difference {gap}).",)
+
+
+def _oracles(comparison: Comparison) -> tuple[str, ...]:
+    """What the best system reaches under each kind of prompts made from the reference."""
+    if not comparison.oracles:
+        return ()
+    found = [
+        f"{_score(oracle, oracle.systems[0])} under {oracle.told}" for oracle in comparison.oracles if oracle.patients
+    ]
+    return (f"Told where the tumour is, and so in a table of their own, the best reach {', '.join(found)}.",)
 
 
 def _score(comparison: Comparison, evaluation: Evaluation) -> str:

@@ -11,8 +11,17 @@ FEW_PATIENTS = 20
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
-    found = (part_note(part), left_out_note(comparison), few_patients_note(len(comparison.patients)))
+    told = f"ORACLE: {oracle_text(comparison.told)}" if comparison.told else ""
+    found = (told, part_note(part), left_out_note(comparison), few_patients_note(len(comparison.patients)))
     return tuple(note for note in found if note)
+
+
+def oracle_text(kind: str) -> str:
+    """Why scores under prompts made from the reference are no scores of an automatic method."""
+    return (
+        f"The prompts ({kind}) were made from the reference, which tells where the tumour is and which slices have "
+        "one. Read these numbers beside the floors under the same prompts, never beside those of an automatic method."
+    )
 
 
 def part_note(part: str) -> str:

@@ -14,15 +14,18 @@ from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.filters import filter_pictures
 from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import CONVENTIONS
+from segmed.evaluation.report.notes import oracle_text
+from segmed.evaluation.report.oracle import oracle_sections
+from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.robustness import Degraded
 from segmed.version import __version__
 
-DASHES = ("none", "6 3", "7 3 2 3", "2 2.5", "5 2", "2 2", "4 2 2 2 2 2", "8 3")
-"""The keys' dashes, in the order of `figures.LINES`."""
 RUN_FILES = ("config.json", "recipe.yaml")
 MOST_PICTURED = 4
 """Only so many leading systems get pictures, which keeps the file small enough to mail."""
@@ -36,8 +39,11 @@ SECTIONS = (
     ("ranking", "Ranking", "ranks"),
     ("groups", "Groups", "groups"),
     ("patients", "Patients", "strips"),
+    ("robustness", "Degraded images", "robustness"),
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
+    ("filters", "Learned filters", "filters"),
+    ("oracle", "Oracles", "has_oracle"),
     ("cases", "Cases", "patient_lines"),
     ("metrics", "All numbers", "metric_groups"),
     ("provenance", "Provenance", "provenance"),
@@ -102,6 +108,7 @@ def build_page(
     anonymise: bool = False,
     channel: int | None = None,
     groups: Sequence[GroupTable] = (),
+    degraded: Sequence[Degraded] = (),
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
     if not comparison.systems:
@@ -111,8 +118,11 @@ def build_page(
         **_results(comparison),
         "groups": group_sections(groups),
         **_patients(comparison),
+        **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
+        "filters": filter_pictures(comparison.systems, runs, pictures),
+        **oracle_sections(comparison),
         **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
         **_about(comparison, runs),
     }
@@ -157,7 +167,9 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
 def _banners(comparison: Comparison) -> list[tuple[str, str]]:
     """Marks that stand at the page's head with their text, and in every caption."""
     part = comparison.evaluations[0].part
-    leaking = [("LEAKING", _leaking_text(comparison.evaluations))] if comparison.leaking else []
+    leaking = [("LEAKING", _leaking_text(comparison.all_evaluations))] if comparison.leaking else []
+    if comparison.told:
+        leaking.append(("ORACLE", oracle_text(comparison.told)))
     return leaking + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
 
 
@@ -223,6 +235,11 @@ def strip_of(evaluation: Evaluation, place: int | None) -> figures.Strip:
     return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)
 
 
+def _robustness(comparison: Comparison, degraded: Sequence[Degraded]) -> Sections:
+    key = _key((result.system for result in degraded), _places(comparison.systems))
+    return {"robustness": robustness(comparison, degraded), "robustness_key": key}
+
+
 def _training(systems: Sequence[Evaluation], runs: Mapping[str, Path]) -> Sections:
     places = _places(systems)
     histories = {name: read_history(runs[name]) for name in places if name in runs}
@@ -282,7 +299,7 @@ def _places(systems: Sequence[Evaluation]) -> dict[str, int]:
 
 def _key(names: Iterable[str], places: Mapping[str, int]) -> list[KeyEntry]:
     wanted = sorted(set(names), key=lambda name: places[name])
-    return [KeyEntry(name, places[name], DASHES[places[name] % len(DASHES)]) for name in wanted]
+    return [KeyEntry(name, places[name], figures.dash(places[name])) for name in wanted]
 
 
 def _hex(colour: Colour) -> str:

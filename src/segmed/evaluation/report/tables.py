@@ -99,9 +99,9 @@ def metric_of(evaluation: Evaluation, name: str) -> MetricValue:
     return evaluation.metrics.get(name, NO_VALUE)
 
 
-def scores(comparison: Comparison) -> Scores:
-    """The first table."""
-    names = main_metrics(comparison)
+def scores(comparison: Comparison, metrics: Sequence[str] | None = None) -> Scores:
+    """The first table, or one of other metrics."""
+    names = main_metrics(comparison) if metrics is None else metrics
     columns = [_cells(comparison, name) for name in names]
 
     def row(evaluation: Evaluation, place: int | None) -> Row:

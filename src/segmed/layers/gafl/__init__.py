@@ -5,6 +5,7 @@ Image Understanding 223, 103519 (2022), arXiv:2010.01177. Reference: cviaai/GAFL
 nothing is copied from it. `layer` says where we differ and why.
 """
 
+from segmed.layers.gafl.config import GaflConfig, build_gafl
 from segmed.layers.gafl.export import exportable
 from segmed.layers.gafl.fixed import FixedFilter
 from segmed.layers.gafl.insert import Filtered, gain_parameters, with_gafl
@@ -19,6 +20,8 @@ __all__ = [
     "PARAMETRISATIONS",
     "Filtered",
     "FixedFilter",
+    "GaflConfig",
+    "build_gafl",
     "exportable",
     "gain_parameters",
     "with_gafl",

@@ -51,8 +51,8 @@ class GAFL(nn.Module):
         activation: of mode general, one of `ACTIVATIONS`.
         bands: numbers per channel of radial; also those that `adaptive` sees.
         rank: of lowrank.
-        size: (height, width) whose frequencies free and lowrank hold; others are interpolated. Weights train at sizes
-            of at least half of it; below, some lie between the image's frequencies and get no gradient.
+        size: (height, width) whose frequencies free and lowrank hold; others are interpolated. All weights
+            train at sizes of more than half of it; at others, some lie between the image's frequencies and never do.
         padding: pixels of reflection added on every side, against the wrap-around of the FFT; 0 for none.
         adaptive: gains that also follow the image (modes spectrum and spectrum-log).
         reference: the arithmetic of the reference for mode spectrum, one channel and an image of exactly `size`, even:

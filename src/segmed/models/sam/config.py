@@ -6,6 +6,7 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.layers.raising import Kind
 
 Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
 
@@ -28,9 +29,27 @@ class SamConfig:
     """A head that says how probable it is that an image shows the object at all; bounds promptless masks."""
     lora_rank: Annotated[int, Field(ge=1)] = 8
     """Rank of the updates where `trains` is lora."""
+    featup: Literal["none", Kind] = "none"
+    """Add to the mask decoder's upscaled map the image embedding raised to the mask grid: `jbu` is FeatUp's, guided by
+    the image, `jbu-constant` and `bilinear-control` its controls. A gate that starts at zero leaves masks be."""
+    encode_at: Annotated[int, Field(ge=32)] | None = None
+    """Side in pixels at which the image encoder reads the image; its embedding is then raised to the grid of `size`,
+    so that decoder and prompts stay as they are. A multiple of 16 below `size`; None encodes at `size`."""
+    encode_raiser: Kind = "jbu"
+    """What raises the embedding where `encode_at` is set, by the same names."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no member of the family can read."""
         if self.size % 16:
             near = max(32, round(self.size / 16) * 16)
             raise ConfigError(f"sam.size is a multiple of 16, got {self.size}. Use {near}.")
+        if self.encode_at is not None and (self.encode_at % 16 or self.encode_at >= self.size):
+            raise ConfigError(
+                f"sam.encode_at is a multiple of 16 below sam.size ({self.size}), got {self.encode_at}. "
+                f"Use {max(32, self.size // 32 * 16)}, or null to encode at full size."
+            )
+
+    @property
+    def encoder_side(self) -> int:
+        """Side in pixels of what the image encoder reads."""
+        return self.size if self.encode_at is None else self.encode_at

@@ -3,8 +3,9 @@
 Reference: Kirillov et al., Segment Anything, ICCV 2023, sec. 3 and appendix A; the modules with weights are those of
 transformers (Apache-2.0). Where we differ: objects are rows, each with its own dense prompt, so that images with
 different numbers of objects go together; a box can also be drawn on the embedding; learned tokens stand in for a
-missing prompt; a head says whether the image shows the object at all. All additions but the tokens leave a
-pre-trained model's masks as they are until they are trained.
+missing prompt; a head says whether the image shows the object at all; FeatUp raises the embedding, either for the mask
+decoder's upscaled map (`config.featup`) or because the encoder read a smaller image (`config.encode_at`). All additions
+but the tokens and the smaller image leave a pre-trained model's masks as they are until they are trained.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from segmed.core.errors import ModelError
+from segmed.layers.raising import Raiser
 from segmed.models.sam.config import SamConfig
+from segmed.models.sam.featup import FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
 from segmed.models.sam.prompts import ObjectPrompts
@@ -50,6 +53,7 @@ class Promptable(nn.Module):
         prompt_encoder: SamPromptEncoder,
         mask_decoder: SamMaskDecoder,
         config: SamConfig,
+        image_channels: int = 3,
     ) -> None:
         """Put the parts together, and freeze what `config.trains` does not name."""
         super().__init__()
@@ -60,7 +64,20 @@ class Promptable(nn.Module):
         self.box_map = BoxMap(channels) if config.box_map else None
         self.promptless = PromptlessTokens(config.promptless_tokens, channels) if config.promptless_tokens else None
         self.presence = PresenceHead(channels) if config.presence else None
+        self.filters = nn.ModuleDict()  # learned filters (GAFL) of the input, the embedding or the guidance, by place
+        self.fine: FineBranch | None = None
+        if config.featup != "none":
+            self.fine = FineBranch(channels, config.featup, image_channels=image_channels)
+        self.raiser: Raiser | None = None
+        if config.encode_at is not None:
+            stages = doublings(config.encode_at // self.stride, self.grid)
+            self.raiser = Raiser(config.encode_raiser, channels, stages, image_channels=image_channels)
         freeze(self, config.trains)
+
+    @property
+    def guided(self) -> bool:
+        """Whether the image guides an upsampling (FeatUp), so that a learned filter can stand on that guidance."""
+        return self.fine is not None or self.raiser is not None
 
     @property
     def grid(self) -> int:
@@ -75,7 +92,13 @@ class Promptable(nn.Module):
     def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b 1 s s"]:
         """The promptless mask as logits at the network's size: no pixel is more probable than the presence."""
         embedding = self.encode(image)
-        decoded = self.decode(embedding, ObjectPrompts.none(len(image), image.device))
+        return self.unprompted(embedding, self.fine_map(embedding, image))
+
+    def unprompted(
+        self, embedding: Float[Tensor, "b c g g"], fine: Float[Tensor, "b f y x"] | None = None
+    ) -> Float[Tensor, "b 1 s s"]:
+        """`forward` from the embedding and its `fine_map` on."""
+        decoded = self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device), fine)
         logits = self.enlarged(decoded.logits)[:, None]
         present = self.presence_logits(embedding)
         return logits if present is None else torch.minimum(logits, present[:, None, None, None])
@@ -85,20 +108,49 @@ class Promptable(nn.Module):
 
         Raises `ModelError` for images that are not `config.size` wide and high.
         """
-        side = self.config.size
-        if tuple(image.shape[2:]) != (side, side):
-            raise ModelError(
-                f"The promptable model reads {side} x {side} pixels, got {image.shape[2]} x {image.shape[3]}. "
-                f"Set preprocess.size to [{side}, {side}], or model.sam.size to the images' size."
-            )
-        embedding: Tensor = self.image_encoder(image)
-        return embedding
+        return self.raised(self.features(image), image)
 
     def embed(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
         """`encode`, without a graph where nothing of the image encoder is trained."""
         trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-            return self.encode(image)
+            features = self.features(image)
+        return self.raised(features, image)
+
+    def features(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c f f"]:
+        """What the image encoder itself gives: the embedding, or one of a smaller grid where `config.encode_at` is set.
+
+        Raises `ModelError` for images that are not `config.size` wide and high.
+        """
+        side, read = self.config.size, self.config.encoder_side
+        if tuple(image.shape[2:]) != (side, side):
+            raise ModelError(
+                f"The promptable model reads {side} x {side} pixels, got {image.shape[2]} x {image.shape[3]}. "
+                f"Set preprocess.size to [{side}, {side}], or model.sam.size to the images' size."
+            )
+        image = self.filtered("input", image)
+        if read != side:
+            image = functional.interpolate(image, (read, read), mode="bilinear", align_corners=False, antialias=True)
+        features: Tensor = self.image_encoder(image)
+        return features
+
+    def raised(self, features: Float[Tensor, "b c f f"], image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
+        """The embedding of `features`, raised by the image where its encoder read a smaller one."""
+        if self.raiser is None:
+            return features
+        embedding: Tensor = self.raiser(features, self.guidance(image), (self.grid, self.grid))
+        return embedding
+
+    def fine_map(
+        self, embedding: Float[Tensor, "b c g g"], image: Float[Tensor, "b k h w"]
+    ) -> Float[Tensor, "b f y x"] | None:
+        """What `decode` adds on the mask grid where `config.featup` is set, from embeddings and the preprocessed images
+        they are of; once per image, for any number of prompts. None without such a branch."""
+        return None if self.fine is None else self.fine(embedding, self.guidance(image))
+
+    def guidance(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+        """What guides every upsampling: the preprocessed image, through its learned filter if it has one."""
+        return self.filtered("guidance", image)
 
     def train(self, mode: bool = True) -> "Promptable":
         """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
@@ -107,26 +159,47 @@ class Promptable(nn.Module):
             self.image_encoder.eval()
         return self
 
-    def decode(self, embedding: Float[Tensor, "b c g g"], prompts: ObjectPrompts) -> Decoded:
+    def decode(
+        self,
+        embedding: Float[Tensor, "b c g g"],
+        prompts: ObjectPrompts,
+        fine: Float[Tensor, "b f y x"] | None = None,
+    ) -> Decoded:
         """Decode each object on the embedding of its image; order is that of the prompts.
 
-        Objects without any prompt get the learned tokens, if the model has them.
+        Objects without any prompt get the learned tokens, if the model has them. `fine` is the images' `fine_map`;
+        raises `ModelError` where the model has such a branch and it is missing.
         """
         prompts.require_images(len(embedding))
+        if self.fine is not None and fine is None:
+            raise ModelError(
+                f"This model was built with sam.featup={self.config.featup} and needs its map of the image. "
+                "Pass model.fine_map(embedding, image) to decode."
+            )
+        embedding = self.filtered("embedding", embedding)
         logits = embedding.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
         iou = embedding.new_zeros(len(prompts), dtype=torch.float32)
         position = self._position()
         for rows in prompts.layouts():
             some = prompts[rows]
             image = embedding[some.image] + self._dense(some).to(embedding.dtype)
-            masks, expected = self._masks(image, position.to(embedding.dtype), self._sparse(some))
+            masks, expected = self._masks(
+                image, position.to(embedding.dtype), self._sparse(some), None if fine is None else fine[some.image]
+            )
             logits = logits.index_copy(0, rows, masks.float())
             iou = iou.index_copy(0, rows, expected.float())
         return Decoded(logits, iou)
 
     def presence_logits(self, embedding: Float[Tensor, "b c g g"]) -> Float[Tensor, " b"] | None:
         """How probable it is that each image shows the object, before the sigmoid; None without such a head."""
-        return None if self.presence is None else self.presence(embedding)
+        return None if self.presence is None else self.presence(self.filtered("embedding", embedding))
+
+    def filtered(self, place: str, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What stands at a place (input, embedding or guidance) through its learned filter, if it has one.
+
+        The embedding is filtered where it is decoded and not where it is encoded, so that it can be kept unfiltered.
+        """
+        return self.filters[place](values) if place in self.filters else values
 
     def enlarged(self, logits: Float[Tensor, "m h w"]) -> Float[Tensor, "m s s"]:
         """Logits of the mask grid at the network's size, bilinear."""
@@ -175,6 +248,7 @@ class Promptable(nn.Module):
         image: Float[Tensor, "m c g g"],
         position: Float[Tensor, "1 c g g"],
         sparse: Float[Tensor, "m t c"] | None,
+        fine: Float[Tensor, "m f y x"] | None,
     ) -> tuple[Float[Tensor, "m h w"], Float[Tensor, " m"]]:
         """SAM's mask decoder for its single-mask token (fig. 14 of the paper), one object per row."""
         decoder = self.mask_decoder
@@ -189,6 +263,8 @@ class Promptable(nn.Module):
         keys = keys[:, 0].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(keys)))
         upscaled = decoder.activation(decoder.upscale_conv2(upscaled))
+        if fine is not None:
+            upscaled = upscaled + fine.to(upscaled.dtype)
         weights = decoder.output_hypernetworks_mlps[0](tokens[:, 0, 1])
         masks = torch.einsum("mc,mchw->mhw", weights.to(upscaled.dtype), upscaled)
         return masks, decoder.iou_prediction_head(tokens[:, 0, 0])[:, 0]

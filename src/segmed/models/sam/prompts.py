@@ -85,7 +85,7 @@ class ObjectPrompts:
 
     @classmethod
     def concatenate(cls, several: Sequence["ObjectPrompts"]) -> "ObjectPrompts":
-        """One after another; points are padded to the largest number. None may have mask prompts."""
+        """One after another; points are padded to the largest number. Mask prompts must be of one size."""
         most = max((prompts.points.shape[1] for prompts in several), default=0)
         padded = [prompts._padded(most) for prompts in several]
         return cls(
@@ -94,7 +94,7 @@ class ObjectPrompts:
             has_box=torch.cat([each.has_box for each in padded]),
             points=torch.cat([each.points for each in padded]),
             point_labels=torch.cat([each.point_labels for each in padded]),
-            logits=None,
+            logits=_joined_logits(padded),
             has_logits=torch.cat([each.has_logits for each in padded]),
         )
 
@@ -123,7 +123,21 @@ class ObjectPrompts:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ObjectPrompts":
         tensors: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return ObjectPrompts(**{name: None if value is None else change(value) for name, value in tensors.items()})
+        changed: dict[str, Any] = {name: None if each is None else change(each) for name, each in tensors.items()}
+        return ObjectPrompts(**changed)
+
+
+def _joined_logits(several: Sequence[ObjectPrompts]) -> Float[Tensor, "m gh gw"] | None:
+    """The mask prompts of all, zero where an object has none; None where nobody has any."""
+    given = [each.logits for each in several if each.logits is not None]
+    if not given:
+        return None
+    cells = given[0].shape[1:]
+    if any(logits.shape[1:] != cells for logits in given):
+        raise DataError("Mask prompts that go together differ in size. Make them on one grid.")
+    return torch.cat(
+        [given[0].new_zeros((len(each), *cells)) if each.logits is None else each.logits for each in several]
+    )
 
 
 def _with_promptless(batch: PromptBatch) -> tuple[PromptBatch, Bool[np.ndarray, "b n"]]:

@@ -38,6 +38,7 @@ class PyramidEncoder(ImageEncoder):
         self.stages = timm.create_model(
             name, pretrained=False, features_only=True, in_chans=channels_in, out_indices=_stages(name)
         )
+        _drop_idle_stages(self.stages)
         fine, middle, coarse = feature_info(self.stages).channels()
         self.fine = nn.Conv2d(fine, channels, 2, stride=2)
         self.middle = nn.Conv2d(middle, channels, 1)
@@ -63,16 +64,26 @@ def build_sam_tiny(config: ModelConfig) -> Promptable:
         raise ModelError("sam-tiny has no pre-trained weights. Start from random ones with --encoder-weights none.")
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
+    if config.upsampler != "interpolate":
+        raise ModelError(f"sam-tiny has no U-Net decoder for upsampler {config.upsampler}. Set sam.featup instead.")
     sam = config.sam or SamConfig()
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
-    return Promptable(encoder, *_prompt_parts(sam.size), config=sam)
+    return Promptable(encoder, *_prompt_parts(sam.size), config=sam, image_channels=config.channels)
 
 
 def feature_info(network: nn.Module) -> Any:
     """timm's description of the maps that a network gives."""
     return network.feature_info
+
+
+def _drop_idle_stages(network: nn.Module) -> None:
+    """Cut off the stages beyond the coarsest map, which some networks of timm keep and run for nothing."""
+    container, _, place = feature_info(network).module_name()[-1].partition(".")
+    stages = getattr(network, container, None)
+    if place and isinstance(stages, nn.Sequential):
+        del stages[int(place.partition(".")[0]) + 1 :]
 
 
 def _stages(name: str) -> tuple[int, ...]:

@@ -1,0 +1,68 @@
+"""`segmed cascade`: a dense run proposes, a promptable one refines; settings chosen on validation patients."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+from segmed.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from segmed.data.proposing import Kinds
+
+
+def cascade(
+    dense: Annotated[Path, typer.Argument(help="Run folder of the model that proposes.")],
+    promptable: Annotated[Path, typer.Argument(help="Run folder of the model that refines.")],
+    data: Annotated[Path, typer.Option(help="The data set both were trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cascade.")],
+    prompts: Annotated[
+        str, typer.Option(help="What the second is given: box, box+point, box+mask, box+point+mask; several to choose.")
+    ] = "box",
+    copy: Annotated[bool, typer.Option("--copy", help="Copy both runs into the folder, so that it can move.")] = False,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Join a dense and a promptable run, so that no box is needed."""
+    from segmed.cli.opening import open_decoded
+    from segmed.core.errors import ConfigError
+    from segmed.evaluation.cascade import facts_of, tune_cascade
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+    from segmed.inference.cascade import CASCADE, CascadeConfig, join, save_cascade
+
+    kinds = _kinds(prompts)
+    if out.exists() and any(out.iterdir()) and not (out / CASCADE).is_file():
+        raise ConfigError(f"{out}: already holds files. Choose another folder for the cascade.")
+    joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
+    decoded = open_decoded(data, labels, patient_regex, default_labels=joined.config.labels)
+    plan = plan_evaluation(dense, joined.config, decoded, part="validation")
+    cases = plan.split.fold(plan.fold).validation
+    with progress_bar("validation patients") as progress:
+        choice = tune_cascade(joined.dense, joined.promptable, decoded, cases, kinds=kinds, progress=progress)
+    save_cascade(out, dense, promptable, choice.settings, dict(facts_of(choice)), copy=copy)
+    typer.echo(f"Mean Dice of {choice.patients} validation patients, on which it was chosen: {choice.dice:.4f}")
+    typer.echo(f"  the dense run alone {choice.dense:.4f}, refined wherever it proposes {choice.always:.4f}")
+    if choice.settings.gate > 1:
+        typer.echo("Nothing is refined: no setting was better than the dense run alone.")
+    else:
+        chosen = choice.settings
+        typer.echo(
+            f"  {chosen.prompts}, margin {chosen.margin:g}, from {chosen.share:g} of the threshold, at least "
+            f"{chosen.min_pixels} pixels, gate {chosen.gate:g}"
+        )
+    typer.echo(f"Next: segmed evaluate {out} --data {data}")
+
+
+def _kinds(text: str) -> "list[Kinds]":
+    from segmed.core.errors import ConfigError
+    from segmed.data.proposing import KINDS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {kind: kind for kind in KINDS}
+    strange = [name for name in names if name not in known]
+    if strange or not names:
+        raise ConfigError(f"--prompts {text}: unknown. Choose among: {', '.join(KINDS)}.")
+    return [kind for kind in KINDS if kind in names]

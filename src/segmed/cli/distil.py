@@ -1,0 +1,65 @@
+"""`segmed distil`: a promptable run in; the same model, encoding a smaller image, out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+
+
+def distil(
+    run: Annotated[str, typer.Argument(help="Promptable run whose features are the target.")],
+    data: Annotated[Path, typer.Option(help="Data set.")],
+    split: Annotated[Path, typer.Option(help="The split that the run was trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    encode_at: Annotated[int, typer.Option(help="Side in pixels that the image encoder is to read.")],
+    recipe: Annotated[
+        str, typer.Option(help="featup-encoder (adapts the encoder too), featup, featup-multiview, or a YAML file.")
+    ] = "featup-encoder",
+    upsampler: Annotated[str, typer.Option(help="jbu, or a control: jbu-constant, bilinear-control.")] = "jbu",
+    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
+) -> None:
+    """Teach a promptable run to read smaller images, by FeatUp.
+
+    The image encoder reads the image at --encode-at, FeatUp raises its features to the grid that the decoder knows, and
+    both learn to give what the run's own encoder gives at full size. Decoder and prompts stay as they are. Go on with
+    `segmed train --set start=OUT` to fine-tune on masks.
+    """
+    from segmed.cli.opening import open_decoded
+    from segmed.cli.progress import training_display
+    from segmed.cli.train import chosen_recipe
+    from segmed.core.errors import ConfigError
+    from segmed.core.split import Split
+    from segmed.layers.raising import KINDS
+    from segmed.training import Hardware, train
+    from segmed.training.featup import distil_recipe
+
+    kind = next((each for each in KINDS if each == upsampler), None)
+    if kind is None:
+        raise ConfigError(f"--upsampler {upsampler}: choose one of {', '.join(KINDS)}.")
+    base = chosen_recipe(recipe, set_, epochs=epochs)
+    if base.objective == "masks":
+        raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
+    chosen = distil_recipe(base, run, encode_at=encode_at, raiser=kind, seed=seed)
+    decoded = open_decoded(data, labels, patient_regex)
+    with training_display() as listener:
+        train(
+            chosen,
+            data=decoded,
+            split=Split.load(split),
+            out=out,
+            fold=fold,
+            resume=resume,
+            listener=listener,
+            hardware=Hardware(accelerator=accelerator, devices=devices),
+        )
+    typer.echo(str(out))

@@ -1,0 +1,110 @@
+"""`segmed evaluate --prompts`: one row per kind of prompts, oracles and automatic ones apart, floors beside them."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.asking import Asking
+    from segmed.evaluation.result import Evaluation
+    from segmed.evaluation.run import Plan
+    from segmed.inference import VolumePredictor
+    from segmed.inference.asking import Automatic
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The options `--prompts`, `--uncertainty`, `--floors` and `--cascade`."""
+
+    prompts: str
+    uncertainty: int
+    floors: bool
+    cascade: Path | None = None
+
+
+def evaluate_kinds(
+    predictor: "VolumePredictor",
+    decoded: "DecodedDataset",
+    plan: "Plan",
+    kinds: Kinds,
+    folder: Path,
+    *,
+    name: str,
+    batch_size: int,
+    bootstrap: Mapping[str, int],
+) -> None:
+    """Score a promptable run under every kind, write `prompts/<kind>/` below `folder`, and show the table."""
+    from segmed.cli.prompts_table import show
+    from segmed.evaluation.asking import parse_askings
+    from segmed.evaluation.floors import folder_name, save_with_floors
+    from segmed.evaluation.prompted import evaluate_prompts
+    from segmed.evaluation.quality import write_quality
+    from segmed.evaluation.result import Evaluation
+    from segmed.inference.asking import AUTOMATIC
+    from segmed.inference.prompted import PromptedPredictor
+
+    automatic = dict(AUTOMATIC)
+    if kinds.cascade is not None:
+        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, str(predictor.device))
+    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty, automatic=automatic)
+    if not isinstance(predictor, PromptedPredictor):
+        raise ConfigError(
+            f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
+        )
+    with progress_bar("evaluating patients") as progress:
+        results = evaluate_prompts(
+            predictor, decoded, plan, askings, name=name, batch_size=batch_size, progress=progress, **bootstrap
+        )
+    floors = _floors(decoded, plan, askings, bootstrap) if kinds.floors else {}
+    command = " ".join(["segmed", *sys.argv[1:]])
+    for asking, result in zip(askings, results, strict=True):
+        result = replace(result, provenance={**result.provenance, "command": command})
+        save_with_floors(folder / "prompts" / folder_name(asking.name), result, floors.get(asking.name, []))
+    write_quality(
+        folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
+    )
+    show(results, floors)
+    typer.echo(f"Written: {folder / 'prompts'}")
+    typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
+
+
+def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", device: str) -> "Automatic":
+    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+    from segmed.inference.cascade import CascadePredictor
+
+    loaded = load(folder, device=device)
+    if not isinstance(loaded, CascadePredictor):
+        raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
+    plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
+    return loaded.answers
+
+
+def _floors(
+    decoded: "DecodedDataset", plan: "Plan", askings: "Sequence[Asking]", bootstrap: Mapping[str, int]
+) -> dict[str, list["Evaluation"]]:
+    """Box floors of every kind that is drawn from the reference; of others those of any model."""
+    from segmed.evaluation.box_floors import box_floor_evaluations
+    from segmed.evaluation.floors import floor_evaluations
+
+    floors = {}
+    for asking in askings:
+        if asking.boxes > 1 or asking.carry is not None:
+            continue  # floors see one box a slice
+        with progress_bar(f"floors, {asking.name}") as progress:
+            if asking.oracle:
+                floors[asking.name] = box_floor_evaluations(decoded, plan, asking, progress=progress, **bootstrap)
+            elif not any(floors.get(other.name) for other in askings if not other.oracle):
+                floors[asking.name] = floor_evaluations(
+                    decoded, plan.split, plan.fold, plan.part, progress=progress, **bootstrap
+                )
+    return floors

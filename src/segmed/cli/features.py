@@ -1,0 +1,41 @@
+"""`segmed features`: a picture of what FeatUp does to a run's features."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def features(
+    run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name, of a model with FeatUp.")],
+    image: Annotated[Path, typer.Argument(help="One image file.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")],
+    implicit: Annotated[
+        bool, typer.Option("--implicit", help="Also fit FeatUp's implicit variant to this image. Slow.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Draw a run's features before and after FeatUp.
+
+    Four panels: the image, the low-resolution features, the same raised by bilinear interpolation, and by FeatUp.
+    Colours are three principal components of the low-resolution features, the same for all panels. --implicit adds a
+    fifth, fitted to this image alone, for runs that encode a smaller image.
+    """
+    from segmed.cli.progress import progress_bar
+    from segmed.core.files import written_aside
+    from segmed.inference import load
+    from segmed.inference.features import draw_features, feature_panels
+    from segmed.io import read_image
+
+    predictor = load(run, device=device)
+    array = read_image(image).array
+    if implicit:
+        from segmed.training.implicit import fit_implicit
+
+        with progress_bar("fitting") as progress:
+            panels = feature_panels(predictor, array, lambda model, read: fit_implicit(model, read, progress=progress))
+    else:
+        panels = feature_panels(predictor, array)
+    with written_aside(out) as temporary:
+        draw_features(panels, Path(run).name).savefig(temporary, dpi=110, format="png")
+    typer.echo(str(out))

@@ -1,0 +1,32 @@
+"""`segmed filters`: the learned filter of a run as a picture and its curve as CSV."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segmed.core.errors import ModelError
+
+
+def filters(
+    run: Annotated[Path, typer.Argument(help="Run folder of a model with a learned filter.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for filter.png and filter.csv.")],
+    image: Annotated[Path | None, typer.Argument(help="An image to show before and after the filter.")] = None,
+) -> None:
+    """Show the learned filter of a run, and what it does to an image."""
+    from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
+    from segmed.inference.filters import filter_image, learned_filter, seen_filter
+    from segmed.io import read_image
+
+    learned = learned_filter(run)
+    if learned is None:
+        raise ModelError(f"{run}: has no learned filter. Train one with `segmed train --gafl radial`.")
+    views = None if image is None else filter_image(learned, read_image(image).array)
+    seen = seen_filter(learned, views)
+    title = (
+        f"{run.resolve().name}: {learned.config.mode}, {learned.config.parametrisation}, on the {learned.config.place}"
+    )
+    write_filter_picture(filter_figure(learned, seen, views, title=title), out / "filter.png")
+    write_filter_curve(seen, learned.channels, out / "filter.csv")
+    typer.echo(f"Written: {out / 'filter.png'}")
+    typer.echo(f"Written: {out / 'filter.csv'}")

@@ -1,0 +1,46 @@
+"""`segmed oof`: out-of-fold maps of a dense model, on which a promptable one learns to refine proposals."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+
+
+def oof(
+    data: Annotated[Path, typer.Option(help="Data set.")],
+    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps and the models behind them.")],
+    recipe: Annotated[str, typer.Argument(help="A dense recipe's name or YAML file.")] = "unet-cpu",
+    folds: Annotated[int, typer.Option(min=2, help="Models to train, each on all but a share of the patients.")] = 5,
+    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of folds, weights, order and augmentation.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+) -> None:
+    """Predict training patients by models that have not seen them."""
+    from segmed.cli.opening import open_decoded
+    from segmed.cli.progress import training_display
+    from segmed.cli.train import chosen_recipe
+    from segmed.core.split import Split
+    from segmed.training import Hardware
+    from segmed.training.oof import out_of_fold
+
+    chosen, plan = chosen_recipe(recipe, set_, seed=seed), Split.load(split)
+    decoded = open_decoded(data, labels, patient_regex)
+    with training_display() as listener:
+        out_of_fold(
+            chosen,
+            data=decoded,
+            split=plan,
+            out=out,
+            fold=fold,
+            folds=folds,
+            listener=listener,
+            hardware=Hardware(accelerator=accelerator),
+        )
+    typer.echo(str(out))
+    typer.echo(f"Next: segmed train sam-tiny-proposals --set prompting.proposals.folder={out} ...")

@@ -1,0 +1,99 @@
+"""What a promptable model is told in an evaluation: kinds of prompts by name, from the reference or without it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segmed.core.errors import ConfigError
+from segmed.data.prompting import PROMPTS, Prompted, Prompter, case_generator
+from segmed.data.prompting_names import parse_prompt
+from segmed.data.prompting_volumes import largest_slices
+from segmed.inference.asking import AUTOMATIC, NEEDS, Automatic
+from segmed.inference.propagate import PropagateConfig
+
+SEED = 0
+"""Prompts are drawn from this and the case's id, so that every model, and every floor, sees the same boxes."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One kind of prompts: drawn from the reference by `prompter` (an oracle), else proposed by `automatic`.
+
+    `boxes` of more than 1 averages as many boxes around each drawn one.
+    """
+
+    name: str
+    prompter: Prompter | None = None
+    automatic: Automatic | None = None
+    boxes: int = 1
+    carry: PropagateConfig | None = None
+    """Draw one box for each lesion of the volume alone, and carry it through the slices."""
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the model is told something of the reference."""
+        return self.prompter is not None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether what is drawn from the reference has boxes."""
+        return self.prompter is not None and self.prompter.config.box_share > 0
+
+    def prompted(self, case: str, mask: UInt8[np.ndarray, "h w"]) -> Prompted:
+        """What an oracle draws for a case, the same every time. Raises `ConfigError` for an automatic kind."""
+        if self.prompter is None:
+            raise ConfigError(f"Prompts {self.name!r} are not drawn from the reference.")
+        return self.prompter(mask > 0, case_generator(SEED, case))
+
+    def drawn(
+        self, cases: Sequence[str], masks: Sequence[UInt8[np.ndarray, "_h _w"]], positions: Sequence[int]
+    ) -> list[Prompted]:
+        """What an oracle draws for the slices of one patient: slice by slice, or lesion by lesion of the volume."""
+        if self.carry is not None:
+            return largest_slices([np.asarray(mask > 0) for mask in masks], positions)
+        return [self.prompted(case, mask) for case, mask in zip(cases, masks, strict=True)]
+
+    @property
+    def remark(self) -> str:
+        """In a sentence, what the model is told."""
+        if self.prompter is None:
+            return "Nothing of the reference."
+        if self.carry is not None:
+            return "One tight box for each lesion of a volume, on the slice where it is largest, carried to the others."
+        what = "Boxes" if self.has_boxes else "Points"
+        mean = f" Probabilities are the mean over {self.boxes} boxes around each." if self.boxes > 1 else ""
+        drawn = f"{what} drawn from the reference ({self.name.partition(' ')[0]})"
+        return f"{drawn}, and no question about empty slices.{mean}"
+
+
+def parse_askings(text: str, *, uncertainty: int = 1, automatic: Mapping[str, Automatic] = AUTOMATIC) -> list[Asking]:
+    """Read `--prompts gt,propagate,cascade,none`: names of `parse_prompt` and of `automatic`, and `propagate`.
+
+    With `uncertainty` above 1 every kind with boxes is followed by the mean over as many boxes around each. Raises
+    `ConfigError` for unknown names, names given twice, and ways that need something that is not there.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("No prompts are named. Write --prompts gt,jitter:5,none or the like.")
+    twice = [name for index, name in enumerate(names) if name in names[:index]]
+    if twice:
+        raise ConfigError(f"Prompts {twice[0]!r} are named twice. Name each once.")
+    askings: list[Asking] = []
+    for name in names:
+        one = _asking(name, automatic)
+        askings.append(one)
+        if uncertainty > 1 and one.has_boxes and one.carry is None:
+            askings.append(Asking(f"{name} x{uncertainty}", one.prompter, boxes=uncertainty))
+    return askings
+
+
+def _asking(name: str, automatic: Mapping[str, Automatic]) -> Asking:
+    if name in automatic:
+        return Asking(name, automatic=automatic[name])
+    if name == "propagate":
+        return Asking(name, Prompter(PROMPTS["gt"]), carry=PropagateConfig())
+    if name in NEEDS:
+        raise ConfigError(f"Prompts {name!r} need {NEEDS[name]}, and none was given.")
+    return Asking(name, Prompter(parse_prompt(name)))

@@ -1,0 +1,105 @@
+"""Evaluations of the baselines that use the prompt and not the image, under the very prompts the model was given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segmed.core.prompts import Prompts
+from segmed.core.records import Record, by_patient
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.asking import SEED, Asking
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.run import Plan
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.models.box_floors import BOX_FLOORS, previous_slice
+
+Mask = UInt8[np.ndarray, "_h _w"]
+
+DRAWN = ("filled box", "inscribed ellipse")
+"""Floors that depend on how the boxes were drawn; the others only on which slices are asked about."""
+PREVIOUS = "previous slice's mask"
+REMARKS = {
+    "filled box": "All pixels of the boxes that the model was given.",
+    "inscribed ellipse": "The ellipse that touches the sides of each box that the model was given.",
+    PREVIOUS: "The reference of the slice before, on slices that have the object.",
+    "whole image": "All pixels of the slices that have the object.",
+}
+
+
+def box_floor_evaluations(
+    decoded: DecodedDataset,
+    plan: Plan,
+    asking: Asking,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Evaluation]:
+    """Filled box and inscribed ellipse (where there are boxes), previous slice's mask and whole image.
+
+    All are told which slices have the object, as the model is, and predict nothing on the others, so they are oracles
+    too. `progress(done, total)` counts floors.
+    """
+    groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
+    facts = split_facts(decoded, plan.split, plan.fold, plan.part)
+    names = [name for name in REMARKS if asking.has_boxes or name not in DRAWN]
+    evaluations = []
+    for name in names:
+        predict = _Floor(decoded, asking, name)
+        result = evaluate(
+            volumes(decoded, groups, predict),
+            decoded.dataset.labels,
+            name=f"{name} ({asking.name})",
+            kind="floor",
+            part=plan.part,
+            leaking=plan.leaking,
+            resamples=resamples,
+            seed=seed,
+        )
+        told = {"remark": REMARKS[name], "data": str(decoded.dataset.root), "prompt_seed": SEED}
+        evaluations.append(
+            replace(
+                result,
+                data_hash=decoded.data_hash,
+                split=facts,
+                provenance={**result.provenance, **told},
+                prompts=asking.name,
+                oracle=True,
+            )
+        )
+        if progress is not None:
+            progress(len(evaluations), len(names))
+    return evaluations
+
+
+class _Floor:
+    """One floor on the slices of one patient after the other."""
+
+    def __init__(self, decoded: DecodedDataset, asking: Asking, name: str) -> None:
+        self._decoded, self._asking, self._name = decoded, asking, name
+        self._patients = by_patient(decoded.dataset.records)
+
+    def __call__(self, records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
+        neighbours = (
+            {record.slice_index: self._decoded.mask(record.case) for record in self._patients[records[0].patient]}
+            if self._name == PREVIOUS
+            else {}
+        )
+        masks = []
+        for record in records:
+            reference = self._decoded.mask(record.case)
+            size = (reference.shape[0], reference.shape[1])
+            prompts = self._asking.prompted(record.case, reference).prompts
+            masks.append(self._mask(prompts, size, neighbours, record.slice_index))
+        return masks, None
+
+    def _mask(self, prompts: Prompts, size: tuple[int, int], neighbours: dict[int, Mask], position: int) -> Mask:
+        if not len(prompts):
+            return np.zeros(size, np.uint8)
+        if self._name == PREVIOUS:
+            return previous_slice(neighbours, position, size)
+        return BOX_FLOORS[self._name](prompts, size)

@@ -1,0 +1,164 @@
+"""Choose a cascade's settings on validation patients: by their mean volumetric Dice, as epochs and thresholds are."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from segmed.core.errors import SplitError
+from segmed.core.records import Record, by_patient
+from segmed.data.decoded import DecodedDataset
+from segmed.data.proposing import Kinds, Proposals, propose
+from segmed.evaluation.part import records_of
+from segmed.inference.base import VolumePredictor
+from segmed.inference.cascade import NEVER, CascadeConfig, ask, joined_mask
+from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+
+GATES = (NEVER, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.0)
+SHARES = (1.0, 0.5, 0.2)
+MARGINS = (0.1, 0.0, 0.2)
+SIZES = (5, 20, 50)
+"""What is tried, in the order of preference among equals: the first gate leaves the dense mask as it is."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen settings, and mean patient Dice of every candidate in the order in which they were tried.
+
+    `dense` is the Dice of the dense run alone, `always` the best of those that refine whatever is proposed.
+    """
+
+    settings: CascadeConfig
+    dice: float
+    dense: float
+    always: float
+    patients: int
+    tried: tuple[tuple[CascadeConfig, float], ...]
+
+
+def tune_cascade(
+    dense: VolumePredictor,
+    promptable: PromptedPredictor,
+    decoded: DecodedDataset,
+    cases: Sequence[str],
+    *,
+    kinds: Sequence[Kinds] = ("box",),
+    progress: Callable[[int, int], None] | None = None,
+) -> Choice:
+    """Try every candidate on the patients of `cases`, which neither run may have been trained on.
+
+    Never refining is among the candidates, so that here, and only here, a cascade cannot be worse than its dense run.
+    Raises `SplitError` without cases.
+    """
+    groups = records_of(decoded, cases)
+    if not groups:
+        raise SplitError("The split has no validation patients to choose a cascade on. Make another split.")
+    candidates = list(_candidates(kinds))
+    dice = np.full((len(groups), len(candidates)), np.nan)
+    for number, records in enumerate(groups.values()):
+        dice[number] = _patient(dense, promptable, decoded, records, candidates)
+        if progress is not None:
+            progress(number + 1, len(groups))
+    known = ~np.isnan(dice)
+    means = np.where(known, dice, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    best = int(np.argmax(np.round(means, 9)))
+    always = [mean for candidate, mean in zip(candidates, means, strict=True) if candidate.gate == 0]
+    return Choice(
+        settings=candidates[best],
+        dice=float(means[best]),
+        dense=float(means[0]),
+        always=float(max(always)),
+        patients=len(groups),
+        tried=tuple(zip(candidates, map(float, means), strict=True)),
+    )
+
+
+def _candidates(kinds: Sequence[Kinds]) -> Iterator[CascadeConfig]:
+    """All settings, the gate that never opens first and once."""
+    yield CascadeConfig(gate=NEVER, prompts=kinds[0], min_pixels=SIZES[0])
+    for gate, kind, share, margin, size in product(GATES[1:], kinds, SHARES, MARGINS, SIZES):
+        yield CascadeConfig(share=share, min_pixels=size, margin=margin, prompts=kind, gate=gate)
+
+
+def _patient(
+    dense: VolumePredictor,
+    promptable: PromptedPredictor,
+    decoded: DecodedDataset,
+    records: Sequence[Record],
+    candidates: Sequence[CascadeConfig],
+) -> Float64[np.ndarray, " candidates"]:
+    """The volumetric Dice of a patient under every candidate; NaN where reference and prediction are empty."""
+    patient = records[0].patient
+    volume = by_patient(decoded.dataset.records)[patient]
+    whole = [np.array(decoded.image(record.case)) for record in volume]
+    positions = [record.slice_index for record in records]
+    whole_positions = [record.slice_index for record in volume]
+    images = [np.array(decoded.image(record.case)) for record in records]
+    maps = dense.probabilities(images, whole=whole, positions=positions, whole_positions=whole_positions)
+    faintest = CascadeConfig(share=min(SHARES), min_pixels=min(SIZES)).proposing(dense.config.threshold)
+    asked = [index for index, each in enumerate(maps) if len(propose(each[0], faintest))]
+    found = promptable.encode_volume(
+        [images[i] for i in asked],
+        whole=whole,
+        positions=[positions[i] for i in asked],
+        whole_positions=whole_positions,
+    )
+    encoded = dict(zip(asked, found, strict=True))
+    totals = np.zeros((len(candidates), 2), np.int64)  # hits, predicted
+    reference = 0
+    for index, record in enumerate(records):
+        truth = np.asarray(decoded.mask(record.case)) > 0
+        reference += int(truth.sum())
+        mask = maps[index][0] >= dense.config.threshold
+        if index not in encoded:
+            totals += (int((mask & truth).sum()), int(mask.sum()))
+            continue
+        totals += _slice(maps[index][0], mask, truth, encoded[index], dense, promptable, candidates)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * totals[:, 0] / (totals[:, 1] + reference))
+
+
+def _slice(
+    probability: "np.ndarray",
+    mask: Bool[np.ndarray, "h w"],
+    truth: Bool[np.ndarray, "h w"],
+    encoded: EncodedImage,
+    dense: VolumePredictor,
+    promptable: PromptedPredictor,
+    candidates: Sequence[CascadeConfig],
+) -> "np.ndarray":
+    """Hits and predicted pixels of one slice under every candidate; each question is asked once."""
+    answers: dict[tuple[float, float, Kinds], tuple[Proposals, Answer]] = {}
+    counted: dict[tuple[tuple[float, float, Kinds], bytes], tuple[int, int]] = {}
+    rows = []
+    for candidate in candidates:
+        key = (candidate.share, candidate.margin, candidate.prompts)
+        if candidate.gate >= NEVER:
+            rows.append((int((mask & truth).sum()), int(mask.sum())))
+            continue
+        if key not in answers:
+            least = CascadeConfig(share=candidate.share, min_pixels=min(SIZES), margin=candidate.margin)
+            found = propose(probability, least.proposing(dense.config.threshold))
+            answers[key] = (found, ask(promptable, encoded, found, candidate.prompts))
+        found, answer = answers[key]
+        accepted = (answer.iou >= candidate.gate) & (found.components.sum(axis=(1, 2)) >= candidate.min_pixels)
+        memory = (key, accepted.tobytes())
+        if memory not in counted:
+            joined = joined_mask(mask, found, answer.masks, accepted)
+            counted[memory] = (int((joined & truth).sum()), int(joined.sum()))
+        rows.append(counted[memory])
+    return np.array(rows, np.int64)
+
+
+def facts_of(choice: Choice) -> Mapping[str, object]:
+    """What is kept of a choice beside the settings."""
+    return {
+        "on": "validation patients, by mean volumetric Dice",
+        "patients": choice.patients,
+        "candidates": len(choice.tried),
+        "dice": choice.dice,
+        "dice_of_dense_run": choice.dense,
+        "dice_without_gate": choice.always,
+    }

@@ -1,0 +1,107 @@
+"""The picture of a learned filter: gain by radius and as a spectrum, an image before and after it, the difference."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from segmed.core.files import written_aside
+from segmed.inference.filters import BeforeAndAfter, LearnedFilter, Seen
+
+MOST_CHANNELS = 6
+"""A filter of more channels, as on an embedding, is shown by its mean and its spread."""
+_SIDE = 2.3
+
+
+def filter_figure(learned: LearnedFilter, seen: Seen, image: BeforeAndAfter | None, *, title: str) -> Any:
+    """A matplotlib figure: a row per sequence, with its radial curve, its spectrum and, with an image, three views."""
+    from matplotlib.figure import Figure
+
+    curves, spectra, names = seen.curves, seen.spectra, [f"channel {channel}" for channel in learned.channels]
+    if len(curves) > MOST_CHANNELS or not names:
+        curves, spectra, names = curves.mean(0)[None], spectra.mean(0)[None], [f"mean of {len(curves)} channels"]
+        image = None
+    columns = 2 if image is None else 5
+    figure = Figure(figsize=(_SIDE * columns + 0.9, _SIDE * len(names) + 0.7), layout="constrained")
+    grid = figure.subplots(len(names), columns, squeeze=False)
+    for row, name in enumerate(names):
+        _curve(grid[row, 0], seen, curves[row], name, spread=seen.curves if len(names) == 1 else None)
+        _spectrum(figure, grid[row, 1], seen, spectra[row])
+        if image is not None:
+            _views(figure, grid[row, 2:], image.before[row], image.after[row])
+    headings = (f"{seen.quantity} by frequency", f"{seen.quantity}, spectrum", "before", "after", "after - before")
+    for axes, heading in zip(grid[0], headings, strict=False):
+        axes.set_title(heading, fontsize=10)
+    grid[-1, 0].set_xlabel("cycles per pixel")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def write_filter_picture(figure: Any, path: Path) -> None:
+    """Write the figure as PNG."""
+    with written_aside(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def png_of(figure: Any) -> bytes:
+    """The figure as the bytes of a PNG file of at most 256 colours, so that a report stays small."""
+    from PIL import Image
+
+    stream, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(stream, dpi=90, format="png")
+    with Image.open(stream) as picture:
+        picture.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def write_filter_curve(seen: Seen, channels: Sequence[int], path: Path) -> None:
+    """The radial curves as CSV: frequency in cycles per pixel, then a column per channel; empty where undefined."""
+    numbers = channels or range(len(seen.curves))
+    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["cycles_per_pixel", *(f"{seen.quantity}_channel_{number}" for number in numbers)])
+        for frequency, values in zip(seen.frequencies, seen.curves.T, strict=True):
+            writer.writerow([f"{frequency:.6f}", *("" if np.isnan(value) else f"{value:.6g}" for value in values)])
+
+
+def _curve(
+    axes: Any, seen: Seen, curve: Float[np.ndarray, " rings"], name: str, *, spread: Float[np.ndarray, "c rings"] | None
+) -> None:
+    axes.axhline(0 if seen.quantity == "phase" else 1, color="0.75", linewidth=1)
+    if spread is not None and len(spread) > 1:
+        low, high = np.nanquantile(spread, (0.05, 0.95), axis=0)
+        axes.fill_between(seen.frequencies, low, high, color="C0", alpha=0.2, linewidth=0)
+    axes.plot(seen.frequencies, curve, color="C0")
+    axes.set_ylabel(name, fontsize=9)
+    if seen.quantity == "gain":
+        axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def _spectrum(figure: Any, axes: Any, seen: Seen, spectrum: Float[np.ndarray, "h w"]) -> None:
+    centre = 0.0 if seen.quantity == "phase" else 1.0
+    reach = max(float(np.quantile(np.abs(spectrum - centre), 0.995)), 1e-3)
+    shown = axes.imshow(
+        spectrum, cmap="RdBu_r", vmin=centre - reach, vmax=centre + reach, extent=(-0.5, 0.5, 0.5, -0.5)
+    )
+    axes.set_xticks([-0.5, 0, 0.5])
+    axes.set_yticks([-0.5, 0, 0.5])
+    axes.tick_params(labelsize=7)
+    figure.colorbar(shown, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
+
+
+def _views(figure: Any, places: Any, before: Float[np.ndarray, "h w"], after: Float[np.ndarray, "h w"]) -> None:
+    low, high = (float(value) for value in np.percentile(before, (0.5, 99.5)))
+    for axes, picture in zip(places[:2], (before, after), strict=True):
+        axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+    difference = after - before
+    reach = max(float(np.quantile(np.abs(difference), 0.995)), 1e-6)
+    shown = places[2].imshow(difference, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    figure.colorbar(shown, ax=places[2], shrink=0.8).ax.tick_params(labelsize=7)
+    for axes in places:
+        axes.set_axis_off()

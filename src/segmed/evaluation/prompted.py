@@ -1,0 +1,183 @@
+"""Evaluate a promptable run under several kinds of prompts: each patient is encoded once and asked in every way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool
+
+from segmed.core.prompts import Prompts
+from segmed.core.records import Record, by_patient
+from segmed.data.decoded import DecodedDataset
+from segmed.data.prompting import Prompted, case_generator
+from segmed.data.prompting_masks import tight_boxes
+from segmed.data.prompting_quality import box_iou
+from segmed.evaluation.asking import SEED, Asking
+from segmed.evaluation.evaluate import Tally
+from segmed.evaluation.memory import PeakMemory
+from segmed.evaluation.part import records_of, split_facts
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.rows import BoxRow
+from segmed.evaluation.run import Plan, run_cost, run_provenance
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.evaluation.timing import SliceTimer
+from segmed.evaluation.volume import PatientVolume
+from segmed.inference.asking import AskedVolume
+from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.inference.propagate import propagate
+from segmed.inference.uncertainty import decode_jittered
+from segmed.models.box_floors import filled_box, inscribed_ellipse
+
+JITTER_SEED = SEED + 1
+"""Boxes around a drawn one come from a generator of their own."""
+
+
+def evaluate_prompts(
+    predictor: PromptedPredictor,
+    decoded: DecodedDataset,
+    plan: Plan,
+    askings: Sequence[Asking],
+    *,
+    name: str,
+    batch_size: int = 8,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Evaluation]:
+    """Predict and score every patient of the plan's part in each way, measuring time and memory on the way.
+
+    One evaluation per kind, called `name (kind)`, in order; those that were told something of the reference are
+    marked oracle. The time per image is that of encoding once and of one kind's decoding. `progress(done, total)`
+    counts patients.
+    """
+    groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
+    patients = by_patient(decoded.dataset.records)
+    studies = [_Study(predictor, decoded, asking, batch_size) for asking in askings]
+    for done, (patient, records) in enumerate(groups.items(), start=1):
+        read = {record.case: np.array(decoded.image(record.case)) for record in patients[patient]}
+        positions = [record.slice_index for record in records]
+        whole_positions = [record.slice_index for record in patients[patient]]
+        images, whole = [read[record.case] for record in records], list(read.values())
+        encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
+        with memory.measuring(), encoding.timing(len(images)):
+            encoded = predictor.encode_volume(
+                images, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
+        for study in studies:
+            study.add(records, AskedVolume(images, whole, encoded, positions, whole_positions), encoding.ms_per_image)
+            study.memory.mib = max(filter(None, (study.memory.mib, memory.mib)), default=None)
+        if progress is not None:
+            progress(done, len(groups))
+    facts = split_facts(decoded, plan.split, plan.fold, plan.part)
+    evaluations = []
+    for study in studies:
+        result = study.tally.evaluation(
+            name=f"{name} ({study.asking.name})",
+            kind="run",
+            part=plan.part,
+            leaking=plan.leaking,
+            resamples=resamples,
+            seed=seed,
+        )
+        cost = run_cost(predictor, study.timer, study.memory)
+        told = {"system": name, "told": study.asking.remark, "prompt_seed": SEED}
+        evaluations.append(
+            replace(
+                result,
+                threshold=predictor.config.threshold,
+                data_hash=decoded.data_hash,
+                split=facts,
+                cost=replace(cost, ms_per_image=study.ms_per_image),
+                provenance={**result.provenance, **run_provenance(predictor, decoded, plan, batch_size), **told},
+                prompts=study.asking.name,
+                oracle=study.asking.oracle,
+                boxes=tuple(study.boxes),
+            )
+        )
+    return evaluations
+
+
+class _Study:
+    """One kind of prompts while patients are added."""
+
+    def __init__(self, predictor: PromptedPredictor, decoded: DecodedDataset, asking: Asking, batch_size: int) -> None:
+        self.asking, self.tally, self.boxes = asking, Tally(decoded.dataset.labels), list[BoxRow]()
+        self.timer, self.memory = SliceTimer(), PeakMemory(predictor.device.type)
+        self._predictor, self._decoded, self._batch_size = predictor, decoded, batch_size
+        self._encoding: list[tuple[float, int]] = []
+
+    @property
+    def ms_per_image(self) -> float:
+        """Of encoding and decoding; the first patient warms up and counts only if alone."""
+        counted = self._encoding[1:] or self._encoding
+        return self.timer.ms_per_image + sum(ms * n for ms, n in counted) / sum(n for _, n in counted)
+
+    def add(self, records: Sequence[Record], volume: AskedVolume, encoding_ms: float) -> None:
+        """Ask about a patient's slices and score the answers."""
+        reference = [self._decoded.mask(record.case) for record in records]
+        cases, positions = [record.case for record in records], [record.slice_index for record in records]
+        drawn = self.asking.drawn(cases, reference, positions) if self.asking.oracle else []
+        self._encoding.append((encoding_ms, len(records)))
+        with self.memory.measuring(), self.timer.timing(len(records)):
+            answers = self._answers(records, volume, drawn)
+        if self.asking.boxes == 1:
+            for record, prompted, answer in zip(records, drawn, answers, strict=False):
+                self.boxes += box_rows(record, prompted, answer)
+        self.tally.add(
+            PatientVolume(
+                patient=records[0].patient,
+                cases=tuple(record.case for record in records),
+                reference=reference,
+                prediction=[answer.mask for answer in answers],
+                probability=[answer.probabilities for answer in answers],
+                slice_indices=tuple(record.slice_index for record in records),
+            )
+        )
+
+    def _answers(self, records: Sequence[Record], volume: AskedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
+        if self.asking.automatic is not None:
+            return self.asking.automatic(self._predictor, volume)
+        prompts = [each.prompts for each in drawn]
+        if self.asking.carry is not None:
+            positions = [record.slice_index for record in records]
+            return propagate(self._predictor, volume.encoded, prompts, self.asking.carry, positions=positions)
+        if self.asking.boxes > 1:
+            cases = [record.case for record in records]
+            return [self._averaged(*each) for each in zip(cases, volume.encoded, prompts, strict=True)]
+        return self._predictor.decode_volume(volume.encoded, prompts, batch_size=self._batch_size)
+
+    def _averaged(self, case: str, encoded: EncodedImage, prompts: Prompts) -> Answer:
+        if not len(prompts.boxes):
+            return self._predictor.decode(encoded, prompts)
+        generator, count = case_generator(JITTER_SEED, case), self.asking.boxes
+        spread = decode_jittered(self._predictor, encoded, prompts, count, generator, batch_size=self._batch_size)
+        return spread.answer
+
+
+def box_rows(record: Record, prompted: Prompted, answer: Answer) -> list[BoxRow]:
+    """How good each box of a case was, and what the model, all of the box and the ellipse in it made of it."""
+    boxes = prompted.prompts.boxes
+    if not len(boxes):
+        return []
+    targets, size = prompted.targets, (prompted.targets.shape[1], prompted.targets.shape[2])
+    quality = box_iou(boxes, tight_boxes(targets))
+    rows = []
+    for index, target in enumerate(targets):
+        alone = Prompts(boxes=boxes[index : index + 1])
+        rows.append(
+            BoxRow(
+                case=record.case,
+                patient=record.patient,
+                object=index,
+                box_iou=float(quality[index]),
+                mask_iou=_iou(answer.masks[index], target),
+                expected_iou=float(answer.iou[index]),
+                filled_iou=_iou(filled_box(alone, size) > 0, target),
+                ellipse_iou=_iou(inscribed_ellipse(alone, size) > 0, target),
+            )
+        )
+    return rows
+
+
+def _iou(mask: Bool[np.ndarray, "h w"], target: Bool[np.ndarray, "h w"]) -> float:
+    return float((mask & target).sum() / (mask | target).sum())

@@ -1,0 +1,95 @@
+"""The box-quality curve: how good masks are against how good the boxes were, beside the filled box and its ellipse.
+
+A model whose curve lies on the ellipse's adds nothing to the box; one that stays high where boxes are poor has looked
+at the image.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segmed.core.files import written_aside
+from segmed.data.prompting_quality import QualityCurve, quality_curve
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.rows import BoxRow
+
+FLOORS = {"inscribed ellipse": "ellipse_iou", "filled box": "filled_iou"}
+"""Floors' curves by name, with their column of `boxes.csv`."""
+_COLOUR = dict.fromkeys(FLOORS, "0.45")
+_DASHES = {"inscribed ellipse": ":", "filled box": "--"}
+
+
+def system_of(evaluation: Evaluation) -> str:
+    """The name of the model under whatever prompts."""
+    return str(evaluation.provenance.get("system", evaluation.name))
+
+
+def quality_curves(evaluations: Sequence[Evaluation]) -> dict[str, QualityCurve]:
+    """A curve per model over all its boxes of all kinds, and the floors' over the boxes that any model was given.
+
+    Empty where no evaluation has boxes.
+    """
+    systems: dict[str, list[BoxRow]] = {}
+    given: dict[tuple[str | None, str, int], BoxRow] = {}
+    for evaluation in evaluations:
+        if evaluation.boxes:
+            systems.setdefault(system_of(evaluation), []).extend(evaluation.boxes)
+        given |= {(evaluation.prompts, row.case, row.object): row for row in evaluation.boxes}
+    curves = {name: _curve(rows, "mask_iou") for name, rows in systems.items()}
+    return curves | {name: _curve(list(given.values()), column) for name, column in FLOORS.items() if given}
+
+
+def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write `box-quality.csv` and `box-quality.png` of evaluations with boxes; nothing where there are none."""
+    curves = quality_curves(evaluations)
+    if not curves:
+        return
+    with written_aside(folder / "box-quality.csv") as temporary:
+        temporary.write_text(quality_csv(curves), encoding="utf-8")
+    with written_aside(folder / "box-quality.png") as temporary:
+        _draw(curves).savefig(temporary, format="png", dpi=150)
+
+
+def quality_csv(curves: Mapping[str, QualityCurve]) -> str:
+    """A line per curve and bin that is not empty: its borders, the boxes in it, mean IoU of boxes and of masks."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["name", "from", "to", "boxes", "box_iou", "mask_iou"])
+    for name, curve in curves.items():
+        for index in np.flatnonzero(curve.count):
+            borders = [f"{edge:g}" for edge in curve.edges[index : index + 2]]
+            means = [repr(float(curve.box_iou[index])), repr(float(curve.mask_iou[index]))]
+            writer.writerow([name, *borders, int(curve.count[index]), *means])
+    return buffer.getvalue()
+
+
+def points_of(curve: QualityCurve) -> list[tuple[float, float]]:
+    """Mean IoU of boxes and of masks in each bin that is not empty."""
+    known = curve.count > 0
+    return [(float(x), float(y)) for x, y in zip(curve.box_iou[known], curve.mask_iou[known], strict=True)]
+
+
+def _curve(rows: Sequence[BoxRow], column: str) -> QualityCurve:
+    boxes = np.array([row.box_iou for row in rows], np.float64)
+    return quality_curve(boxes, np.array([getattr(row, column) for row in rows], np.float64))
+
+
+def _draw(curves: Mapping[str, QualityCurve]) -> Any:
+    """The curves as a figure that stands alone: models in colour, floors in grey."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, curve in curves.items():
+        x, y = zip(*points_of(curve), strict=True)
+        axes.plot(x, y, marker="o", label=name, color=_COLOUR.get(name), linestyle=_DASHES.get(name))
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="IoU of the box with the tight box", ylabel="IoU of the mask")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="upper left")
+    return figure

@@ -1,0 +1,90 @@
+"""How runs fare on test images that were made worse: their evaluations under `--degrade`, beside that as they are."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from segmed.core.errors import DataError
+from segmed.core.files import read_json
+from segmed.data.degrade import KINDS, Degradation, parse_degradations
+from segmed.evaluation.compare import Comparison, patient_scores
+from segmed.evaluation.result import DEGRADATION, Evaluation
+from segmed.evaluation.statistics import Interval, bootstrap_ci
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A system's mean patient Dice under one degradation, and how much less that is than on the images as they are.
+
+    Both with 95 % intervals over patients; of a loss the patients are paired. `patients` have a Dice under both.
+    """
+
+    system: str
+    degradation: Degradation
+    dice: Interval
+    loss: Interval
+    patients: int
+
+
+def degraded_results(comparison: Comparison, runs: Mapping[str, Path]) -> tuple[Degraded, ...]:
+    """What the run folders of a comparison's systems hold of degraded evaluations of the same part and cases.
+
+    Systems come in order of rank, degradations in that of `KINDS` and from mild to bad. Raises `DataError` where one
+    is of other cases or data than the comparison.
+    """
+    found = []
+    for system in comparison.systems:
+        for degradation, evaluation in sorted(_of_run(runs.get(system.name), system).items(), key=_worse):
+            found.append(_result(system, degradation, evaluation, comparison.patients))
+    return tuple(found)
+
+
+def kinds_of(results: Iterable[Degraded]) -> tuple[str, ...]:
+    """The kinds of degradation that occur, in the order of `KINDS`."""
+    there = {result.degradation.kind for result in results}
+    return tuple(kind for kind in KINDS if kind in there)
+
+
+def degraded_evaluations(run: Path, part: str) -> dict[Degradation, Evaluation]:
+    """The degraded evaluations in a run folder, read whole."""
+    found = {}
+    for file in sorted(run.glob(f"evaluation-{part}-*/evaluation.json")):
+        text = read_json(file, what="an evaluation made by `segmed evaluate`").get("provenance", {}).get(DEGRADATION)
+        if text is not None:
+            (degradation,) = parse_degradations(str(text))
+            found[degradation] = Evaluation.load(file.parent)
+    return found
+
+
+def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluation]:
+    if run is None:
+        return {}
+    found = degraded_evaluations(run, system.part)
+    cases = {row.case for row in system.slices}
+    for degradation, evaluation in found.items():
+        if evaluation.data_hash != system.data_hash or {row.case for row in evaluation.slices} != cases:
+            raise DataError(
+                f"{run}: its evaluation under {degradation} is of other cases or data than that on {system.part}. "
+                f"Repeat it with `segmed evaluate {run} --degrade {degradation}`."
+            )
+    return found
+
+
+def _worse(item: tuple[Degradation, Evaluation]) -> tuple[int, float]:
+    degradation = item[0]
+    return list(KINDS).index(degradation.kind), abs(degradation.severity - KINDS[degradation.kind].none)
+
+
+def _result(system: Evaluation, degradation: Degradation, evaluation: Evaluation, patients: Sequence[str]) -> Degraded:
+    scores = patient_scores([system, evaluation], patients)
+    both: Float64[np.ndarray, "2 p"] = scores[:, ~np.isnan(scores).any(axis=0)]
+    if both.shape[1] == 0:
+        nothing = Interval(math.nan, math.nan, math.nan)
+        return Degraded(system.name, degradation, nothing, nothing, 0)
+    return Degraded(
+        system.name, degradation, bootstrap_ci(both[1]), bootstrap_ci(both[0] - both[1]), int(both.shape[1])
+    )

@@ -1,0 +1,264 @@
+"""The cascade: a dense run proposes, a promptable run refines, and its expected IoU decides whose mask stands.
+
+A cascade is a folder with `cascade.json`: the settings, chosen on validation patients, and where both runs are, with
+the hashes of their weights. Whatever takes a run takes a cascade.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Shaped
+from pydantic import Field
+from torch import nn
+
+from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
+from segmed.core.errors import ModelError
+from segmed.core.files import read_json, sha256_of, write_json
+from segmed.data.proposing import Kinds, Proposals, ProposeConfig, propose
+from segmed.inference.asking import AskedVolume
+from segmed.inference.base import VolumePredictor
+from segmed.inference.loading import load
+from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
+from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig, Tta
+
+CASCADE = "cascade.json"
+FORMAT = 1
+NEVER = 1.01
+"""A gate that no expected IoU reaches: the dense mask stands everywhere."""
+BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))
+
+
+@config_dataclass
+class CascadeConfig:
+    """How a cascade proposes, asks and decides."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Pixels propose from this share of the dense run's own threshold on: below 1 also what is too faint for it."""
+    min_pixels: Annotated[int, Field(ge=1)] = 5
+    """Smaller components of the dense map propose nothing and stand as they are."""
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.1
+    """How far each side of a component's tight box moves out, as a share of the box's sides."""
+    prompts: Kinds = "box"
+    """What the promptable run is given of a component: its box, with its peak as a point, with its logits as a mask."""
+    gate: Annotated[float, Field(ge=0)] = 0.5
+    """The dense mask of a component stands where the expected IoU of the refined one is below this."""
+
+    def proposing(self, threshold: float) -> ProposeConfig:
+        """How a dense run with this threshold proposes."""
+        return ProposeConfig(probability=self.share * threshold, min_pixels=self.min_pixels, margin=self.margin)
+
+
+class CascadePredictor(VolumePredictor):
+    """A dense run refined by a promptable one. Its probabilities are moved so that both thresholds become 0.5.
+
+    Only slices on which something is proposed go through the promptable run.
+    """
+
+    def __init__(
+        self,
+        dense: VolumePredictor,
+        promptable: PromptedPredictor,
+        settings: CascadeConfig,
+        config: RunConfig,
+        folder: Path,
+    ) -> None:
+        self.dense, self.promptable, self.settings = dense, promptable, settings
+        self.config, self.folder, self.device, self.tta = config, folder, dense.device, dense.tta
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The dense run's and the promptable one's."""
+        return [*self.dense.networks(), *self.promptable.networks()]
+
+    def iterate(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+        """Probabilities, one slice at a time; those of the dense run are held for the whole volume."""
+        positions = positions if positions is not None or whole is not None else range(len(volume))
+        dense = self.dense.probabilities(
+            volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+        )
+        proposing = self.settings.proposing(self.dense.config.threshold)
+        proposed = [propose(each[0], proposing) for each in dense]
+        asked = [index for index, found in enumerate(proposed) if len(found)]
+        encoded = self.promptable.iterate_encoded(
+            [volume[index] for index in asked],
+            batch_size=batch_size,
+            whole=whole or volume,
+            positions=None if positions is None else [positions[index] for index in asked],
+            whole_positions=whole_positions if whole else positions,
+        )
+        for index, found in enumerate(proposed):
+            if len(found):
+                answer = ask(self.promptable, next(encoded), found, self.settings.prompts)
+                yield self._joined(dense[index][0], found, answer)[None]
+            else:
+                yield at_half(dense[index], self.dense.config.threshold)
+
+    def answers(self, predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
+        """The cascade as a way of asking its promptable run, whose embeddings are used again.
+
+        Raises `ModelError` for another run.
+        """
+        if predictor.folder.resolve() != self.promptable.folder.resolve():
+            raise ModelError(f"{self.folder}: refines by {self.promptable.folder}, not by {predictor.folder}.")
+        proposing, found_answers = self.settings.proposing(self.dense.config.threshold), []
+        dense = self.dense.probabilities(
+            volume.images,
+            whole=volume.whole,
+            positions=volume.positions,
+            whole_positions=volume.whole_positions,
+        )
+        for each, encoded in zip(dense, volume.encoded, strict=True):
+            found = propose(each[0], proposing)
+            answer = ask(predictor, encoded, found, self.settings.prompts)
+            joined = self._joined(each[0], found, answer)[None]
+            found_answers.append(replace(answer, probabilities=joined, threshold=self.config.threshold))
+        return found_answers
+
+    def _joined(
+        self, dense: Float32[np.ndarray, "h w"], found: Proposals, answer: Answer
+    ) -> Float32[np.ndarray, "h w"]:
+        accepted = answer.iou >= self.settings.gate
+        ground = at_half(dense, self.dense.config.threshold)
+        if not accepted.any():
+            return ground
+        ground = np.where(found.components[accepted].any(axis=0), np.float32(0), ground)
+        refined = at_half(answer.objects[accepted].max(axis=0), self.promptable.config.threshold)
+        return np.maximum(ground, refined)
+
+
+def ask(promptable: PromptedPredictor, encoded: EncodedImage, found: Proposals, kinds: Kinds) -> Answer:
+    """What the promptable run makes of a slice's proposals."""
+    cells = promptable.mask_cells if "mask" in kinds else None
+    return promptable.decode(encoded, found.prompts(kinds, encoded.grid, cells))
+
+
+def at_half(probability: Float32[np.ndarray, "..."], threshold: float) -> Float32[np.ndarray, "..."]:
+    """Probabilities moved by one step of their logits so that exactly those from `threshold` on are at least 0.5."""
+    bounded = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)
+    odds = bounded / (1 - bounded) * ((1 - threshold) / threshold)
+    moved = np.asarray(odds / (1 + odds), np.float32)
+    return np.where(probability >= threshold, np.maximum(moved, np.float32(0.5)), np.minimum(moved, BELOW_HALF))
+
+
+def joined_mask(
+    dense: Bool[np.ndarray, "h w"],
+    found: Proposals,
+    refined: Bool[np.ndarray, "n h w"],
+    accepted: Bool[np.ndarray, " n"],
+) -> Bool[np.ndarray, "h w"]:
+    """The mask of a cascade from both masks: what `CascadePredictor` labels, for choosing its settings quickly."""
+    if not accepted.any():
+        return dense
+    return np.asarray((dense & ~found.components[accepted].any(axis=0)) | refined[accepted].any(axis=0))
+
+
+def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
+    """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
+
+    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data.
+    """
+    one, other = dense.config, promptable.config
+    if not isinstance(promptable, PromptedPredictor):
+        raise ModelError(f"{promptable.folder}: {other.model.name} takes no prompts. Name the promptable run second.")
+    if one.labels != other.labels or len(one.labels.names) != 1:
+        raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
+    if (one.data_hash, one.split_hash, one.fold) != (other.data_hash, other.split_hash, other.fold):
+        raise ModelError(
+            f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
+            "that no patients are new to both. Train both on the same."
+        )
+    seconds = [run.training.get("seconds") for run in (one, other)]
+    known = [float(each) for each in seconds if each is not None]
+    return replace(
+        one,
+        model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
+        threshold=0.5,
+        prediction=PredictionConfig(),
+        leaking=one.leaking or other.leaking,
+        training={
+            "cascade": config_to_mapping(settings),
+            "runs": [dict(one.training), dict(other.training)],
+            **({"seconds": sum(known)} if len(known) == len(seconds) else {}),
+        },
+        seen={
+            part: sorted({*one.seen.get(part, []), *other.seen.get(part, [])})
+            for part in dict.fromkeys([*one.seen, *other.seen])
+        },
+    )
+
+
+def save_cascade(
+    folder: Path, dense: Path, promptable: Path, settings: CascadeConfig, facts: dict[str, Any], *, copy: bool = False
+) -> None:
+    """Write `cascade.json` and the runs' split; with `copy` both runs too, so that the folder can go anywhere.
+
+    `facts` say how the settings were chosen.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = {"dense": dense, "promptable": promptable}
+    if copy:
+        runs = {name: _copied(run, folder / name) for name, run in runs.items()}
+    if (dense / "split.json").is_file():
+        shutil.copyfile(dense / "split.json", folder / "split.json")
+    places = {
+        name: {
+            "folder": Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix(),
+            "weights": sha256_of(run / WEIGHTS),
+        }
+        for name, run in runs.items()
+    }
+    value = {"format": FORMAT, "settings": config_to_mapping(settings), **places, "chosen": facts}
+    write_json(folder / CASCADE, value)
+
+
+def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> CascadePredictor:
+    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or trained anew."""
+    source = folder / CASCADE
+    value = read_json(source, what="a cascade made by `segmed cascade`")
+    try:
+        if value["format"] != FORMAT:
+            raise ModelError(f"{source}: format {value['format']} is not {FORMAT}. Make the cascade again.")
+        places = [
+            (folder / str(value[name]["folder"]), str(value[name]["weights"])) for name in ("dense", "promptable")
+        ]
+        settings = config_from_mapping(CascadeConfig, value["settings"], source=str(source))
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{source}: {error} is missing or wrong. Make the cascade again.") from error
+    for run, weights in places:
+        if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
+            raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")
+        if sha256_of(run / WEIGHTS) != weights:
+            raise ModelError(f"{run}: was trained anew since the cascade was made. Make the cascade again.")
+    dense, promptable = load(places[0][0], device=device, tta=tta), load(places[1][0], device=device)
+    return join(dense, promptable, settings, folder)
+
+
+def join(
+    dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig, folder: Path
+) -> CascadePredictor:
+    """A cascade of two loaded runs; raises `ModelError` as `joined_config` does."""
+    config = joined_config(dense, promptable, settings)
+    assert isinstance(promptable, PromptedPredictor)  # joined_config has made sure
+    return CascadePredictor(dense, promptable, settings, config, folder)
+
+
+def _copied(run: Path, place: Path) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CONFIG, "recipe.yaml", "split.json"):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, place / name)
+    return place

@@ -1,0 +1,214 @@
+"""Boxes and points for images on disk: from a small CSV or JSON file, or one by one; every fault names its row.
+
+CSV of boxes: `file,x0,y0,x1,y1`. CSV of points: `file,x,y` and, where wanted, `label` (1 on the object, 0 beside it)
+and `object` (which box of the file, from 0, the point belongs to). JSON, for either or both:
+`{"a.png": {"boxes": [[x0, y0, x1, y1]], "points": [[x, y]], "labels": [1], "objects": [0]}}`. Coordinates are in
+pixels of the image, columns before rows, from its upper left corner; a box ends where it no longer covers.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segmed.core.errors import DataError, SegmedError
+from segmed.core.grid import Size
+from segmed.core.image import Geometry, Image, Mask
+from segmed.core.prompts import INSIDE, Prompts
+from segmed.core.records import Record
+from segmed.inference.files import Inputs
+from segmed.inference.prompted import PromptedPredictor
+from segmed.inference.propagate import PropagateConfig, propagate
+
+BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A box (four numbers) or a point (two) for a file, and where it was written."""
+
+    file: str
+    where: str
+    numbers: tuple[float, ...]
+    label: int = INSIDE
+    object: int | None = None
+
+
+def read_given(path: Path) -> list[Given]:
+    """The boxes or points in a CSV file, or both in a JSON file. Raises `DataError` naming file and row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Give a CSV or JSON file of boxes or points.") from error
+    return list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
+
+
+def parse_given(text: str, option: str, file: str) -> Given:
+    """A box `x0,y0,x1,y1` or a point `x,y` or `x,y,label` of the command line, for one file."""
+    parts = text.split(",")
+    where, width = f"{option} {text}", 4 if option == "--box" else 2
+    label = INSIDE
+    if option == "--point" and len(parts) == 3:
+        label = _whole(parts.pop(), where, "label")
+    if len(parts) != width:
+        form = "x0,y0,x1,y1" if width == 4 else "x,y or x,y,label"
+        raise DataError(f"{where}: expected {form}, in pixels of the image.")
+    return Given(file, where, tuple(_number(part, where) for part in parts), label)
+
+
+def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Given]]:
+    """What was given for each image, by its path below the inputs' folder or, where only one has it, its name.
+
+    Raises `DataError`, naming the row, where no image or more than one is meant.
+    """
+    images = [record.image for record in inputs.records]
+    paths = {image.relative_to(inputs.root).as_posix(): image for image in images}
+    found: dict[Path, list[Given]] = {}
+    for each in given:
+        named = [paths[each.file]] if each.file in paths else [image for image in images if image.name == each.file]
+        if not named:
+            raise DataError(f"{each.where}: {each.file} is none of the {len(images)} images in {inputs.root}.")
+        if len(named) > 1:
+            several = " or ".join(image.relative_to(inputs.root).as_posix() for image in named[:2])
+            raise DataError(f"{each.where}: {each.file} may be {several}. Write the sub-folder too.")
+        found.setdefault(named[0], []).append(each)
+    return found
+
+
+def prompts_of(given: Sequence[Given], size: Size) -> Prompts:
+    """The prompts of an image of `size` (height, width); boxes are objects, in order.
+
+    Raises `DataError`, naming the row, for a box or point that is not finite, inverted, empty or outside the image,
+    a label other than 0 and 1, and a point that does not say which of several boxes it belongs to.
+    """
+    boxes = [each for each in given if len(each.numbers) == len(BOX)]
+    points = [each for each in given if len(each.numbers) == len(POINT)]
+    for each in boxes:
+        _checked(each, size, boxes=[each.numbers])
+    for each in points:
+        _checked(each, size, points=[each.numbers], point_labels=[each.label])
+        if each.object is None and len(boxes) > 1:
+            raise DataError(f"{each.where}: {each.file} has {len(boxes)} boxes. Say in `object` which the point is of.")
+        if boxes and not 0 <= (each.object or 0) < len(boxes):
+            raise DataError(f"{each.where}: object {each.object} is none of the {len(boxes)} boxes, counted from 0.")
+    return Prompts(
+        boxes=[each.numbers for each in boxes],
+        points=[each.numbers for each in points],
+        point_labels=[each.label for each in points],
+        point_objects=[each.object or 0 for each in points],
+    )
+
+
+class PromptedFiles:
+    """Predicts the slices of one volume from what was given for their files; of others nothing is asked."""
+
+    def __init__(
+        self,
+        predictor: PromptedPredictor,
+        given: Mapping[Path, Sequence[Given]],
+        *,
+        batch_size: int = 8,
+        carry: PropagateConfig | None = None,
+    ) -> None:
+        """Remember the model and what was given for each image; with `carry` it goes on to neighbouring slices."""
+        self._predictor, self._given, self._batch_size, self._carry = predictor, given, batch_size, carry
+
+    def __call__(self, records: Sequence[Record], images: Sequence[Image]) -> list[Mask | SegmedError]:
+        """A mask for each slice, or the error of its prompts; an empty mask where nothing was given."""
+        asked: list[Prompts | SegmedError] = []
+        for record, image in zip(records, images, strict=True):
+            try:
+                asked.append(prompts_of(self._given.get(record.image, ()), image.array.shape[:2]))
+            except DataError as error:
+                asked.append(error)
+        encoded = self._predictor.encode_volume(
+            [image.array for image in images],
+            batch_size=self._batch_size,
+            positions=[record.slice_index for record in records],
+        )
+        prompts = [Prompts() if isinstance(each, SegmedError) else each for each in asked]
+        if self._carry is None:
+            answers = self._predictor.decode_volume(encoded, prompts, batch_size=self._batch_size)
+        else:
+            places = [record.slice_index for record in records]
+            known = places if len(set(places)) == len(places) else None  # a plain folder knows only the order
+            answers = propagate(self._predictor, encoded, prompts, self._carry, positions=known)
+        return [
+            error if isinstance(error, SegmedError) else Mask(answer.mask, Geometry(answer.mask.shape))
+            for error, answer in zip(asked, answers, strict=True)
+        ]
+
+
+def _checked(given: Given, size: Size, **prompts: Any) -> None:
+    try:
+        Prompts(**prompts).within(size)
+    except DataError as error:
+        message = str(error).replace("Box 0 ", "Box ").replace("Point 0 ", "Point ")
+        raise DataError(f"{given.where}: {message}") from error
+
+
+def _from_csv(path: Path, text: str) -> Iterator[Given]:
+    lines = csv.DictReader(text.splitlines())
+    columns = [name.strip() for name in lines.fieldnames or ()]
+    lines.fieldnames = columns
+    wanted = BOX if set(BOX) <= set(columns) else POINT
+    if not {"file", *wanted} <= set(columns):
+        raise DataError(
+            f"{path}: the first line is {','.join(columns)}. Expected file,x0,y0,x1,y1 for boxes, or file,x,y and "
+            "optionally label,object for points."
+        )
+    for line in lines:
+        where = f"{path}, line {lines.line_num}"
+        values = {name: (value or "").strip() for name, value in line.items() if isinstance(name, str)}
+        if not values["file"]:
+            raise DataError(f"{where}: names no file.")
+        numbers = tuple(_number(values[name], where) for name in wanted)
+        label = _whole(values.get("label") or str(INSIDE), where, "label")
+        owner = _whole(values["object"], where, "object") if values.get("object") else None
+        yield Given(values["file"], where, numbers, label, owner)
+
+
+def _from_json(path: Path, text: str) -> Iterator[Given]:
+    try:
+        files = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: is not JSON ({error}). Check the file.") from error
+    if not isinstance(files, dict) or not all(isinstance(value, dict) for value in files.values()):
+        raise DataError(f'{path}: expected {{"a.png": {{"boxes": [[x0, y0, x1, y1]], "points": [[x, y]]}}}}.')
+    for file, value in files.items():
+        strange = sorted(set(value) - {"boxes", "points", "labels", "objects"})
+        if strange:
+            raise DataError(f"{path}, {file}: unknown key {strange[0]!r}. Use boxes, points, labels, objects.")
+        points = value.get("points", [])
+        labels, owners = value.get("labels", [INSIDE] * len(points)), value.get("objects", [None] * len(points))
+        if not len(points) == len(labels) == len(owners):
+            raise DataError(f"{path}, {file}: {len(points)} points, {len(labels)} labels and {len(owners)} objects.")
+        for index, box in enumerate(value.get("boxes", [])):
+            yield Given(file, f"{path}, {file}, box {index}", _listed(box, f"{path}, {file}, box {index}", BOX))
+        for index, (point, label, owner) in enumerate(zip(points, labels, owners, strict=True)):
+            where = f"{path}, {file}, point {index}"
+            number = None if owner is None else _whole(str(owner), where, "object")
+            yield Given(file, where, _listed(point, where, POINT), _whole(str(label), where, "label"), number)
+
+
+def _listed(value: Any, where: str, names: Sequence[str]) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != len(names):
+        raise DataError(f"{where}: expected [{', '.join(names)}], got {value!r}.")
+    return tuple(_number(str(part), where) for part in value)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise DataError(f"{where}: expected a number, got {text!r}.") from error
+
+
+def _whole(text: str, where: str, what: str) -> int:
+    number = _number(text, where)
+    if not math.isfinite(number) or number != int(number):
+        raise DataError(f"{where}: {what} is a whole number, got {text!r}.")
+    return int(number)

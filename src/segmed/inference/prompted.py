@@ -1,0 +1,204 @@
+"""Apply a promptable run: encode an image once, then decode any number of prompts, nothing remembered in between."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
+from torch import Tensor
+
+from segmed.core.errors import DataError, ModelError
+from segmed.core.grid import PromptGrid, Size
+from segmed.core.prompts import Prompts
+from segmed.data.prompting_grid import prompt_grid
+from segmed.inference.predictor import Predictor, same_size
+from segmed.models.checkpoint import TrainedModel
+from segmed.models.prediction import Tta
+from segmed.models.sam.asked import Askable, largest_logits
+from segmed.models.sam.prompts import ObjectPrompts
+from segmed.preprocess import Undo
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """An image after the image encoder, and the way back to its own grid. It knows no prompt; keep it and ask again."""
+
+    embedding: Float[Tensor, "1 c gh gw"]
+    undo: Undo
+    network: Size
+    """Height and width of what the network read, padding included."""
+    fine: Float[Tensor, "1 f y x"] | None = None
+    """What FeatUp adds to the decoder's map (`sam.featup`); None without it."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the image itself, on which prompts are given and masks returned."""
+        return self.undo.original
+
+    @property
+    def grid(self) -> PromptGrid:
+        """The way of prompts between the image's grid and the network's."""
+        return prompt_grid(self.undo, self.network)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model says of one image under some prompts, on the image's own grid; n is the number of objects.
+
+    Without prompts the whole image is one object. Probabilities and `iou` are from 0 to 1.
+    """
+
+    probabilities: Float32[np.ndarray, "1 h w"]
+    """Of all objects together: pixel by pixel that of the most probable one, before any resizing to the image."""
+    objects: Float32[np.ndarray, "n h w"]
+    """Of each object, in the order of the prompts."""
+    iou: Float32[np.ndarray, " n"]
+    """The IoU that the model expects of each object's mask."""
+    presence: float | None
+    """How probable the model thinks it that the image shows the object at all; None without such a head."""
+    logits: Float32[np.ndarray, "n gh gw"]
+    """The decoder's own, on the network's low-resolution grid: mask prompts for another `decode` of this image."""
+    threshold: float
+    """Probability from which a pixel is foreground, the run's."""
+
+    @property
+    def mask(self) -> UInt8[np.ndarray, "h w"]:
+        """All objects together, as label 1."""
+        return np.asarray(self.probabilities[0] >= self.threshold, np.uint8)
+
+    @property
+    def masks(self) -> Bool[np.ndarray, "n h w"]:
+        """Each object."""
+        return self.objects >= self.threshold
+
+
+class PromptedPredictor(Predictor):
+    """A trained promptable model. Without prompts it is a `Predictor` like all others, and finds the object itself.
+
+    A dense model with a box channel is asked in the same way, with boxes alone.
+    """
+
+    model: Askable
+
+    def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
+        """Raises `ModelError` where the run's model takes no prompts."""
+        if not isinstance(trained.model, Askable):
+            raise ModelError(f"{trained.folder}: {trained.config.model.name} takes no prompts. Use segmed.load.")
+        super().__init__(trained, device=device, tta=tta)
+
+    @property
+    def mask_cells(self) -> Size:
+        """Height and width of mask prompts: `encoded.grid.mask_prompt(logits, predictor.mask_cells)` makes them."""
+        return self.model.mask_side, self.model.mask_side
+
+    def encode(self, image: Shaped[np.ndarray, "h w *c"]) -> EncodedImage:
+        """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`."""
+        return self.encode_volume([image])[0]
+
+    def encode_volume(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> list[EncodedImage]:
+        """Encode a patient's slices, normalised together; `whole` and positions are those of `iterate`."""
+        return list(
+            self.iterate_encoded(
+                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
+        )
+
+    def iterate_encoded(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> Iterator[EncodedImage]:
+        """`encode_volume`, one slice at a time."""
+        if not volume:
+            return
+        stacks, statistics = self._read(volume, whole, positions, whole_positions)
+        for start in range(0, len(stacks), batch_size):
+            applied = [self._preprocess.apply_stack(stack, statistics) for stack in stacks[start : start + batch_size]]
+            for group in same_size([tensor for tensor, _ in applied]):
+                stacked = torch.stack([applied[index][0] for index in group])
+                with torch.inference_mode():
+                    read = stacked.to(self.device, memory_format=torch.channels_last)
+                    embedding = self.model.encode(read)
+                    fine = self.model.fine_map(embedding, read)
+                network = (stacked.shape[2], stacked.shape[3])
+                for position, index in enumerate(group):
+                    mine = slice(position, position + 1)
+                    own = None if fine is None else fine[mine]
+                    yield EncodedImage(embedding[mine], applied[index][1], network, own)
+
+    def decode(self, encoded: EncodedImage, prompts: Prompts | None = None) -> Answer:
+        """The masks of what the prompts ask for; without prompts that of what the model finds itself.
+
+        Prompts are in pixels of the image; mask logits are on the network's low-resolution grid (`mask_cells`).
+        `Prompts()` asks for nothing and gets an empty mask. Raises `DataError` for a prompt outside the image.
+        """
+        return self.decode_volume([encoded], None if prompts is None else [prompts])[0]
+
+    def decode_volume(
+        self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None = None, *, batch_size: int = 8
+    ) -> list[Answer]:
+        """`decode` for several images, each with its own prompts, or all without."""
+        if prompts is not None and len(prompts) != len(encoded):
+            raise DataError(f"{len(prompts)} prompts for {len(encoded)} images. Give one Prompts per image.")
+        answers: list[Answer] = []
+        for start in range(0, len(encoded), batch_size):
+            some = slice(start, start + batch_size)
+            answers += self._decoded(encoded[some], None if prompts is None else prompts[some])
+        return answers
+
+    def _decoded(self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None) -> list[Answer]:
+        unprompted = prompts is None
+        asked = [Prompts()] * len(encoded) if prompts is None else list(map(self._on_network, encoded, prompts))
+        objects = ObjectPrompts.of(asked, ask_all=unprompted).to(self.device)
+        with torch.inference_mode():
+            embedding = torch.cat([image.embedding for image in encoded])
+            maps = [image.fine for image in encoded if image.fine is not None]
+            decoded = self.model.decode(embedding, objects, torch.cat(maps) if maps else None)
+            present = self.model.presence_logits(embedding)
+            logits = self.model.enlarged(decoded.logits)
+            merged = largest_logits(self.model, decoded, objects, len(encoded))
+            if unprompted and present is not None:
+                logits = torch.minimum(logits, present[objects.image, None, None])
+                merged = torch.minimum(merged, present[:, None, None])
+        answers = []
+        for index, image in enumerate(encoded):
+            mine = objects.image == index
+            answers.append(
+                Answer(
+                    probabilities=_probabilities(merged[index : index + 1], image.undo),
+                    objects=_probabilities(logits[mine], image.undo),
+                    iou=decoded.iou[mine].clamp(0, 1).cpu().numpy(),
+                    presence=None if present is None else float(present[index].float().sigmoid()),
+                    logits=decoded.logits[mine].cpu().numpy(),
+                    threshold=self.config.threshold,
+                )
+            )
+        return answers
+
+    def _on_network(self, image: EncodedImage, prompts: Prompts) -> Prompts:
+        if prompts.logits is not None and prompts.logits.shape[1:] != self.mask_cells:
+            raise DataError(
+                f"Mask prompts are {prompts.logits.shape[1:]}, but the model reads {self.mask_cells}. Give an answer's "
+                "logits, or make them with encoded.grid.mask_prompt(logits, predictor.mask_cells)."
+            )
+        return image.grid.to_network(prompts)
+
+
+def _probabilities(logits: Float[Tensor, "n _h _w"], undo: Undo) -> Float32[np.ndarray, "n h w"]:
+    """Logits back on the image's grid first, then probabilities, as everywhere."""
+    if not len(logits):
+        return np.zeros((0, *undo.original), np.float32)
+    return np.asarray(undo(logits.float().cpu()).sigmoid().numpy())

@@ -1,0 +1,57 @@
+"""A filter as a value of a recipe, saved with the weights."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError
+from segmed.layers.gafl.layer import GAFL
+
+Place = Literal["input", "embedding", "guidance"]
+IMAGE_SIZE = (256, 256)
+"""Size of a filter of images where a recipe names none and no data set tells."""
+
+
+@config_dataclass
+class GaflConfig:
+    """A learned filter of frequencies and where it stands; see `GAFL` for the settings in detail."""
+
+    mode: Literal["spectrum", "spectrum-log", "phase", "general"] = "spectrum"
+    """What is filtered: a gain, an exponent of the amplitude, the phase, or an affine curve with an activation."""
+    parametrisation: Literal["radial", "free", "lowrank"] = "radial"
+    """How a number for every frequency is written: by radius alone, one by one, or as few products."""
+    place: Place = "input"
+    """Before the network; or, of promptable models, on the image embedding or on the guidance of FeatUp."""
+    bands: Annotated[int, Field(ge=2)] = 24
+    """Numbers per channel of radial; also what adaptive gains see of an image."""
+    rank: Annotated[int, Field(ge=1)] = 4
+    """Products of lowrank."""
+    size: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] | None = None
+    """(height, width) whose frequencies free and lowrank hold; None is the network's own, known once the data is."""
+    padding: Annotated[int, Field(ge=0)] = 0
+    """Pixels of reflection on every side, against the wrap-around of the Fourier transform; 0 for none."""
+    adaptive: bool = False
+    """Gains that also follow the image (modes spectrum and spectrum-log)."""
+    activation: Literal["relu", "sigmoid", "relu6", "softplus", "tanh", "swish", "mish"] = "relu"
+    """Of mode general."""
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        if self.adaptive and self.mode not in ("spectrum", "spectrum-log"):
+            raise ConfigError(f"Adaptive gains exist for the modes spectrum and spectrum-log, not for {self.mode}.")
+
+
+def build_gafl(config: GaflConfig, channels: int, size: tuple[int, int] = IMAGE_SIZE) -> GAFL:
+    """The layer for maps of so many channels; `size` is taken where the config names none."""
+    return GAFL(
+        channels,
+        config.mode,
+        config.parametrisation,
+        activation=config.activation,
+        bands=config.bands,
+        rank=config.rank,
+        size=config.size or size,
+        padding=config.padding,
+        adaptive=config.adaptive,
+    )

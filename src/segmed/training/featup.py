@@ -1,0 +1,112 @@
+"""Train FeatUp's upsampler, or an encoder that reads smaller images, on a run's own features at full size.
+
+The target is exact: what the same encoder says of the image at its full size. All recent work trains so, by cosine and
+squared difference (JAFAR, LoftUp, AnyUp); FeatUp's own multi-view objective is in `multiview`.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segmed.core.errors import ConfigError
+from segmed.data.loading import Batch
+from segmed.layers.raising import Kind
+from segmed.models.checkpoint import load_config, load_run
+from segmed.models.sam.config import SamConfig
+from segmed.models.sam.network import Promptable
+from segmed.models.zoo import PROMPTABLE
+from segmed.training.featup_config import FeatUpConfig
+from segmed.training.prompted import PromptedObjective
+from segmed.training.recipe import Recipe, load_recipe
+
+
+class DistilObjective:
+    """Features of the smaller image, raised, against a teacher's of the whole one; judged by the masks they give.
+
+    The teacher is no part of what is saved or optimised, and is moved to where the batch is.
+    """
+
+    def __init__(self, config: FeatUpConfig, prompted: PromptedObjective, teacher: Promptable) -> None:
+        self._config, self._prompted = config, prompted
+        self._teacher = teacher.eval().requires_grad_(False)
+
+    def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
+        """The distance between both embeddings."""
+        with torch.no_grad():
+            target = self._teacher.to(batch.image.device).encode(batch.image)
+        return feature_distance(raisable(model).embed(batch.image), target, self._config.cosine_weight)
+
+    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
+        """Logits that the unchanged decoder makes of the raised embedding under the validation prompts, and the
+        distance."""
+        logits, _ = self._prompted.judge(model, batch)
+        return logits, self.loss(model, batch, seed=0)
+
+
+def feature_distance(
+    found: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], cosine_weight: float = 1.0
+) -> Float[Tensor, ""]:
+    """Mean squared difference, plus one minus the cosine between the channels of each cell, weighed."""
+    cosine = functional.cosine_similarity(found.float(), target.float(), dim=1).mean()
+    return functional.mse_loss(found.float(), target.float()) + cosine_weight * (1 - cosine)
+
+
+def raisable(model: nn.Module) -> Promptable:
+    """The model, if its embedding is raised; raises `ConfigError` otherwise."""
+    if not isinstance(model, Promptable) or model.raiser is None:
+        raise ConfigError(
+            "objective distil and multiview train a promptable model that encodes a smaller image. "
+            "Set model.sam.encode_at, or use `segmed distil`."
+        )
+    return model
+
+
+def train_raiser_only(model: nn.Module, *, encoder: bool) -> None:
+    """Let gradients reach what raises the embedding, a filter on its guidance, and the image encoder if asked."""
+    promptable = raisable(model)
+    promptable.requires_grad_(False)
+    assert promptable.raiser is not None
+    promptable.raiser.requires_grad_(True)
+    if "guidance" in promptable.filters:
+        promptable.filters["guidance"].requires_grad_(True)
+    if encoder:
+        promptable.image_encoder.requires_grad_(True)
+
+
+def load_teacher(start: str) -> Promptable:
+    """The network of the run whose features are the target.
+
+    Raises `ConfigError` where it is not promptable, or reads a smaller image itself.
+    """
+    teacher = load_run(start).model
+    if not isinstance(teacher, Promptable):
+        raise ConfigError(f"start: {start} is no promptable model, so it has no embedding to distil.")
+    if teacher.raiser is not None:
+        raise ConfigError(f"start: {start} encodes at {teacher.config.encode_at} px itself. Give a run at full size.")
+    return teacher
+
+
+def distil_recipe(
+    base: Recipe, run: str | Path, *, encode_at: int, raiser: Kind = "jbu", seed: int | None = None
+) -> Recipe:
+    """The schedule of `base` for the model, preprocessing and prompts of `run`, encoding at `encode_at` pixels.
+
+    Raises `ConfigError` where the run has no embedding to distil.
+    """
+    config, folder = load_config(run)
+    if config.model.name not in PROMPTABLE:
+        raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
+    sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=raiser)
+    kept = folder / "recipe.yaml"
+    return dataclasses.replace(
+        base,
+        model=dataclasses.replace(config.model, sam=sam),
+        preprocess=config.preprocess,
+        prompting=load_recipe(kept).prompting if kept.is_file() else base.prompting,
+        start=str(folder),
+        seed=base.seed if seed is None else seed,
+    )

@@ -1,0 +1,135 @@
+"""Out-of-fold predictions: probability maps of the training patients, each from a model that has not seen its patient.
+
+A dense model predicts the patients that it was trained on better than it will predict others, so that a decoder trained
+on its proposals there would learn to trust them too much.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from segmed.core.errors import ConfigError
+from segmed.core.files import sha256_of
+from segmed.core.records import by_patient
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.proposals import MapFile, made_by, to_bytes, write_index, write_maps
+from segmed.data.splits import split_within
+from segmed.inference import VolumePredictor, load
+from segmed.models.checkpoint import WEIGHTS
+from segmed.models.zoo import takes_prompts
+from segmed.training.engine import Hardware, train
+from segmed.training.listen import Listener
+from segmed.training.recipe import Recipe
+
+Progress = Callable[[int, int], None]
+
+
+def out_of_fold(
+    recipe: Recipe,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    out: Path,
+    fold: int = 0,
+    folds: int = 5,
+    listener: Listener | None = None,
+    hardware: Hardware | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train `folds` dense models within the training patients of a fold of `split`, and write all maps to `out`.
+
+    Each training patient is predicted by the one model that has not seen that patient; each validation patient of
+    `split` by the mean of all, none of which was trained or chosen on any. Test patients are left alone. What is
+    finished is skipped, an interrupted training goes on. Raises `ConfigError` for a recipe that is not dense and of one label, or
+    where `out` holds the folds of something else; `SplitError` as `split_within` does.
+    """
+    if takes_prompts(recipe.model) or len(data.dataset.labels.names) != 1:
+        raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")
+    inner = split_within(data, split, fold, folds=folds, seed=recipe.seed)
+    device = _device(hardware)
+    runs = []
+    files = []
+    for number, partition in enumerate(inner.folds):
+        run = out / f"fold-{number}"
+        options = {"resume": True, "listener": listener, "hardware": hardware}
+        train(recipe, data=data, split=inner, out=run, fold=number, **options)  # type: ignore[arg-type]
+        runs.append(run)
+        files.append(_predicted(out / f"fold-{number}.safetensors", [run], data, partition.test, device, progress))
+    validation = split.fold(fold).validation
+    if validation:
+        files.append(_predicted(out / "validation.safetensors", runs, data, validation, device, progress))
+    write_index(out, [_described(each, inner) for each in files], data_hash=data.data_hash)
+    return out
+
+
+class _Predicted:
+    """A file of maps and the runs behind it."""
+
+    def __init__(self, path: Path, runs: Sequence[Path], predicted: tuple[str, ...]) -> None:
+        self.path, self.runs, self.predicted = path, tuple(runs), predicted
+
+
+def _predicted(
+    path: Path,
+    runs: Sequence[Path],
+    data: DecodedDataset,
+    cases: Sequence[str],
+    device: str,
+    progress: Progress | None,
+) -> _Predicted:
+    """Write the mean maps of `runs` for `cases`, unless the file is there and from the same weights."""
+    weights = [sha256_of(run / WEIGHTS) for run in runs]
+    wanted = set(cases)
+    groups = by_patient(record for record in data.dataset.records if record.case in wanted)
+    if made_by(path) != tuple(weights):
+        predictors = [load(run, device=device) for run in runs]
+        maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
+        for done, patient in enumerate(groups, start=1):
+            found = _of_patient(predictors, data, [record.case for record in groups[patient]])
+            maps |= {case: to_bytes(each) for case, each in found.items()}
+            if progress is not None:
+                progress(done, len(groups))
+        write_maps(path, maps, weights)
+    return _Predicted(path, runs, tuple(groups))
+
+
+def _of_patient(
+    predictors: Sequence[VolumePredictor], data: DecodedDataset, cases: Sequence[str]
+) -> dict[str, Float32[np.ndarray, "_h _w"]]:
+    images = [np.array(data.image(case)) for case in cases]
+    records = data.dataset.by_case()
+    patient = records[cases[0]].patient
+    volume = [record for record in data.dataset.records if record.patient == patient]
+    whole = [np.array(data.image(record.case)) for record in volume]
+    places, whole_places = [records[case].slice_index for case in cases], [record.slice_index for record in volume]
+    found = [
+        predictor.probabilities(images, whole=whole, positions=places, whole_positions=whole_places)
+        for predictor in predictors
+    ]
+    return {case: np.mean([one[index][0] for one in found], axis=0) for index, case in enumerate(cases)}
+
+
+def _described(made: _Predicted, inner: Split) -> MapFile:
+    """What the index says of a file, from the runs' own splits."""
+    folds = [int(run.name.removeprefix("fold-")) for run in made.runs]
+    parts = [inner.fold(number) for number in folds]
+
+    def patients(cases: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(sorted({inner.patient_of[case] for some in cases for case in some}))
+
+    return MapFile(
+        file=made.path.name,
+        sha256=sha256_of(made.path),
+        weights=tuple(sha256_of(run / WEIGHTS) for run in made.runs),
+        trained_on=patients([part.train for part in parts]),
+        chosen_on=patients([part.validation for part in parts]),
+        predicted=made.predicted,
+    )
+
+
+def _device(hardware: Hardware | None) -> str:
+    chosen = "auto" if hardware is None else hardware.accelerator
+    return {"gpu": "cuda"}.get(chosen, chosen)

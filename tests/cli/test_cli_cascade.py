@@ -1,0 +1,85 @@
+"""A cascade is made by one command, and evaluated and applied like a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from commands import segmed
+from prompted_runs import MODEL, run_config, save_prompted_run
+from segmed.cli.main import app
+from segmed.core.files import sha256_of
+from segmed.data.splits import split_by_patient
+from segmed.models.checkpoint import RunConfig, save_run, seen_patients
+from segmed.models.config import ModelConfig
+from segmed.models.zoo import build_model
+from toydata import toy
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, and a dense and a promptable run of the same split, both with random weights."""
+    root = tmp_path_factory.mktemp("cascade")
+    data = toy(root)
+    split = split_by_patient(data, ratios=(0.5, 0.25, 0.25))
+    for name in ("dense", "sam"):
+        split.save(root / name / "split.json")
+    facts = {
+        "data_hash": data.data_hash,
+        "split_hash": sha256_of(root / "dense" / "split.json"),
+        "seen": seen_patients(split, 0),
+        "training": {"seconds": 1.0},
+    }
+    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
+    dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5, **facts)  # type: ignore[arg-type]
+    save_run(root / "dense", build_model(model).eval(), dense)
+    save_prompted_run(root / "sam", **facts)
+    return root
+
+
+def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
+    out = folder / "cascade"
+    options = ("--data", folder, "--device", "cpu")
+    said = segmed("cascade", folder / "dense", folder / "sam", *options, "-o", out, "--prompts", "box,box+point+mask")
+    assert "on which it was chosen" in said
+    chosen = json.loads((out / "cascade.json").read_text())
+    assert chosen["chosen"]["dice"] >= chosen["chosen"]["dice_of_dense_run"]
+    assert chosen["dense"]["folder"] == "../dense"
+    segmed("evaluate", out, *options, "--no-floors", "--resamples", "100")
+    result = json.loads((out / "evaluation-test" / "evaluation.json").read_text())
+    assert result["provenance"]["model"] == "cascade"
+    assert result["provenance"]["encoder"] == f"unet + {MODEL.name}"
+    segmed(
+        "evaluate", folder / "sam", *options, "--prompts", "cascade,none", "--cascade", out, "--no-floors",
+        "--resamples", "100",
+    )  # fmt: skip
+    asked = json.loads((folder / "sam" / "evaluation-test" / "prompts" / "cascade" / "evaluation.json").read_text())
+    assert asked["metrics"]["dice"] == result["metrics"]["dice"]
+    assert not asked["oracle"]
+    image = next(folder.glob("kaggle_3m/*/*_3.tif"))
+    assert "1 masks" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
+
+
+def test_the_kind_needs_the_folder_and_the_folder_the_kind(folder: Path) -> None:
+    common = ["evaluate", str(folder / "sam"), "--data", str(folder), "--device", "cpu", "--prompts"]
+    assert "named with --cascade" in str(CliRunner().invoke(app, [*common, "cascade"]).exception)
+    other = CliRunner().invoke(app, [*common, "none", "--cascade", str(folder / "dense")])
+    assert "add it, as in --prompts" in str(other.exception)
+    wrong = CliRunner().invoke(app, [*common, "cascade", "--cascade", str(folder / "dense")])
+    assert "is not a folder made by `segmed cascade`" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("dense", "sam", "--prompts", "boxes"), "Choose among: box, box+point"),
+        (("dense", "dense"), "takes no prompts. Name the promptable run second"),
+    ],
+)
+def test_what_makes_no_cascade_is_refused(folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    dense, promptable, *more = arguments
+    paths = [str(folder / dense), str(folder / promptable)]
+    command = ["cascade", *paths, "--data", str(folder), "-o", str(folder / "none"), "--device", "cpu", *more]
+    assert words in str(CliRunner().invoke(app, command).exception)
+    assert not (folder / "none").exists()

@@ -1,0 +1,105 @@
+"""Prompts on the command line: kinds in evaluate, boxes and points in predict."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import segmed
+from prompted_runs import save_prompted_run
+from segmed.core.errors import ConfigError, DataError
+from segmed.core.split import Partition, Split
+from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.sources import open_dataset
+from segmed.evaluation.result import Evaluation
+from toydata import write_toy
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy(tmp_path_factory.mktemp("toy"), patients=3)
+
+
+def split_of(decoded: DecodedDataset) -> Split:
+    names = decoded.dataset.patients
+    parts = [tuple(r.case for r in decoded.dataset.records if r.patient == name) for name in names]
+    patient_of = {r.case: r.patient for r in decoded.dataset.records}
+    return Split("patient", 0, decoded.data_hash, False, patient_of, (Partition(*parts),))
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    decoded = decode(open_dataset(root))
+    folder = save_prompted_run(tmp_path_factory.mktemp("runs") / "sam", data_hash=decoded.data_hash)
+    split_of(decoded).save(folder / "split.json")
+    return folder
+
+
+def test_evaluate_writes_an_evaluation_with_floors_per_kind_and_the_quality_curve(
+    run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["segmed", "evaluate", "RUN"])
+    shown = segmed(
+        "evaluate", run, "--data", root, "--prompts", "gt,jitter:5@64,none", "--uncertainty", 2, "--resamples", 100
+    )
+    folder = run / "evaluation-test" / "prompts"
+    kinds = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert kinds == {"gt", "gt-x2", "jitter-5-64", "jitter-5-64-x2", "none"}
+    assert {path.name for path in (folder / "gt" / "floors").iterdir()} == {
+        "filled-box-gt", "inscribed-ellipse-gt", "previous-slices-mask-gt", "whole-image-gt",
+    }  # fmt: skip
+    assert len(list((folder / "none" / "floors").iterdir())) == 3
+    assert (folder / "box-quality.csv").read_text().startswith("name,from,to,boxes,box_iou,mask_iou\nsam,")
+    assert (folder / "box-quality.png").read_bytes().startswith(b"\x89PNG")
+    assert Evaluation.load(folder / "jitter-5-64").provenance["command"] == "segmed evaluate RUN"
+    oracle, _, automatic = shown.partition("Automatic, nothing of the reference")
+    assert "ORACLE, prompts from the reference" in oracle
+    assert "inscribed ellipse" in oracle
+    assert "predict nothing" in automatic
+    assert "gt" not in automatic.partition("In brackets")[0]
+
+
+def test_evaluate_refuses_prompts_where_there_are_none_to_take(run: Path, root: Path) -> None:
+    with pytest.raises(ConfigError, match="'cascade' need a folder made by `segmed cascade`"):
+        segmed("evaluate", run, "--data", root, "--prompts", "gt,cascade")
+    with pytest.raises(ConfigError, match="--uncertainty moves boxes"):
+        segmed("evaluate", run, "--data", root, "--uncertainty", 4)
+    with pytest.raises(ConfigError, match="Masks are scored"):
+        segmed("evaluate", "--predictions", root, "--references", root, "-o", root, "--prompts", "gt")
+
+
+def test_predict_takes_boxes_and_points(run: Path, root: Path, tmp_path: Path) -> None:
+    image = next(path for path in sorted(root.rglob("*.tif")) if "mask" not in path.name)
+    one = segmed("predict", run, image, "-o", tmp_path / "one", "--box", "3,3,30,40", "--point", "9,9,0")
+    assert "1 masks" in one
+    table = tmp_path / "boxes.csv"
+    table.write_text(f"file,x0,y0,x1,y1\n{image.name},3,3,30,40\n")
+    many = segmed("predict", run, root, "-o", tmp_path / "all", "--boxes", table)
+    assert "11 images have no box or point, so their masks are empty" in many
+    masks = sorted((tmp_path / "all").rglob("*.tif"))
+    assert len(masks) == 12
+    from PIL import Image as Pillow
+
+    filled = [path for path in masks if np.asarray(Pillow.open(path)).any()]
+    assert {path.name.replace("_mask", "") for path in filled} <= {image.name}
+
+
+def test_predict_names_what_is_wrong_with_a_box(run: Path, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--box and --point are for one image, and .* has 12"):
+        segmed("predict", run, root, "-o", tmp_path / "out", "--box", "3,3,30,40")
+    table = tmp_path / "boxes.csv"
+    table.write_text("file,x0,y0,x1,y1\nnone.tif,3,3,30,40\n")
+    with pytest.raises(DataError, match=r"boxes.csv, line 2: none.tif is none of the 12 images"):
+        segmed("predict", run, root, "-o", tmp_path / "out", "--boxes", table)
+
+
+def test_predict_carries_boxes_through_their_volumes_where_asked(run: Path, root: Path, tmp_path: Path) -> None:
+    volume = sorted(root.glob("kaggle_3m/*0000_20000101/*_[0-9].tif"))
+    assert len(volume) == 4
+    (tmp_path / "boxes.csv").write_text(f"file,x0,y0,x1,y1\n{volume[2].name},5,5,30,30\n")
+    options = ("--boxes", tmp_path / "boxes.csv", "--propagate", "--device", "cpu")
+    said = segmed("predict", run, volume[0].parent, "-o", tmp_path / "masks", "--volumes", *options)
+    assert "4 masks" in said
+    with pytest.raises(ConfigError, match="--propagate carries boxes or points"):
+        segmed("predict", run, volume[0].parent, "-o", tmp_path / "none", "--propagate", "--device", "cpu")

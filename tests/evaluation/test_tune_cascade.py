@@ -1,0 +1,56 @@
+"""A cascade's settings are chosen on validation patients, and nothing is refined where nothing is gained."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs as tiny
+
+from box_filler import filler, half_finder
+from segmed.core.errors import SplitError
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.cascade import facts_of, tune_cascade
+from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.part import records_of, volumes
+from segmed.inference.cascade import NEVER, join
+
+
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
+    return tiny.decoded_of(tiny.kaggle_folder(tmp_path_factory.mktemp("data") / "kaggle_3m", "abc"))
+
+
+def test_a_refiner_that_fills_the_tight_box_is_chosen_without_margin(decoded: DecodedDataset) -> None:
+    choice = tune_cascade(half_finder(), filler(), decoded, tiny.cases("ab"))
+    assert choice.dice == 1.0
+    assert choice.dense == pytest.approx(2 / 3, abs=0.01)  # half of a square's pixels, none wrong
+    assert choice.settings.margin == 0.0
+    assert choice.settings.gate == 0.9
+    assert facts_of(choice)["patients"] == 2
+
+
+def test_a_refiner_that_takes_everything_away_is_never_used(decoded: DecodedDataset) -> None:
+    choice = tune_cascade(half_finder(), filler(answer=-20.0), decoded, tiny.cases("ab"))
+    assert choice.settings.gate == NEVER
+    assert choice.dice == choice.dense
+    assert choice.always == 0.0
+
+
+def test_the_chosen_dice_is_the_one_that_evaluation_finds(decoded: DecodedDataset) -> None:
+    dense, promptable = half_finder(threshold=0.4), filler()
+    choice = tune_cascade(dense, promptable, decoded, tiny.cases("abc"), kinds=["box"])
+    for settings, dice in choice.tried[::25]:
+        joined = join(dense, promptable, settings, Path("cascade"))
+
+        def predict(records, joined=joined):  # type: ignore[no-untyped-def]
+            read = [np.array(decoded.image(record.case)) for record in records]
+            return [mask.array for mask in joined.predict_volume(read)], None
+
+        groups = records_of(decoded, tiny.cases("abc"))
+        found = evaluate(volumes(decoded, groups, predict), decoded.dataset.labels, name="cascade", resamples=100)
+        assert found.metrics["dice"].value == pytest.approx(dice)
+
+
+def test_without_validation_patients_nothing_is_chosen(decoded: DecodedDataset) -> None:
+    with pytest.raises(SplitError, match="no validation patients"):
+        tune_cascade(half_finder(), filler(), decoded, ())

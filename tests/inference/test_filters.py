@@ -1,0 +1,119 @@
+"""The learned filter of a run can be looked at, and shows the frequencies that were planted."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from commands import segmed
+from segmed.core.errors import DataError, ModelError
+from segmed.core.labels import LabelMap
+from segmed.inference.filters import filter_image, learned_filter, seen_filter
+from segmed.layers.gafl import GAFL, GaflConfig
+from segmed.models.checkpoint import RunConfig, save_run
+from segmed.models.config import ModelConfig
+from segmed.models.filtering import filter_of
+from segmed.models.sam.config import SamConfig
+from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
+
+ENCODER = "tu-mobilenetv3_small_050"
+
+
+def run_with(folder: Path, gafl: GaflConfig | None, name: str = "unet", shift: float = 0.3) -> Path:
+    model = ModelConfig(name=name, encoder=ENCODER, encoder_weights="none", gafl=gafl, sam=SamConfig(size=64))
+    network = build_model(model)
+    if gafl is not None:
+        with torch.no_grad():
+            for weight in filter_of(network).parameters():
+                weight += shift
+    config = RunConfig(model=model, preprocess=PreprocessConfig(size=(64, 96)), labels=LabelMap(), threshold=0.5)
+    save_run(folder, network, config)
+    return folder
+
+
+def picture(size: tuple[int, int] = (50, 60)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+
+
+def test_the_curve_of_a_flat_gain_is_flat_and_its_spectrum_is_whole(tmp_path: Path) -> None:
+    learned = learned_filter(run_with(tmp_path, GaflConfig()))
+    seen = seen_filter(learned)
+    gain = np.exp(4 * np.tanh(0.3 / 4))
+    assert learned.size == (64, 96)
+    assert seen.spectra.shape == (3, 64, 96)
+    np.testing.assert_allclose(seen.curves, gain, rtol=1e-4)
+    np.testing.assert_allclose(seen.spectra, gain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(15, 22), (16, 21)])
+@pytest.mark.parametrize("mode", ["spectrum", "phase"])
+def test_the_whole_spectrum_is_that_of_the_filter(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    learned = learned_filter(run_with(tmp_path, GaflConfig(mode=mode, parametrisation="free", size=size), shift=0.0))
+    with torch.no_grad():
+        for weight in learned.layer.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        impulse = torch.zeros(1, 3, *size)
+        impulse[..., 0, 0] = 1.0
+        response = torch.fft.fftshift(torch.fft.fft2(learned.layer(impulse)[0]), dim=(-2, -1)).numpy()
+    expected = np.angle(response) if mode == "phase" else response.real
+    np.testing.assert_allclose(seen_filter(learned).spectra, expected, atol=1e-4)
+
+
+def test_a_filter_that_follows_the_image_is_seen_on_one(tmp_path: Path) -> None:
+    learned = learned_filter(run_with(tmp_path, GaflConfig(mode="general")))
+    with pytest.raises(DataError, match="mode general depend on the image: name one"):
+        seen_filter(learned)
+    views = filter_image(learned, picture())
+    assert views.before.shape == (3, 64, 96)
+    assert seen_filter(learned, views).curves[:, 5:40].min() > 1.1
+
+
+def test_a_filter_on_the_embedding_is_read_and_has_no_image(tmp_path: Path) -> None:
+    gafl = GaflConfig(place="embedding", parametrisation="lowrank", rank=1)
+    learned = learned_filter(run_with(tmp_path, gafl, "sam-tiny"))
+    assert seen_filter(learned).curves.shape[0] == 256
+    with pytest.raises(DataError, match="on the image embedding"):
+        filter_image(learned, picture())
+
+
+def test_the_command_writes_a_picture_and_the_curve(tmp_path: Path) -> None:
+    run = run_with(tmp_path / "run", GaflConfig())
+    Pillow.fromarray(picture()).save(tmp_path / "image.png")
+    segmed("filters", run, tmp_path / "image.png", "-o", tmp_path / "out")
+    with Pillow.open(tmp_path / "out" / "filter.png") as shown:
+        assert shown.width > shown.height > 300
+    rows = list(csv.DictReader((tmp_path / "out" / "filter.csv").read_text().splitlines()))
+    assert float(rows[7]["gain_channel_1"]) == pytest.approx(np.exp(4 * np.tanh(0.3 / 4)), rel=1e-3)
+    assert float(rows[-1]["cycles_per_pixel"]) == pytest.approx(0.5**0.5, abs=1e-5)
+
+
+def test_a_run_without_a_filter_is_refused_with_the_way_to_one(tmp_path: Path) -> None:
+    assert learned_filter(run_with(tmp_path / "run", None)) is None
+    with pytest.raises(ModelError, match=r"has no learned filter\. Train one with `segmed train --gafl radial`"):
+        segmed("filters", tmp_path / "run", "-o", tmp_path / "out")
+
+
+def test_training_a_segmentation_finds_the_planted_band() -> None:
+    """A square under strong noise in one ring of frequencies, and a single weight behind the filter."""
+    size, generator = 48, torch.Generator().manual_seed(0)
+    rings = (torch.fft.fftfreq(size)[:, None] ** 2 + torch.fft.rfftfreq(size) ** 2).sqrt()
+    band = (rings > 0.2) & (rings < 0.3)
+    mask = torch.zeros(16, 1, size, size)
+    for index in range(16):
+        top, left = torch.randint(4, 28, (2,), generator=generator)
+        mask[index, :, top : top + 16, left : left + 16] = 1
+    noise = torch.fft.irfft2(torch.fft.rfft2(torch.randn(mask.shape, generator=generator)) * band * 6, s=(size, size))
+    layer, head = GAFL(1), torch.nn.Conv2d(1, 1, 1)
+    optimiser = torch.optim.Adam([{"params": layer.parameters(), "lr": 0.2}, {"params": head.parameters(), "lr": 0.05}])
+    for _ in range(100):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(head(layer(mask + noise)), mask).backward()
+        optimiser.step()
+    gain = layer.response(size, size)[0].real
+    inside = gain[(rings > 0.22) & (rings < 0.28)].max()
+    assert inside < 0.25
+    assert gain[rings < 0.1].mean() > 4 * inside
