@@ -32,7 +32,8 @@ class PreprocessConfig:
     """Which stored channels the network gets, in this order; LGG's are pre-contrast, FLAIR, post-contrast."""
     normalisation: Literal["volume-zscore", "minmax", "imagenet"] = "volume-zscore"
     """`volume-zscore`: percentile clip, then mean 0 and deviation 1 over the non-zero voxels of the volume;
-    `minmax`: percentile clip, then 0 to 1 (MedSAM's contract); `imagenet`: ImageNet's mean and deviation."""
+    `minmax`: percentile clip, then 0 to 1 (MedSAM's); `imagenet`: ImageNet's mean and deviation (SAM's), of pixels
+    that reach from 0 to their type's largest value, or from 0 to 1 where they are floats."""
     clip_percentiles: tuple[float, float] = (0.5, 99.5)
     """Percentiles of the non-zero voxels at which intensities are clipped; not used by `imagenet`."""
     size: Size | None = None
@@ -42,6 +43,12 @@ class PreprocessConfig:
     neighbours: int = 0
     """Slices on either side that the network sees as further channels (2.5D); 0 is the slice alone. At the ends of a
     volume, and where a slice is missing, the last slice is repeated."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How an image is resized, always with a wider kernel where it shrinks; SAM's is bilinear, MedSAM's bicubic."""
+    padding: Literal["edge", "zero"] = "edge"
+    """What fills the pixels beyond the image: its last row and column, or 0 after normalisation (SAM's)."""
+    slice_range: bool = False
+    """After resizing, stretch each slice to 0 to 1, over all its channels: MedSAM's last step."""
     divisor: int = 32
     """Network input sides are multiples of this: the model's stride."""
 
@@ -136,11 +143,11 @@ class Preprocess:
         tensor = torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
         content, network = self._sizes(tensor.shape[1:])
         if content != tuple(tensor.shape[1:]):
-            tensor = functional.interpolate(
-                tensor[None], content, mode="bilinear", align_corners=False, antialias=True
-            )[0]
+            tensor = _resized(tensor, content, self.config.interpolation)
+        if self.config.slice_range:
+            tensor = (tensor - tensor.min()) / (tensor.max() - tensor.min()).clamp_min(1e-6)
         undo = Undo(original=(image.shape[0], image.shape[1]), content=content)
-        return _pad(tensor, network, mode="replicate"), undo
+        return _pad(tensor, network, mode="replicate" if self.config.padding == "edge" else "constant"), undo
 
     def apply_stack(
         self, images: Sequence[Shaped[np.ndarray, "..."]], statistics: Statistics
@@ -183,7 +190,7 @@ class Preprocess:
         if self.config.fit == "squash":
             return size, size
         factor = min(size[0] / original[0], size[1] / original[1])
-        return (max(1, round(original[0] * factor)), max(1, round(original[1] * factor))), size
+        return (max(1, int(original[0] * factor + 0.5)), max(1, int(original[1] * factor + 0.5))), size
 
     def _select(self, image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
         if image.ndim != 3:
@@ -207,6 +214,12 @@ class Preprocess:
 
 def _full_scale(dtype: np.dtype[np.generic]) -> float:
     return float(np.iinfo(dtype.name).max) if dtype.kind in "ui" else 1.0
+
+
+def _resized(tensor: Float[Tensor, "c h w"], size: Size, mode: str) -> Float[Tensor, "c H W"]:
+    """Resize; where a bicubic kernel overshoots at an edge, the image's own least and largest pixel are the bounds."""
+    resized = functional.interpolate(tensor[None], size, mode=mode, align_corners=False, antialias=True)[0]
+    return resized.clamp(tensor.min(), tensor.max()) if mode == "bicubic" else resized
 
 
 def _pad(tensor: Shaped[Tensor, "c h w"], size: Size, *, mode: str) -> Shaped[Tensor, "c H W"]:

@@ -15,7 +15,7 @@ def estimate(
     fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
     model: Annotated[str | None, typer.Option(help="Model.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder.")] = None,
-    encoder_weights: Annotated[str | None, typer.Option(help="imagenet or none.")] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="As for `segmed train`.")] = None,
     upsampler: Annotated[str | None, typer.Option(help="interpolate or jbu.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,

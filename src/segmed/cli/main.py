@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what SegMed finds on this machine.",
     "demo": "See the whole way on a made-up data set, in minutes.",
     "data": "Get, check, split and look at data sets.",
+    "convert": "Convert a checkpoint of SAM or MedSAM, once.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
     "tune": "Tune a run on its validation patients.",

@@ -16,7 +16,9 @@ def train(
     fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
     model: Annotated[str | None, typer.Option(help="Model: unet, unetplusplus, pan, deeplabv3, ...")] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder: efficientnet-b5, resnet18, tu-..., ...")] = None,
-    encoder_weights: Annotated[str | None, typer.Option(help="imagenet, or none to start from random weights.")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="imagenet; hub, a file or a folder (SAM, MedSAM); none for random weights.")
+    ] = None,
     upsampler: Annotated[
         str | None, typer.Option(help="interpolate, or jbu: a U-Net decoder guided by the image.")
     ] = None,
@@ -67,7 +69,11 @@ def train(
 
 
 def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any:
-    """The named recipe with options and `--set` applied; `default` is a recipe of defaults."""
+    """The named recipe with options and `--set` applied; `default` is a recipe of defaults.
+
+    A promptable model without a recipe gets its own: it needs the size and preprocessing that it was made for.
+    """
+    from segmed.models.zoo import PROMPTABLE
     from segmed.training.recipe import load_recipe, recipe_from_mapping
 
     keys = {
@@ -84,6 +90,15 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any
         keys["gafl"], options["gafl"] = "model.gafl", "null"
     given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
     everything = [*given, *(overrides or [])]
+    if name == "default" and options.get("model") in PROMPTABLE:
+        name = recipe_of(options["model"])
     if name == "default":
         return recipe_from_mapping({}, everything, source="options")
     return load_recipe(name, everything)
+
+
+def recipe_of(model: str) -> str:
+    """The recipe of a promptable model; SAM's larger ones share that of ViT-B."""
+    from segmed.training.recipe import recipe_names
+
+    return model if model in recipe_names() else "sam-vit-b"

@@ -6,6 +6,17 @@ from segmed.layers.gafl.config import GaflConfig
 from segmed.layers.raising import Upsampler
 from segmed.models.sam.config import SamConfig
 
+OWN: dict[str, tuple[str, str]] = {
+    "sam-tiny": ("resnet18", "none"),
+    "sam-vit-b": ("vit-b", "hub"),
+    "sam-vit-l": ("vit-l", "hub"),
+    "sam-vit-h": ("vit-h", "hub"),
+    "medsam": ("vit-b", "hub"),
+}
+"""Encoder and weights of models for which those of dense models are wrong, where nothing is said."""
+
+DENSE_DEFAULTS = ("efficientnet-b5", "imagenet")
+
 
 @config_dataclass
 class ModelConfig:
@@ -13,10 +24,12 @@ class ModelConfig:
 
     name: str = "unet"
     """A name from `segmed.models.zoo.MODELS`, such as unet, unetplusplus, pan, deeplabv3 or deeplabv3plus."""
-    encoder: str = "efficientnet-b5"
-    """An encoder of segmentation_models_pytorch, or `tu-` and any timm model."""
-    encoder_weights: str = "imagenet"
-    """Pre-trained encoder weights by name, fetched from the hub once; `none` starts from random weights."""
+    encoder: str = ""
+    """An encoder of segmentation_models_pytorch, or `tu-` and any timm model; SAM's ViTs have their own.
+    Left empty it becomes efficientnet-b5, or what `OWN` lists for the model."""
+    encoder_weights: str = ""
+    """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty).
+    SAM and MedSAM: `hub` (where left empty), a hub id owner/name, a folder or a file, for all parts of the model."""
     channels: int = 3
     """Input channels."""
     labels: int = 1
@@ -32,6 +45,9 @@ class ModelConfig:
     """A learned filter of frequencies (GAFL), on the input unless its `place` says otherwise; None has none."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no network has."""
+        """Put the model's own encoder and weights where nothing is said, and refuse numbers that no network has."""
+        encoder, weights = OWN.get(self.name, DENSE_DEFAULTS)
+        object.__setattr__(self, "encoder", self.encoder or encoder)
+        object.__setattr__(self, "encoder_weights", self.encoder_weights or weights)
         if self.channels < 1 or self.labels < 1:
             raise ConfigError(f"channels and labels must be at least 1, got {self.channels} and {self.labels}.")

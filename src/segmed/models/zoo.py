@@ -27,7 +27,16 @@ def _boxed(config: ModelConfig) -> nn.Module:
     return build_boxed(config)
 
 
-PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {"sam-tiny": _sam_tiny}
+def _sam_vit(config: ModelConfig) -> nn.Module:
+    from segmed.models.sam.vit import build_sam_vit
+
+    return build_sam_vit(config)
+
+
+PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "sam-tiny": _sam_tiny,
+    **dict.fromkeys(("sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam"), _sam_vit),
+}
 """Models that take prompts; without any they map images to logits like all others."""
 
 MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = {**dict.fromkeys(DENSE, build_dense), **PROMPTABLE}

@@ -25,6 +25,7 @@ from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_run, load_weights, save_run
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
+from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, build_model, takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.beginning import begin, is_finished, require_same_run
@@ -89,6 +90,10 @@ def train(
             module, loaders = prepare(
                 recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size
             )
+            warning = contract_warning(module.model, recipe.preprocess)
+            if warning and trainer.is_global_zero:
+                log.warning(warning)
+                logging.getLogger(__name__).warning(warning)
             keeper.batches = loaders[0].batch_sampler
             checkpoint = resume_checkpoint(out)
             continued = str(checkpoint) if resume and checkpoint.is_file() else None

@@ -43,8 +43,8 @@ def out_of_fold(
 
     Each training patient is predicted by the one model that has not seen that patient; each validation patient of
     `split` by the mean of all, none of which was trained or chosen on any. Test patients are left alone. What is
-    finished is skipped, an interrupted training goes on. Raises `ConfigError` for a recipe that is not dense and of one label, or
-    where `out` holds the folds of something else; `SplitError` as `split_within` does.
+    finished is skipped, an interrupted training goes on. Raises `ConfigError` for a recipe that is not dense and of
+    one label, or where `out` holds the folds of something else; `SplitError` as `split_within` does.
     """
     if takes_prompts(recipe.model) or len(data.dataset.labels.names) != 1:
         raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")

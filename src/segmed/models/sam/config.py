@@ -12,6 +12,43 @@ Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
 
 
 @config_dataclass
+class VitConfig:
+    """The dimensions of a ViT image encoder as SAM's: windowed attention, and global in some layers."""
+
+    width: Annotated[int, Field(ge=8)] = 768
+    """Channels of a token."""
+    depth: Annotated[int, Field(ge=1)] = 12
+    """Layers."""
+    heads: Annotated[int, Field(ge=1)] = 12
+    """Heads of attention; they divide the width."""
+    global_layers: tuple[int, ...] = (2, 5, 8, 11)
+    """Layers, from 0, whose attention sees the whole image; the others see windows."""
+    window: Annotated[int, Field(ge=1)] = 14
+    """Side of a window in tokens."""
+    mlp_width: Annotated[int, Field(ge=1)] | None = None
+    """Channels within a layer's MLP; None is four times the width."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no encoder has."""
+        if self.width % self.heads:
+            raise ConfigError(f"vit.heads must divide vit.width, got {self.heads} and {self.width}.")
+        if any(not 0 <= layer < self.depth for layer in self.global_layers):
+            raise ConfigError(f"vit.global_layers lie from 0 to {self.depth - 1}, got {self.global_layers}.")
+
+
+PATCH = 16
+"""Side of a patch of SAM's ViTs in pixels."""
+
+SHAPES: dict[str, VitConfig] = {
+    "sam-vit-b": VitConfig(),
+    "sam-vit-l": VitConfig(width=1024, depth=24, heads=16, global_layers=(5, 11, 17, 23)),
+    "sam-vit-h": VitConfig(width=1280, depth=32, heads=16, global_layers=(7, 15, 23, 31)),
+    "medsam": VitConfig(),
+}
+"""The image encoder of each member of the family."""
+
+
+@config_dataclass
 class SamConfig:
     """A promptable model of the SAM family (Kirillov et al., Segment Anything, ICCV 2023)."""
 
@@ -19,7 +56,7 @@ class SamConfig:
     """Side of the square that the network reads, in pixels: a multiple of 16; SAM and MedSAM were made for 1024."""
     trains: Trains = "all"
     """What training changes: `decoder` is the report's (image and prompt encoder frozen), `decoder+prompts` adds the
-    prompt encoder, `last` the image encoder's last two blocks, `lora` low-rank updates of its attention."""
+    prompt encoder, `last` the image encoder's last two layers and neck, `lora` low-rank updates of its attention."""
     box_map: bool = True
     """Also draw each box on the image embedding, beside its two corner tokens. The drawing's weights start at zero, so
     that a pre-trained model begins as it was; SAM itself has the tokens alone."""
@@ -37,6 +74,11 @@ class SamConfig:
     so that decoder and prompts stay as they are. A multiple of 16 below `size`; None encodes at `size`."""
     encode_raiser: Kind = "jbu"
     """What raises the embedding where `encode_at` is set, by the same names."""
+    checkpointing: bool = False
+    """Compute the image encoder's layers again on the way back rather than keep what they hold: less memory, about a
+    third more time. For ViT encoders that are trained."""
+    vit: VitConfig | None = None
+    """Dimensions of a ViT image encoder that is none of SAM's; None is what the model's name says."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no member of the family can read."""

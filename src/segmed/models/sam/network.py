@@ -19,6 +19,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 from segmed.core.errors import ModelError
 from segmed.layers.raising import Raiser
 from segmed.models.sam.config import SamConfig
+from segmed.models.sam.contract import ContractName
 from segmed.models.sam.featup import FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
@@ -57,6 +58,7 @@ class Promptable(nn.Module):
     ) -> None:
         """Put the parts together, and freeze what `config.trains` does not name."""
         super().__init__()
+        self.contract: ContractName | None = None  # the preprocessing of pre-trained weights, if known
         self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
         self.config = config
         self.stride = image_encoder.stride

@@ -1,8 +1,14 @@
-"""Which parts of a promptable model training changes."""
+"""SAM's prompt encoder and mask decoder with random weights, and which parts of a model training changes."""
 
+import torch
 from torch import nn
+from transformers.models.sam.configuration_sam import SamConfig as TransformersSamConfig
+from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from segmed.models.sam.config import Trains
+
+CHANNELS = 256
+"""Channels of an embedding, in every member of the family."""
 
 ENCODER, PROMPTS = "image_encoder.", "prompt_encoder."
 GAUSSIAN = "positional_embedding"
@@ -22,3 +28,21 @@ def _is_trained(name: str, trains: Trains) -> bool:
     if name.startswith(ENCODER):
         return trains == "all"
     return not name.startswith(PROMPTS) or trains != "decoder"
+
+
+def prompt_parts(size: int, stride: int) -> tuple[SamPromptEncoder, SamMaskDecoder]:
+    """SAM's own prompt encoder and mask decoder, for images of `size` and embeddings of `size / stride` cells.
+
+    The Gaussian of the positional encoding has SAM's deviation of 1; transformers draws it with another.
+    """
+    vision = {"hidden_size": 2 * CHANNELS, "image_size": size, "patch_size": stride, "num_pos_feats": CHANNELS // 2}
+    config = TransformersSamConfig(
+        vision_config=vision, prompt_encoder_config={"image_size": size, "patch_size": stride}
+    )
+    config.mask_decoder_config._attn_implementation = "eager"
+    prompt_encoder, mask_decoder = SamPromptEncoder(config), SamMaskDecoder(config.mask_decoder_config)
+    gaussian = prompt_encoder.shared_embedding.positional_embedding
+    with torch.no_grad():
+        gaussian.copy_(torch.randn_like(gaussian))
+    gaussian.requires_grad_(False)
+    return prompt_encoder, mask_decoder

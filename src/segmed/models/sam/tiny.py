@@ -14,16 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.models.sam.configuration_sam import SamConfig as TransformersSamConfig
-from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import ImageEncoder, Promptable
+from segmed.models.sam.parts import CHANNELS, prompt_parts
 
 STRIDE = 8
-CHANNELS = 256
 REDUCTIONS = (4, 8, 16)
 """Strides of the pyramid's maps."""
 
@@ -70,7 +68,7 @@ def build_sam_tiny(config: ModelConfig) -> Promptable:
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
-    return Promptable(encoder, *_prompt_parts(sam.size), config=sam, image_channels=config.channels)
+    return Promptable(encoder, *prompt_parts(sam.size, STRIDE), config=sam, image_channels=config.channels)
 
 
 def feature_info(network: nn.Module) -> Any:
@@ -100,17 +98,3 @@ def _stages(name: str) -> tuple[int, ...]:
     if not set(REDUCTIONS) <= set(reductions):
         raise ModelError(f"{name} has maps of stride {reductions}; sam-tiny needs {REDUCTIONS}. Use resnet18.")
     return tuple(reductions.index(stride) for stride in REDUCTIONS)
-
-
-def _prompt_parts(size: int) -> tuple[SamPromptEncoder, SamMaskDecoder]:
-    vision = {"hidden_size": 2 * CHANNELS, "image_size": size, "patch_size": STRIDE, "num_pos_feats": CHANNELS // 2}
-    config = TransformersSamConfig(
-        vision_config=vision, prompt_encoder_config={"image_size": size, "patch_size": STRIDE}
-    )
-    config.mask_decoder_config._attn_implementation = "eager"
-    prompt_encoder, mask_decoder = SamPromptEncoder(config), SamMaskDecoder(config.mask_decoder_config)
-    gaussian = prompt_encoder.shared_embedding.positional_embedding
-    with torch.no_grad():
-        gaussian.copy_(torch.randn_like(gaussian))
-    gaussian.requires_grad_(False)
-    return prompt_encoder, mask_decoder

@@ -1,0 +1,72 @@
+"""How the images were made that SAM and MedSAM were trained on: the preprocessing that belongs to their weights.
+
+SAM (segment-anything's `Sam.preprocess` and `ResizeLongestSide`): the longest side to 1024, bilinear; ImageNet's mean
+and deviation of pixels from 0 to 255; zeros at the bottom and right. Theirs rounds to 8 bits after resizing, ours does
+not: at most half a grey level apart from what the resizing itself rounds.
+
+MedSAM (Ma et al., Nature Communications 2024, methods; its `pre_CT_MR.py`): intensities clipped at the 0.5 and 99.5
+percentiles of the volume's non-zero voxels, stretched to 0 to 255 and cut to 8 bits, resized to 1024 x 1024 whatever
+the aspect, cubic, then each slice stretched to 0 to 1; no mean, no deviation. Ours keeps the fractions that 8 bits
+would cut: at most one grey level of 255 before the last stretch. Its cubic is a B-spline, ours Keys' kernel.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from segmed.preprocess import PreprocessConfig
+
+ContractName = Literal["sam", "medsam"]
+NATIVE = 1024
+"""Side of the images that both were trained on, in pixels."""
+
+CONTRACTS: dict[str, PreprocessConfig] = {
+    "sam": PreprocessConfig(normalisation="imagenet", size=(NATIVE, NATIVE), fit="letterbox", padding="zero"),
+    "medsam": PreprocessConfig(
+        normalisation="minmax", size=(NATIVE, NATIVE), fit="squash", interpolation="bicubic", slice_range=True
+    ),
+}
+
+COMPARED = ("normalisation", "fit", "interpolation", "padding", "slice_range")
+"""What a contract fixes; channels are the data's and the size can be changed."""
+
+
+def contract_of(name: ContractName, size: int) -> PreprocessConfig:
+    """A contract for images of `size`."""
+    return replace(CONTRACTS[name], size=(size, size), divisor=16)
+
+
+def differences(contract: PreprocessConfig, chosen: PreprocessConfig) -> list[str]:
+    """What is chosen otherwise than the weights were trained on, as `key=value` of the contract."""
+    different = [key for key in COMPARED if getattr(contract, key) != getattr(chosen, key)]
+    if contract.fit == chosen.fit == "squash" and "padding" in different:
+        different.remove("padding")  # nothing is padded
+    return [f"{key}={getattr(contract, key)}" for key in different]
+
+
+def contract_by_name(place: str | Path) -> ContractName | None:
+    """The contract that the name of a file, folder or hub id speaks of; None if it speaks of none.
+
+    Only the last part counts, and in the hub's cache the part that names the model.
+    """
+    parts = Path(place).parts
+    cached = [part for part in parts if part.startswith("models--")]
+    name = (cached[-1] if cached else parts[-1] if parts else "").lower()
+    if "medsam" in name:
+        return "medsam"
+    return "sam" if any(known in name for known in ("sam_vit", "sam-vit")) else None
+
+
+def contract_warning(model: object, chosen: PreprocessConfig) -> str | None:
+    """What to say where pre-trained weights and the images to come were made differently; None if all is well.
+
+    Not an error: training can get used to other images, and some other preprocessing may be the question.
+    """
+    name = getattr(model, "contract", None)
+    different = differences(CONTRACTS[name], chosen) if name in CONTRACTS else []
+    if not different:
+        return None
+    return (
+        f"The weights are {'MedSAM' if name == 'medsam' else 'SAM'}'s, which were trained on images of preprocess."
+        f"{', preprocess.'.join(different)}; the recipe has it otherwise. Training goes on with the recipe's."
+    )

@@ -1,0 +1,175 @@
+"""The forms in which weights of SAM and MedSAM come, recognised from the file itself.
+
+segment-anything's `.pth` (all tensors flat), MedSAM's training output (`model`, `optimizer`, `epoch`; with `module.`
+before every name when several processes wrote it), and safetensors or a folder of transformers. Pickles are read with
+`weights_only`: nothing in them is run.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from segmed.core.errors import ModelError
+from segmed.models.sam.config import PATCH, SHAPES, VitConfig
+from segmed.models.sam.keys import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
+
+Tensors = dict[str, Tensor]
+
+REFUSED = (
+    (r"image_encoder\.(patch_embed\.seq|layers)\.", "LiteMedSAM's or MobileSAM's, with a TinyViT as image encoder"),
+    (r"(image_encoder\.trunk|sam_mask_decoder|memory_attention|vision_encoder\.backbone)\.", "SAM 2's or later"),
+    (r"image_encoder\.blocks\.\d+\.\w*[Aa]dapter", "SAM-Med2D's or Medical SAM Adapter's, with adapters"),
+)
+"""Names that tell a relative that we cannot build, and whose they are."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights as they were found, under transformers' names."""
+
+    tensors: Tensors
+    form: str
+    """In words."""
+    trained_by_medsam: bool
+    """True for what MedSAM's training script writes."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the shapes of the weights tell."""
+
+    vit: VitConfig
+    size: int
+    """Side of the images that they were trained on, in pixels."""
+    channels: int
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model of this image encoder (medsam's is sam-vit-b's); None for any other."""
+        return next((name for name, shape in SHAPES.items() if shape == self.vit), None)
+
+
+def read_source(path: Path) -> Source:
+    """Read weights of any known form from a file, or a folder of transformers.
+
+    Raises `ModelError` for what cannot be read, is no SAM, or is a relative that we cannot build.
+    """
+    if path.is_dir():
+        return _recognised(_read_folder(path), str(path), "transformers folder", wrapped=False)
+    if path.suffix == ".safetensors":
+        return _recognised(_read_safetensors(path), str(path), "safetensors", wrapped=False)
+    content = _read_pickle(path)
+    wrapped = isinstance(content.get("model"), Mapping)
+    tensors, words = (content["model"], "training output") if wrapped else (content, "flat checkpoint")
+    return _recognised(tensors, str(path), words, wrapped=wrapped)
+
+
+def architecture_of(tensors: Tensors, source: str) -> Architecture:
+    """Read the architecture from shapes; raises `ModelError` where the image encoder is not whole."""
+    try:
+        position, patch = tensors["vision_encoder.pos_embed"], tensors["vision_encoder.patch_embed.projection.weight"]
+        width, cells, depth = int(position.shape[3]), int(position.shape[1]), _depth(tensors)
+        relative = [tensors[f"vision_encoder.layers.{layer}.attn.rel_pos_h"].shape for layer in range(depth)]
+        mlp = int(tensors["vision_encoder.layers.0.mlp.lin1.weight"].shape[0])
+    except (KeyError, IndexError) as error:
+        raise ModelError(f"{source}: the image encoder is not whole (no {error}). Get the file again.") from error
+    if patch.shape[2] != PATCH or position.shape[1] != position.shape[2]:
+        raise ModelError(
+            f"{source}: patches of {patch.shape[2]} px on a grid of {tuple(position.shape[1:3])}; SAM has patches of "
+            f"{PATCH} on a square grid. Use weights of that kind."
+        )
+    reach = [(int(shape[0]) + 1) // 2 for shape in relative]
+    everywhere = tuple(layer for layer in range(depth) if reach[layer] == cells)
+    windows = {side for side in reach if side != cells}
+    if len(windows) > 1:
+        raise ModelError(f"{source}: windows of several sides {sorted(windows)}; SAM has one. Use other weights.")
+    heads = width // int(relative[0][1])
+    found = VitConfig(
+        width=width, depth=depth, heads=heads, global_layers=everywhere, window=windows.pop() if windows else 14,
+        mlp_width=None if mlp == 4 * width else mlp,
+    )  # fmt: skip
+    return Architecture(_as_published(found, cells), cells * PATCH, int(patch.shape[1]))
+
+
+def _as_published(found: VitConfig, cells: int) -> VitConfig:
+    """At 14 x 14 tokens a window is the whole image, and shapes do not tell which layers are global: the papers do."""
+    if cells != 14:
+        return found
+    measures = (found.width, found.depth, found.heads)
+    known = (shape for shape in SHAPES.values() if (shape.width, shape.depth, shape.heads) == measures)
+    return next(known, found)
+
+
+def _depth(tensors: Tensors) -> int:
+    numbers = [int(found[1]) for name in tensors if (found := re.match(r"vision_encoder\.layers\.(\d+)\.", name))]
+    return max(numbers, default=-1) + 1
+
+
+def _recognised(content: Mapping[str, Any], source: str, words: str, *, wrapped: bool) -> Source:
+    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise ModelError(f"{source}: holds {odd[0]!r}, which is no tensor, among its weights. Give a SAM checkpoint.")
+    distributed = bool(content) and all(name.startswith("module.") for name in content)
+    tensors = {name.removeprefix("module.") if distributed else name: tensor for name, tensor in content.items()}
+    for pattern, whose in REFUSED:
+        if any(re.match(pattern, name) for name in tensors):
+            raise ModelError(
+                f"{source}: these weights are {whose}, which SegMed cannot build. Use SAM's or MedSAM's ViT weights."
+            )
+    if any(name.startswith("image_encoder.blocks.") for name in tensors):
+        tensors, names = renamed_all(tensors, SEGMENT_ANYTHING), "segment-anything's names"
+    elif any(name.startswith("vision_encoder.layers.") for name in tensors):
+        tensors, names = _without_twin(tensors, source), "transformers' names"
+    else:
+        example = next(iter(tensors), "nothing")
+        raise ModelError(f"{source}: holds no SAM (its first name is {example}). Give a SAM or MedSAM checkpoint.")
+    form = f"{words}, {names}{', written by several processes' if distributed else ''}"
+    return Source(tensors, form, trained_by_medsam=wrapped)
+
+
+def _without_twin(tensors: Tensors, source: str) -> Tensors:
+    """transformers keeps the positional Gaussian under two names, of which a file may have either or both."""
+    twin = tensors.pop(TWIN, None)
+    if twin is not None and not torch.equal(tensors.setdefault(GAUSSIAN, twin), twin):
+        raise ModelError(f"{source}: {TWIN} and {GAUSSIAN} differ, but SAM has one. Get the file again.")
+    return tensors
+
+
+def _read_folder(folder: Path) -> Tensors:
+    parts = sorted(folder.glob("model*.safetensors"))
+    if parts:
+        return {name: tensor for part in parts for name, tensor in _read_safetensors(part).items()}
+    parts = sorted(folder.glob("pytorch_model*.bin"))
+    if parts:
+        return {name: tensor for part in parts for name, tensor in _read_pickle(part).items()}
+    raise ModelError(f"{folder}: holds neither model.safetensors nor pytorch_model.bin. Copy the whole model folder.")
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: weights cannot be read ({error}). Get the file again.") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: cannot be read as tensors alone: it is damaged, or holds objects that would run code. "
+            "Get the original, or save its state dict anew."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path}: weights cannot be read ({' '.join(str(error).split())}). Get it again.") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors. Give a SAM checkpoint.")
+    return content

@@ -1,0 +1,205 @@
+"""Pre-trained weights of the SAM family: found by name, brought to the model's size, and checked name by name."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segmed.core.errors import DataError, ModelError
+from segmed.core.files import read_json
+from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
+from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source
+from segmed.models.sam.keys import OURS, renamed_all
+
+HUB = {
+    "sam-vit-b": "facebook/sam-vit-base",
+    "sam-vit-l": "facebook/sam-vit-large",
+    "sam-vit-h": "facebook/sam-vit-huge",
+    "medsam": "wanglab/medsam-vit-base",
+}
+"""Where each model's weights are on the hub."""
+
+ADDED = ("box_map.", "promptless.", "presence.")
+"""What SegMed adds to SAM, so that no checkpoint of SAM has it."""
+
+PROCESSOR = "preprocessor_config.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights to start from, and the preprocessing that belongs to them, if known."""
+
+    source: Source
+    contract: ContractName | None
+    why: str
+    """What tells the contract."""
+    place: str
+
+
+def find_weights(wanted: str, model: str) -> Pretrained:
+    """The weights that `ModelConfig.encoder_weights` names for a model of the family.
+
+    Raises `ModelError` for unknown names and weights out of reach, with what to do.
+    """
+    if wanted == "hub":
+        wanted = HUB[model]
+    path = Path(wanted).expanduser()
+    if path.exists():
+        return read_pretrained(path, path)
+    if wanted.count("/") != 1 or wanted.startswith((".", "/", "~")) or wanted.endswith((".pth", ".safetensors")):
+        raise ModelError(
+            f"{model} has no weights {wanted!r}, and there is no such file or folder. Give hub ({HUB[model]}), a hub "
+            "id owner/name, a file made by `segmed convert`, a folder of transformers, or none for random weights."
+        )
+    return read_pretrained(_downloaded(wanted, model), wanted)
+
+
+def read_pretrained(path: Path, place: str | Path) -> Pretrained:
+    """Read weights and tell their contract from the file made beside them, their form, processor or name.
+
+    The copy of MedSAM on the hub ships SAM's processor by mistake: then the name decides, and a warning says so.
+    """
+    source = read_source(path)
+    contract, why = _contract(path, place, source)
+    return Pretrained(source, contract, why, str(place))
+
+
+def fit_weights(tensors: Tensors, model: nn.Module, place: str) -> None:
+    """Put weights under transformers' names into a `Promptable`, with positions brought to its size.
+
+    What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen.
+    """
+    own = model.state_dict()
+    found = _resized(renamed_all(tensors, OURS), own)
+    problems = misfits(found, own)
+    if problems:
+        raise ModelError(f"{place}: these weights do not fit the model; {problems}. Use the model they were made for.")
+    model.load_state_dict(found, strict=False)
+
+
+def misfits(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What is missing, unexpected or of another shape, in words; empty where all is well."""
+    needed = {name for name in own if not name.startswith(ADDED) and ".lora_" not in name}
+    groups = {
+        "missing": sorted(needed - found.keys()),
+        "unexpected": sorted(found.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(found.keys() & own.keys())
+            if found[name].shape != own[name].shape
+        ],
+    }
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names)
+
+
+def require_same_architecture(pretrained: Pretrained, vit: Any, channels: int, model: str) -> None:
+    """Raise `ModelError` where weights are of another image encoder than the model's, naming the right model."""
+    found = architecture_of(pretrained.source.tensors, pretrained.place)
+    if found.vit != vit:
+        right = f"--model {found.model}" if found.model else f"model.sam.vit={_plain(found.vit)}"
+        raise ModelError(f"{pretrained.place}: these weights are not those of {model}. Use {right}.")
+    if found.channels != channels:
+        raise ModelError(
+            f"{pretrained.place}: reads {found.channels} channels, the model {channels}. Set model.channels to "
+            f"{found.channels} and preprocess.channels to as many; one sequence can be named several times."
+        )
+
+
+def resized_position(position: Float[Tensor, "1 g g c"], cells: int) -> Float[Tensor, "1 h h c"]:
+    """Absolute positions for another grid: bicubic, averaged where the grid gets coarser; unchanged for the same."""
+    if position.shape[1] == cells:
+        return position
+    moved = functional.interpolate(
+        position.permute(0, 3, 1, 2).float(), (cells, cells), mode="bicubic", align_corners=False, antialias=True
+    )
+    return moved.permute(0, 2, 3, 1).contiguous().to(position.dtype)
+
+
+def resized_relative(relative: Float[Tensor, "n c"], length: int) -> Float[Tensor, "m c"]:
+    """Relative positions of global attention for another reach, linear, as SAM's code does at run time."""
+    if len(relative) == length:
+        return relative
+    moved = functional.interpolate(relative.T[None].float(), length, mode="linear", align_corners=False)
+    return moved[0].T.contiguous().to(relative.dtype)
+
+
+def _resized(found: Tensors, own: Mapping[str, Tensor]) -> Tensors:
+    """Positions at the model's size; windows keep their reach, so that only global layers change."""
+    for name, tensor in found.items():
+        wanted = own.get(name)
+        if wanted is None or tensor.ndim != wanted.ndim or tensor.shape[-1] != wanted.shape[-1]:
+            continue  # listed later
+        if name.endswith(".pos_embed"):
+            found[name] = resized_position(tensor, wanted.shape[1])
+        elif name.endswith((".rel_pos_h", ".rel_pos_w")):
+            found[name] = resized_relative(tensor, len(wanted))
+    return found
+
+
+def _contract(path: Path, place: str | Path, source: Source) -> tuple[ContractName | None, str]:
+    note = path.with_suffix(".json")
+    if path.is_file() and note.is_file():
+        said = read_json(note, what="what `segmed convert` wrote")
+        if isinstance(said, dict) and said.get("contract") in CONTRACTS:
+            return said["contract"], f"says {note.name}"
+    named = contract_by_name(place) or contract_by_name(path)
+    processor = path / PROCESSOR
+    if processor.is_file():
+        shipped: ContractName = "sam" if _normalises(processor) else "medsam"
+        if named == "medsam" and shipped == "sam":
+            log.warning(
+                "%s is MedSAM with SAM's preprocessing beside it (ImageNet statistics), which MedSAM was not trained "
+                "on. MedSAM's own is used: percentile clip, 0 to 1, stretched to the square, bicubic.", place,
+            )  # fmt: skip
+            return "medsam", f"MedSAM by its name; SAM's {PROCESSOR} beside it is a known mistake"
+        return shipped, f"says {PROCESSOR}"
+    if source.trained_by_medsam:
+        return "medsam", "the form is that of MedSAM's training script"
+    return named, "by the name" if named else "nothing tells"
+
+
+def _normalises(processor: Path) -> bool:
+    try:
+        return bool(read_json(processor, what="a processor's settings").get("do_normalize", True))
+    except DataError as error:
+        raise ModelError(str(error)) from error
+
+
+def _downloaded(name: str, model: str) -> Path:
+    """The model's folder in the hub's cache, fetched once; raises `ModelError` with the way by hand."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    beside = ["config.json", PROCESSOR]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=["model*.safetensors", *beside]))
+        if not list(folder.glob("model*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin", *beside]))
+    except (OSError, HFValidationError) as error:
+        raise ModelError(
+            f"The weights {name} of {model} are not here and the hub cannot be reached. On a machine that is connected "
+            f"run `hf download {name} --local-dir {name.rpartition('/')[2]}`, copy the folder here and pass it as "
+            "--encoder-weights FOLDER; or start from random weights with --encoder-weights none."
+        ) from error
+    return folder
+
+
+def _plain(vit: Any) -> str:
+    from segmed.core.config import config_to_mapping
+
+    return str({key: value for key, value in config_to_mapping(vit).items() if value is not None}).replace("'", "")
+
+
+def meta_state(build: Any) -> dict[str, Tensor]:
+    """The state of a model that `build()` makes, shapes alone, without memory for its weights."""
+    with torch.device("meta"):
+        state: dict[str, Tensor] = build().state_dict()
+    return state
