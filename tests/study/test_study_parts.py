@@ -14,7 +14,8 @@ from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.report.tables import Cell
 from segmed.metrics.readings import READINGS
-from segmed.study.jobs import make_jobs, part_of
+from segmed.study.jobs import jobs_of_part, make_jobs, part_of
+from segmed.study.judges import JUDGES
 from segmed.study.pool import mean_dice, nest_seeds, pool_folds
 from segmed.study.readings import fits, sentences
 from segmed.study.results import ReportRow
@@ -65,8 +66,23 @@ def test_systems_are_known_by_name_and_say_what_they_need() -> None:
         chosen_systems(["unett"])
     absent = dataclasses.replace(SYSTEMS["unet"], needs=("model nothing", "module segmed.nothing", "recipe unet"))
     assert missing_needs(absent) == ("model nothing", "module segmed.nothing")
-    unjudged = dataclasses.replace(SYSTEMS["unet"], judged="a reader's word")
-    assert missing_needs(unjudged) == ("a test with a reader's word",)
+
+
+def test_a_way_of_judging_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(JUDGES, "boxes of the reference")
+    assert missing_needs(SYSTEMS["sam-report"]) == ("a test with boxes of the reference",)
+
+
+def test_rows_that_share_a_training_are_in_one_part_and_have_one_recipe(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet", "sam-tiny", "sam-tiny-boxes"))
+    jobs = make_jobs(settings, {"patient": split_by_patient(data, folds=2)}, channels=3)
+    for number in (1, 2):
+        mine = [job for job in jobs_of_part(jobs, f"{number}/2") if job.system.recipe or job.system.trained_as]
+        assert len(mine) == 2
+        assert mine[0].folder(tmp_path) == mine[1].folder(tmp_path)
+        assert mine[0].evaluation(tmp_path) != mine[1].evaluation(tmp_path)
+        assert mine[0].recipe == mine[1].recipe
 
 
 def test_folds_are_pooled_over_patients_and_none_is_in_two() -> None:

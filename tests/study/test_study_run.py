@@ -20,7 +20,7 @@ from toydata import toy
 
 CPU = Hardware(accelerator="cpu")
 SETTINGS = StudySettings(
-    protocol="both", budget="smoke", systems=("unet", "sam-decoder"), groups="institution",
+    protocol="both", budget="smoke", systems=("unet", "sam-tiny-boxes", "sam-tiny-cascade"), groups="institution",
     changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
 )  # fmt: skip
 
@@ -67,8 +67,13 @@ def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> 
     assert not re.search(r'(src|href)="(?!data:|#)', page)
 
 
-def test_a_row_that_this_build_cannot_train_says_what_it_needs(page: str) -> None:
-    assert "SAM, decoder only, focal loss" in page[page.index('<section id="absent"') :]
+def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(study: Study, page: str) -> None:
+    boxes, cascade = (next(job for job in study.jobs if job.row == f"sam-tiny-{way}") for way in ("boxes", "cascade"))
+    assert boxes.folder(study.out) == cascade.folder(study.out)
+    assert not study.failures
+    head = next(csv.reader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert sorted(head[1:]) == ["U-Net", "U-Net, then SAM-tiny"]
+    assert "SAM-tiny, given boxes" in page[page.index("boxes drawn from the reference") :]
 
 
 def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of_ones_own(

@@ -8,9 +8,9 @@ from typing import Literal, TypeVar
 from segmed.core.errors import ConfigError
 from segmed.core.split import Split
 from segmed.study.settings import StudySettings
-from segmed.study.systems import System, missing_needs
+from segmed.study.systems import CASCADE_FROM, System, missing_needs, trained_system
 from segmed.training import Recipe
-from segmed.training.recipe import recipe_from_mapping
+from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 Protocol = Literal["report", "patient", "institution"]
 Variant = Literal["", "double-sigmoid", "logits"]
@@ -34,12 +34,21 @@ class Job:
         return f"{self.system.name}--{self.variant}" if self.variant else self.system.name
 
     def folder(self, out: Path) -> Path:
-        """The run folder of the job."""
-        return out / "runs" / self.protocol / self.row / f"seed-{self.seed}" / f"fold-{self.fold}"
+        """The run folder of the job, which rows that test one network in several ways share."""
+        return self._place(out / "runs", trained_system(self.system).name)
 
     def evaluation(self, out: Path) -> Path:
         """The folder of its scores on the test part."""
-        return self.folder(out) / "evaluation-test"
+        own = self._place(out / "runs", self.system.name)
+        return own / "evaluation-test"
+
+    def proposer(self, out: Path) -> Path:
+        """The run of the same fold that proposes boxes to a cascade."""
+        return self._place(out / "runs", CASCADE_FROM)
+
+    def _place(self, root: Path, system: str) -> Path:
+        row = f"{system}--{self.variant}" if self.variant else system
+        return root / self.protocol / row / f"seed-{self.seed}" / f"fold-{self.fold}"
 
     def is_done(self, out: Path) -> bool:
         """Whether it was trained and scored."""
@@ -51,8 +60,8 @@ def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: 
     jobs: list[Job] = []
     rows = [system for system in settings.rows if not missing_needs(system)]
     if "report" in splits:
-        for system in rows:
-            variants: tuple[Variant, ...] = VARIANTS if system.judged == "image alone" else ("logits",)
+        for system in (row for row in rows if row.in_report and not row.trained_as):
+            variants: tuple[Variant, ...] = VARIANTS if system.baseline else ("logits",)
             jobs += [_job(settings, system, "report", variant, 0, 0, channels) for variant in variants]
     if "patient" in splits:
         for seed in range(settings.plan.seeds):
@@ -69,31 +78,38 @@ T = TypeVar("T")
 
 
 def part_of(jobs: Sequence[T], part: str) -> tuple[T, ...]:
-    """The jobs of part `i/n`, every n-th from the i-th, from 1. Raises `ConfigError` for another form."""
+    """Part `i/n` of things in order: every n-th from the i-th, from 1. Raises `ConfigError` for another form."""
     number, _, parts = part.partition("/")
     if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
         raise ConfigError(f"--part {part}: expected I/N with I from 1 to N, such as 2/4.")
     return tuple(jobs[int(number) - 1 :: int(parts)])
 
 
+def jobs_of_part(jobs: Sequence[Job], part: str) -> tuple[Job, ...]:
+    """The jobs whose trainings are in part `i/n`; rows that share a training are in one part."""
+    trainings = tuple(dict.fromkeys(job.folder(Path()) for job in jobs))
+    mine = set(part_of(trainings, part))
+    return tuple(job for job in jobs if job.folder(Path()) in mine)
+
+
 def _job(
     settings: StudySettings, system: System, protocol: Protocol, variant: Variant, seed: int, fold: int, channels: int
 ) -> Job:
-    budget = settings.plan
+    trained = trained_system(system)
     read = list(range(min(channels, 3)))
-    inputs = len(read) * (2 * system.neighbours + 1)
-    values = [
-        *budget.common,
+    inputs = [
         f"preprocess.channels={read}",
-        f"preprocess.neighbours={system.neighbours}",
-        f"model.channels={inputs}",
-        *(budget.report if protocol == "report" else budget.patient),
-        *system.changes,
-        *(_as_in_the_report(system, variant, len(read)) if protocol == "report" else ()),
-        *settings.changes,
-        f"seed={seed}",
+        f"preprocess.neighbours={trained.neighbours}",
+        f"model.channels={len(read) * (2 * trained.neighbours + 1)}",
     ]
-    recipe = recipe_from_mapping({}, values, source=f"system {system.name}")
+    last = [*trained.changes, *settings.changes, f"seed={seed}"]
+    if trained.recipe:
+        recipe = load_recipe(trained.recipe, [*inputs, *settings.plan.promptable, *last])
+    else:
+        schedule = settings.plan.report if protocol == "report" else settings.plan.patient
+        reported = _as_in_the_report(trained, variant, len(read)) if protocol == "report" else ()
+        values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
+        recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
     return Job(system, protocol, variant, seed, fold, recipe)
 
 

@@ -21,6 +21,10 @@ from segmed.study.shift import group_tables
 from segmed.study.systems import SYSTEMS
 
 PAGE = "study.html"
+NOTE_ON_MEDSAM = (
+    "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its rows may be of patients "
+    "that it has seen."
+)
 CONTENTS = (
     ("patient", "By patient", "has_patient"),
     ("report", "As in the report", "report"),
@@ -31,6 +35,7 @@ CONTENTS = (
     ("patients", "Patients", "strips"),
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
+    ("filters", "Learned filters", "filters"),
     ("cases", "Cases", "patient_lines"),
     ("absent", "Not here", "absent"),
     ("metrics", "All numbers", "metric_groups"),
@@ -76,6 +81,7 @@ def write_page(
         "boxes": tables.box_table(results.given_boxes) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,
         "absent": results.absent,
+        "notes": [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else [],
         "no_groups": no_groups,
         "study_facts": _facts(study, command),
     }

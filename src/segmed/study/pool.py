@@ -49,6 +49,7 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         else _Joined([fold.predictions for fold in folds]),
         cost=pool_costs([fold.cost for fold in folds]),
         calibration=calibration,
+        boxes=tuple(row for fold in folds for row in fold.boxes),
         provenance={**first.provenance, "thresholds": [fold.threshold for fold in folds]},
     )
 

@@ -153,7 +153,7 @@ def _rows(study: Study, protocol: str) -> list[list[Job]]:
 
 def _unfinished(study: Study, row: Sequence[Job]) -> str:
     """Why a row is not whole; nothing where it is."""
-    failed = [study.failures[job.folder(study.out)] for job in row if job.folder(study.out) in study.failures]
+    failed = [study.failures[job.evaluation(study.out)] for job in row if job.evaluation(study.out) in study.failures]
     if failed:
         return failed[0]
     done = sum(job.is_done(study.out) for job in row)

@@ -16,8 +16,8 @@ from segmed.evaluation.groups import group_of, parse_groups
 from segmed.evaluation.run import plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
-from segmed.study.jobs import Job, Protocol, make_jobs, part_of
-from segmed.study.judges import JUDGES
+from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
+from segmed.study.judges import JUDGES, Judging
 from segmed.study.settings import StudySettings, begin_study
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate
@@ -94,7 +94,7 @@ def run_study(
     splits = make_splits(data, settings, out)
     channels = data.shape(data.dataset.records[0].case)[2]
     study = Study(out, settings, data, splits, make_jobs(settings, splits, channels))
-    mine = [job for job in part_of(study.jobs, part) if not job.is_done(out)]
+    mine = [job for job in jobs_of_part(study.jobs, part) if not job.is_done(out)]
     teller.say(
         f"{len(study.jobs)} trainings, {len(study.jobs) - len(study.pending)} of them done; {len(mine)} to do here"
     )
@@ -108,7 +108,7 @@ def run_study(
         try:
             run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
         except SegmedError as error:
-            study.failures[job.folder(out)] = str(error)
+            study.failures[job.evaluation(out)] = str(error)
             teller.say(f"failed: {error}")
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
@@ -169,12 +169,15 @@ def run_job(
         listener=listener,
         hardware=hardware,
     )
-    predictor = load(folder, device="cpu" if hardware and hardware.accelerator == "cpu" else "auto")
+    device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
+    predictor = load(folder, device=device)
     if job.variant == "double-sigmoid":  # smp's default, which the report's code has
         predictor.config = replace(predictor.config, threshold=0.5)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
-    judge = JUDGES[job.system.judged]
-    judge(predictor, study.data, plan, job.system.title, resamples).save(job.evaluation(study.out))
+    asked = Judging(
+        predictor, study.data, plan, job.system.title, resamples, job.system.prompts, job.proposer(study.out), device
+    )
+    JUDGES[job.system.judged](asked).save(job.evaluation(study.out))
 
 
 def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:
