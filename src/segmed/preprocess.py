@@ -40,6 +40,9 @@ class PreprocessConfig:
     """Network input (height, width) in pixels; None keeps the image's own size and pads to `divisor`."""
     fit: Literal["squash", "letterbox"] = "squash"
     """How an image gets to `size`: stretched to it, or scaled by one factor and padded at the bottom and right."""
+    neighbours: int = 0
+    """Slices on either side that the network sees as further channels (2.5D); 0 is the slice alone. At the ends of a
+    volume, and where a slice is missing, the last slice is repeated."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How an image is resized, always with a wider kernel where it shrinks; SAM's is bilinear, MedSAM's bicubic."""
     padding: Literal["edge", "zero"] = "edge"
@@ -58,6 +61,8 @@ class PreprocessConfig:
             raise ConfigError(f"channels must name at least one stored channel from 0, got {self.channels}.")
         if self.normalisation == "imagenet" and len(self.channels) != 3:
             raise ConfigError("imagenet normalisation has three channels; choose volume-zscore for other numbers.")
+        if self.neighbours < 0:
+            raise ConfigError(f"neighbours must be 0 or more slices, got {self.neighbours}.")
         if self.divisor < 1:
             raise ConfigError(f"divisor must be at least 1, got {self.divisor}.")
         if self.size is not None and any(side % self.divisor or side < 1 for side in self.size):
@@ -65,6 +70,11 @@ class PreprocessConfig:
             raise ConfigError(
                 f"size {self.size} is not a multiple of the model's stride {self.divisor}. Use {near} instead."
             )
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the network's input: those of the slice and of its neighbours."""
+        return len(self.channels) * (2 * self.neighbours + 1)
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,26 @@ class Preprocess:
         """The way back for an image of this (height, width)."""
         original = (int(shape[0]), int(shape[1]))
         return Undo(original=original, content=self._sizes(original)[0])
+
+    def apply_stack(
+        self, images: Sequence[Shaped[np.ndarray, "..."]], statistics: Statistics
+    ) -> tuple[Float[Tensor, "c h w"], Undo]:
+        """Normalise a slice with its neighbours, below to above, each with all its channels, and return the way back.
+
+        Raises `DataError` where there are not `2 neighbours + 1` slices, or they differ in size.
+        """
+        if len(images) != 2 * self.config.neighbours + 1:
+            raise DataError(
+                f"The model reads {self.config.neighbours} neighbours on either side, got {len(images)} slices. "
+                "Give the patient's slices together."
+            )
+        tensors, undos = zip(*(self.apply(image, statistics) for image in images), strict=True)
+        if len({undo.original for undo in undos}) > 1:
+            raise DataError(
+                f"Neighbouring slices differ in size: {sorted({undo.original for undo in undos})}. "
+                "A 2.5D model needs volumes whose slices share a grid."
+            )
+        return torch.cat(tensors), undos[self.config.neighbours]
 
     def apply_mask(self, labels: UInt8[np.ndarray, "h w"]) -> Int[Tensor, "H W"]:
         """Take a mask to the network's grid, nearest neighbour; what is padded is background."""

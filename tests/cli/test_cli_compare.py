@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -111,3 +112,25 @@ def test_a_path_without_an_evaluation_is_named(tmp_path, missing):
     result = run(tmp_path / missing, "-o", tmp_path / "out")
     assert isinstance(result.exception, SegmedError)
     assert f"{tmp_path / missing}: holds no evaluation of the test part" in str(result.exception)
+
+
+def test_groups_of_a_column_are_in_the_page_and_in_a_table(tmp_path, monkeypatch):
+    from segmed.cli.compare import _group_tables
+    from segmed.evaluation.report import write_comparison
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "evaluation"))
+    import report_samples as samples
+
+    from segmed.evaluation.compare import compare
+
+    class Known:
+        class dataset:
+            attributes: ClassVar = {"P0": {"sex": "f<"}, "P1": {"sex": "m"}, "P2": {"sex": "m"}}
+
+    evaluations = [samples.evaluation("a", (0.9, 0.5, 0.7)), samples.evaluation("b", (0.8, 0.6, 0.6))]
+    tables = _group_tables(evaluations, Known, "sex", 0)  # type: ignore[arg-type]
+    page = write_comparison(compare(evaluations), out=tmp_path, groups=tables).read_text()
+    assert '<a href="#groups">Groups</a>' in page
+    assert "f&lt;" in page
+    assert "equity-scaled, std" in page
+    assert (tmp_path / "groups.csv").is_file()

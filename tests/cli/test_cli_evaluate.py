@@ -81,7 +81,7 @@ def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, c
     decoded = opened(root)
     alternate_slices(decoded).save(run / "split.json")
     predictor = tiny.predictor_of(run, tiny.config_of(decoded))
-    monkeypatch.setattr("segmed.inference.load", lambda path, device: predictor)
+    monkeypatch.setattr("segmed.inference.load", lambda path, device, tta: predictor)
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100, "--no-floors") == 0
     shown = capsys.readouterr().out
     assert "LEAKING" in shown
@@ -95,7 +95,7 @@ def test_another_split_needs_a_folder_of_its_own(tiny, tmp_path, monkeypatch, ca
     own.save(run / "split.json")
     replace(own, seed=own.seed + 1).save(other)
     predictor = tiny.predictor_of(run, tiny.config_of(decoded))
-    monkeypatch.setattr("segmed.inference.load", lambda path, device: predictor)
+    monkeypatch.setattr("segmed.inference.load", lambda path, device, tta: predictor)
     arguments = ("evaluate", run, "--data", root, "--split", other, "--resamples", 100, "--no-floors")
     assert segmed(monkeypatch, *arguments) == 1
     assert "Name a folder for the result with -o" in capsys.readouterr().err

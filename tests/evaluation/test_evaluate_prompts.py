@@ -137,7 +137,7 @@ def test_points_have_no_boxes_to_fill(decoded, plan) -> None:
 
 
 def test_names_that_are_unknown_or_need_more_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'cascade' need a dense run"):
+    with pytest.raises(ConfigError, match="'cascade' need a folder made by"):
         parse_askings("gt,cascade")
     with pytest.raises(ConfigError, match="Did you mean 'jitter'"):
         parse_askings("jiter:5")

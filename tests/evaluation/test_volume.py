@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.evaluation.volume import PatientVolume, stacked
+from segmed.core.volumes import stacked
+from segmed.evaluation.volume import PatientVolume
 
 
 def blank(height: int = 5, width: int = 7) -> np.ndarray:

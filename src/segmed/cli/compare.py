@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex, open_decoded
+from segmed.cli.opening import PatientRegex, open_decoded, parse_columns
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.groups import GroupTable
     from segmed.evaluation.result import Evaluation
 
 
@@ -24,6 +25,9 @@ def compare(
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
+    ] = None,
     anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
@@ -39,13 +43,33 @@ def compare(
     decoded = (
         _scored_data(found.evaluations, patient_regex) if data is None else open_decoded(data, labels, patient_regex)
     )
-    page = write_comparison(comparison, out=out, decoded=decoded, runs=found.runs, anonymise=anonymise, channel=channel)
+    page = write_comparison(
+        comparison,
+        out=out,
+        decoded=decoded,
+        runs=found.runs,
+        anonymise=anonymise,
+        channel=channel,
+        groups=_group_tables(comparison.evaluations, decoded, groups, seed),
+    )
     if comparison.leaking:
         typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
     typer.echo(headline(comparison).title)
     for note in notes(comparison):
         typer.echo(f"Note: {note}")
     typer.echo(f"Report: {page}")
+
+
+def _group_tables(
+    evaluations: "Sequence[Evaluation]", decoded: "DecodedDataset | None", groups: str | None, seed: int
+) -> "list[GroupTable]":
+    from segmed.evaluation.groups import group_table
+
+    columns = parse_columns(groups)
+    if columns and decoded is None:
+        raise SegmedError("--groups: columns come from the data set that was scored. Name it with --data.")
+    attributes = decoded.dataset.attributes if decoded is not None else {}
+    return [group_table(each, column, attributes, seed=seed) for column in columns for each in evaluations]
 
 
 def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None) -> "DecodedDataset | None":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.opening import TtaOption, open_decoded, parse_columns, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
     from segmed.data.degrade import Degradation
+    from segmed.evaluation.groups import GroupColumn
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
-    from segmed.inference.predictor import Predictor
+    from segmed.inference.base import VolumePredictor
 
 
 def evaluate(
@@ -36,6 +38,9 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
+    ] = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
     prompts: Annotated[
         str | None, typer.Option(help="Kinds of prompts of a promptable run, such as gt,jitter:5,loose,none.")
@@ -44,6 +49,7 @@ def evaluate(
     uncertainty: Annotated[int, typer.Option(min=1, help="Also average as many boxes around each drawn one.")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    tta: TtaOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -51,6 +57,9 @@ def evaluate(
     bootstrap = {"resamples": resamples, "seed": seed}
     if degrade is not None and (run is None or prompts is not None):
         raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run, and no --prompts.")
+    columns = parse_columns(groups)
+    if columns and data is None:
+        raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:
         of_run = run is not None or prompts is not None
         if of_run or predictions is None or out is None or (references is None) == (data is None):
@@ -64,6 +73,8 @@ def evaluate(
         elif data is not None and split is not None:
             masks = _Masks(predictions, data, split, fold or 0, _part(part), labels, patient_regex)
             _finish(*_on_split(masks, name, bootstrap, floors=floors), out)
+            if columns:
+                _by_group(_load(out), open_decoded(data, labels, patient_regex), columns, bootstrap, out)
         else:
             raise ConfigError("--data says where the references are; name the cases with --split too.")
         return
@@ -73,14 +84,13 @@ def evaluate(
         raise ConfigError("--uncertainty moves boxes: name kinds of prompts with --prompts, such as gt,jitter:5.")
     if run is None or data is None:
         raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
-    from segmed.cli.opening import open_decoded
     from segmed.core.split import Split
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
     chosen_part, folder = _part(part), out or _folder_beside(run, part)
     chosen_split = None if split is None else Split.load(split)
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, tta=parse_tta(tta))
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
     if out is None and not plan.own:
@@ -105,10 +115,36 @@ def evaluate(
         return
     result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
+    if columns:
+        _by_group(result, decoded, columns, bootstrap, folder)
+
+
+def _by_group(
+    result: "Evaluation",
+    decoded: "DecodedDataset",
+    columns: tuple["GroupColumn", ...],
+    bootstrap: dict[str, int],
+    folder: Path,
+) -> None:
+    """Print the groups' scores and write them beside the evaluation."""
+    from segmed.cli.evaluation_table import show_groups
+    from segmed.evaluation.groups import group_table, write_group_csv
+
+    resamples, seed = bootstrap["resamples"], bootstrap["seed"]
+    attributes = decoded.dataset.attributes
+    tables = [group_table(result, column, attributes, resamples=resamples, seed=seed) for column in columns]
+    write_group_csv(folder / "groups.csv", tables)
+    show_groups(tables)
+
+
+def _load(folder: Path) -> "Evaluation":
+    from segmed.evaluation.result import Evaluation
+
+    return Evaluation.load(folder)
 
 
 def _scored(
-    predictor: "Predictor",
+    predictor: "VolumePredictor",
     decoded: "DecodedDataset",
     plan: "Plan",
     name: str,
@@ -169,7 +205,6 @@ class _Masks:
 def _on_split(
     masks: _Masks, name: str, bootstrap: dict[str, int], *, floors: bool
 ) -> tuple["Evaluation", list["Evaluation"]]:
-    from segmed.cli.opening import open_decoded
     from segmed.core.split import Split
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan

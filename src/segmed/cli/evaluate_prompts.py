@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from segmed.evaluation.asking import Asking
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
+    from segmed.inference import VolumePredictor
     from segmed.inference.asking import Automatic
-    from segmed.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Kinds:
 
 
 def evaluate_kinds(
-    predictor: "Predictor",
+    predictor: "VolumePredictor",
     decoded: "DecodedDataset",
     plan: "Plan",
     kinds: Kinds,

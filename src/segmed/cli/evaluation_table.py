@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from segmed.evaluation.groups import GroupTable
     from segmed.evaluation.result import Evaluation, MetricValue
 
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -61,6 +62,27 @@ def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
     console.print(table(result, floors))
     for line in notes(result, floors):
         console.print(line, style="dim", highlight=False)
+
+
+def show_groups(tables: Sequence["GroupTable"]) -> None:
+    """Print patients and Dice of every group, and how equal they are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from segmed.evaluation.report.group_rows import group_sections
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
+    for section in group_sections(tables):
+        grid = Table(title=f"{section.title}: mean patient Dice", title_justify="left", box=box.SIMPLE_HEAD)
+        for number, heading in enumerate(("", "Patients", *section.systems)):
+            grid.add_column(heading, justify="right" if number else "left")
+        for row in section.rows:
+            cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
+            grid.add_row(row.name, row.patients, *cells, style="dim" if row.summary else None)
+        console.print(grid)
 
 
 def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.core.errors import ConfigError
+
 
 def features(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name, of a model with FeatUp.")],
@@ -23,11 +25,13 @@ def features(
     """
     from segmed.cli.progress import progress_bar
     from segmed.core.files import written_aside
-    from segmed.inference import load
+    from segmed.inference import Predictor, load
     from segmed.inference.features import draw_features, feature_panels
     from segmed.io import read_image
 
     predictor = load(run, device=device)
+    if not isinstance(predictor, Predictor):
+        raise ConfigError(f"{run}: several networks, whose features are their own. Name one of its runs.")
     array = read_image(image).array
     if implicit:
         from segmed.training.implicit import fit_implicit

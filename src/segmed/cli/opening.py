@@ -10,10 +10,37 @@ from segmed.cli.progress import progress_bar
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
     from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.groups import GroupColumn
+    from segmed.models.prediction import Tta
 
 PatientRegex = Annotated[
     str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
 ]
+
+TtaOption = Annotated[
+    str | None,
+    typer.Option("--tta", help="Test-time flips: none or flips; by default what `segmed tune` chose on validation."),
+]
+
+
+def parse_tta(name: str | None) -> "Tta | None":
+    """The option's value; raises `ConfigError` for an unknown one."""
+    from segmed.core.errors import ConfigError
+    from segmed.models.prediction import TTA_NAMES
+
+    for known in TTA_NAMES:
+        if name == known:
+            return known
+    if name is not None:
+        raise ConfigError(f"--tta {name}: unknown. Choose one of: {', '.join(TTA_NAMES)}.")
+    return None
+
+
+def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
+    """The option `--groups`; nothing where it is not given."""
+    from segmed.evaluation.groups import parse_groups
+
+    return parse_groups(text) if text is not None else ()
 
 
 def open_decoded(

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.opening import TtaOption, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
+    from segmed.inference import VolumePredictor
     from segmed.inference.files import Inputs
-    from segmed.inference.predictor import Predictor
     from segmed.inference.prompt_files import PromptedFiles
 
 
@@ -34,6 +35,7 @@ def predict(
     ] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
+    tta: TtaOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -42,7 +44,7 @@ def predict(
     from segmed.inference.files import find_inputs, predict_files
 
     inputs = find_inputs(input_, volumes=volumes)
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, tta=parse_tta(tta))
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
@@ -62,7 +64,7 @@ def predict(
 
 
 def _prompted(
-    predictor: "Predictor",
+    predictor: "VolumePredictor",
     inputs: "Inputs",
     single: tuple[list[str], list[str]],
     files: tuple[Path | None, Path | None],

@@ -4,7 +4,7 @@ Neither the order nor the content of a batch depends on hidden random state, so 
 batches that the interrupted one would have seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.records import by_patient
+from segmed.core.volumes import neighbour_indices
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposals import ProposalMaps
 from segmed.preprocess import Preprocess, Statistics, Undo
@@ -96,6 +97,7 @@ class PreprocessedSlices(Dataset[Item]):
         self.statistics = volume_statistics(decoded, cases, preprocess)
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in cases}
+        self._stack = neighbour_cases(decoded, set(self._patient.values()), preprocess.config.neighbours)
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -104,7 +106,8 @@ class PreprocessedSlices(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         """The slice at `index`."""
         case = self.cases[index]
-        image, undo = self.preprocess.apply(self.decoded.image(case), self.statistics[self._patient[case]])
+        images = [self.decoded.image(near) for near in self._stack[case]]
+        image, undo = self.preprocess.apply_stack(images, self.statistics[self._patient[case]])
         proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case)).float() / 255
         return Item(image, self.preprocess.apply_mask(self.decoded.mask(case)), case, undo, proposal)
 
@@ -125,6 +128,26 @@ def volume_statistics(decoded: DecodedDataset, cases: Sequence[str], preprocess:
         if patient in wanted:
             statistics[patient] = preprocess.statistics([decoded.image(record.case) for record in slices])
     return statistics
+
+
+def neighbour_cases(decoded: DecodedDataset, patients: Collection[str], reach: int) -> dict[str, tuple[str, ...]]:
+    """Each slice of some patients with its `reach` neighbours on either side, in the order of the patient's volume.
+
+    Neighbours come from all slices of the data set, whatever part they are in: under a split by patient that is the
+    same part. Raises `DataError` naming the patient where two slices have one place.
+    """
+    stacks: dict[str, tuple[str, ...]] = {}
+    for patient, records in by_patient(decoded.dataset.records).items():
+        if patient in patients:
+            ordered = sorted(records, key=lambda record: record.slice_index) if reach else records
+            places = range(len(ordered)) if not reach else [record.slice_index for record in ordered]
+            try:
+                indices = neighbour_indices(places, reach)
+            except DataError as error:
+                raise DataError(f"patient {patient}: {error}") from error
+            for record, near in zip(ordered, indices, strict=True):
+                stacks[record.case] = tuple(ordered[index].case for index in near)
+    return stacks
 
 
 class Collate:

@@ -6,12 +6,16 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
+from segmed.data.fairseg import holds_fairseg, list_fairseg
 from segmed.data.folder import list_folder
 from segmed.data.lgg import holds_lgg, list_lgg
 from segmed.data.listing import Listing, require_no_errors
 from segmed.data.manifest import list_manifest
 
-LAYOUTS = "a folder in the Kaggle LGG layout, a folder with images/ and masks/, or a manifest (CSV or JSON)"
+LAYOUTS = (
+    "a folder in the Kaggle LGG layout, a folder with images/ and masks/, FairSeg's data_*.npz, or a manifest "
+    "(CSV or JSON)"
+)
 MANIFESTS = ("manifest.csv", "manifest.json")
 
 
@@ -30,7 +34,7 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
 
 def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> Listing:
     """As `open_dataset`, but faulty files become findings beside the records that are usable."""
-    labels = labels or LabelMap()
+    given, labels = labels, labels or LabelMap()
     if path.is_file():
         if path.suffix.lower() not in (".csv", ".json"):
             raise DataError(f"{path}: not a data set; expected {LAYOUTS}.")
@@ -45,6 +49,8 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
         if listing.dataset.records or listing.findings:
             return listing
         raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files.")
+    if holds_fairseg(path):
+        return list_fairseg(path, given)
     if holds_lgg(path):
         return list_lgg(path, labels)
     raise DataError(f"{path}: no data set found in this folder; expected {LAYOUTS}.")

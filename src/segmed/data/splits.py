@@ -52,6 +52,25 @@ def split_by_patient(
     return _split("patient", decoded, seed, partitions, leaking=False)
 
 
+def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
+    """Each institution is tested once by a network that never saw it; `VALIDATION_SHARE` of the others validate.
+
+    Raises `SplitError` unless the data names at least two institutions and every patient's.
+    """
+    groups = by_patient(decoded.dataset.records)
+    institution = {patient: decoded.dataset.attributes.get(patient, {}).get("institution", "") for patient in groups}
+    names = sorted(set(institution.values()))
+    if "" in names or len(names) < 2:
+        raise SplitError("Not every patient has an institution, or there is only one. Name them in the manifest.")
+    order = _stratified_order(decoded, seed)
+    partitions = []
+    for name in names:
+        rest = [patient for patient in order if institution[patient] != name]
+        inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
+        partitions.append(_partition(groups, order, [inner.get(patient, 2) for patient in order]))
+    return _split("institution", decoded, seed, tuple(partitions), leaking=False)
+
+
 def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int, seed: int = 0) -> Split:
     """Folds among the training patients of one fold of `split`; nobody else is in any of their parts.
 

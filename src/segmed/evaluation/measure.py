@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from segmed.core.labels import LabelMap
+from segmed.core.volumes import stacked
 from segmed.evaluation.rows import PatientRow, SliceRow
-from segmed.evaluation.volume import PatientVolume, stacked
+from segmed.evaluation.volume import PatientVolume
 from segmed.metrics import counts as overlap
 from segmed.metrics.calibration import ReliabilitySums, reliability
 from segmed.metrics.counts import Counts, count

@@ -55,12 +55,16 @@ def evaluate_prompts(
     studies = [_Study(predictor, decoded, asking, batch_size) for asking in askings]
     for done, (patient, records) in enumerate(groups.items(), start=1):
         read = {record.case: np.array(decoded.image(record.case)) for record in patients[patient]}
+        positions = [record.slice_index for record in records]
+        whole_positions = [record.slice_index for record in patients[patient]]
         images, whole = [read[record.case] for record in records], list(read.values())
         encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
         with memory.measuring(), encoding.timing(len(images)):
-            encoded = predictor.encode_volume(images, batch_size=batch_size, whole=whole)
+            encoded = predictor.encode_volume(
+                images, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
         for study in studies:
-            study.add(records, AskedVolume(images, whole, encoded), encoding.ms_per_image)
+            study.add(records, AskedVolume(images, whole, encoded, positions, whole_positions), encoding.ms_per_image)
             study.memory.mib = max(filter(None, (study.memory.mib, memory.mib)), default=None)
         if progress is not None:
             progress(done, len(groups))

@@ -21,7 +21,7 @@ from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts
 from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
-from segmed.inference.predictor import Predictor
+from segmed.inference.base import VolumePredictor
 from segmed.models.checkpoint import RunConfig, patient_digest
 
 
@@ -93,7 +93,7 @@ def _own_split(folder: Path, config: RunConfig) -> Split | None:
 
 
 def evaluate_run(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     decoded: DecodedDataset,
     plan: Plan,
     *,
@@ -113,13 +113,22 @@ def evaluate_run(
     timer, memory = SliceTimer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        read = {record.case: np.array(decoded.image(record.case)) for record in patients[records[0].patient]}
+        volume = patients[records[0].patient]
+        read = {record.case: np.array(decoded.image(record.case)) for record in volume}
         if degradation is not None:
             read = degrade_volume(read, degradation, patient=records[0].patient)
         images = [read[record.case] for record in records]
         with memory.measuring(), timer.timing(len(images)):
-            probabilities = predictor.probabilities(images, batch_size=batch_size, whole=list(read.values()))
-        return [predictor.label(each).array for each in probabilities], list(probabilities)
+            probabilities = predictor.probabilities(
+                images,
+                batch_size=batch_size,
+                whole=list(read.values()),
+                positions=[record.slice_index for record in records],
+                whole_positions=[record.slice_index for record in volume],
+            )
+        masks = [predictor.label(each) for each in probabilities]
+        cleaned = predictor.cleaned(masks, [record.slice_index for record in records])
+        return [mask.array for mask in cleaned], list(probabilities)
 
     result = evaluate(
         volumes(decoded, groups, predict),
@@ -172,25 +181,28 @@ def _require_unseen(
             )
 
 
-def run_cost(predictor: Predictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
+def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
     """What a run costs, as measured while it was evaluated."""
     seconds = predictor.config.training.get("seconds")
     return Cost(
-        parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
+        parameters=sum(parameter.numel() for network in predictor.networks() for parameter in network.parameters()),
         ms_per_image=timer.ms_per_image,
         peak_memory_mib=memory.mib,
         training_seconds=None if seconds is None else float(seconds),
     )
 
 
-def run_provenance(predictor: Predictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
     """Where the numbers of an evaluated run come from."""
+    chosen = predictor.config.prediction
     return {
         "data": str(decoded.dataset.root),
         "run": str(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),
+        "test_time_flips": predictor.tta == "flips",
+        "smallest_component": {"pixels in slice": chosen.smallest_in_slice, "voxels": chosen.smallest_in_volume},
         "training_patients": "known" if plan.training_known else "unknown",
         "device": str(predictor.device),
         "batch_size": batch_size,

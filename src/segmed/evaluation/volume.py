@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import DataError
 
@@ -54,12 +54,3 @@ class PatientVolume:
     def positions(self) -> tuple[int, ...]:
         """Where each slice lies in the volume; consecutive if nothing is known."""
         return self.slice_indices if self.slice_indices is not None else tuple(range(len(self.cases)))
-
-
-def stacked(slices: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> Bool[np.ndarray, "d h w"]:
-    """Stack slices into a volume, with an empty slice wherever positions jump, so that no component crosses."""
-    gap = np.zeros_like(slices[0])
-    volume = [slices[0]]
-    for before, after, mask in zip(positions, positions[1:], slices[1:], strict=False):
-        volume += [mask] if after - before == 1 else [gap, mask]
-    return np.stack(volume)

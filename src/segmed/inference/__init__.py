@@ -1,5 +1,8 @@
-"""Prediction with a trained model: arrays in, masks out, on the grid they came from."""
+"""Apply trained models, without the training engine."""
 
-from segmed.inference.predictor import Predictor, load
+from segmed.inference.base import VolumePredictor
+from segmed.inference.ensemble import EnsemblePredictor
+from segmed.inference.loading import load
+from segmed.inference.predictor import Predictor
 
-__all__ = ["Predictor", "load"]
+__all__ = ["EnsemblePredictor", "Predictor", "VolumePredictor", "load"]

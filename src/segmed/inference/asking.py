@@ -19,6 +19,9 @@ class AskedVolume:
     images: Sequence[Shaped[np.ndarray, "..."]]
     whole: Sequence[Shaped[np.ndarray, "..."]]
     encoded: Sequence[EncodedImage]
+    positions: Sequence[int] | None = None
+    """Where each slice lies in the volume, and where those of `whole`: only 2.5D models must know."""
+    whole_positions: Sequence[int] | None = None
 
 
 Automatic = Callable[[PromptedPredictor, AskedVolume], list[Answer]]

@@ -21,10 +21,12 @@ from segmed.core.errors import ModelError
 from segmed.core.files import read_json, sha256_of, write_json
 from segmed.data.proposing import Kinds, Proposals, ProposeConfig, propose
 from segmed.inference.asking import AskedVolume
-from segmed.inference.predictor import Predictor, load
+from segmed.inference.base import VolumePredictor
+from segmed.inference.loading import load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
 from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig, Tta
 
 CASCADE = "cascade.json"
 FORMAT = 1
@@ -53,18 +55,26 @@ class CascadeConfig:
         return ProposeConfig(probability=self.share * threshold, min_pixels=self.min_pixels, margin=self.margin)
 
 
-class CascadePredictor(Predictor):
+class CascadePredictor(VolumePredictor):
     """A dense run refined by a promptable one. Its probabilities are moved so that both thresholds become 0.5.
 
     Only slices on which something is proposed go through the promptable run.
     """
 
     def __init__(
-        self, dense: Predictor, promptable: PromptedPredictor, settings: CascadeConfig, config: RunConfig, folder: Path
+        self,
+        dense: VolumePredictor,
+        promptable: PromptedPredictor,
+        settings: CascadeConfig,
+        config: RunConfig,
+        folder: Path,
     ) -> None:
         self.dense, self.promptable, self.settings = dense, promptable, settings
-        self.config, self.folder, self.device = config, folder, dense.device
-        self.model = nn.ModuleList([dense.model, promptable.model])
+        self.config, self.folder, self.device, self.tta = config, folder, dense.device, dense.tta
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The dense run's and the promptable one's."""
+        return [*self.dense.networks(), *self.promptable.networks()]
 
     def iterate(
         self,
@@ -72,14 +82,23 @@ class CascadePredictor(Predictor):
         *,
         batch_size: int = 8,
         whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time; those of the dense run are held for the whole volume."""
-        dense = self.dense.probabilities(volume, batch_size=batch_size, whole=whole)
+        positions = positions if positions is not None or whole is not None else range(len(volume))
+        dense = self.dense.probabilities(
+            volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+        )
         proposing = self.settings.proposing(self.dense.config.threshold)
         proposed = [propose(each[0], proposing) for each in dense]
         asked = [index for index, found in enumerate(proposed) if len(found)]
         encoded = self.promptable.iterate_encoded(
-            [volume[index] for index in asked], batch_size=batch_size, whole=whole or volume
+            [volume[index] for index in asked],
+            batch_size=batch_size,
+            whole=whole or volume,
+            positions=None if positions is None else [positions[index] for index in asked],
+            whole_positions=whole_positions if whole else positions,
         )
         for index, found in enumerate(proposed):
             if len(found):
@@ -96,7 +115,12 @@ class CascadePredictor(Predictor):
         if predictor.folder.resolve() != self.promptable.folder.resolve():
             raise ModelError(f"{self.folder}: refines by {self.promptable.folder}, not by {predictor.folder}.")
         proposing, found_answers = self.settings.proposing(self.dense.config.threshold), []
-        dense = self.dense.probabilities(volume.images, whole=volume.whole)
+        dense = self.dense.probabilities(
+            volume.images,
+            whole=volume.whole,
+            positions=volume.positions,
+            whole_positions=volume.whole_positions,
+        )
         for each, encoded in zip(dense, volume.encoded, strict=True):
             found = propose(each[0], proposing)
             answer = ask(predictor, encoded, found, self.settings.prompts)
@@ -142,7 +166,7 @@ def joined_mask(
     return np.asarray((dense & ~found.components[accepted].any(axis=0)) | refined[accepted].any(axis=0))
 
 
-def joined_config(dense: Predictor, promptable: Predictor, settings: CascadeConfig) -> RunConfig:
+def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
     Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data.
@@ -163,6 +187,7 @@ def joined_config(dense: Predictor, promptable: Predictor, settings: CascadeConf
         one,
         model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
         threshold=0.5,
+        prediction=PredictionConfig(),
         leaking=one.leaking or other.leaking,
         training={
             "cascade": config_to_mapping(settings),
@@ -200,8 +225,8 @@ def save_cascade(
     write_json(folder / CASCADE, value)
 
 
-def load_cascade(folder: Path, *, device: str = "auto") -> CascadePredictor:
-    """Load a cascade's folder; raises `ModelError` where a run is gone or was trained anew since."""
+def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> CascadePredictor:
+    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or trained anew."""
     source = folder / CASCADE
     value = read_json(source, what="a cascade made by `segmed cascade`")
     try:
@@ -218,11 +243,13 @@ def load_cascade(folder: Path, *, device: str = "auto") -> CascadePredictor:
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")
         if sha256_of(run / WEIGHTS) != weights:
             raise ModelError(f"{run}: was trained anew since the cascade was made. Make the cascade again.")
-    dense, promptable = (load(run, device=device) for run, _ in places)
+    dense, promptable = load(places[0][0], device=device, tta=tta), load(places[1][0], device=device)
     return join(dense, promptable, settings, folder)
 
 
-def join(dense: Predictor, promptable: Predictor, settings: CascadeConfig, folder: Path) -> CascadePredictor:
+def join(
+    dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig, folder: Path
+) -> CascadePredictor:
     """A cascade of two loaded runs; raises `ModelError` as `joined_config` does."""
     config = joined_config(dense, promptable, settings)
     assert isinstance(promptable, PromptedPredictor)  # joined_config has made sure

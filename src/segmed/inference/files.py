@@ -9,9 +9,9 @@ from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Image, Mask
 from segmed.core.records import Record, by_patient
 from segmed.data.lgg import holds_lgg
-from segmed.data.listing import Finding, natural_key
+from segmed.data.listing import Finding, natural_key, numbered
 from segmed.data.sources import MANIFESTS, list_dataset
-from segmed.inference.predictor import Predictor
+from segmed.inference.base import VolumePredictor
 from segmed.io import read_image, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
@@ -56,11 +56,11 @@ def find_inputs(path: Path, *, volumes: bool = False) -> Inputs:
     images = sorted(_images_below(path), key=lambda file: natural_key(str(file)))
     if not images:
         raise DataError(f"{path}: holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
-    return Inputs(path, tuple(_loose_record(path, file, volumes=volumes) for file in images))
+    return Inputs(path, tuple(numbered([_loose_record(path, file, volumes=volumes) for file in images])))
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: VolumePredictor,
     inputs: Inputs,
     out: Path,
     *,
@@ -84,7 +84,11 @@ def predict_files(
         readable, images = _read(records, failures)
         try:
             masks = (
-                predictor.predict_volume([image.array for image in images], batch_size=batch_size)
+                predictor.predict_volume(
+                    [image.array for image in images],
+                    batch_size=batch_size,
+                    positions=[record.slice_index for record in readable],
+                )
                 if predict is None
                 else predict(readable, images)
             )

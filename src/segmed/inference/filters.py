@@ -107,7 +107,8 @@ def filter_image(learned: LearnedFilter, image: Shaped[np.ndarray, "..."]) -> Be
     if not learned.channels:
         raise DataError("The filter is on the image embedding, which no image shows. Leave the image out.")
     preprocess = Preprocess(learned.preprocess)
-    before, _ = preprocess.apply(image, preprocess.statistics([image]))
+    alone = [image] * (2 * learned.preprocess.neighbours + 1)  # the image stands in for its neighbours
+    before, _ = preprocess.apply_stack(alone, preprocess.statistics([image]))
     with torch.inference_mode():
         after = learned.layer(before[None])[0]
     return BeforeAndAfter(before.numpy(), after.numpy())

@@ -1,71 +1,34 @@
 """Apply a trained run: preprocess by its contract, predict logits, return to the original grid, label."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
-from segmed.core.image import Geometry, Mask
-from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
-from segmed.models.zoo import takes_prompts
+from segmed.core.volumes import neighbour_indices
+from segmed.inference.base import VolumePredictor
+from segmed.inference.tta import averaged_probabilities
+from segmed.models.checkpoint import RunConfig, TrainedModel
+from segmed.models.prediction import Tta
 from segmed.preprocess import Preprocess, Statistics
 
-
-def load(path_or_hub_id: str | Path, *, device: str = "auto") -> "Predictor":
-    """Load a run's or a cascade's folder, or a hub id `owner/name`, to predict on `device` (auto, cpu, cuda, mps).
-
-    A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
-    """
-    if (Path(path_or_hub_id) / "cascade.json").is_file():
-        from segmed.inference.cascade import load_cascade
-
-        return load_cascade(Path(path_or_hub_id), device=device)
-    trained = load_run(path_or_hub_id)
-    if not takes_prompts(trained.config.model):
-        return Predictor(trained, device=device)
-    from segmed.inference.prompted import PromptedPredictor  # imports transformers
-
-    return PromptedPredictor(trained, device=device)
+Stack = tuple[Shaped[np.ndarray, "..."], ...]
+"""A slice between its neighbours, below to above; alone where the network sees none."""
 
 
-class Predictor:
+class Predictor(VolumePredictor):
     """A trained model with its preprocessing contract and threshold. Stateless: calls do not affect each other."""
 
-    def __init__(self, trained: TrainedModel, *, device: str = "auto") -> None:
+    def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
+        """`tta` in place of the run's own choice where given."""
         self.config: RunConfig = trained.config
         self.folder = trained.folder
-        self.device = _device(device)
+        self.device = chosen_device(device)
+        self.tta: Tta = tta or trained.config.prediction.tta
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
-
-    def predict(self, image: Shaped[np.ndarray, "h w *c"]) -> Mask:
-        """The mask of one image, `h w c` or grey `h w`, as labels 0 … K on the image's own grid.
-
-        Intensities are normalised by this image alone; give a patient's slices to `predict_volume` together, as
-        training did, wherever the whole volume is at hand.
-        """
-        return self.predict_volume([image])[0]
-
-    def predict_volume(self, volume: Sequence[Shaped[np.ndarray, "..."]], *, batch_size: int = 8) -> list[Mask]:
-        """The masks of a patient's slices, normalised together."""
-        return [self.label(each) for each in self.iterate(volume, batch_size=batch_size)]
-
-    def probabilities(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-    ) -> list[Float[np.ndarray, "k h w"]]:
-        """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
-
-        Where `volume` holds only some of the patient's slices, give all of them as `whole`: intensities are then
-        normalised by these, as in training.
-        """
-        return list(self.iterate(volume, batch_size=batch_size, whole=whole))
 
     def iterate(
         self,
@@ -73,36 +36,70 @@ class Predictor:
         *,
         batch_size: int = 8,
         whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
     ) -> Iterator[Float[np.ndarray, "k h w"]]:
-        """`probabilities`, one slice at a time, so that a long volume need not fit memory at once."""
+        """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
         if not volume:
             return
-        slices = [with_channels(image) for image in volume]
-        statistics = self._preprocess.statistics([with_channels(image) for image in whole] if whole else slices)
-        for start in range(0, len(slices), batch_size):
-            yield from self._batch(slices[start : start + batch_size], statistics)
+        stacks, statistics = self._read(volume, whole, positions, whole_positions)
+        for start in range(0, len(stacks), batch_size):
+            yield from self._batch(stacks[start : start + batch_size], statistics)
 
     def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
         """What the network reads of one image, normalised by itself, on this predictor's device."""
-        read, _ = self._preprocess.apply(with_channels(image), self._preprocess.statistics([with_channels(image)]))
+        (stack,), statistics = self._read([image], None, None, None)
+        read, _ = self._preprocess.apply_stack(stack, statistics)
         return read[None].to(self.device, memory_format=torch.channels_last)
 
-    def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:
-        """Labels from probabilities: the most probable label where it reaches the run's threshold, else background."""
-        best = probabilities.max(axis=0)
-        labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
-        return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+    def _read(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None,
+        positions: Sequence[int] | None,
+        whole_positions: Sequence[int] | None,
+    ) -> tuple[list[Stack], Statistics]:
+        """Each slice with the neighbours that the network sees, and the statistics of the whole volume."""
+        slices = [with_channels(image) for image in volume]
+        everything = [with_channels(image) for image in whole] if whole else slices
+        statistics = self._preprocess.statistics(everything)
+        reach = self.config.preprocess.neighbours
+        if not reach:
+            return [(image,) for image in slices], statistics
+        return _stacks(slices, positions, everything if whole else None, whole_positions, reach), statistics
 
-    def _batch(
-        self, slices: Sequence[Shaped[np.ndarray, "..."]], statistics: Statistics
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
-        inputs, undos = zip(*(self._preprocess.apply(image, statistics) for image in slices), strict=True)
+    def networks(self) -> Sequence[torch.nn.Module]:
+        """The one network."""
+        return [self.model]
+
+    def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[np.ndarray, "k h w"]]:
+        inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
         for group in same_size(inputs):
-            stacked = torch.stack([inputs[index] for index in group])
-            with torch.inference_mode():
-                logits = self.model(stacked.to(self.device, memory_format=torch.channels_last)).float().cpu()
-            for position, index in enumerate(group):
-                yield undos[index](logits[position]).sigmoid().numpy()
+            images = torch.stack([inputs[index] for index in group]).to(self.device)
+            ways_back = [undos[index] for index in group]
+            for each in averaged_probabilities(self.model, images, ways_back, self.tta):
+                yield each.numpy()
+
+
+def _stacks(
+    slices: Sequence[Shaped[np.ndarray, "..."]],
+    positions: Sequence[int] | None,
+    whole: Sequence[Shaped[np.ndarray, "..."]] | None,
+    whole_positions: Sequence[int] | None,
+    reach: int,
+) -> list[Stack]:
+    """Each slice with its neighbours, from the whole volume where that is given."""
+    if whole is None:
+        whole, whole_positions = slices, positions or range(len(slices))
+        positions = whole_positions
+    if positions is None or whole_positions is None:
+        raise ModelError("A 2.5D model needs the positions of the slices in their volume. Give both positions.")
+    order = sorted(range(len(whole)), key=lambda index: whole_positions[index])
+    near = neighbour_indices([whole_positions[index] for index in order], reach)
+    found = {whole_positions[order[index]]: indices for index, indices in enumerate(near)}
+    if any(position not in found for position in positions):
+        raise ModelError("A slice's position is not in its whole volume. Give all of the patient's slices.")
+    return [tuple(whole[order[index]] for index in found[position]) for position in positions]
 
 
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
@@ -123,7 +120,8 @@ def with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c
     return image[..., None] if image.ndim == 2 else image
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device called `name`, or the best there is for `auto`; raises `ModelError` where there is no such one."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

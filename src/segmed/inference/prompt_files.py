@@ -124,7 +124,11 @@ class PromptedFiles:
                 asked.append(prompts_of(self._given.get(record.image, ()), image.array.shape[:2]))
             except DataError as error:
                 asked.append(error)
-        encoded = self._predictor.encode_volume([image.array for image in images], batch_size=self._batch_size)
+        encoded = self._predictor.encode_volume(
+            [image.array for image in images],
+            batch_size=self._batch_size,
+            positions=[record.slice_index for record in records],
+        )
         prompts = [Prompts() if isinstance(each, SegmedError) else each for each in asked]
         if self._carry is None:
             answers = self._predictor.decode_volume(encoded, prompts, batch_size=self._batch_size)

@@ -12,8 +12,9 @@ from segmed.core.errors import DataError, ModelError
 from segmed.core.grid import PromptGrid, Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
-from segmed.inference.predictor import Predictor, same_size, with_channels
+from segmed.inference.predictor import Predictor, same_size
 from segmed.models.checkpoint import TrainedModel
+from segmed.models.prediction import Tta
 from segmed.models.sam.asked import Askable, largest_logits
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
@@ -80,11 +81,11 @@ class PromptedPredictor(Predictor):
 
     model: Askable
 
-    def __init__(self, trained: TrainedModel, *, device: str = "auto") -> None:
+    def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
         """Raises `ModelError` where the run's model takes no prompts."""
         if not isinstance(trained.model, Askable):
             raise ModelError(f"{trained.folder}: {trained.config.model.name} takes no prompts. Use segmed.load.")
-        super().__init__(trained, device=device)
+        super().__init__(trained, device=device, tta=tta)
 
     @property
     def mask_cells(self) -> Size:
@@ -101,9 +102,15 @@ class PromptedPredictor(Predictor):
         *,
         batch_size: int = 8,
         whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
     ) -> list[EncodedImage]:
-        """Encode a patient's slices, normalised together; `whole` holds all slices where `volume` has only some."""
-        return list(self.iterate_encoded(volume, batch_size=batch_size, whole=whole))
+        """Encode a patient's slices, normalised together; `whole` and positions are those of `iterate`."""
+        return list(
+            self.iterate_encoded(
+                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
+        )
 
     def iterate_encoded(
         self,
@@ -111,14 +118,15 @@ class PromptedPredictor(Predictor):
         *,
         batch_size: int = 8,
         whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
     ) -> Iterator[EncodedImage]:
         """`encode_volume`, one slice at a time."""
         if not volume:
             return
-        slices = [with_channels(image) for image in volume]
-        statistics = self._preprocess.statistics([with_channels(image) for image in whole] if whole else slices)
-        for start in range(0, len(slices), batch_size):
-            applied = [self._preprocess.apply(image, statistics) for image in slices[start : start + batch_size]]
+        stacks, statistics = self._read(volume, whole, positions, whole_positions)
+        for start in range(0, len(stacks), batch_size):
+            applied = [self._preprocess.apply_stack(stack, statistics) for stack in stacks[start : start + batch_size]]
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
                 with torch.inference_mode():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
+from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, as_labels
 from segmed.io.formats import damaged
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
 
@@ -24,20 +25,26 @@ def read_npy(path: Path) -> Pixels:
 
 
 def read_npz(path: Path, wanted: str) -> Pixels:
-    """Read the array called `wanted` from an NPZ file, or its only array whatever the name."""
+    """Read the array called `wanted` from an NPZ file, or as FairSeg calls it, or its only array whatever the name."""
     try:
         with zipfile.ZipFile(path) as archive:
             member = _choose(path, archive, wanted)
-            if member.file_size > MAX_DECODED_BYTES:
-                raise DataError(
-                    f"{path}: {member.filename} expands to {member.file_size / 2**20:.0f} MiB, more than the limit "
-                    f"of {MAX_DECODED_BYTES // 2**20} MiB. Check that the file is meant."
-                )
-            return Pixels(_read_array(path, io.BytesIO(archive.read(member))))
+            array = read_member(path, archive, member)
+        return Pixels(as_labels(path, array) if member.filename.removesuffix(".npy") in MASK_KEYS else array)
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise damaged(path, "NPZ", error) from error
+
+
+def read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an open NPZ file; `DataError` for pickled objects and for one that expands beyond the limit."""
+    if member.file_size > MAX_DECODED_BYTES:
+        raise DataError(
+            f"{path}: {member.filename} expands to {member.file_size / 2**20:.0f} MiB, more than the limit "
+            f"of {MAX_DECODED_BYTES // 2**20} MiB. Check that the file is meant."
+        )
+    return _read_array(path, io.BytesIO(archive.read(member)))
 
 
 def write_npy(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
@@ -52,8 +59,9 @@ def write_npz(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
 
 def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInfo:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    if wanted in members:
-        return members[wanted]
+    for name in (wanted, *(MASK_KEYS if wanted == "mask" else IMAGE_KEYS)):
+        if name in members:
+            return members[name]
     if len(members) == 1:
         return next(iter(members.values()))
     raise DataError(

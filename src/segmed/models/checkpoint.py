@@ -16,6 +16,7 @@ from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
@@ -42,6 +43,8 @@ class RunConfig:
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
     seen: dict[str, list[str]] = field(default_factory=dict)
     """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown."""
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -58,6 +61,7 @@ class RunConfig:
             "LEAKING" if self.leaking else "by_patient": True,
             "training": self.training,
             "seen": self.seen,
+            "prediction": config_to_mapping(self.prediction),
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class RunConfig:
                 leaking=bool(value.get("LEAKING", False)),
                 training=dict(value["training"]),
                 seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
+                prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(

@@ -123,7 +123,8 @@ class SegmentationModule(pl.LightningModule):
 
     def augment_for(self, batch: Batch) -> Augment:
         """The recipe's random changes, at the size of this batch."""
-        return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]))
+        slices = 2 * self.recipe.preprocess.neighbours + 1
+        return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]), slices)
 
     def _step_seed(self, batch_idx: int) -> int:
         place = (self.current_epoch * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank

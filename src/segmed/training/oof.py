@@ -17,7 +17,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposals import MapFile, made_by, to_bytes, write_index, write_maps
 from segmed.data.splits import split_within
-from segmed.inference.predictor import Predictor, load
+from segmed.inference import VolumePredictor, load
 from segmed.models.checkpoint import WEIGHTS
 from segmed.models.zoo import takes_prompts
 from segmed.training.engine import Hardware, train
@@ -97,13 +97,18 @@ def _predicted(
 
 
 def _of_patient(
-    predictors: Sequence[Predictor], data: DecodedDataset, cases: Sequence[str]
+    predictors: Sequence[VolumePredictor], data: DecodedDataset, cases: Sequence[str]
 ) -> dict[str, Float32[np.ndarray, "_h _w"]]:
     images = [np.array(data.image(case)) for case in cases]
     records = data.dataset.by_case()
     patient = records[cases[0]].patient
-    whole = [np.array(data.image(record.case)) for record in data.dataset.records if record.patient == patient]
-    found = [predictor.probabilities(images, whole=whole) for predictor in predictors]
+    volume = [record for record in data.dataset.records if record.patient == patient]
+    whole = [np.array(data.image(record.case)) for record in volume]
+    places, whole_places = [records[case].slice_index for case in cases], [record.slice_index for record in volume]
+    found = [
+        predictor.probabilities(images, whole=whole, positions=places, whole_positions=whole_places)
+        for predictor in predictors
+    ]
     return {case: np.mean([one[index][0] for one in found], axis=0) for index, case in enumerate(cases)}
 
 

@@ -94,9 +94,11 @@ class Recipe:
             raise ConfigError(f"epochs must be at least 1 and seed at least 0, got {self.epochs} and {self.seed}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
-        if len(self.preprocess.channels) != self.model.channels:
+        if self.preprocess.inputs != self.model.channels:
+            neighbours = self.preprocess.neighbours
+            slices = f" of {2 * neighbours + 1} slices, {self.preprocess.inputs} in all," if neighbours else ""
             raise ConfigError(
-                f"preprocess.channels lists {len(self.preprocess.channels)} sequences but model.channels is "
+                f"preprocess.channels lists {len(self.preprocess.channels)} sequences{slices} but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
             )
         if self.model.box_channel:

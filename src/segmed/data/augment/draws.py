@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from segmed.core.errors import ConfigError
 from segmed.data.augment.config import AugmentConfig, Range
 
 BIAS_ORDERS = 4
@@ -56,9 +57,22 @@ class _Dice:
 
 
 def draw(
-    config: AugmentConfig, *, batch: int, channels: int, size: tuple[int, int], generator: torch.Generator
+    config: AugmentConfig,
+    *,
+    batch: int,
+    channels: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    slices: int = 1,
 ) -> Draws:
-    """Draw everything for a batch of `size` (height, width); reads and advances only `generator`."""
+    """Draw everything for a batch of `size` (height, width); reads and advances only `generator`.
+
+    `channels` are the sequences of `slices` stacked slices: a sequence is changed alike in all slices, as a scanner
+    would, and only noise is drawn for each.
+    """
+    if channels % slices:
+        raise ConfigError(f"{channels} channels are not those of {slices} slices.")
+    channels //= slices
     dice = _Dice(generator, batch)
     planes = channels if config.per_channel else 1
     contrast = dice.uniform((1 - config.contrast, 1 + config.contrast), planes)
@@ -70,14 +84,16 @@ def draw(
         clahe=dice.chance(config.clahe),
         clahe_limit=float(dice.uniform(config.clahe_limit)[0]) if config.clahe > 0 else config.clahe_limit[0],
         linear=dice.chance(config.brightness_contrast),
-        contrast=contrast.expand(batch, channels),
-        brightness=dice.uniform((-config.brightness, config.brightness), planes).expand(batch, channels),
+        contrast=contrast.expand(batch, channels).repeat(1, slices),
+        brightness=dice.uniform((-config.brightness, config.brightness), planes)
+        .expand(batch, channels)
+        .repeat(1, slices),
         gamma_changed=dice.chance(config.gamma),
-        gamma=_log_uniform(dice, config.gamma_range, planes).expand(batch, channels),
+        gamma=_log_uniform(dice, config.gamma_range, planes).expand(batch, channels).repeat(1, slices),
         biased=dice.chance(config.bias_field),
-        bias=_bias(config, dice, planes).expand(batch, channels, BIAS_ORDERS, BIAS_ORDERS),
+        bias=_bias(config, dice, planes).expand(batch, channels, BIAS_ORDERS, BIAS_ORDERS).repeat(1, slices, 1, 1),
         noisy=noisy,
-        noise=dice.normal(int(noisy.sum()), channels, *size) * level[noisy][:, None, None, None],
+        noise=dice.normal(int(noisy.sum()), channels * slices, *size) * level[noisy][:, None, None, None],
         drop_post=drop_post,
         drop_pre=drop_post & dice.chance(config.drop_pre),
     )

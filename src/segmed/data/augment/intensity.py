@@ -69,12 +69,16 @@ def noise(
 def drop_sequences(
     image: Float[Tensor, "b c h w"], post: Bool[Tensor, "b"], pre: Bool[Tensor, "b"]
 ) -> Float[Tensor, "b c h w"]:
-    """Put a copy of FLAIR (channel 1) where post-contrast (2) or pre-contrast (0) is to be missing."""
+    """Put a copy of FLAIR (channel 1) where post-contrast (2) or pre-contrast (0) is to be missing.
+
+    Of slices stacked with their neighbours, three channels each, all lose the same sequences.
+    """
     if not post.any():
         return image
     changed = image.clone()
-    changed[post, 2] = image[post, 1]
-    changed[pre, 0] = image[pre, 1]
+    for first in range(0, image.shape[1], 3):
+        changed[post, first + 2] = image[post, first + 1]
+        changed[pre, first] = image[pre, first + 1]
     return changed
 
 

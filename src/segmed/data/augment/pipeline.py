@@ -22,9 +22,10 @@ class Augment:
     The crop keeps a share of the image at its own scale, at a random place, and pads it back about the centre.
     """
 
-    def __init__(self, config: AugmentConfig, size: tuple[int, int]) -> None:
-        """Make an augmentation of images of `size` (height, width) in pixels."""
+    def __init__(self, config: AugmentConfig, size: tuple[int, int], slices: int = 1) -> None:
+        """Make an augmentation of images of `size` (height, width) in pixels, whose channels are of `slices` slices."""
         self.config = config
+        self.slices = slices
         self.size = size
         self._does_nothing = config == AugmentConfig()
 
@@ -38,7 +39,9 @@ class Augment:
 
     def draw(self, batch: int, channels: int, generator: torch.Generator) -> Draws:
         """All random numbers for one batch."""
-        return draw(self.config, batch=batch, channels=channels, size=self.size, generator=generator)
+        return draw(
+            self.config, batch=batch, channels=channels, size=self.size, generator=generator, slices=self.slices
+        )
 
     def apply(
         self, image: Float[Tensor, "b c h w"], mask: Float[Tensor, "b k h w"], draws: Draws
@@ -68,8 +71,8 @@ class Augment:
         return intensity.noise(unit, draws.noisy, draws.noise)
 
 
-def build_augment(preset: str, size: tuple[int, int]) -> Augment:
-    """The augmentation `preset` (see `PRESETS`) for images of `size` (height, width).
+def build_augment(preset: str, size: tuple[int, int], slices: int = 1) -> Augment:
+    """The augmentation `preset` (see `PRESETS`) for images of `size` (height, width), `slices` stacked in channels.
 
     Raises `ConfigError`, with the nearest name, for an unknown preset.
     """
@@ -77,7 +80,7 @@ def build_augment(preset: str, size: tuple[int, int]) -> Augment:
         near = difflib.get_close_matches(preset, PRESETS, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(PRESETS)}."
         raise ConfigError(f"Unknown augmentation preset {preset!r}. {hint}")
-    return Augment(PRESETS[preset], size)
+    return Augment(PRESETS[preset], size, slices)
 
 
 def _to_unit_range(

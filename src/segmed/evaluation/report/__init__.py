@@ -7,6 +7,7 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.evaluation.compare import Comparison, compare
+from segmed.evaluation.groups import GroupTable, write_group_csv
 from segmed.evaluation.report.cases import Pictures
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
@@ -49,8 +50,9 @@ def write_comparison(
     runs: Mapping[str, Path] | None = None,
     anonymise: bool = False,
     channel: int | None = None,
+    groups: Sequence[GroupTable] = (),
 ) -> Path:
-    """Write what `write_report` writes for a comparison that was made already."""
+    """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`."""
     _require_same_data(comparison, decoded)
     degraded = degraded_results(comparison, runs or {})
     page = build_page(
@@ -61,11 +63,14 @@ def write_comparison(
         written=datetime.now(UTC),
         anonymise=anonymise,
         channel=channel,
+        groups=groups,
     )
     path = out / "report.html"
     html = render(page)
     write_csv(comparison, out / "comparison.csv")
     write_markdown(comparison, out / "comparison.md")
+    if groups:
+        write_group_csv(out / "groups.csv", groups)
     if degraded:
         write_robustness(degraded, out / "robustness.csv")
     with written_aside(path) as temporary:

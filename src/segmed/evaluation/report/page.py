@@ -10,10 +10,12 @@ from markupsafe import Markup
 
 from segmed.core.errors import DataError
 from segmed.evaluation.compare import PRIMARY, Comparison
+from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
 from segmed.evaluation.report.filters import filter_pictures
+from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import CONVENTIONS
@@ -35,6 +37,7 @@ SECTIONS = (
     ("results", "Results", "scores"),
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
+    ("groups", "Groups", "groups"),
     ("patients", "Patients", "strips"),
     ("robustness", "Degraded images", "robustness"),
     ("training", "Training", "curves"),
@@ -104,6 +107,7 @@ def build_page(
     written: datetime,
     anonymise: bool = False,
     channel: int | None = None,
+    groups: Sequence[GroupTable] = (),
     degraded: Sequence[Degraded] = (),
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
@@ -112,6 +116,7 @@ def build_page(
     page = {
         **_front(comparison, written),
         **_results(comparison),
+        "groups": group_sections(groups),
         **_patients(comparison),
         **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
@@ -125,18 +130,19 @@ def build_page(
     return {**page, "contents": contents, "table": Numbering(), "figure": Numbering()}
 
 
-def render(page: Sections) -> str:
-    """The page as HTML: every text escaped, undefined names refused."""
+def render(page: Sections, *, package: str = "segmed.evaluation.report", template: str = "report.html.j2") -> str:
+    """The page as HTML: every text escaped, undefined names refused. Another package's templates may use ours."""
     import jinja2
 
+    packages = dict.fromkeys((package, "segmed.evaluation.report"))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("segmed.evaluation.report"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(page=page).lstrip()
+    return environment.get_template(template).render(page=page).lstrip()
 
 
 def _front(comparison: Comparison, written: datetime) -> Sections:
@@ -200,18 +206,30 @@ def _results(comparison: Comparison) -> Sections:
 def _patients(comparison: Comparison) -> Sections:
     places: list[int | None] = list(range(len(comparison.systems)))
     places += [None] * len(comparison.floors)
-    strips = [_strip(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
+    strips = [strip_of(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
     axis = "patient Dice"
     widths = (figures.WIDE, figures.NARROW)
     several = len(comparison.systems) > 1
-    duel = [figures.pair_plot(strips[0], strips[1], width, axis=axis) for width in widths] if several else []
     return {
         "strips": Picture(*(figures.strip_plot(strips, width, axis=axis) for width in widths)),
-        "duel": Picture(*duel) if duel else None,
+        **(duel(comparison, comparison.systems[1].name) if several else {"duel": None, "rival": ""}),
     }
 
 
-def _strip(evaluation: Evaluation, place: int | None) -> figures.Strip:
+def duel(comparison: Comparison, rival: str) -> Sections:
+    """The leader's patients against those of another system, by its name."""
+    names = [system.name for system in comparison.systems]
+    place = names.index(rival)
+    first, second = strip_of(comparison.systems[0], 0), strip_of(comparison.systems[place], place)
+    widths = (figures.WIDE, figures.NARROW)
+    return {
+        "duel": Picture(*(figures.pair_plot(first, second, width, axis="patient Dice") for width in widths)),
+        "rival": rival,
+    }
+
+
+def strip_of(evaluation: Evaluation, place: int | None) -> figures.Strip:
+    """An evaluation's patients as a strip; `place` is its rank from 0, None for a floor."""
     metric = tables.metric_of(evaluation, PRIMARY)
     values = tuple(evaluation.by_patient(PRIMARY).values())
     return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)

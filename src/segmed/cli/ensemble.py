@@ -1,0 +1,42 @@
+"""`segmed ensemble`: several runs as one predictor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+from segmed.core.errors import ConfigError
+
+
+def ensemble(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders whose probabilities are averaged.")],
+    data: Annotated[Path, typer.Option(help="The data set, on whose validation patients the threshold is chosen.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the ensemble.")],
+    split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
+    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = False,
+    components: Annotated[
+        bool, typer.Option("--components/--no-components", help="Try to remove small components.")
+    ] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Hold copies of the runs, so that the folder can move.")] = False,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Make one predictor of several runs."""
+    from segmed.cli.opening import open_decoded
+    from segmed.cli.tune import choose, save_choice, say
+    from segmed.core.split import Split
+    from segmed.evaluation.ensemble import make_ensemble
+    from segmed.models.checkpoint import load_run
+
+    if len(runs) < 2:
+        raise ConfigError("An ensemble has at least two runs. Name more run folders.")
+    decoded = open_decoded(data, labels, patient_regex, default_labels=load_run(runs[0]).config.labels)
+    chosen_split = None if split is None else Split.load(split)
+    config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)
+    found = choose(out, decoded, plan, flips=flips, components=components, device=device)
+    say(found)
+    save_choice(out, config, found)
+    typer.echo(f"{len(runs)} runs in {out}. Next: segmed evaluate {out} --data {data}")

@@ -1,0 +1,98 @@
+"""`segmed study`: all systems under the same splits, in one command that can be killed and continued."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+from segmed.cli.progress import training_display
+from segmed.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segmed.cli.progress import TrainingDisplay
+
+
+def study(
+    data: Annotated[Path, typer.Argument(help="Data set.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
+    protocol: Annotated[str, typer.Option(help="report (by slice, LEAKING), patient, or both.")] = "both",
+    budget: Annotated[str, typer.Option(help="smoke (minutes), cpu (hours) or full (GPU).")] = "cpu",
+    systems: Annotated[str | None, typer.Option(help="Only these rows, such as unet,pan.")] = None,
+    folds: Annotated[int, typer.Option(min=0, help="Folds by patient; 0 is the budget's.")] = 0,
+    seeds: Annotated[int, typer.Option(min=0, help="Seeds by patient; 0 is the budget's.")] = 0,
+    run: Annotated[list[str] | None, typer.Option("--run", help="A row of your own: NAME=RUN[,RUN…].")] = None,
+    predictions: Annotated[
+        list[str] | None, typer.Option("--predictions", help="A row of masks of any tool: NAME=FOLDER.")
+    ] = None,
+    groups: Annotated[str, typer.Option(help="Score groups by these columns: sex,age:40:60,sex+race.")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key, in all rows: a.b=value.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; of a finished study the page is made.")] = False,
+    part: Annotated[str, typer.Option(help="Do part I/N of the trainings, for several machines or GPUs.")] = "1/1",
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Show slices of patients.")] = True,
+    anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
+    channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Measure the cost first.")] = True,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+) -> None:
+    """Train, score and explain all systems under the same splits."""
+    from segmed.cli.opening import open_decoded
+    from segmed.study import StudySettings, run_study
+    from segmed.study.page import write_page
+    from segmed.training import Hardware
+
+    settings = StudySettings(
+        protocol=protocol,  # type: ignore[arg-type]  # checked by the settings
+        budget=budget,
+        systems=tuple(name.strip() for name in systems.split(",")) if systems else (),
+        folds=folds,
+        seeds=seeds,
+        changes=tuple(set_ or ()),
+        groups=groups,
+        runs=tuple((name, tuple(value.split(","))) for name, value in map(_named, run or ())),
+        predictions=tuple(_named(text) for text in predictions or ()),
+    )
+    decoded = open_decoded(data, labels, patient_regex)
+    with training_display() as display:
+        done = run_study(
+            decoded,
+            settings,
+            out,
+            resume=resume,
+            part=part,
+            hardware=Hardware(accelerator=accelerator),
+            teller=_Teller(display),
+            measure=estimate,
+        )
+    if settings.has("report"):
+        typer.secho("LEAKING: the report's protocol splits by slice; its rows say so.", fg="red", err=True)
+    command = " ".join(["segmed", *sys.argv[1:]])
+    page = write_page(done, command=command, pictures=pictures, anonymise=anonymise, channel=channel)
+    if done.pending:
+        typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings are not done. Continue with --resume.")
+    typer.echo(f"Page: {page}")
+    if done.failures:
+        raise typer.Exit(2)
+
+
+class _Teller:
+    """Lines on stderr, and the display of a training."""
+
+    def __init__(self, display: "TrainingDisplay") -> None:
+        self._display = display
+
+    def say(self, text: str) -> None:
+        typer.echo(text, err=True)
+
+    def listener(self) -> "TrainingDisplay":
+        return self._display
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ConfigError(f"{text}: expected NAME=FOLDER, such as nnunet=masks.")
+    return name, value

@@ -1,0 +1,112 @@
+"""`segmed tune`: choose a run's threshold, test-time flips and post-processing on its validation patients."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segmed.cli.opening import PatientRegex
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.run import Plan
+    from segmed.evaluation.tune import Tuning
+    from segmed.models.checkpoint import RunConfig
+
+
+def tune(
+    run: Annotated[Path, typer.Argument(help="Run folder, or an ensemble's; its config is changed.")],
+    data: Annotated[Path, typer.Option(help="The data set.")],
+    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = True,
+    components: Annotated[
+        bool, typer.Option("--components/--no-components", help="Try to remove small components.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be chosen, and change nothing.")] = False,
+    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    patient_regex: PatientRegex = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Tune a run on its validation patients.
+
+    Chooses threshold, test-time flips and the removal of small components, and saves them in the run.
+    """
+    from segmed.cli.opening import open_decoded
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+
+    if (run / "cascade.json").is_file():
+        raise ConfigError(f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, then make it again.")
+    predictor = load(run, device=device)
+    decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
+    plan = plan_evaluation(run, predictor.config, decoded, part="validation")
+    found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)
+    say(found)
+    if dry_run:
+        return
+    save_choice(run, predictor.config, found)
+    typer.echo(f"Changed: {run}. Evaluate it again: segmed evaluate {run} --data {data}")
+
+
+def choose(
+    run: Path,
+    decoded: "DecodedDataset",
+    plan: "Plan",
+    *,
+    flips: bool,
+    components: bool,
+    batch_size: int = 8,
+    device: str = "auto",
+) -> "Tuning":
+    """Score the candidates on the plan's patients, with a bar."""
+    from segmed.evaluation.tune import SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
+    from segmed.evaluation.tune import tune as tuned
+    from segmed.inference import VolumePredictor, load
+    from segmed.models.prediction import Tta
+
+    names: tuple[Tta, ...] = ("none", "flips") if flips else ("none",)
+    predictors: dict[Tta, VolumePredictor] = {name: load(run, device=device, tta=name) for name in names}
+    with progress_bar("scoring validation patients") as progress:
+        return tuned(
+            predictors,
+            decoded,
+            plan,
+            batch_size=batch_size,
+            in_slice=SMALLEST_IN_SLICE if components else (),
+            in_volume=SMALLEST_IN_VOLUME if components else (),
+            progress=progress,
+        )
+
+
+def say(found: "Tuning") -> None:
+    """Print what was chosen, and from what."""
+    chosen = found.best.prediction
+    typer.echo(
+        f"threshold {found.best.threshold:g}, flips {'on' if chosen.tta == 'flips' else 'off'}, smallest component "
+        f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume"
+    )
+    typer.echo(
+        f"mean Dice of {found.patients} validation patients: {found.best.dice:.4f}, before {found.before.dice:.4f}; "
+        f"the best of {found.candidates} candidates, so it flatters"
+    )
+
+
+def save_choice(run: Path, config: "RunConfig", found: "Tuning") -> None:
+    """Write the choice to the run's config, or the ensemble's."""
+    from segmed.core.files import write_json
+    from segmed.inference.ensemble import ENSEMBLE, change_ensemble
+    from segmed.models.checkpoint import CONFIG
+
+    changed = replace(
+        config,
+        threshold=found.best.threshold,
+        prediction=found.best.prediction,
+        training={**config.training, "tuned": found.to_json()},
+    )
+    if (run / ENSEMBLE).is_file():
+        change_ensemble(run, changed)
+    else:
+        write_json(run / CONFIG, changed.to_json())

@@ -1,0 +1,45 @@
+"""Make an ensemble of runs, after making sure that no member has seen what the ensemble will be judged by."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from segmed.core.errors import ConfigError, SplitError
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.run import Plan, plan_evaluation
+from segmed.inference.ensemble import joined_config, save_ensemble
+from segmed.models.checkpoint import CONFIG, RunConfig, load_run
+
+
+def make_ensemble(
+    members: Sequence[Path],
+    decoded: DecodedDataset,
+    out: Path,
+    *,
+    split: Split | None = None,
+    fold: int | None = None,
+    copy: bool = False,
+) -> tuple[RunConfig, Plan]:
+    """Write the ensemble's folder with threshold 0.5; returns its config and the validation plan to choose a better on.
+
+    Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
+    chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
+    something else.
+    """
+    if (out / CONFIG).exists() or any(out.resolve() == member.resolve() for member in members):
+        raise ConfigError(f"{out}: is a run's folder. Choose another for the ensemble.")
+    config = joined_config(members)
+    if split is None and not config.split_hash:
+        raise SplitError(
+            "The runs were trained on different splits or folds. Name a split with --split whose test and validation "
+            "patients none of them has seen."
+        )
+    for member in members:
+        own = load_run(member).config
+        for part in ("validation", "test"):
+            plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
+    save_ensemble(out, members, config, copy=copy)
+    if config.split_hash:
+        shutil.copyfile(members[0] / "split.json", out / "split.json")
+    return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part="validation")

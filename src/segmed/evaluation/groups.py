@@ -1,0 +1,258 @@
+"""Scores by group of patients (sex, age band, institution, any column), and how equal they are.
+
+Equity-scaled scores follow Tian et al., FairSeg (ICLR 2024): I / (1 + D), where I is the score of all patients. Their
+text takes D as the standard deviation of the groups' scores, their code also as the sum of |I_group - I|; the two
+differ, so both are given by name. Patients whose group is not known are a row of their own and outside D, and outside
+the I that is scaled.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from segmed.core.errors import ConfigError, DataError
+from segmed.core.files import written_aside
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of, ratio_of
+
+UNKNOWN = "unknown"
+MISSING_VALUES = frozenset({"", "-1", "na", "nan", "none", "n/a", "not available", "unknown"})
+MOST_GROUPS = 8
+"""A numeric column with more different values than this is cut into bands of equally many patients."""
+Attributes = Mapping[str, Mapping[str, str]]
+Spread = Callable[[Float64[np.ndarray, "g b"], Float64[np.ndarray, "b"]], Float64[np.ndarray, "b"]]
+"""How far groups' scores are apart, per resample, from them and the score of all."""
+
+
+@dataclass(frozen=True)
+class GroupColumn:
+    """Columns that make groups together, `sex+race` say, and the inner edges of bands of a numeric one, `age:40:60`."""
+
+    columns: tuple[str, ...]
+    edges: tuple[float, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The columns' names, joined."""
+        return " × ".join(self.columns)
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """The mean score of a group's patients that have one, with its interval; `n` patients."""
+
+    group: str
+    n: int
+    score: Interval
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """One column's groups under one system.
+
+    `overall` is of the patients whose group is known. `equity_std` and `equity_sum` are its equity-scaled variants,
+    `gap` the best group's score less the worst's. All have bootstrap intervals over patients; NaN where fewer than
+    two groups have a score.
+    """
+
+    system: str
+    column: str
+    metric: str
+    groups: tuple[GroupScore, ...]
+    overall: GroupScore
+    equity_std: Interval
+    equity_sum: Interval
+    gap: Interval
+
+    @property
+    def worst(self) -> str:
+        """The known group with the lowest score."""
+        known = [g for g in self.groups if g.group != UNKNOWN and not math.isnan(g.score.value)]
+        return min(known, key=lambda g: g.score.value).group if known else ""
+
+
+def parse_groups(text: str) -> tuple[GroupColumn, ...]:
+    """Read `sex,age:40:60,sex+race`. Raises `ConfigError` for edges that are no rising numbers."""
+    found = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        names, *numbers = entry.split(":")
+        columns = tuple(name.strip() for name in names.split("+"))
+        try:
+            edges = tuple(float(number) for number in numbers)
+        except ValueError as error:
+            raise ConfigError(f"--groups {entry}: edges are numbers, as in age:40:60.") from error
+        if list(edges) != sorted(set(edges)) or (edges and len(columns) > 1) or not all(columns):
+            raise ConfigError(
+                f"--groups {entry}: expected COLUMN, COLUMN+COLUMN or COLUMN:EDGE:EDGE with rising edges."
+            )
+        found.append(GroupColumn(columns, edges))
+    if not found:
+        raise ConfigError(
+            "--groups: names no column. Name columns of the manifest or of data.csv, such as gender,race."
+        )
+    return tuple(found)
+
+
+def group_of(column: GroupColumn, attributes: Attributes, patients: Sequence[str]) -> dict[str, str]:
+    """The group of each patient. Raises `DataError`, naming the columns there are, where no patient has the column."""
+    known = sorted({name for patient in patients for name in attributes.get(patient, {})})
+    for name in column.columns:
+        if name not in known:
+            raise DataError(f"No patient has a value of {name!r}. Columns of this data: {', '.join(known) or 'none'}.")
+    parts = [_values(name, column.edges, attributes, patients) for name in column.columns]
+    joined = {}
+    for patient in patients:
+        values = [part[patient] for part in parts]
+        joined[patient] = UNKNOWN if UNKNOWN in values else " × ".join(values)
+    return joined
+
+
+def group_table(
+    evaluation: Evaluation,
+    column: GroupColumn,
+    attributes: Attributes,
+    *,
+    metric: str = "dice",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> GroupTable:
+    """Score the groups of one column by a column of `patients.csv` in which higher is better, such as dice."""
+    scores = evaluation.by_patient(metric)
+    patients = list(scores)
+    groups = group_of(column, attributes, patients)
+    values = np.array([scores[patient] for patient in patients], np.float64)
+    member = {name: np.array([groups[p] == name for p in patients]) for name in _ordered(set(groups.values()))}
+    known = np.array([groups[p] != UNKNOWN for p in patients])
+    weights = bootstrap_weights(len(patients), resamples, seed)
+    rows = tuple(_group_score(name, values, chosen, weights) for name, chosen in member.items())
+    parts = [_mean_within(values, chosen) for name, chosen in member.items() if name != UNKNOWN]
+    overall = _mean_within(values, known)
+    return GroupTable(
+        system=evaluation.name,
+        column=column.title,
+        metric=metric,
+        groups=rows,
+        overall=_group_score("all", values, known, weights),
+        equity_std=interval(_scaled(overall, parts, _deviation), weights),
+        equity_sum=interval(_scaled(overall, parts, _distance), weights),
+        gap=interval(_gap(parts), weights),
+    )
+
+
+def write_group_csv(path: Path, tables: Sequence[GroupTable]) -> None:
+    """A line per system, column and group, and one for each summary, in full precision."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["system", "column", "metric", "row", "patients", "value", "low", "high"])
+    for table in tables:
+        rows: list[tuple[str, int | str, Interval]] = [(g.group, g.n, g.score) for g in (*table.groups, table.overall)]
+        rows += [("equity-scaled (std)", "", table.equity_std), ("equity-scaled (sum)", "", table.equity_sum)]
+        rows += [("largest gap", "", table.gap)]
+        for name, n, found in rows:
+            numbers = ["" if math.isnan(v) else repr(v) for v in (found.value, found.low, found.high)]
+            writer.writerow([table.system, table.column, table.metric, name, n, *numbers])
+    with written_aside(path) as temporary:
+        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+
+
+def _values(name: str, edges: Sequence[float], attributes: Attributes, patients: Sequence[str]) -> dict[str, str]:
+    raw = {patient: str(attributes.get(patient, {}).get(name, "")).strip() for patient in patients}
+    known = {patient: value for patient, value in raw.items() if value.lower() not in MISSING_VALUES}
+    numbers = _numbers(known)
+    if edges and numbers is None:
+        raise DataError(f"{name}: has values that are no numbers, so it cannot be cut at {', '.join(map(str, edges))}.")
+    if numbers is not None and (edges or len(set(numbers.values())) > MOST_GROUPS):
+        limits = edges or _tertiles(list(numbers.values()))
+        known = {patient: _band(value, limits) for patient, value in numbers.items()}
+    return {patient: known.get(patient, UNKNOWN) for patient in patients}
+
+
+def _numbers(values: Mapping[str, str]) -> dict[str, float] | None:
+    try:
+        return {patient: float(value) for patient, value in values.items()}
+    except ValueError:
+        return None
+
+
+def _tertiles(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sorted({float(limit) for limit in np.quantile(values, [1 / 3, 2 / 3], method="higher")}))
+
+
+def _band(value: float, limits: Sequence[float]) -> str:
+    """`below 40`, `40 to below 60`, `60 and above`."""
+    place = int(np.searchsorted(limits, value, side="right"))
+    if place == 0:
+        return f"below {limits[0]:g}"
+    return f"{limits[-1]:g} and above" if place == len(limits) else f"{limits[place - 1]:g} to below {limits[place]:g}"
+
+
+def _ordered(names: set[str]) -> list[str]:
+    """Bands by their numbers, others by name, `unknown` last."""
+
+    def key(name: str) -> tuple[bool, float, str]:
+        if name.startswith("below "):
+            return False, -math.inf, name
+        first = name.split(" ")[0]
+        return name == UNKNOWN, float(first) if first.replace(".", "", 1).isdigit() else 0.0, name
+
+    return sorted(names, key=key)
+
+
+def _mean_within(values: Float64[np.ndarray, "p"], chosen: Bool[np.ndarray, "p"]) -> Statistic:
+    counted = (chosen & ~np.isnan(values)).astype(np.float64)
+    return ratio_of((np.nan_to_num(values) * counted)[None], counted[None])
+
+
+def _group_score(
+    name: str, values: Float64[np.ndarray, "p"], chosen: Bool[np.ndarray, "p"], weights: Float64[np.ndarray, "b p"]
+) -> GroupScore:
+    n = int(np.count_nonzero(chosen & ~np.isnan(values)))
+    within = np.where(chosen, values, np.nan)
+    found = interval(mean_of(within), weights)
+    return GroupScore(name, n, found if n > 1 else Interval(found.value, math.nan, math.nan))
+
+
+def _scaled(overall: Statistic, parts: Sequence[Statistic], spread: Spread) -> Statistic:
+    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
+        whole, groups = overall(weights), _together(parts, weights)
+        return np.asarray(whole / (1 + spread(groups, whole)))
+
+    return statistic
+
+
+def _gap(parts: Sequence[Statistic]) -> Statistic:
+    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
+        groups = _together(parts, weights)
+        several = (~np.isnan(groups)).sum(axis=0) > 1
+        high = np.where(np.isnan(groups), -np.inf, groups).max(axis=0, initial=-np.inf)
+        low = np.where(np.isnan(groups), np.inf, groups).min(axis=0, initial=np.inf)
+        return np.where(several, high - np.where(several, low, 0.0), np.nan)
+
+    return statistic
+
+
+def _deviation(groups: Float64[np.ndarray, "g b"], whole: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b"]:
+    """Sample standard deviation over the groups that have a score; NaN for fewer than two."""
+    defined = ~np.isnan(groups)
+    number = defined.sum(axis=0)
+    mean = np.divide(np.nan_to_num(groups).sum(axis=0), number, out=np.full(whole.shape, np.nan), where=number > 1)
+    squares = np.where(defined, (groups - mean) ** 2, 0.0).sum(axis=0)
+    variance = np.divide(squares, number - 1, out=np.full(whole.shape, np.nan), where=number > 1)
+    return np.asarray(np.sqrt(variance))
+
+
+def _distance(groups: Float64[np.ndarray, "g b"], whole: Float64[np.ndarray, "b"]) -> Float64[np.ndarray, "b"]:
+    """Sum over groups of |score - score of all|; NaN for fewer than two groups."""
+    defined = ~np.isnan(groups)
+    summed = np.where(defined, np.abs(groups - whole), 0.0).sum(axis=0)
+    return np.where(defined.sum(axis=0) > 1, summed, np.nan)
+
+
+def _together(parts: Sequence[Statistic], weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "g b"]:
+    return np.stack([part(weights) for part in parts]) if parts else np.full((0, len(weights)), np.nan)

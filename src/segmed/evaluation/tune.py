@@ -1,0 +1,189 @@
+"""Choose threshold, test-time flips and post-processing of a trained predictor on validation patients.
+
+All candidates are scored by mean volumetric Dice over the patients; among equals the simplest wins. The test part is
+never looked at. Sizes in the slice and in the volume are tried one at a time, not together: fewer candidates, less
+chance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int, UInt8
+from scipy import ndimage
+
+from segmed.core.records import Record, by_patient
+from segmed.core.volumes import stacked
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.part import records_of
+from segmed.evaluation.run import Plan
+from segmed.evaluation.statistics import mean_of_defined
+from segmed.inference.base import VolumePredictor
+from segmed.models.prediction import PredictionConfig, Tta
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+SMALLEST_IN_SLICE = (0, 5, 10, 20, 40, 80)
+SMALLEST_IN_VOLUME = (0, 10, 25, 50, 100, 200, 400)
+
+Candidate = tuple[float, str, int]
+"""Threshold, `slice` or `volume`, and the smallest component kept there (0 keeps all)."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate with its mean Dice over the validation patients."""
+
+    threshold: float
+    prediction: PredictionConfig
+    dice: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"threshold": self.threshold, **asdict(self.prediction), "dice": self.dice}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was chosen, what the predictor had before, and how many patients and candidates that rests on."""
+
+    best: Choice
+    before: Choice
+    patients: int
+    candidates: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as kept in a run's config under `training.tuned`."""
+        counts = {"patients": self.patients, "candidates": self.candidates}
+        return {"best": self.best.to_json(), "before": self.before.to_json(), **counts}
+
+
+def tune(
+    predictors: Mapping[Tta, VolumePredictor],
+    decoded: DecodedDataset,
+    plan: Plan,
+    *,
+    batch_size: int = 8,
+    in_slice: Sequence[int] = SMALLEST_IN_SLICE,
+    in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tuning:
+    """Score every candidate on the plan's part (which should be the validation part) and choose the best.
+
+    `predictors` are the same run without and with test-time flips; name only those that may be chosen. `progress`
+    counts patients of all predictors.
+    """
+    groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
+    candidates = _candidates(in_slice, in_volume)
+    tables: dict[Tta, Float64[np.ndarray, "p c"]] = {}
+    for tta, predictor in predictors.items():
+        rows = []
+        for records in groups.values():
+            rows.append(_patient(predictor, decoded, records, candidates, batch_size))
+            if progress is not None:
+                progress(len(tables) * len(groups) + len(rows), len(predictors) * len(groups))
+        tables[tta] = np.stack(rows)
+    choices = [
+        _choice(tta, candidate, float(dice))
+        for tta, table in tables.items()
+        for candidate, dice in zip(candidates, mean_of_defined(table, axis=0), strict=True)
+    ]
+    own = next(iter(predictors.values())).config
+    return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), len(groups), len(choices))
+
+
+def patient_dice(
+    probabilities: Sequence[Float64[np.ndarray, "k _h _w"]],
+    reference: Sequence[UInt8[np.ndarray, "_h _w"]],
+    positions: Sequence[int],
+    candidates: Sequence[Candidate],
+) -> Float64[np.ndarray, " c"]:
+    """Volumetric Dice of one patient for each candidate, the mean over labels that have one; NaN where none has."""
+    labels = probabilities[0].shape[0]
+    by_label = np.full((labels, len(candidates)), np.nan)
+    best = [each.max(axis=0) for each in probabilities]
+    which = [each.argmax(axis=0) for each in probabilities]
+    for label in range(labels):
+        truth = [mask == label + 1 for mask in reference]
+        total = sum(int(each.sum()) for each in truth)
+        sizes: dict[tuple[float, str], tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]] = {}
+        for column, (threshold, kind, smallest) in enumerate(candidates):
+            if (threshold, kind) not in sizes:
+                guess = [(b >= threshold) & (w == label) for b, w in zip(best, which, strict=True)]
+                sizes[threshold, kind] = _components(guess, truth, positions, kind)
+            size, hits = sizes[threshold, kind]
+            kept = size >= smallest
+            predicted = int(size[kept].sum())
+            if predicted + total:
+                by_label[label, column] = 2 * int(hits[kept].sum()) / (predicted + total)
+    return mean_of_defined(by_label, axis=0)
+
+
+def _components(
+    guess: Sequence[Bool[np.ndarray, "h w"]],
+    truth: Sequence[Bool[np.ndarray, "h w"]],
+    positions: Sequence[int],
+    kind: str,
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Size of each predicted component, in the volume or within its slice, and how much of it is right."""
+    structure = np.ones((3, 3, 3), int)
+    if kind == "slice":
+        structure[[0, 2]] = 0
+    binary, right = stacked(guess, positions), stacked(truth, positions)
+    numbers, count = ndimage.label(binary, structure)
+    size = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    return size, np.bincount(numbers[right], minlength=count + 1)[1:]
+
+
+def _patient(
+    predictor: VolumePredictor,
+    decoded: DecodedDataset,
+    records: Sequence[Record],
+    candidates: Sequence[Candidate],
+    batch_size: int,
+) -> Float64[np.ndarray, " c"]:
+    volume = by_patient(decoded.dataset.records)[records[0].patient]
+    positions = [record.slice_index for record in records]
+    probabilities = predictor.probabilities(
+        [np.array(decoded.image(record.case)) for record in records],
+        batch_size=batch_size,
+        whole=[np.array(decoded.image(record.case)) for record in volume],
+        positions=positions,
+        whole_positions=[record.slice_index for record in volume],
+    )
+    reference = [decoded.mask(record.case) for record in records]
+    return patient_dice([each.astype(np.float64) for each in probabilities], reference, positions, candidates)
+
+
+def _candidates(in_slice: Sequence[int], in_volume: Sequence[int]) -> list[Candidate]:
+    sizes = [
+        ("volume", 0),
+        *(("slice", each) for each in in_slice if each),
+        *(("volume", each) for each in in_volume if each),
+    ]
+    return [(threshold, kind, size) for threshold in THRESHOLDS for kind, size in sizes]
+
+
+def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
+    threshold, kind, smallest = candidate
+    chosen = PredictionConfig(
+        tta=tta,
+        smallest_in_slice=smallest if kind == "slice" else 0,
+        smallest_in_volume=smallest if kind == "volume" else 0,
+    )
+    return Choice(threshold, chosen, dice)
+
+
+def _merit(choice: Choice) -> tuple[float, ...]:
+    """Better first: Dice, then no flips, then less removal, then the threshold nearest to 0.5."""
+    chosen = choice.prediction
+    removal = chosen.smallest_in_slice + chosen.smallest_in_volume
+    dice = -1.0 if np.isnan(choice.dice) else choice.dice
+    return -round(dice, 9), float(chosen.tta != "none"), float(removal), abs(choice.threshold - 0.5)
+
+
+def _nearest(choices: Sequence[Choice], threshold: float, prediction: PredictionConfig) -> Choice:
+    """The candidate that is what the predictor had before, or without removal nearest to it."""
+    same = [choice for choice in choices if choice.prediction == prediction]
+    plain = [choice for choice in choices if choice.prediction in (PredictionConfig(), PredictionConfig(tta="flips"))]
+    return min(same or plain, key=lambda choice: abs(choice.threshold - threshold))

@@ -1,0 +1,103 @@
+"""What every predictor does, whatever computes its probabilities: label them, clean them, return masks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import nn
+
+from segmed.core.image import Geometry, Mask
+from segmed.inference.components import remove_small
+from segmed.models.checkpoint import RunConfig
+from segmed.models.prediction import Tta
+
+
+class VolumePredictor(ABC):
+    """Probabilities of a patient's slices, and masks from them. Stateless: calls do not affect each other."""
+
+    config: RunConfig
+    folder: Path
+    device: torch.device
+    tta: Tta
+
+    @abstractmethod
+    def iterate(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+        """`probabilities`, one slice at a time, so that a long volume need not fit memory at once.
+
+        Where `volume` holds only some of the patient's slices, give all of them as `whole`: intensities are then
+        normalised by these, and neighbours taken from them, as in training. `positions` says where each slice lies in
+        the patient's volume (consecutive by default), `whole_positions` the same of `whole`. Raises `ModelError`
+        where a 2.5D model cannot tell a slice's neighbours.
+        """
+
+    @abstractmethod
+    def networks(self) -> Sequence[nn.Module]:
+        """The networks that are run, for counting parameters."""
+
+    def predict(self, image: Shaped[np.ndarray, "h w *c"]) -> Mask:
+        """The mask of one image, `h w c` or grey `h w`, as labels 0 … K on the image's own grid.
+
+        Intensities are normalised by this image alone, and a 2.5D model sees it in place of the neighbours that it has
+        not got; give a patient's slices to `predict_volume` together, as training did, wherever they are at hand.
+        """
+        return self.predict_volume([image])[0]
+
+    def predict_volume(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        positions: Sequence[int] | None = None,
+    ) -> list[Mask]:
+        """The masks of a patient's slices, normalised together; `positions` as in `iterate`."""
+        labelled = [self.label(each) for each in self.iterate(volume, batch_size=batch_size, positions=positions)]
+        return self.cleaned(labelled, positions)
+
+    def probabilities(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> list[Float[np.ndarray, "k h w"]]:
+        """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
+
+        The other arguments are those of `iterate`.
+        """
+        return list(
+            self.iterate(
+                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
+        )
+
+    def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:
+        """Labels from probabilities: the most probable label where it reaches the run's threshold, else background."""
+        best = probabilities.max(axis=0)
+        labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
+        return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+
+    def cleaned(self, masks: list[Mask], positions: Sequence[int] | None = None) -> list[Mask]:
+        """The masks of a patient's slices after the run's post-processing; `positions` are consecutive by default."""
+        chosen = self.config.prediction
+        if not (chosen.smallest_in_slice or chosen.smallest_in_volume):
+            return masks
+        arrays = remove_small(
+            [mask.array for mask in masks],
+            list(range(len(masks))) if positions is None else positions,
+            in_slice=chosen.smallest_in_slice,
+            in_volume=chosen.smallest_in_volume,
+        )
+        return [Mask(array, mask.geometry) for array, mask in zip(arrays, masks, strict=True)]

@@ -1,0 +1,52 @@
+"""Post-processing: components too small to be believed become background."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from scipy import ndimage
+
+from segmed.core.volumes import stacked
+
+
+def remove_small(
+    masks: Sequence[UInt8[np.ndarray, "_h _w"]],
+    positions: Sequence[int],
+    *,
+    in_slice: int = 0,
+    in_volume: int = 0,
+) -> list[UInt8[np.ndarray, "_h _w"]]:
+    """The masks (labels 0 … K) of a patient's slices without components below `in_slice` px or `in_volume` voxels.
+
+    Each label has components of its own, 8-connected in a slice and 26-connected in the volume; a gap in `positions`
+    separates. In-slice components go first. Slices may differ in size only where `in_volume` is 0.
+    """
+    kept = [mask.copy() for mask in masks]
+    for label in sorted({int(value) for mask in masks for value in np.unique(mask)} - {0}):
+        if in_slice > 1:
+            for mask in kept:
+                mask[small_components(mask == label, in_slice)] = 0
+        if in_volume > 1:
+            volume = stacked([mask == label for mask in kept], positions)
+            small = small_components(volume, in_volume)
+            for mask, where in zip(kept, places_in_stack(positions), strict=True):
+                mask[small[where]] = 0
+    return kept
+
+
+def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int) -> Bool[np.ndarray, "*grid"]:
+    """Where components (connected also by corners) of fewer than `smallest` pixels are."""
+    numbers, _ = ndimage.label(binary, np.ones((3,) * binary.ndim))
+    sizes = np.bincount(numbers.ravel())
+    small = sizes < smallest
+    small[0] = False
+    return np.asarray(small[numbers])
+
+
+def places_in_stack(positions: Sequence[int]) -> list[int]:
+    """Where `core.volumes.stacked` puts each slice: one further along for every gap before it."""
+    places = [0] if positions else []
+    for before, after in pairwise(positions):
+        places.append(places[-1] + (1 if after - before == 1 else 2))
+    return places

@@ -1,0 +1,169 @@
+"""Several runs as one predictor: the mean of their probabilities, labelled by a threshold of its own.
+
+An ensemble is a folder with `ensemble.json`, which names its members (folders, relative to it) with the digests of
+their configs, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import nn
+
+from segmed.core.errors import ModelError
+from segmed.core.files import read_json, sha256_of, write_json
+from segmed.core.split import Split
+from segmed.inference.base import VolumePredictor
+from segmed.inference.predictor import Predictor, chosen_device
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_run, seen_patients
+from segmed.models.prediction import PredictionConfig, Tta
+
+ENSEMBLE = "ensemble.json"
+FORMAT = 1
+COPIED = (WEIGHTS, CONFIG, "recipe.yaml", "split.json")
+
+
+class EnsemblePredictor(VolumePredictor):
+    """The mean of the members' probabilities. Members may differ in all but their labels."""
+
+    def __init__(self, members: Sequence[Predictor], config: RunConfig, folder: Path) -> None:
+        """Raises `ModelError` where there is no member."""
+        if not members:
+            raise ModelError(f"{folder}: an ensemble without members. Name at least two runs.")
+        self.members = tuple(members)
+        self.config, self.folder = config, folder
+        self.device, self.tta = members[0].device, members[0].tta
+
+    def iterate(
+        self,
+        volume: Sequence[Shaped[np.ndarray, "..."]],
+        *,
+        batch_size: int = 8,
+        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
+        positions: Sequence[int] | None = None,
+        whole_positions: Sequence[int] | None = None,
+    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+        """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
+        streams = [
+            member.iterate(
+                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
+            )
+            for member in self.members
+        ]
+        for each in zip(*streams, strict=True):
+            yield np.stack(each).mean(axis=0, dtype=np.float32)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The members' networks."""
+        return [member.model for member in self.members]
+
+
+def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> EnsemblePredictor:
+    """Load an ensemble's folder. Raises `ModelError` where a member is gone or was trained anew since."""
+    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
+    try:
+        if value["format"] != FORMAT:
+            raise ModelError(f"{folder / ENSEMBLE}: format {value['format']} is not {FORMAT}. Make the ensemble again.")
+        config = RunConfig.from_json(value["config"], str(folder / ENSEMBLE))
+        members = [(folder / str(each["folder"]), str(each["config_sha256"])) for each in value["members"]]
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder / ENSEMBLE}: {error} is missing or wrong. Make the ensemble again.") from error
+    chosen = chosen_device(device)
+    return EnsemblePredictor(
+        [_member(place, digest, chosen, tta or config.prediction.tta) for place, digest in members], config, folder
+    )
+
+
+def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, copy: bool = False) -> None:
+    """Write `ensemble.json`; with `copy` also the members themselves, below `members/`, so that it can be moved."""
+    places = [_copied(folder, number, member) for number, member in enumerate(members)] if copy else list(members)
+    entries = [
+        {
+            "folder": Path(os.path.relpath(place.resolve(), folder.resolve())).as_posix(),
+            "config_sha256": sha256_of(place / CONFIG),
+        }
+        for place in places
+    ]
+    write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
+
+
+def change_ensemble(folder: Path, config: RunConfig) -> None:
+    """Write another config (threshold, post-processing) of the same members."""
+    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
+    write_json(folder / ENSEMBLE, {**value, "config": config.to_json()})
+
+
+def joined_config(members: Sequence[Path]) -> RunConfig:
+    """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
+
+    Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ
+    or a run does not say which patients it was trained on.
+    """
+    configs = [load_run(member).config for member in members]
+    first = configs[0]
+    for member, config in zip(members, configs, strict=True):
+        if config.labels != first.labels:
+            raise ModelError(
+                f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "
+                "An ensemble's runs share their labels."
+            )
+    seen = [_seen(member, config) for member, config in zip(members, configs, strict=True)]
+    same = len({(config.split_hash, config.fold) for config in configs}) == 1
+    return replace(
+        first,
+        threshold=0.5,
+        data_hash=first.data_hash if len({config.data_hash for config in configs}) == 1 else "",
+        split_hash=first.split_hash if same else "",
+        fold=first.fold if same else 0,
+        leaking=any(config.leaking for config in configs),
+        training=_training(members, configs),
+        seen={part: sorted({each for one in seen for each in one.get(part, [])}) for part in ("train", "validation")},
+        prediction=PredictionConfig(),
+    )
+
+
+def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> dict[str, Any]:
+    seconds = [config.training.get("seconds") for config in configs]
+    known = [float(each) for each in seconds if each is not None]
+    facts: dict[str, Any] = {
+        "members": [
+            {"run": member.name, "model": config.model.name, "encoder": config.model.encoder, "fold": config.fold}
+            for member, config in zip(members, configs, strict=True)
+        ]
+    }
+    return {**facts, "seconds": sum(known)} if len(known) == len(configs) else facts
+
+
+def _seen(member: Path, config: RunConfig) -> dict[str, list[str]]:
+    if config.seen:
+        return config.seen
+    if not (member / "split.json").is_file():
+        raise ModelError(
+            f"{member}: does not say which patients it was trained on. Copy the split it was trained with there."
+        )
+    return seen_patients(Split.load(member / "split.json"), config.fold)
+
+
+def _member(folder: Path, digest: str, device: torch.device, tta: Tta) -> Predictor:
+    if not (folder / CONFIG).is_file():
+        raise ModelError(
+            f"{folder}: a member of the ensemble that is not there. Copy it back, or make the ensemble again."
+        )
+    if sha256_of(folder / CONFIG) != digest:
+        raise ModelError(f"{folder}: was changed since the ensemble was made. Make the ensemble again.")
+    return Predictor(load_run(folder), device=str(device), tta=tta)
+
+
+def _copied(folder: Path, number: int, member: Path) -> Path:
+    place = folder / "members" / f"{number}-{member.resolve().name}"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        if (member / name).is_file():
+            shutil.copyfile(member / name, place / name)
+    return place

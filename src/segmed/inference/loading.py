@@ -1,0 +1,31 @@
+"""Load what predicts: a run folder, a model of the hub, an ensemble of runs, or a cascade of two."""
+
+from pathlib import Path
+
+from segmed.inference.base import VolumePredictor
+from segmed.inference.ensemble import ENSEMBLE, load_ensemble
+from segmed.inference.predictor import Predictor
+from segmed.models.checkpoint import load_run
+from segmed.models.prediction import Tta
+from segmed.models.zoo import takes_prompts
+
+
+def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
+    """Load the folder of a run, an ensemble or a cascade, or a hub id `owner/name`, on `device` (auto, cpu, cuda, mps).
+
+    A promptable run comes as a `PromptedPredictor`, which takes prompts as well. `tta` takes the place of the run's own
+    choice; a cascade hands it to its dense run. Raises `ModelError` where there is nothing to load.
+    """
+    folder = Path(path_or_hub_id)
+    if (folder / ENSEMBLE).is_file():
+        return load_ensemble(folder, device=device, tta=tta)
+    if (folder / "cascade.json").is_file():
+        from segmed.inference.cascade import load_cascade
+
+        return load_cascade(folder, device=device, tta=tta)
+    trained = load_run(path_or_hub_id)
+    if not takes_prompts(trained.config.model):
+        return Predictor(trained, device=device, tta=tta)
+    from segmed.inference.prompted import PromptedPredictor  # imports transformers
+
+    return PromptedPredictor(trained, device=device, tta=tta)

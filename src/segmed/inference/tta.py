@@ -1,0 +1,32 @@
+"""Test-time flips: probabilities of an image and of its mirror images, averaged on the image's own grid.
+
+Whether they help is a matter for the validation patients (`segmed tune`), not for the test.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from segmed.models.prediction import Tta
+from segmed.preprocess import Undo
+
+FLIPS: dict[Tta, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), (3,), (2,), (2, 3))}
+"""The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass."""
+
+
+def averaged_probabilities(
+    model: nn.Module, images: Float[Tensor, "b c h w"], undos: Sequence[Undo], tta: Tta
+) -> Iterator[Float[Tensor, "k _H _W"]]:
+    """Probabilities of each image on its own grid: the mean over the passes of `tta`. On the processor, float32."""
+    with torch.inference_mode():
+        passes = [_logits(model, images, axes) for axes in FLIPS[tta]]
+    for index, undo in enumerate(undos):
+        yield torch.stack([undo(logits[index]).sigmoid() for logits in passes]).mean(dim=0)
+
+
+def _logits(model: nn.Module, images: Float[Tensor, "b c h w"], axes: tuple[int, ...]) -> Float[Tensor, "b k h w"]:
+    mirrored = images.flip(axes) if axes else images
+    logits: Tensor = model(mirrored.contiguous(memory_format=torch.channels_last))
+    return (logits.flip(axes) if axes else logits).float().cpu()

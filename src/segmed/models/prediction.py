@@ -1,0 +1,29 @@
+"""How a run's masks are made beside its threshold: chosen on validation patients, saved with the weights."""
+
+from typing import Literal, get_args
+
+from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError
+
+Tta = Literal["none", "flips"]
+TTA_NAMES: tuple[Tta, ...] = get_args(Tta)
+
+
+@config_dataclass
+class PredictionConfig:
+    """Test-time augmentation and post-processing. The defaults change nothing."""
+
+    tta: Tta = "none"
+    """`flips` averages the probabilities of the image and its three mirror images, at four times the cost."""
+    smallest_in_slice: int = 0
+    """Components of fewer pixels in a slice (8-connected) become background."""
+    smallest_in_volume: int = 0
+    """Components of fewer voxels in a patient's volume (26-connected) become background."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no component has."""
+        if min(self.smallest_in_slice, self.smallest_in_volume) < 0:
+            raise ConfigError(
+                "smallest_in_slice and smallest_in_volume are pixels and voxels, 0 or more, got "
+                f"{self.smallest_in_slice} and {self.smallest_in_volume}."
+            )

@@ -1,0 +1,36 @@
+"""Published numbers on LGG with their protocol: set beside the tables, never ranked with them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One published result."""
+
+    who: str
+    what: str
+    value: str
+    protocol: str
+
+
+ANCHORS = (
+    Anchor(
+        "Buda, Saha and Mazurowski 2019", "U-Net, FLAIR and neighbouring slices", "mean 0.82, median 0.85",
+        "volumetric Dice by patient, 22-fold cross-validation over 110 patients, largest component",
+    ),
+    Anchor(
+        "the same authors' project page", "revised U-Net", "mean 0.836, median 0.873",
+        "volumetric Dice by patient, 22-fold cross-validation; not peer-reviewed",
+    ),
+    Anchor(
+        "two expert readers, same page", "one against the other", "0.84 ± 0.02",
+        "Dice; systems above about 0.88 should be searched for leaks first",
+    ),
+)  # fmt: skip
+
+INTERPOLATION_ON_LGG = 0.698
+"""Pooled IoU of interpolating neighbours' masks without the image, on 110 patients split by slice as in the report."""
+REPORT_LOSS = (1.66, 0.01)
+"""Where the double sigmoid makes the loss settle on LGG, and how near."""
+TO_BEAT = {"iou_pooled": 0.874, "iou_positive_slices": 0.75, "iou_per_image_empty_one": 0.92}
+"""What beats every figure of the report under each reading that can be computed."""

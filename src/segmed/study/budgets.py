@@ -1,0 +1,87 @@
+"""Budgets: how large the networks are and how long they train; what each spends is said before the start."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BudgetName = Literal["smoke", "cpu", "full"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`common` settings of all dense recipes, `patient` and `report` those of a protocol, folds and seeds by patient.
+
+    `promptable` are settings of rows that start from a recipe of their own.
+
+    `systems` are the rows trained unless others are named. `held_out` are those also trained with each institution
+    held out.
+    """
+
+    name: BudgetName
+    folds: int
+    seeds: int
+    common: tuple[str, ...]
+    patient: tuple[str, ...]
+    report: tuple[str, ...]
+    systems: tuple[str, ...]
+    promptable: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+
+
+BASELINES = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan")
+DENSE = (*BASELINES, "unet-25d", "unet-featup", "unet-featup-control", "unet-gafl", "unet-featup-gafl")
+TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-cascade")
+REPORT_SCHEDULE = ("ema_decay=0", "sampling.positive_share=null", "sampling.batch_size=16")
+"""The report's plain passes over all slices; what it does not state (optimiser, batch) is the notebooks' usual."""
+
+BUDGETS: dict[str, Budget] = {
+    "smoke": Budget(
+        "smoke",
+        folds=2,
+        seeds=1,
+        common=("model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none"),
+        patient=("epochs=4", "sampling.batch_size=8", "sampling.steps_per_epoch=12", "optim.learning_rate=0.003"),
+        report=(*REPORT_SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
+        systems=("deeplabv3plus", "unet"),
+        promptable=(
+            "model.encoder=tu-mobilenetv3_small_050",
+            "model.sam.size=64",
+            "preprocess.size=[64,64]",
+            "epochs=4",
+            "sampling.batch_size=8",
+            "sampling.steps_per_epoch=12",
+            "optim.learning_rate=0.002",
+        ),
+    ),
+    "cpu": Budget(
+        "cpu",
+        folds=5,
+        seeds=1,
+        common=("model.encoder=resnet18", "model.encoder_weights=none", "preprocess.size=[128,128]"),
+        patient=("epochs=12", "sampling.steps_per_epoch=92", "optim.learning_rate=0.001"),
+        report=(*REPORT_SCHEDULE, "optim.learning_rate=0.001"),
+        systems=(*DENSE, *TINY),
+        held_out=("unet",),
+    ),
+    "full": Budget(
+        "full",
+        folds=5,
+        seeds=3,
+        common=("model.encoder=efficientnet-b5", "model.encoder_weights=imagenet"),
+        patient=("epochs=40", "optim.learning_rate=0.0005", "optim.warmup_steps=300"),
+        report=(*REPORT_SCHEDULE, "optim.learning_rate=0.0001"),
+        systems=(
+            *DENSE,
+            "sam-report",
+            "sam",
+            "sam-boxes",
+            "medsam",
+            "medsam-boxes",
+            "medsam-cascade",
+            "medsam-featup",
+            "medsam-featup-control",
+            "medsam-gafl",
+            "medsam-featup-gafl",
+        ),
+        held_out=("unet", "deeplabv3plus"),
+    ),
+}

@@ -1,0 +1,120 @@
+"""The study as a list of jobs: one training with its test each, in an order that every process agrees on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from segmed.core.errors import ConfigError
+from segmed.core.split import Split
+from segmed.study.settings import StudySettings
+from segmed.study.systems import CASCADE_FROM, System, missing_needs, trained_system
+from segmed.training import Recipe
+from segmed.training.recipe import load_recipe, recipe_from_mapping
+
+Protocol = Literal["report", "patient", "institution"]
+Variant = Literal["", "double-sigmoid", "logits"]
+VARIANTS: tuple[Variant, ...] = ("double-sigmoid", "logits")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train a system on a fold and test it there. `row` names the line of the table it belongs to."""
+
+    system: System
+    protocol: Protocol
+    variant: Variant
+    seed: int
+    fold: int
+    recipe: Recipe
+
+    @property
+    def row(self) -> str:
+        """The system's name, with the loss's variant under the report's protocol."""
+        return f"{self.system.name}--{self.variant}" if self.variant else self.system.name
+
+    def folder(self, out: Path) -> Path:
+        """The run folder of the job, which rows that test one network in several ways share."""
+        return self._place(out / "runs", trained_system(self.system).name)
+
+    def evaluation(self, out: Path) -> Path:
+        """The folder of its scores on the test part."""
+        own = self._place(out / "runs", self.system.name)
+        return own / "evaluation-test"
+
+    def proposer(self, out: Path) -> Path:
+        """The run of the same fold that proposes boxes to a cascade."""
+        return self._place(out / "runs", CASCADE_FROM)
+
+    def _place(self, root: Path, system: str) -> Path:
+        row = f"{system}--{self.variant}" if self.variant else system
+        return root / self.protocol / row / f"seed-{self.seed}" / f"fold-{self.fold}"
+
+    def is_done(self, out: Path) -> bool:
+        """Whether it was trained and scored."""
+        return (self.evaluation(out) / "evaluation.json").is_file()
+
+
+def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: int) -> tuple[Job, ...]:
+    """All jobs of the systems that this build can train, folds before seeds, so that early parts say most."""
+    jobs: list[Job] = []
+    rows = [system for system in settings.rows if not missing_needs(system)]
+    if "report" in splits:
+        for system in (row for row in rows if row.in_report and not row.trained_as):
+            variants: tuple[Variant, ...] = VARIANTS if system.baseline else ("logits",)
+            jobs += [_job(settings, system, "report", variant, 0, 0, channels) for variant in variants]
+    if "patient" in splits:
+        for seed in range(settings.plan.seeds):
+            folds = range(len(splits["patient"].folds))
+            jobs += [_job(settings, system, "patient", "", seed, fold, channels) for system in rows for fold in folds]
+    if "institution" in splits:
+        held = [system for system in rows if system.name in settings.plan.held_out]
+        folds = range(len(splits["institution"].folds))
+        jobs += [_job(settings, system, "institution", "", 0, fold, channels) for system in held for fold in folds]
+    return tuple(jobs)
+
+
+T = TypeVar("T")
+
+
+def part_of(jobs: Sequence[T], part: str) -> tuple[T, ...]:
+    """Part `i/n` of things in order: every n-th from the i-th, from 1. Raises `ConfigError` for another form."""
+    number, _, parts = part.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ConfigError(f"--part {part}: expected I/N with I from 1 to N, such as 2/4.")
+    return tuple(jobs[int(number) - 1 :: int(parts)])
+
+
+def jobs_of_part(jobs: Sequence[Job], part: str) -> tuple[Job, ...]:
+    """The jobs whose trainings are in part `i/n`; rows that share a training are in one part."""
+    trainings = tuple(dict.fromkeys(job.folder(Path()) for job in jobs))
+    mine = set(part_of(trainings, part))
+    return tuple(job for job in jobs if job.folder(Path()) in mine)
+
+
+def _job(
+    settings: StudySettings, system: System, protocol: Protocol, variant: Variant, seed: int, fold: int, channels: int
+) -> Job:
+    trained = trained_system(system)
+    read = list(range(min(channels, 3)))
+    inputs = [
+        f"preprocess.channels={read}",
+        f"preprocess.neighbours={trained.neighbours}",
+        f"model.channels={len(read) * (2 * trained.neighbours + 1)}",
+    ]
+    last = [*trained.changes, *settings.changes, f"seed={seed}"]
+    if trained.recipe:
+        recipe = load_recipe(trained.recipe, [*inputs, *settings.plan.promptable, *last])
+    else:
+        schedule = settings.plan.report if protocol == "report" else settings.plan.patient
+        reported = _as_in_the_report(trained, variant, len(read)) if protocol == "report" else ()
+        values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
+        recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
+    return Job(system, protocol, variant, seed, fold, recipe)
+
+
+def _as_in_the_report(system: System, variant: Variant, channels: int) -> tuple[str, ...]:
+    """Augmentation, epochs, loss and, for three channels, ImageNet's normalisation."""
+    loss = ("loss.name=seed-double-sigmoid",) if variant == "double-sigmoid" else ()
+    normalisation = ("preprocess.normalisation=imagenet",) if channels == 3 else ()
+    return "augment=seed", f"epochs={system.report_epochs}", *loss, *normalisation

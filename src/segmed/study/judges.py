@@ -1,0 +1,77 @@
+"""How a system is tested: a plain table from what it is given to the function that scores it.
+
+A row whose way of being judged is not in the table is declared and said to be missing; adding a function here is all
+it takes to have it scored.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segmed.core.errors import ConfigError
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.run import Plan, evaluate_run
+from segmed.inference import VolumePredictor, load
+from segmed.models.checkpoint import CONFIG
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What is tested on what: `prompts` says how boxes are drawn, `proposer` is the run that proposes to a cascade."""
+
+    predictor: VolumePredictor
+    data: DecodedDataset
+    plan: Plan
+    name: str
+    resamples: int
+    prompts: str
+    proposer: Path
+    device: str = "auto"
+
+
+Judge = Callable[[Judging], Evaluation]
+
+
+def image_alone(asked: Judging) -> Evaluation:
+    """The patient's images and nothing else, as a user has them."""
+    return evaluate_run(asked.predictor, asked.data, asked.plan, name=asked.name, resamples=asked.resamples)
+
+
+def boxes_of_the_reference(asked: Judging) -> Evaluation:
+    """Boxes drawn from the reference: an oracle."""
+    from segmed.evaluation.asking import parse_askings
+    from segmed.evaluation.prompted import evaluate_prompts
+    from segmed.inference.prompted import PromptedPredictor
+
+    if not isinstance(asked.predictor, PromptedPredictor):
+        raise ConfigError(f"{asked.name}: takes no prompts, so it cannot be judged with boxes.")
+    askings = parse_askings(asked.prompts)
+    (found,) = evaluate_prompts(
+        asked.predictor, asked.data, asked.plan, askings, name=asked.name, resamples=asked.resamples
+    )
+    return replace(found, name=asked.name)
+
+
+def boxes_of_another_model(asked: Judging) -> Evaluation:
+    """A cascade with the proposing run of the same fold, chosen on the fold's validation patients."""
+    from segmed.evaluation.cascade import tune_cascade
+    from segmed.inference.cascade import join
+    from segmed.inference.prompted import PromptedPredictor
+
+    if not isinstance(asked.predictor, PromptedPredictor):
+        raise ConfigError(f"{asked.name}: takes no prompts, so it cannot refine another model.")
+    if not (asked.proposer / CONFIG).is_file():
+        raise ConfigError(f"{asked.name}: the U-Net of its fold is not trained. Add the row unet, or resume later.")
+    dense = load(asked.proposer, device=asked.device)
+    cases = asked.plan.split.fold(asked.plan.fold).part("validation")
+    choice = tune_cascade(dense, asked.predictor, asked.data, cases)
+    cascade = join(dense, asked.predictor, choice.settings, asked.predictor.folder)
+    return evaluate_run(cascade, asked.data, asked.plan, name=asked.name, resamples=asked.resamples)
+
+
+JUDGES: dict[str, Judge] = {
+    "image alone": image_alone,
+    "boxes of the reference": boxes_of_the_reference,
+    "boxes of another model": boxes_of_another_model,
+}

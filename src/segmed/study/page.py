@@ -1,0 +1,142 @@
+"""The study's page: the two tables first, then the story in pictures, provenance last; and the tables as files."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segmed.core.errors import SegmedError
+from segmed.core.files import sha256_of, written_aside
+from segmed.core.provenance import commit, machine, versions
+from segmed.evaluation.compare import Comparison, compare
+from segmed.evaluation.groups import write_group_csv
+from segmed.evaluation.report.files import write_csv, write_markdown
+from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.study import readings, tables
+from segmed.study.anchors import ANCHORS
+from segmed.study.results import Results, collect
+from segmed.study.run import Study
+from segmed.study.shift import group_tables
+from segmed.study.systems import SYSTEMS
+
+PAGE = "study.html"
+NOTE_ON_MEDSAM = (
+    "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its rows may be of patients "
+    "that it has seen."
+)
+CONTENTS = (
+    ("patient", "By patient", "has_patient"),
+    ("report", "As in the report", "report"),
+    ("tests", "Paired tests", "has_tests"),
+    ("ranking", "Ranking", "ranks"),
+    ("groups", "Groups", "groups"),
+    ("institutions", "Institutions", "institutions"),
+    ("patients", "Patients", "strips"),
+    ("training", "Training", "curves"),
+    ("calibration", "Calibration", "calibration"),
+    ("filters", "Learned filters", "filters"),
+    ("cases", "Cases", "patient_lines"),
+    ("absent", "Not here", "absent"),
+    ("metrics", "All numbers", "metric_groups"),
+    ("provenance", "Provenance", "provenance"),
+)
+
+
+def write_page(
+    study: Study,
+    *,
+    command: str = "",
+    pictures: bool = True,
+    anonymise: bool = False,
+    channel: int | None = None,
+    resamples: int = RESAMPLES,
+) -> Path:
+    """Write `study.html` and `tables/` from what is done; returns the page's path. Nothing is trained.
+
+    Raises `SegmedError` where no row is whole yet.
+    """
+    results = collect(study, resamples=resamples)
+    main = _main(results)
+    tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
+    report = tables.report_table(results.report, results.report_floors) if results.report else None
+    page = build_page(
+        main,
+        pictures=study.data if pictures else None,
+        runs=results.runs if results.ranked else _report_runs(study, results),
+        written=datetime.now(UTC),
+        anonymise=anonymise,
+        channel=channel,
+        groups=tables_of_groups,
+    )
+    if not pictures:
+        page["pictures"] = []
+    page |= {
+        "has_patient": bool(results.ranked),
+        "report": report,
+        "report_words": readings.sentences(results.report, results.report_floors),
+        "leaking_text": LEAKING_TEXT,
+        "anchors": ANCHORS,
+        "seeds": tables.seed_table(results.ranked),
+        "boxes": tables.box_table(results.given_boxes) if results.given_boxes else None,
+        "institutions": tables.institution_table(results) if results.institutions else None,
+        "absent": results.absent,
+        "notes": [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else [],
+        "no_groups": no_groups,
+        "study_facts": _facts(study, command),
+    }
+    if rival := _best_baseline(main):
+        page |= duel(main, rival)
+    page["contents"] = [(anchor, title) for anchor, title, value in CONTENTS if page[value]]
+    folder = study.out / "tables"
+    tables.write_tables(folder, main if results.ranked else None, results)
+    if results.ranked:
+        write_csv(main, folder / "patient.csv")
+        write_markdown(main, folder / "patient.md")
+    if tables_of_groups:
+        write_group_csv(folder / "groups.csv", tables_of_groups)
+    path = study.out / PAGE
+    html = render(page, package="segmed.study", template="study.html.j2")
+    with written_aside(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _main(results: Results) -> Comparison:
+    """What ranking, tests and pictures are of: the rows by patient, or the report's where there are no others."""
+    if results.ranked:
+        return compare([*results.ranked, *results.floors])
+    if results.report:
+        return compare([*(row.evaluation for row in results.report), *results.report_floors])
+    reasons = "; ".join(f"{row.title}: {row.reason}" for row in results.absent[:3])
+    raise SegmedError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
+
+
+def _best_baseline(comparison: Comparison) -> str:
+    """The best of the report's baselines that does not lead; the others are measured against it."""
+    baselines = {system.title for system in SYSTEMS.values() if system.baseline}
+    return next((system.name for system in comparison.systems[1:] if system.name in baselines), "")
+
+
+def _report_runs(study: Study, results: Results) -> dict[str, Path]:
+    names = {f"{row.system.name}--{row.variant}": row.evaluation.name for row in results.report}
+    return {names[job.row]: job.folder(study.out) for job in study.jobs if job.row in names}
+
+
+def _facts(study: Study, command: str) -> list[tuple[str, str]]:
+    """What is needed to make the study again."""
+    settings: dict[str, Any] = asdict(study.settings)
+    plan = study.settings.plan
+    facts = {
+        "command": command or "from Python",
+        "data": f"{study.data.dataset.name}, {len(study.data.dataset.patients)} patients, hash {study.data.data_hash}",
+        "budget": f"{plan.name}: {plan.folds} folds, {plan.seeds} seed{'s' if plan.seeds > 1 else ''}",
+        "settings of all recipes": ", ".join((*plan.common, *settings["changes"])),
+        "settings by patient": ", ".join(plan.patient),
+        "settings as in the report": ", ".join(plan.report),
+        **{f"split {name}": f"SHA-256 {sha256_of(study.out / 'splits' / f'{name}.json')}" for name in study.splits},
+        "commit": commit() or "installed package",
+        "machine of this page": machine(),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return list(facts.items())

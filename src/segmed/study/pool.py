@@ -1,0 +1,168 @@
+"""Join a cross-validation's folds, and its seeds: every patient is scored by networks that never saw it.
+
+Folds are joined row by row. Seeds are nested in patients: a patient's numbers are means over seeds, intervals and tests
+are over patients alone. Numbers by slice rest on the slices of all seeds, drawn with their patient.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from segmed.core.errors import DataError
+from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
+from segmed.evaluation.rows import PatientRow, SliceRow
+from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
+from segmed.evaluation.table import summarise
+
+SUMMED = ("slices", "one_sided_slices")
+"""Columns that count slices: summed over seeds, as the slices themselves are joined; all others are averaged."""
+
+
+def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAMPLES, seed: int = 0) -> Evaluation:
+    """One evaluation of the patients of all folds. Raises `DataError` where a patient is in two folds."""
+    rows = [row for fold in folds for row in fold.patients]
+    twice = [key for key, number in Counter((row.patient, row.label) for row in rows).items() if number > 1]
+    if twice:
+        raise DataError(
+            f"{name}: patient {twice[0][0]} is tested in two folds. Evaluate each fold on its own test part."
+        )
+    slices = [row for fold in folds for row in fold.slices]
+    order = _order(rows)
+    rows = sorted(rows, key=lambda row: order[row.patient])
+    slices = sorted(slices, key=lambda row: order[row.patient])
+    first = folds[0]
+    calibration = pool_calibration([fold.calibration for fold in folds])
+    return replace(
+        first,
+        name=name,
+        threshold=None if len(folds) > 1 else first.threshold,
+        split={**first.split, "fold": "all", "patients": len(order), "slices": len(slices)},
+        metrics=_metrics(rows, slices, calibration, resamples, seed),
+        patients=tuple(rows),
+        slices=tuple(slices),
+        predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
+        if len(folds) < 2
+        else _Joined([fold.predictions for fold in folds]),
+        cost=pool_costs([fold.cost for fold in folds]),
+        calibration=calibration,
+        boxes=tuple(row for fold in folds for row in fold.boxes),
+        provenance={**first.provenance, "thresholds": [fold.threshold for fold in folds]},
+    )
+
+
+def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAMPLES, seed: int = 0) -> Evaluation:
+    """The mean over seeds of each patient's numbers. Raises `DataError` where seeds differ in patients."""
+    if len(seeds) == 1:
+        return replace(seeds[0], name=name)
+    keys = [[(row.patient, row.label) for row in one.patients] for one in seeds]
+    if any(other != keys[0] for other in keys[1:]):
+        raise DataError(f"{name}: its seeds were tested on different patients. Finish the study first.")
+    rows = [_mean_row(several) for several in zip(*(one.patients for one in seeds), strict=True)]
+    slices = [row for one in seeds for row in one.slices]
+    calibration = pool_calibration([one.calibration for one in seeds])
+    return replace(
+        seeds[0],
+        name=name,
+        metrics=_metrics(rows, slices, calibration, resamples, seed),
+        patients=tuple(rows),
+        slices=tuple(slices),
+        cost=pool_costs([one.cost for one in seeds]),
+        calibration=calibration,
+        provenance={**seeds[0].provenance, "seeds": len(seeds), "dice_of_seeds": [mean_dice(one) for one in seeds]},
+    )
+
+
+def mean_dice(evaluation: Evaluation) -> float:
+    """Mean volumetric Dice over the patients that have one."""
+    values = [value for value in evaluation.by_patient("dice").values() if not math.isnan(value)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def pool_calibration(several: Sequence[Calibration | None]) -> Calibration | None:
+    """One reliability curve from several with the same bins; None where any has none."""
+    known = [each for each in several if each is not None]
+    if len(known) < len(several) or not known or len({each.bin_edges for each in known}) > 1:
+        return None
+    counts = np.array([each.counts for each in known], np.float64)
+    total = counts.sum(axis=0)
+
+    def mean(column: str) -> tuple[float, ...]:
+        values = np.nan_to_num(np.array([getattr(each, column) for each in known], np.float64))
+        return tuple(
+            np.divide((values * counts).sum(0), total, out=np.full(len(total), np.nan), where=total > 0).tolist()
+        )
+
+    return Calibration(
+        known[0].bin_edges, mean("mean_probability"), mean("observed_frequency"), tuple(int(n) for n in total)
+    )
+
+
+def pool_costs(costs: Sequence[Cost]) -> Cost:
+    """Parameters of one network, mean time per image, largest memory, training time of all together."""
+    times = [cost.ms_per_image for cost in costs if cost.ms_per_image is not None]
+    memory = [cost.peak_memory_mib for cost in costs if cost.peak_memory_mib is not None]
+    training = [cost.training_seconds for cost in costs if cost.training_seconds is not None]
+    return Cost(
+        parameters=costs[0].parameters,
+        ms_per_image=sum(times) / len(times) if times else None,
+        peak_memory_mib=max(memory) if memory else None,
+        training_seconds=sum(training) if len(training) == len(costs) else None,
+    )
+
+
+class _Joined(Mapping[str, Any]):
+    """The masks of several folds, by case, each read where it is."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        self._home = {case: part for part in parts for case in part}
+
+    def __getitem__(self, case: str) -> Any:
+        return self._home[case][case]
+
+    def __iter__(self) -> Any:
+        return iter(self._home)
+
+    def __len__(self) -> int:
+        return len(self._home)
+
+
+def _metrics(
+    rows: Sequence[PatientRow], slices: Sequence[SliceRow], calibration: Calibration | None, resamples: int, seed: int
+) -> dict[str, MetricValue]:
+    patients = len({row.patient for row in rows})
+    metrics = summarise(rows, slices, (), bootstrap_weights(patients, resamples, seed))
+    if calibration is not None:
+        metrics["ece"] = _calibration_error(calibration, patients)
+    return metrics
+
+
+def _calibration_error(calibration: Calibration, patients: int) -> MetricValue:
+    counts = np.array(calibration.counts, np.float64)
+    gap = np.abs(np.array(calibration.mean_probability) - np.array(calibration.observed_frequency))
+    value = float((np.nan_to_num(gap) * counts).sum() / counts.sum()) if counts.sum() else math.nan
+    text = "Expected calibration error near tumour, pixels of all folds together; no interval"
+    return MetricValue(value, math.nan, math.nan, patients, 0, "", text, False)
+
+
+def _order(rows: Sequence[PatientRow]) -> dict[str, int]:
+    return {patient: place for place, patient in enumerate(sorted({row.patient for row in rows}))}
+
+
+def _mean_row(several: Sequence[PatientRow]) -> PatientRow:
+    values: dict[str, Any] = {}
+    for field in fields(PatientRow):
+        column = [getattr(row, field.name) for row in several]
+        if field.type is str or isinstance(column[0], str):
+            values[field.name] = column[0]
+        elif isinstance(column[0], bool):
+            values[field.name] = sum(column) * 2 > len(column)
+        elif isinstance(column[0], int):
+            values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
+        else:
+            defined = [value for value in column if not math.isnan(value)]
+            values[field.name] = sum(defined) / len(defined) if defined else math.nan
+    return PatientRow(**values)

@@ -1,0 +1,115 @@
+"""What the report's numbers may have meant: every reading of IoU from one set of predictions, and which fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segmed.evaluation.report import numbers
+from segmed.evaluation.report.metrics import TITLES
+from segmed.evaluation.result import Evaluation
+from segmed.study.anchors import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
+from segmed.study.results import ReportRow
+
+READINGS = (
+    "iou_pooled",
+    "iou_per_image_empty_one",
+    "iou_positive_slices",
+    "iou_two_class_macro",
+    "iou_two_class_macro_per_image",
+    "iou_batch_16",
+    "iou_one_hot_micro",
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How far a reading is from the report's figures, in the mean over baselines; `excluded`: why it cannot be."""
+
+    reading: str
+    distance: float
+    systems: int
+    excluded: str = ""
+
+
+def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, ...]:
+    """Each reading against the report's figures for the rows trained with its double sigmoid, nearest first.
+
+    A reading under which predicting nothing beats a figure of the report cannot be what the report computed.
+    """
+    known = [row for row in rows if row.variant == "double-sigmoid" and row.system.report_iou is not None]
+    nothing = next((floor for floor in floors if floor.name == "predict nothing"), None)
+    found = []
+    for reading in READINGS:
+        gaps = [abs(row.evaluation.metrics[reading].value - float(row.system.report_iou or 0)) for row in known]
+        if not gaps:
+            continue
+        empty = nothing.metrics[reading].value if nothing is not None else 0.0
+        best = max(float(row.system.report_iou or 0) for row in known)
+        excluded = f"predicting nothing scores {numbers.number(empty, 3)}" if empty >= best else ""
+        found.append(Fit(reading, sum(gaps) / len(gaps), len(gaps), excluded))
+    return tuple(sorted(found, key=lambda fit: (bool(fit.excluded), fit.distance)))
+
+
+def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[str, ...]:
+    """What the table says, in words: the loss, the reading that fits, what copying neighbours gets, what is beaten."""
+    said = [_loss_sentence(rows), _fit_sentence(fits(rows, floors)), _floor_sentence(floors), *_beaten(rows)]
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _loss_sentence(rows: Sequence[ReportRow]) -> str:
+    losses = [
+        row.validation_loss for row in rows if row.variant == "double-sigmoid" and row.validation_loss is not None
+    ]
+    if not losses:
+        return ""
+    centre, width = REPORT_LOSS
+    low, high = min(losses), max(losses)
+    within = all(abs(loss - centre) <= width + 0.0005 for loss in losses)
+    place = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
+    return (
+        f"With sigmoid applied twice the validation loss ends at {place}, {'within' if within else 'outside'} "
+        f"{centre:.2f} ± {width:.2f}. A perfect mask scores 1.66 on LGG and an empty one 1.67: that loss says next to "
+        "nothing."
+    )
+
+
+def _fit_sentence(found: Sequence[Fit]) -> str:
+    possible = [fit for fit in found if not fit.excluded]
+    if not possible:
+        return ""
+    best = possible[0]
+    out = [fit for fit in found if fit.excluded]
+    text = (
+        f"Of the readings of IoU, “{TITLES[best.reading]}” is nearest to the report's figures, "
+        f"{best.distance:.3f} away in the mean over {best.systems} baselines"
+    )
+    if len(possible) > 1:
+        text += f"; next is “{TITLES[possible[1].reading]}”, {possible[1].distance:.3f} away"
+    if out:
+        names = ", ".join(f"“{TITLES[fit.reading]}” ({fit.excluded})" for fit in out)
+        text += f". It cannot be {names}"
+    return text + "."
+
+
+def _floor_sentence(floors: Sequence[Evaluation]) -> str:
+    floor = next((each for each in floors if each.name == "neighbour interpolation"), None)
+    if floor is None:
+        return ""
+    share = floor.split.get("share_with_train_neighbour")
+    leak = f"{100 * float(share):.0f} % of test slices have their neighbour in training. " if share is not None else ""
+    return (
+        f"{leak}Interpolating the neighbours' masks, without looking at the image, reaches a pooled IoU of "
+        f"{floor.metrics['iou_pooled'].value:.3f} here ({INTERPOLATION_ON_LGG:.3f} on LGG's 110 patients)."
+    )
+
+
+def _beaten(rows: Sequence[ReportRow]) -> list[str]:
+    ours = [row for row in rows if row.variant == "logits" and row.system.judged == "image alone"]
+    if not ours:
+        return []
+    said = []
+    for reading, figure in TO_BEAT.items():
+        best = max(ours, key=lambda row: row.evaluation.metrics[reading].value)
+        value = best.evaluation.metrics[reading].value
+        verdict = "beaten" if value > figure else f"missed by {figure - value:.3f}"
+        said.append(f"{TITLES[reading]} above {figure:g}: {value:.3f} by {best.system.title} with logits, {verdict}.")
+    return said

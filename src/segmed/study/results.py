@@ -1,0 +1,176 @@
+"""What a study has found so far, read from its folder: rows that are whole, and what is not there and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segmed.evaluation.report.history import Points, read_history
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.study.externals import external_evaluations
+from segmed.study.jobs import Job
+from segmed.study.pool import nest_seeds, pool_folds
+from segmed.study.run import Study
+from segmed.study.systems import System, missing_needs
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """A system under the report's protocol: its scores, and its last losses on training and validation part."""
+
+    system: System
+    variant: str
+    evaluation: Evaluation
+    train_loss: float | None
+    validation_loss: float | None
+
+    @property
+    def title(self) -> str:
+        """The system's title and the loss's variant."""
+        return f"{self.system.title}, {self.variant.replace('-', ' ')}"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A row that is not in the tables, and why."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page shows.
+
+    `ranked` are pooled out-of-fold rows judged from the image alone (the user's own among them), `given_boxes` those
+    that got the reference's boxes, `floors` learn nothing. `runs` has a run folder for each row, for its curves.
+    `institutions` are (system, institution, scores by a network that never saw it).
+    """
+
+    ranked: tuple[Evaluation, ...]
+    given_boxes: tuple[Evaluation, ...]
+    floors: tuple[Evaluation, ...]
+    runs: Mapping[str, Path]
+    report: tuple[ReportRow, ...]
+    report_floors: tuple[Evaluation, ...]
+    institutions: tuple[tuple[str, str, Evaluation], ...]
+    absent: tuple[Absent, ...]
+
+
+def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
+    """Read everything that is done."""
+    absent = [
+        Absent(system.title, f"not in this build: needs {', '.join(missing_needs(system))}")
+        for system in study.settings.rows
+        if missing_needs(system)
+    ]
+    ranked, boxes, runs = _patient_rows(study, absent, resamples)
+    own, refused = external_evaluations(study) if "patient" in study.splits else ([], {})
+    absent += [Absent(name, reason) for name, reason in refused.items()]
+    return Results(
+        ranked=(*ranked, *(_own_title(each, ranked) for each in own)),
+        given_boxes=tuple(boxes),
+        floors=_patient_floors(study, resamples),
+        runs=runs,
+        report=_report_rows(study, absent),
+        report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
+        institutions=_institutions(study),
+        absent=tuple(absent),
+    )
+
+
+def _patient_rows(
+    study: Study, absent: list[Absent], resamples: int
+) -> tuple[list[Evaluation], list[Evaluation], dict[str, Path]]:
+    ranked: list[Evaluation] = []
+    boxes: list[Evaluation] = []
+    runs: dict[str, Path] = {}
+    for row in _rows(study, "patient"):
+        first = row[0]
+        if missing := _unfinished(study, row):
+            absent.append(Absent(f"{first.system.title}, by patient", missing))
+            continue
+        seeds = [
+            pool_folds(
+                [Evaluation.load(job.evaluation(study.out)) for job in row if job.seed == seed],
+                name=first.system.title,
+                resamples=resamples,
+            )
+            for seed in dict.fromkeys(job.seed for job in row)
+        ]
+        nested = nest_seeds(seeds, name=first.system.title, resamples=resamples)
+        (boxes if first.system.judged == "boxes of the reference" else ranked).append(nested)
+        runs[nested.name] = first.folder(study.out)
+    return ranked, boxes, runs
+
+
+def _patient_floors(study: Study, resamples: int) -> tuple[Evaluation, ...]:
+    if "patient" not in study.splits:
+        return ()
+    folds = [_floors_of(study.floors("patient", fold)) for fold in range(len(study.splits["patient"].folds))]
+    if not all(folds):
+        return ()
+    by_name = {floor.name: [floor] for floor in folds[0]}
+    for later in folds[1:]:
+        for floor in later:
+            by_name[floor.name].append(floor)
+    return tuple(pool_folds(several, name=name, resamples=resamples) for name, several in by_name.items())
+
+
+def _report_rows(study: Study, absent: list[Absent]) -> tuple[ReportRow, ...]:
+    rows = []
+    for (job,) in _rows(study, "report"):
+        if missing := _unfinished(study, [job]):
+            absent.append(Absent(f"{job.system.title}, {job.variant}, as in the report", missing))
+            continue
+        history = read_history(job.folder(study.out))
+        name = f"{job.system.title}, {job.variant.replace('-', ' ')}"
+        evaluation = replace(Evaluation.load(job.evaluation(study.out)), name=name)
+        losses = [_last(history.get(column, ())) for column in ("train/loss", "validation/loss")]
+        rows.append(ReportRow(job.system, job.variant, evaluation, losses[0], losses[1]))
+    return tuple(rows)
+
+
+def _institutions(study: Study) -> tuple[tuple[str, str, Evaluation], ...]:
+    found = []
+    attributes = study.data.dataset.attributes
+    for row in _rows(study, "institution"):
+        for job in row:
+            if job.is_done(study.out):
+                evaluation = Evaluation.load(job.evaluation(study.out))
+                patient = evaluation.patients[0].patient
+                found.append((job.system.title, attributes[patient]["institution"], evaluation))
+    return tuple(found)
+
+
+def _rows(study: Study, protocol: str) -> list[list[Job]]:
+    rows: dict[str, list[Job]] = {}
+    for job in study.jobs:
+        if job.protocol == protocol:
+            rows.setdefault(job.row, []).append(job)
+    return list(rows.values())
+
+
+def _unfinished(study: Study, row: Sequence[Job]) -> str:
+    """Why a row is not whole; nothing where it is."""
+    failed = [study.failures[job.evaluation(study.out)] for job in row if job.evaluation(study.out) in study.failures]
+    if failed:
+        return failed[0]
+    done = sum(job.is_done(study.out) for job in row)
+    return "" if done == len(row) else f"not finished: {done} of {len(row)} trainings are done"
+
+
+def _floors_of(folder: Path) -> list[Evaluation]:
+    if not (folder / "done").is_file():
+        return []
+    return [Evaluation.load(file.parent) for file in sorted(folder.glob("*/evaluation.json"))]
+
+
+def _own_title(evaluation: Evaluation, ranked: Sequence[Evaluation]) -> Evaluation:
+    """A user's row keeps its name unless one of ours has it."""
+    taken = {each.name for each in ranked}
+    return replace(evaluation, name=f"{evaluation.name} (own)") if evaluation.name in taken else evaluation
+
+
+def _last(points: Points) -> float | None:
+    return float(points[-1][1]) if points else None

@@ -1,0 +1,211 @@
+"""Run a study: splits, floors, then job by job, each left whole or continued from its last epoch."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol as Interface
+from typing import runtime_checkable
+
+from segmed.core.errors import SegmedError, SplitError
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
+from segmed.evaluation.floors import floor_evaluations
+from segmed.evaluation.groups import group_of, parse_groups
+from segmed.evaluation.run import plan_evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.inference import load
+from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
+from segmed.study.judges import JUDGES, Judging
+from segmed.study.settings import StudySettings, begin_study
+from segmed.training import Hardware, train
+from segmed.training.estimate import estimate
+from segmed.training.listen import Listener
+
+
+@runtime_checkable
+class Teller(Interface):
+    """Who is told how far the study is."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+    def listener(self) -> Listener | None:
+        """Who listens to a training; None for nobody."""
+        ...
+
+
+class Quiet:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def listener(self) -> Listener | None:
+        """Nobody."""
+        return None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder, settings, data, splits and jobs, and the jobs that failed with their reasons."""
+
+    out: Path
+    settings: StudySettings
+    data: DecodedDataset
+    splits: dict[Protocol, Split]
+    jobs: tuple[Job, ...]
+    failures: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> tuple[Job, ...]:
+        """Jobs that are not done."""
+        return tuple(job for job in self.jobs if not job.is_done(self.out))
+
+    def floors(self, protocol: Protocol, fold: int) -> Path:
+        """Where the floors of a fold lie."""
+        return self.out / "floors" / protocol / f"fold-{fold}"
+
+
+def run_study(
+    data: DecodedDataset,
+    settings: StudySettings,
+    out: Path,
+    *,
+    resume: bool = False,
+    part: str = "1/1",
+    hardware: Hardware | None = None,
+    teller: Teller | None = None,
+    measure: bool = True,
+    resamples: int = RESAMPLES,
+) -> Study:
+    """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
+
+    A job that fails with a `SegmedError` is told and left out, the others go on. With `measure` the cost of what is
+    to be trained is measured and told first. Raises `ConfigError`, `DataError` or `SplitError` for a study that
+    cannot be.
+    """
+    teller = teller or Quiet()
+    for column in parse_groups(settings.groups) if settings.groups else ():
+        group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
+    begin_study(out, settings, data.data_hash, resume=resume)
+    splits = make_splits(data, settings, out)
+    channels = data.shape(data.dataset.records[0].case)[2]
+    study = Study(out, settings, data, splits, make_jobs(settings, splits, channels))
+    mine = [job for job in jobs_of_part(study.jobs, part) if not job.is_done(out)]
+    teller.say(
+        f"{len(study.jobs)} trainings, {len(study.jobs) - len(study.pending)} of them done; {len(mine)} to do here"
+    )
+    if mine and measure:
+        tell_cost(study, mine, teller)
+    score_floors(study, teller, part, resamples=resamples)
+    for number, job in enumerate(mine, start=1):
+        place = f"{job.protocol}, {job.row}, seed {job.seed}, fold {job.fold}"
+        teller.say(f"[{number} of {len(mine)}] {place}")
+        started = time.monotonic()
+        try:
+            run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
+        except SegmedError as error:
+            study.failures[job.evaluation(out)] = str(error)
+            teller.say(f"failed: {error}")
+        else:
+            teller.say(f"done in {time.monotonic() - started:.0f} s")
+    return study
+
+
+def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
+    """The splits of the protocols, made once and read ever after."""
+    makers: dict[Protocol, Callable[[], Split]] = {}
+    if settings.has("report"):
+        makers["report"] = lambda: split_by_slice(data)
+    if settings.has("patient"):
+        makers["patient"] = lambda: split_by_patient(data, folds=settings.plan.folds)
+        if settings.plan.held_out and _several_institutions(data):
+            makers["institution"] = lambda: split_by_institution(data)
+    splits: dict[Protocol, Split] = {}
+    for protocol, make in makers.items():
+        path = out / "splits" / f"{protocol}.json"
+        if not path.is_file():
+            make().save(path)
+        splits[protocol] = Split.load(path)
+        require_fit(splits[protocol], data)
+    return splits
+
+
+def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller) -> float:
+    """Measure two steps of one job of each row, say the time of all; returns seconds."""
+    total = 0.0
+    for protocol, row in dict.fromkeys((job.protocol, job.row) for job in jobs):
+        alike = [job for job in jobs if (job.protocol, job.row) == (protocol, row)]
+        first = alike[0]
+        try:
+            found = estimate(first.recipe, data=study.data, split=study.splits[protocol], fold=first.fold, steps=2)
+        except SegmedError as error:
+            teller.say(f"{protocol}, {row}: cannot be measured ({error})")
+            continue
+        total += found.seconds * len(alike)
+        teller.say(
+            f"{protocol}, {row}: {len(alike)} x {found.epochs} epochs, about {_clock(found.seconds)} each "
+            f"on {found.device}"
+        )
+    teller.say(f"about {_clock(total)} of training in all, tests and floors apart")
+    return total
+
+
+def run_job(
+    study: Study, job: Job, *, hardware: Hardware | None, listener: Listener | None, resamples: int = RESAMPLES
+) -> None:
+    """Train (or continue) and test one job; nothing is done twice."""
+    folder, split = job.folder(study.out), study.splits[job.protocol]
+    train(
+        job.recipe,
+        data=study.data,
+        split=split,
+        out=folder,
+        fold=job.fold,
+        resume=folder.exists(),
+        listener=listener,
+        hardware=hardware,
+    )
+    device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
+    predictor = load(folder, device=device)
+    if job.variant == "double-sigmoid":  # smp's default, which the report's code has
+        predictor.config = replace(predictor.config, threshold=0.5)
+    plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
+    asked = Judging(
+        predictor, study.data, plan, job.system.title, resamples, job.system.prompts, job.proposer(study.out), device
+    )
+    JUDGES[job.system.judged](asked).save(job.evaluation(study.out))
+
+
+def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:
+    """Protocol and fold of all floors."""
+    return tuple((protocol, fold) for protocol, split in study.splits.items() for fold in range(len(split.folds)))
+
+
+def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RESAMPLES) -> None:
+    """Score the baselines that learn nothing where that is not done."""
+    for protocol, fold in part_of(range_of_floors(study), part):
+        folder = study.floors(protocol, fold)
+        if (folder / "done").is_file() or protocol == "institution":
+            continue
+        teller.say(f"floors: {protocol}, fold {fold}")
+        for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
+            floor.save(folder / floor.name.replace(" ", "-"))
+        (folder / "done").touch()
+
+
+def _several_institutions(data: DecodedDataset) -> bool:
+    try:
+        split_by_institution(data)
+    except SplitError:
+        return False
+    return True
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

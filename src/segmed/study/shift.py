@@ -1,0 +1,82 @@
+"""Where systems may fail: patients with a missing sequence, and the third with the smallest tumours.
+
+Both are groups of the out-of-fold predictions that are there already; nothing is trained for them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from segmed.core.errors import SegmedError
+from segmed.core.files import read_json, write_json
+from segmed.core.records import by_patient
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.groups import Attributes, GroupColumn, GroupTable, group_table, parse_groups
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.statistics import RESAMPLES
+from segmed.study.run import Study
+
+SEQUENCES, TUMOUR = "sequences", "tumour volume"
+THIRDS = ("smallest third", "middle third", "largest third")
+
+
+def group_tables(
+    study: Study, evaluations: tuple[Evaluation, ...], *, resamples: int = RESAMPLES
+) -> tuple[list[GroupTable], str]:
+    """Tables of the columns asked for and of the two above, and why some are not there (empty where all are)."""
+    if not evaluations:
+        return [], ""
+    derived = shift_attributes(study, evaluations[0])
+    columns = list(parse_groups(study.settings.groups)) if study.settings.groups else []
+    columns += [GroupColumn((SEQUENCES,)), GroupColumn((TUMOUR,))]
+    tables: list[GroupTable] = []
+    reasons = []
+    for column in columns:
+        try:
+            found = [group_table(each, column, derived, resamples=resamples) for each in evaluations]
+        except SegmedError as error:
+            reasons.append(str(error))
+            continue
+        if len(found[0].groups) > 1:
+            tables += found
+    return tables, " ".join(reasons)
+
+
+def shift_attributes(study: Study, evaluation: Evaluation) -> Attributes:
+    """The data's attributes, whether a patient's sequence is missing, and the third of volumes its tumour is in."""
+    missing = _missing_sequences(study.data, study.out / "facts.json")
+    volume: dict[str, int] = {}
+    for row in evaluation.patients:
+        volume[row.patient] = volume.get(row.patient, 0) + row.reference_px
+    limits = np.quantile(list(volume.values()), [1 / 3, 2 / 3])
+    known = study.data.dataset.attributes
+    return {
+        patient: {
+            **known.get(patient, {}),
+            SEQUENCES: missing.get(patient, ""),
+            TUMOUR: THIRDS[int(np.searchsorted(limits, pixels))],
+        }
+        for patient, pixels in volume.items()
+    }
+
+
+def _missing_sequences(data: DecodedDataset, kept: Path) -> Mapping[str, str]:
+    """`complete` or `one missing` by patient: a channel that is everywhere a copy of another stands for none.
+
+    The result is kept in a file with the data's hash, since every pixel is read for it.
+    """
+    if kept.is_file():
+        facts = read_json(kept, what="facts of the data set")
+        if facts.get("data_hash") == data.data_hash:
+            return dict(facts["sequences"])
+    found = {}
+    for patient, records in by_patient(data.dataset.records).items():
+        channels = data.shape(records[0].case)[2]
+        pairs = {(a, b) for a in range(channels) for b in range(a)}
+        for record in records:
+            image = data.image(record.case)
+            pairs = {(a, b) for a, b in pairs if np.array_equal(image[..., a], image[..., b])}
+        found[patient] = "one missing" if pairs else "complete"
+    write_json(kept, {"data_hash": data.data_hash, "sequences": found})
+    return found

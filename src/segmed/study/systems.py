@@ -1,0 +1,134 @@
+"""The systems of the study: a plain table of names, what they change in a recipe, and what they need.
+
+A row whose needs this build does not have is declared all the same, so that the page says what is missing.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from segmed.core.errors import ConfigError
+
+Judged = Literal["image alone", "boxes of the reference", "boxes of another model"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row: `changes` are `a.b=c` settings of a recipe that starts from the budget's, or from the `recipe` named.
+
+    `neighbours` slices on either side are further channels. `judged` says what the system is given beside the image
+    when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
+    others. `trained_as` names the row whose training is used, so that one network is tested in several ways. `needs`
+    are what must be there: `model NAME` of the zoo, `recipe NAME`, or `module NAME`. `report_iou` is the report's.
+    """
+
+    name: str
+    title: str
+    changes: tuple[str, ...] = ()
+    recipe: str = ""
+    neighbours: int = 0
+    judged: Judged = "image alone"
+    prompts: str = "gt"
+    trained_as: str = ""
+    needs: tuple[str, ...] = ()
+    baseline: bool = False
+    report_iou: float | None = None
+    report_losses: tuple[float, float] | None = None
+    """Training and validation loss in the report."""
+    report_epochs: int = 7
+
+    @property
+    def in_report(self) -> bool:
+        """Whether the row is of the report's protocol: its own rows, and dense networks to set beside them."""
+        return self.report_iou is not None or not self.recipe
+
+
+def _dense(name: str, title: str, iou: float, losses: tuple[float, float]) -> System:
+    return System(name, title, (f"model.name={name}",), baseline=True, report_iou=iou, report_losses=losses)
+
+
+BOXES: Judged = "boxes of the reference"
+OTHERS: Judged = "boxes of another model"
+SYSTEMS: dict[str, System] = {
+    system.name: system
+    for system in (
+        _dense("deeplabv3plus", "DeepLabV3+", 0.8741, (1.6634, 1.6662)),
+        _dense("unet", "U-Net", 0.8517, (1.6691, 1.6712)),
+        _dense("unetplusplus", "U-Net++", 0.8268, (1.6730, 1.6750)),
+        _dense("deeplabv3", "DeepLabV3", 0.7986, (1.6646, 1.6700)),
+        _dense("pan", "PAN", 0.7970, (1.6656, 1.6683)),
+        System("unet-25d", "U-Net, 2.5D", ("model.name=unet",), neighbours=1),
+        System("unet-featup", "U-Net + FeatUp", ("model.name=unet", "model.upsampler=jbu")),
+        System(
+            "unet-featup-control", "U-Net + bilinear control", ("model.name=unet", "model.upsampler=bilinear-control")
+        ),
+        System("unet-gafl", "U-Net + GAFL", ("model.name=unet", "model.gafl={}")),
+        System(
+            "unet-featup-gafl", "U-Net + FeatUp + GAFL", ("model.name=unet", "model.upsampler=jbu", "model.gafl={}")
+        ),
+        System(
+            "sam-report", "SAM, decoder only, focal loss", recipe="sam-vit-b-report", judged=BOXES, prompts="jitter:20",
+            report_iou=0.644, report_epochs=5,
+        ),
+        System("sam-tiny", "SAM-tiny, no prompt", recipe="sam-tiny"),
+        System("sam-tiny-boxes", "SAM-tiny, given boxes", judged=BOXES, trained_as="sam-tiny"),
+        System("sam-tiny-cascade", "U-Net, then SAM-tiny", judged=OTHERS, trained_as="sam-tiny"),
+        System("sam", "SAM ViT-B, no prompt", recipe="sam-vit-b"),
+        System("sam-boxes", "SAM ViT-B, given boxes", judged=BOXES, trained_as="sam"),
+        System("medsam", "MedSAM, no prompt", recipe="medsam"),
+        System("medsam-boxes", "MedSAM, given boxes", judged=BOXES, trained_as="medsam"),
+        System("medsam-cascade", "U-Net, then MedSAM", judged=OTHERS, trained_as="medsam"),
+        System("medsam-featup", "MedSAM + FeatUp, no prompt", ("model.sam.featup=jbu",), recipe="medsam"),
+        System(
+            "medsam-featup-control", "MedSAM + bilinear control, no prompt", ("model.sam.featup=bilinear-control",),
+            recipe="medsam",
+        ),
+        System("medsam-gafl", "MedSAM + GAFL, no prompt", ("model.gafl={place: embedding}",), recipe="medsam"),
+        System(
+            "medsam-featup-gafl", "MedSAM + FeatUp + GAFL, no prompt",
+            ("model.sam.featup=jbu", "model.gafl={place: embedding}"), recipe="medsam",
+        ),
+    )
+}  # fmt: skip
+"""In the order of the report's table, then ours."""
+CASCADE_FROM = "unet"
+"""The row that proposes boxes to rows judged by boxes of another model."""
+
+
+def trained_system(system: System) -> System:
+    """The row whose training a row uses: its own unless it names another."""
+    return SYSTEMS[system.trained_as] if system.trained_as else system
+
+
+def chosen_systems(names: Sequence[str]) -> tuple[System, ...]:
+    """Rows by name. Raises `ConfigError` with the nearest name for an unknown one."""
+    for name in names:
+        if name not in SYSTEMS:
+            near = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"--systems: unknown system {name!r}. {hint}Choose from: {', '.join(SYSTEMS)}.")
+    return tuple(SYSTEMS[name] for name in dict.fromkeys(names))
+
+
+def missing_needs(system: System) -> tuple[str, ...]:
+    """What a system needs and this build does not have, a way to test it included."""
+    from segmed.study.judges import JUDGES
+
+    judge = () if system.judged in JUDGES else (f"a test with {system.judged}",)
+    recipe = trained_system(system).recipe
+    needs = (*system.needs, *((f"recipe {recipe}",) if recipe else ()))
+    return (*(need for need in needs if not _is_there(need)), *judge)
+
+
+def _is_there(need: str) -> bool:
+    from segmed.models.zoo import MODELS
+    from segmed.training.recipe import recipe_names
+
+    kind, _, name = need.partition(" ")
+    if kind == "model":
+        return name in MODELS
+    if kind == "recipe":
+        return name in recipe_names()
+    return find_spec(name) is not None

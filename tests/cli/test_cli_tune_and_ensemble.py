@@ -1,0 +1,97 @@
+"""Runs are tuned and joined on the command line, on validation patients only."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from commands import TINY, segmed
+from segmed.cli.main import app
+from segmed.core.errors import ModelError, SplitError
+from segmed.core.split import Partition, Split
+from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.sources import open_dataset
+from segmed.evaluation.ensemble import make_ensemble
+from segmed.inference import EnsemblePredictor, load
+from toydata import write_toy
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy data set, its split, and two runs with different seeds."""
+    place = tmp_path_factory.mktemp("ensemble")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGMED_CACHE", str(place / "cache"))
+        write_toy(place / "data")
+        segmed("data", "split", place / "data", "--out", place / "split.json")
+        for seed in (1, 2):
+            segmed(
+                "train", "--data", place / "data", "--split", place / "split.json", "--out", place / f"run{seed}",
+                *TINY, "--seed", seed, "--accelerator", "cpu",
+            )  # fmt: skip
+    return place
+
+
+@pytest.fixture(autouse=True)
+def cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(place / "cache"))
+
+
+def opened(place: Path) -> DecodedDataset:
+    return decode(open_dataset(place / "data"))
+
+
+def test_tuning_changes_the_run_it_is_asked_to_change(place: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
+    before = (run / "config.json").read_text()
+    text = segmed("tune", run, "--data", place / "data", "--dry-run", "--device", "cpu")
+    assert "mean Dice of" in text
+    assert (run / "config.json").read_text() == before
+    segmed("tune", run, "--data", place / "data", "--device", "cpu")
+    tuned = load(run, device="cpu").config
+    facts = tuned.training["tuned"]
+    assert facts["best"]["threshold"] == tuned.threshold
+    assert facts["best"]["dice"] >= facts["before"]["dice"]
+
+
+def test_an_ensemble_is_the_mean_of_its_runs_and_is_evaluated_like_a_run(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "both"
+    segmed("ensemble", place / "run1", place / "run2", "--data", place / "data", "-o", out, "--copy", "--device", "cpu")
+    joined = load(out, device="cpu")
+    assert isinstance(joined, EnsemblePredictor)
+    data = opened(place)
+    image = np.array(data.image(data.dataset.records[0].case))
+    alone = [load(place / f"run{seed}", device="cpu").probabilities([image])[0] for seed in (1, 2)]
+    assert np.allclose(joined.probabilities([image])[0], (alone[0] + alone[1]) / 2, atol=1e-6)
+    segmed("evaluate", out, "--data", place / "data", "--no-floors", "--resamples", 100, "--device", "cpu")
+    facts = json.loads((out / "evaluation-test" / "evaluation.json").read_text())
+    assert facts["cost"]["parameters"] == 2 * sum(p.numel() for p in load(place / "run1").networks()[0].parameters())
+    segmed("predict", out, place / "data", "-o", tmp_path / "masks", "--tta", "flips", "--device", "cpu")
+
+
+def test_a_member_that_was_changed_since_is_refused(place: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
+    make_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
+    (run / "config.json").write_text((run / "config.json").read_text() + "\n")
+    with pytest.raises(ModelError, match="was changed since the ensemble was made"):
+        load(tmp_path / "both")
+
+
+def test_members_trained_on_test_patients_are_refused(place: Path, tmp_path: Path) -> None:
+    data, split = opened(place), Split.load(place / "split.json")
+    fold = split.fold(0)
+    swapped = Split(
+        split.strategy, 0, split.data_hash, False, split.patient_of,
+        (Partition(fold.test, fold.validation, fold.train),),
+    )  # fmt: skip
+    with pytest.raises(SplitError, match=r"run1: was trained on patient .* of the test part"):
+        make_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=swapped)
+    assert not (tmp_path / "both").exists()
+
+
+def test_an_unknown_way_of_flipping_is_refused(place: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", str(place / "run1"), str(place / "data"), "-o", "x", "--tta", "rot"])
+    assert "--tta rot: unknown" in str(result.exception)

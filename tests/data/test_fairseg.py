@@ -1,0 +1,87 @@
+"""FairSeg's npz files are read in both sets of keys; nothing pickled is ever loaded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.data.decoded import decode
+from segmed.data.sources import list_dataset, open_dataset
+
+SIZE = (20, 25)
+
+
+def fundus() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, SIZE, np.uint8)
+
+
+def cup_in_disc(dtype: str = "float64") -> np.ndarray:
+    mask = np.zeros(SIZE, dtype)
+    mask[4:16, 5:20] = -1
+    mask[8:12, 9:15] = -2
+    return mask
+
+
+def released(path: Path, **changes: object) -> None:
+    values = {
+        "slo_fundus": fundus(), "disc_cup_mask": cup_in_disc(), "age": 61.5, "gender": 0, "race": 1,
+        "ethnicity": -1, "language": 0, "maritalstatus": 3,
+    }  # fmt: skip
+    np.savez(path, **{**values, **changes})
+
+
+def published(path: Path, pid: int) -> None:
+    np.savez(
+        path, fundus_slo=fundus(), disc_cup=cup_in_disc("int8"), pid=pid, age=365 * 50, male=1, race=7, hispanic=1
+    )  # fmt: skip
+
+
+def test_both_sets_of_keys_give_images_labels_and_facts(tmp_path: Path) -> None:
+    released(tmp_path / "data_00001.npz")
+    (tmp_path / "Test").mkdir()
+    published(tmp_path / "Test" / "data_00002.npz", pid=77)
+    dataset = open_dataset(tmp_path)
+    assert dataset.labels.names == ("rim", "cup")
+    assert dataset.patients == ("pid_77", "data_00001") or dataset.patients == ("data_00001", "pid_77")
+    assert dataset.attributes["data_00001"] == {
+        "age": "61.5", "gender": "female", "race": "Black", "language": "English", "maritalstatus": "3",
+    }  # fmt: skip
+    assert dataset.attributes["pid_77"] == {
+        "age": "50.0", "gender": "male", "race": "White", "ethnicity": "Hispanic",
+    }  # fmt: skip
+    data = decode(dataset, cache_dir=tmp_path / "cache")
+    for case in ("data_00001", "data_00002"):
+        assert np.array_equal(data.image(case)[..., 0], fundus())
+        assert np.array_equal(data.mask(case), np.abs(cup_in_disc()).astype(np.uint8))
+
+
+def test_two_files_of_one_patient_stay_together(tmp_path: Path) -> None:
+    for number in (1, 2):
+        published(tmp_path / f"data_0000{number}.npz", pid=5)
+    dataset = open_dataset(tmp_path)
+    assert dataset.patients == ("pid_5",)
+    assert [record.slice_index for record in dataset.records] == [1, 2]
+
+
+def test_a_pickled_fact_is_refused_unread(tmp_path: Path) -> None:
+    released(tmp_path / "data_00001.npz", race=np.array({"a": 1}, dtype=object))
+    released(tmp_path / "data_00002.npz")
+    listing = list_dataset(tmp_path)
+    assert [record.case for record in listing.dataset.records] == ["data_00002"]
+    assert "pickled objects" in listing.findings[0].message
+
+
+@pytest.mark.parametrize("value", [3, -3, 0.5])
+def test_a_mask_with_other_values_is_refused(tmp_path: Path, value: float) -> None:
+    mask = cup_in_disc()
+    mask[0, 0] = value
+    released(tmp_path / "data_00001.npz", disc_cup_mask=mask)
+    with pytest.raises(DataError, match="a FairSeg mask holds 0, -1 and -2"):
+        decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
+
+
+def test_a_file_without_fairsegs_keys_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data_00001.npz", image=fundus())
+    with pytest.raises(DataError, match=r"data_00001\.npz: no FairSeg file; expected slo_fundus"):
+        open_dataset(tmp_path)

@@ -1,0 +1,168 @@
+"""The pieces of a study: jobs and their recipes, pooled folds and seeds, readings that fit, tables as files."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
+import report_samples as samples
+
+from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
+from segmed.evaluation.report.tables import Cell
+from segmed.metrics.readings import READINGS
+from segmed.study.jobs import jobs_of_part, make_jobs, part_of
+from segmed.study.judges import JUDGES
+from segmed.study.pool import mean_dice, nest_seeds, pool_folds
+from segmed.study.readings import fits, sentences
+from segmed.study.results import ReportRow
+from segmed.study.settings import StudySettings
+from segmed.study.systems import SYSTEMS, chosen_systems, missing_needs
+from segmed.study.tables import Table, latex, seed_table
+from toydata import toy
+
+
+def renamed(evaluation, prefix: str):
+    patients = tuple(dataclasses.replace(row, patient=prefix + row.patient) for row in evaluation.patients)
+    slices = tuple(
+        dataclasses.replace(row, patient=prefix + row.patient, case=prefix + row.case) for row in evaluation.slices
+    )
+    predictions = {prefix + case: mask for case, mask in evaluation.predictions.items()}
+    return dataclasses.replace(evaluation, patients=patients, slices=slices, predictions=predictions)
+
+
+def test_the_recipes_of_the_report_have_its_epochs_losses_and_augmentation(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    settings = StudySettings(protocol="both", budget="full", systems=("unet", "unet-25d"), seeds=2)
+    splits = {"report": split_by_slice(data), "patient": split_by_patient(data, folds=3)}
+    jobs = make_jobs(settings, splits, channels=3)
+    report = [job for job in jobs if job.protocol == "report"]
+    assert [(job.row, job.recipe.loss.name) for job in report[:2]] == [
+        ("unet--double-sigmoid", "seed-double-sigmoid"), ("unet--logits", "dice-bce"),
+    ]  # fmt: skip
+    assert {(job.recipe.epochs, job.recipe.augment, job.recipe.sampling.positive_share) for job in report} == {
+        (7, "seed", None)
+    }
+    patient = [job for job in jobs if job.protocol == "patient"]
+    assert len(patient) == 2 * 3 * 2
+    assert patient[-1].recipe.model.channels == 9
+    assert len({job.folder(tmp_path) for job in jobs}) == len(jobs)
+    parts = [part_of(jobs, f"{number}/3") for number in (1, 2, 3)]
+    assert sorted(map(jobs.index, sum(parts, ()))) == list(range(len(jobs)))
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
+def test_a_part_that_is_none_is_refused(part: str) -> None:
+    with pytest.raises(ConfigError, match="expected I/N"):
+        part_of([], part)
+
+
+def test_systems_are_known_by_name_and_say_what_they_need() -> None:
+    assert not any(missing_needs(system) for system in SYSTEMS.values() if system.baseline)
+    with pytest.raises(ConfigError, match="Did you mean 'unet'"):
+        chosen_systems(["unett"])
+    absent = dataclasses.replace(SYSTEMS["unet"], needs=("model nothing", "module segmed.nothing", "recipe unet"))
+    assert missing_needs(absent) == ("model nothing", "module segmed.nothing")
+
+
+def test_a_way_of_judging_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(JUDGES, "boxes of the reference")
+    assert missing_needs(SYSTEMS["sam-report"]) == ("a test with boxes of the reference",)
+
+
+def test_rows_that_share_a_training_are_in_one_part_and_have_one_recipe(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet", "sam-tiny", "sam-tiny-boxes"))
+    jobs = make_jobs(settings, {"patient": split_by_patient(data, folds=2)}, channels=3)
+    for number in (1, 2):
+        mine = [job for job in jobs_of_part(jobs, f"{number}/2") if job.system.recipe or job.system.trained_as]
+        assert len(mine) == 2
+        assert mine[0].folder(tmp_path) == mine[1].folder(tmp_path)
+        assert mine[0].evaluation(tmp_path) != mine[1].evaluation(tmp_path)
+        assert mine[0].recipe == mine[1].recipe
+
+
+def test_folds_are_pooled_over_patients_and_none_is_in_two() -> None:
+    one, two = samples.evaluation("a", (0.9, 0.5)), renamed(samples.evaluation("a", (0.1,)), "Q")
+    pooled = pool_folds([one, two], name="all", resamples=100)
+    assert pooled.metrics["dice"].value == pytest.approx(0.5)
+    assert len(pooled.predictions) == 9
+    assert pooled.calibration is not None
+    assert pooled.calibration.counts == (100, 140)
+    with pytest.raises(DataError, match="patient P0 is tested in two folds"):
+        pool_folds([one, one], name="all")
+
+
+def test_seeds_are_nested_in_patients() -> None:
+    seeds = [samples.evaluation("a", dice) for dice in ((0.9, 0.5), (0.7, 0.3), (0.8, math.nan))]
+    nested = nest_seeds(seeds, name="a", resamples=100)
+    assert nested.by_patient("dice") == pytest.approx({"P0": 0.8, "P1": 0.4})
+    assert nested.metrics["dice"].value == pytest.approx(0.6)
+    assert len(nested.patients) == 2
+    assert seed_table([nested]).rows[0][1][0] == Cell("0.700")
+    assert mean_dice(seeds[0]) == pytest.approx(0.7)
+    other = renamed(seeds[0], "Q")
+    with pytest.raises(DataError, match="different patients"):
+        nest_seeds([seeds[0], other], name="a")
+
+
+def with_readings(name: str, **values: float):
+    evaluation = samples.evaluation(name, (0.5, 0.5))
+    some = evaluation.metrics["dice"]
+    metrics = {reading: dataclasses.replace(some, value=values.get(reading, 0.1)) for reading in READINGS}
+    return dataclasses.replace(evaluation, name=name, metrics={**evaluation.metrics, **metrics}, leaking=True)
+
+
+def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_meant() -> None:
+    ours = with_readings("x", iou_pooled=0.60, iou_per_image_empty_one=0.80, iou_one_hot_micro=0.85)
+    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", ours, 1.66, 1.662)]
+    nothing = with_readings("predict nothing", iou_one_hot_micro=0.98, iou_per_image_empty_one=0.65)
+    found = fits(rows, [nothing])
+    assert found[0].reading == "iou_per_image_empty_one"
+    assert found[0].distance == pytest.approx(0.8517 - 0.80)
+    assert found[-1].reading == "iou_one_hot_micro"
+    assert found[-1].excluded == "predicting nothing scores 0.980"
+    words = sentences(rows, [nothing])
+    assert "ends at 1.662, within 1.66 ± 0.01" in words[0]
+    assert "It cannot be “IoU, one-hot micro”" in words[1]
+
+
+def test_our_logits_are_set_against_every_figure_of_the_report() -> None:
+    ours = with_readings("x", iou_pooled=0.88, iou_positive_slices=0.70, iou_per_image_empty_one=0.93)
+    words = sentences([ReportRow(SYSTEMS["unet"], "logits", ours, 0.1, 0.2)], [])
+    assert [word.rsplit(", ", 1)[1] for word in words] == ["beaten.", "missed by 0.050.", "beaten."]
+
+
+def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path: Path) -> None:
+    data = toy(tmp_path, patients=8)
+    split = split_by_institution(data)
+    assert len(split.folds) == 2
+    for fold in split.folds:
+        tested = {split.patient_of[case].split("_")[1] for case in fold.test}
+        others = {split.patient_of[case].split("_")[1] for case in (*fold.train, *fold.validation)}
+        assert len(tested) == 1
+        assert not tested & others
+    bare = dataclasses.replace(data.dataset, attributes={})
+    data.dataset = bare
+    with pytest.raises(SplitError, match="Not every patient has an institution"):
+        split_by_institution(data)
+
+
+def test_latex_has_a_row_per_system_and_nothing_special_unescaped() -> None:
+    text = latex(Table(("Dice_1",), (("a & b", (Cell("−0.5", "[0.1, 0.2]"),)),), (("copy", (Cell("–"),)),)))
+    assert r"a \& b & $-$0.5 {\scriptsize [0.1, 0.2]} \\" in text
+    assert r"System & Dice\_1 \\" in text
+    assert r"copy (floor) & -- \\" in text
+
+
+def test_a_row_of_ones_own_needs_a_name_and_a_folder() -> None:
+    from segmed.cli.study import _named
+
+    assert _named("mine=a,b") == ("mine", "a,b")
+    with pytest.raises(ConfigError, match="expected NAME=FOLDER"):
+        _named("masks")
+    with pytest.raises(ConfigError, match="two rows have one name"):
+        StudySettings(protocol="patient", budget="cpu", runs=(("a", ("r",)),), predictions=(("a", "p"),))

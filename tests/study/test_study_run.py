@@ -1,0 +1,142 @@
+"""A study from end to end on toy data: trained once, scored out of fold, explained on one page, and continued."""
+
+import csv
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import segmed.study.run as running
+from segmed.core.errors import ConfigError, DataError, ModelError
+from segmed.core.image import Geometry, Mask
+from segmed.data.decoded import DecodedDataset
+from segmed.io import write_mask
+from segmed.study import Study, StudySettings, run_study
+from segmed.study.page import write_page
+from segmed.training import Hardware
+from toydata import toy
+
+CPU = Hardware(accelerator="cpu")
+SETTINGS = StudySettings(
+    protocol="both", budget="smoke", systems=("unet", "sam-tiny-boxes", "sam-tiny-cascade"), groups="institution",
+    changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
+    return toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def study(data: DecodedDataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return run_study(
+        data, SETTINGS, tmp_path_factory.mktemp("study") / "out", hardware=CPU, measure=False, resamples=200
+    )
+
+
+@pytest.fixture(scope="module")
+def page(study: Study) -> str:
+    return write_page(study, resamples=200).read_text()
+
+
+def test_every_patient_is_scored_once_by_networks_that_never_saw_it(study: Study, page: str) -> None:
+    rows = list(csv.DictReader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert [row["patient"] for row in rows] == sorted(study.data.dataset.patients)
+    assert all(row["U-Net"] for row in rows)
+
+
+def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study: Study, page: str) -> None:
+    rows = list(csv.DictReader((study.out / "tables" / "report.csv").read_text().splitlines()))
+    systems = {row["system"]: row for row in rows}
+    assert {row["split"] for row in rows} == {"LEAKING"}
+    assert systems["U-Net, double sigmoid"]["report_iou"] == "0.8517"
+    assert float(systems["U-Net, double sigmoid"]["validation_loss"]) > 1.2
+    assert systems["U-Net, logits"]["iou_pooled"]
+    assert "neighbour interpolation" in systems
+
+
+def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> None:
+    places = [page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "cases", "provenance")]
+    assert places == sorted(places)
+    assert "Buda, Saha and Mazurowski 2019" in page
+    assert "Of the readings of IoU" in page
+    assert "prefers-color-scheme: dark" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(study: Study, page: str) -> None:
+    boxes, cascade = (next(job for job in study.jobs if job.row == f"sam-tiny-{way}") for way in ("boxes", "cascade"))
+    assert boxes.folder(study.out) == cascade.folder(study.out)
+    assert not study.failures
+    head = next(csv.reader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert sorted(head[1:]) == ["U-Net", "U-Net, then SAM-tiny"]
+    assert "SAM-tiny, given boxes" in page[page.index("boxes drawn from the reference") :]
+
+
+def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of_ones_own(
+    study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(running, "train", trained)
+    monkeypatch.setattr(running, "floor_evaluations", trained)
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    (out / "study.html").unlink()
+    for record in study.data.dataset.records:
+        labels = study.data.mask(record.case)
+        mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        write_mask(tmp_path / "masks" / f"{record.case}.png", mask, study.data.dataset.labels)
+    own = {
+        "predictions": (("perfect", str(tmp_path / "masks")),),
+        "runs": (("seen", (str(study.jobs[-1].folder(out)),)),),
+    }
+    again = run_study(study.data, dataclasses.replace(SETTINGS, **own), out, resume=True, hardware=CPU, resamples=200)
+    assert not again.pending
+    text = write_page(again, resamples=200, pictures=False).read_text()
+    rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
+    assert {row["perfect"] for row in rows} == {"1.0"}
+    assert all(row["U-Net"] for row in rows)
+    assert "no run of seen may be tested on fold 0" in text
+    assert "data:image/png" not in text
+
+
+def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    lost = study.jobs[-1]
+    (lost.evaluation(out) / "evaluation.json").unlink()
+    asked: list[Path] = []
+    monkeypatch.setattr(running, "run_job", lambda study, job, **_: asked.append(job.folder(study.out)))
+    again = run_study(study.data, SETTINGS, out, resume=True, measure=False)
+    assert asked == [lost.folder(out)]
+    assert again.pending == (lost,)
+
+
+def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
+    with pytest.raises(ConfigError, match="already holds a study"):
+        run_study(study.data, SETTINGS, study.out)
+    other = StudySettings(protocol="both", budget="smoke", systems=("unet",), folds=3)
+    with pytest.raises(ConfigError, match="begun with another folds, changes"):
+        run_study(study.data, other, study.out, resume=True)
+    unknown = dataclasses.replace(SETTINGS, groups="sex")
+    with pytest.raises(DataError, match="No patient has a value of 'sex'"):
+        run_study(study.data, unknown, study.out, resume=True)
+
+
+def test_a_job_that_fails_is_told_and_the_others_go_on(
+    data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(study: Study, job: object, **_: object) -> None:
+        raise ModelError("out of luck")
+
+    monkeypatch.setattr(running, "run_job", failing)
+    monkeypatch.setattr(running, "score_floors", lambda *_, **__: None)
+    settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
+    found = run_study(data, settings, tmp_path / "s", measure=False)
+    assert list(found.failures.values()) == ["out of luck"] * 2
+    with pytest.raises(ValueError, match=r"No row of the study is whole yet \(U-Net, by patient: out of luck\)"):
+        write_page(found)
