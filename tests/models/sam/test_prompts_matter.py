@@ -63,7 +63,7 @@ def mean_iou(masks: torch.Tensor, targets: torch.Tensor) -> float:
 @pytest.mark.parametrize("build", [tiny, tiny_vit], ids=["sam-tiny", "sam-vit"])
 def test_another_box_gives_another_mask_and_shuffled_boxes_cost_iou(build: type[Promptable]) -> None:
     model, rng = build(presence=False), np.random.default_rng(0)
-    train(model, 25, rng)
+    train(model, 45, rng)
     image, boxes = squares(rng, 6)
     with torch.inference_mode():
         embedding = model.encode(image)
@@ -74,7 +74,7 @@ def test_another_box_gives_another_mask_and_shuffled_boxes_cost_iou(build: type[
         mean_iou(masks.flatten(0, 1), targets.flatten(0, 1)),
         mean_iou(masks.flatten(0, 1), targets.roll(1, dims=1).flatten(0, 1)),
     )
-    assert own > 0.35, own
-    assert own > shuffled + 0.25
+    assert own > 0.5, own
+    assert own > shuffled + 0.4
     different = ((masks[:, 0] > 0) != (masks[:, 1] > 0)).float().mean((1, 2))
     assert (different > 0.02).all()

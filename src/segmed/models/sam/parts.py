@@ -14,6 +14,14 @@ ENCODER, PROMPTS = "image_encoder.", "prompt_encoder."
 GAUSSIAN = "positional_embedding"
 """The random Gaussian of the positional encoding, which SAM draws once and never trains."""
 
+IDLE = (
+    *(f"mask_decoder.output_hypernetworks_mlps.{number}." for number in (1, 2, 3)),
+    *(f"mask_decoder.transformer.layers.{number}.cross_attn_token_to_image.k_proj.bias" for number in (0, 1)),
+    "mask_decoder.transformer.final_attn_token_to_image.k_proj.bias",
+)
+"""Weights that no mask depends on: heads of SAM's three other masks, and biases that a softmax forgets. They are kept,
+so that SAM's weights fit, and left as they are."""
+
 
 def freeze(model: nn.Module, trains: Trains) -> None:
     """Let gradients reach what `trains` names and nothing else; what SegMed adds to SAM is always trained.
@@ -21,7 +29,9 @@ def freeze(model: nn.Module, trains: Trains) -> None:
     The parts of an encoder that `last` and `lora` train are chosen where the encoder is built.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_is_trained(name, trains) and not name.endswith(GAUSSIAN))
+        parameter.requires_grad_(
+            _is_trained(name, trains) and not name.endswith(GAUSSIAN) and not name.startswith(IDLE)
+        )
 
 
 def _is_trained(name: str, trains: Trains) -> bool:
