@@ -36,7 +36,7 @@ from segmed.training.recipe import Recipe, recipe_from_mapping
 
 BATCH = 2
 SETTINGS = {
-    "model": {"name": "sam-vit-b", "encoder": "vit", "encoder_weights": "none"},
+    "model": {"name": "sam-vit-b", "encoder": "vit-b", "encoder_weights": "none"},
     "augment": "none",
     "loss": {"name": "focal"},
     "sampling": {"batch_size": BATCH, "positive_share": None, "steps_per_epoch": 1000},

@@ -21,7 +21,7 @@ from segmed.inference.embedding import EmbeddingCost, embed, entries_of
 from segmed.models.sam.network import Promptable
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
-from segmed.training.cached import cache_hint
+from segmed.training.cached import cache_hint, require_cacheable
 from segmed.training.engine import prepare
 from segmed.training.estimate import estimate
 from segmed.training.module import SegmentationModule
@@ -63,8 +63,7 @@ def broken_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object) -> None:
         raise AssertionError("the image encoder ran")
 
-    monkeypatch.setattr(Promptable, "encode", run)
-    monkeypatch.setattr(Promptable, "embed", run)
+    monkeypatch.setattr(Promptable, "features", run)
 
 
 def test_a_cache_holds_what_the_encoder_says_of_each_view(toy: Toy, cache: EmbeddingCache) -> None:
@@ -102,6 +101,18 @@ def test_validation_without_prompts_uses_the_cache_too(toy: Toy, cache: Embeddin
     assert torch.isfinite(loss)
 
 
+@pytest.mark.parametrize("changes", ["featup: jbu", "encode_at: 32"])
+def test_what_raises_embeddings_by_the_image_gets_it_beside_the_cache(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: str
+) -> None:
+    recipe = recipe_of(f"model.sam={{size: 64, trains: decoder, {changes}}}")
+    cache = embedded(recipe, toy, tmp_path / "c")
+    monkeypatch.setattr(Promptable, "features", lambda *_: pytest.fail("the image encoder ran"))
+    module, loaders = prepare(recipe, data=toy[0], split=toy[1], fold=0, embeddings=cache)
+    assert torch.isfinite(module.objective.loss(module.model, next(iter(loaders[0])), seed=0))
+    assert torch.isfinite(module.objective.judge(module.model, next(iter(loaders[1])))[1])
+
+
 @pytest.mark.usefixtures("broken_encoder")
 def test_the_estimate_with_a_cache_runs_no_encoder(toy: Toy, cache: EmbeddingCache) -> None:
     found = estimate(recipe_of(), data=toy[0], split=toy[1], steps=1, embeddings=cache)
@@ -124,7 +135,8 @@ def test_a_run_from_a_cache_stopped_after_an_epoch_ends_as_one_that_was_not(
     toy: Toy, cache: EmbeddingCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = {"data": toy[0], "split": toy[1], "embeddings": cache, "hardware": CPU}
-    whole = train(recipe_of(), out=tmp_path / "whole", **kinds)  # type: ignore[arg-type]
+    short = recipe_of("sampling.steps_per_epoch=1")
+    whole = train(short, out=tmp_path / "whole", **kinds)  # type: ignore[arg-type]
     step = SegmentationModule.training_step
     with monkeypatch.context() as patch:
 
@@ -135,10 +147,10 @@ def test_a_run_from_a_cache_stopped_after_an_epoch_ends_as_one_that_was_not(
 
         patch.setattr(SegmentationModule, "training_step", stopping)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train(recipe_of(), out=tmp_path / "stopped", **kinds)  # type: ignore[arg-type]
+            train(short, out=tmp_path / "stopped", **kinds)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="begun with another embedding cache"):
-        train(recipe_of(), out=tmp_path / "stopped", resume=True, **{**kinds, "embeddings": None})  # type: ignore[arg-type]
-    resumed = train(recipe_of(), out=tmp_path / "stopped", resume=True, **kinds)  # type: ignore[arg-type]
+        train(short, out=tmp_path / "stopped", resume=True, **{**kinds, "embeddings": None})  # type: ignore[arg-type]
+    resumed = train(short, out=tmp_path / "stopped", resume=True, **kinds)  # type: ignore[arg-type]
     one, two = (load_file(run / "model.safetensors") for run in (whole, resumed))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -186,13 +198,25 @@ def test_views_are_drawn_anew_in_each_step_and_alike_for_a_seed(toy: Toy, cache:
         ),
         ("model={name: unet, encoder: resnet18, encoder_weights: none}", ConfigError, "unet has no image encoder"),
     ],
-    ids=["augmentation", "a trained encoder", "other weights", "other preprocessing", "a dense model"],
+    ids=[
+        "augmentation",
+        "a trained encoder",
+        "other weights",
+        "other preprocessing",
+        "a dense model",
+    ],
 )
 def test_what_a_cache_cannot_serve_is_refused_with_the_reason(
     toy: Toy, cache: EmbeddingCache, override: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         prepare(recipe_of(override), data=toy[0], split=toy[1], fold=0, embeddings=cache)
+
+
+def test_objectives_on_features_are_refused_too() -> None:
+    recipe = recipe_of("objective=multiview", "model.sam={size: 64, trains: decoder, encode_at: 32}")
+    with pytest.raises(ConfigError, match="objective multiview compares features of changed images"):
+        require_cacheable(recipe)
 
 
 def test_a_fold_with_other_cases_is_refused(toy: Toy, cache: EmbeddingCache) -> None:
@@ -226,7 +250,7 @@ def test_a_complete_cache_is_measured_no_more_and_a_damaged_shard_is_made_anew(
     assert told[0].missing > 0
     assert told[0].seconds > 0
     assert len(path.read_bytes()) == len(before)
-    monkeypatch.setattr(Promptable, "encode", lambda *_: pytest.fail("the encoder ran"))
+    monkeypatch.setattr(Promptable, "features", lambda *_: pytest.fail("the encoder ran"))
     again()
     assert (told[1].missing, told[1].seconds, told[1].damaged) == (0, 0, ())
 

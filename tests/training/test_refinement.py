@@ -76,9 +76,9 @@ def test_a_step_decodes_again_with_logits_and_with_points_on_the_networks_grid(
     seen: list[ObjectPrompts] = []
     decode = Promptable.decode
 
-    def watched(self: Promptable, embedding: torch.Tensor, prompts: ObjectPrompts) -> Decoded:
+    def watched(self: Promptable, embedding: torch.Tensor, prompts: ObjectPrompts, fine: None) -> Decoded:
         seen.append(prompts)
-        return decode(self, embedding, prompts)
+        return decode(self, embedding, prompts, fine)
 
     monkeypatch.setattr(Promptable, "decode", watched)
     batch = next(iter(loaders[0]))

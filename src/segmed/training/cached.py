@@ -35,12 +35,10 @@ def cached_slices(
     cache.require(embedding_key(model, recipe.preprocess, data), cases)
     _require_shape(recipe, model, cache)
     views = cache.views(partition.train)
-    preprocess, images = (
-        Preprocess(recipe.preprocess),
-        recipe.prompting.regions > 0 or bool(getattr(model, "reads_image", False)),
-    )
+    preprocess, guided = Preprocess(recipe.preprocess), bool(getattr(model, "reads_image", False))
+    images = guided or recipe.prompting.regions > 0
     training = EmbeddedSlices(data, partition.train, preprocess, cache, views=views, with_images=images)
-    validation = EmbeddedSlices(data, partition.validation, preprocess, cache)
+    validation = EmbeddedSlices(data, partition.validation, preprocess, cache, with_images=guided)
     batches = ViewedBatches(
         training.positive(), recipe.sampling, views=len(views), seed=recipe.seed, rank=rank, world=world
     )
@@ -50,6 +48,10 @@ def cached_slices(
 def require_cacheable(recipe: Recipe) -> None:
     """Raise `ConfigError` where embeddings made once cannot serve this recipe, with the reason."""
     require_frozen(recipe)
+    if recipe.objective != "masks":
+        raise ConfigError(
+            f"objective {recipe.objective} compares features of changed images, which no cache holds. Leave it out."
+        )
     if recipe.prompting.proposes:
         raise ConfigError(
             "prompting draws proposals, whose maps are not kept beside cached embeddings. Train without a cache, or "
