@@ -36,8 +36,10 @@ def theirs(model: str) -> Any:
     sam = sam_model_registry[model]()
     with torch.no_grad():
         for name, parameter in sam.named_parameters():
-            if "norm" not in name and parameter.ndim > 0:
-                parameter.normal_(std=1.0 if name.endswith("gaussian_matrix") else 0.02)
+            if "norm" not in name:
+                parameter.normal_(std=0.02 if name.startswith("image_encoder") else 0.1)
+        for buffer in sam.prompt_encoder.pe_layer.buffers():  # the Gaussian of the positional encoding
+            buffer.normal_()
     return sam.eval()
 
 
