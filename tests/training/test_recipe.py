@@ -21,6 +21,12 @@ def test_overrides_reach_nested_keys_and_keep_yaml_types() -> None:
     assert recipe.preprocess.size == (64, 96)
 
 
+def test_precision_may_be_written_without_quotes() -> None:
+    assert recipe_from_mapping({}, ["precision=32"], source="x").precision == "32"
+    with pytest.raises(ConfigError, match="precision"):
+        recipe_from_mapping({}, ["precision=64"], source="x")
+
+
 def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) -> None:
     recipe = recipe_from_mapping({}, ["epochs=3", "loss.name=tversky"], source="x")
     save_recipe(tmp_path / "r.yaml", recipe)

@@ -4,9 +4,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BeforeValidator
 
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError
@@ -18,6 +19,11 @@ from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompting import PromptingConfig, require_boxes_alone
+
+
+def _as_written(value: Any) -> Any:
+    """A whole number as its digits: YAML reads `precision: 32` as one."""
+    return str(value) if type(value) is int else value
 
 
 @config_dataclass
@@ -81,7 +87,7 @@ class Recipe:
     """Stop after so many epochs without a better validation Dice; None runs to the end."""
     seed: int = 0
     """Decides weights, order and augmentation."""
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_as_written)] = "auto"
     """Arithmetic: auto is what this machine does best (`segmed doctor` tells)."""
     workers: int | None = None
     """Processes that prepare batches; None is none on small machines and up to 8 beside a GPU."""
