@@ -7,18 +7,23 @@ from segmed.core.errors import ConfigError
 from segmed.data.prompting import PROMPTS, PromptConfig
 
 
-def parse_prompts(text: str) -> dict[str, PromptConfig]:
-    """Read a list of names separated by commas; the order is kept.
+def prompt_names(text: str) -> list[str]:
+    """The names of a list separated by commas, in order, whatever they mean.
 
-    Raises `ConfigError` for an empty list, a name given twice, and whatever `parse_prompt` refuses.
+    Raises `ConfigError` for an empty list and a name given twice.
     """
     names = [name.strip() for name in text.split(",")]
     if not any(names):
         raise ConfigError(f"No prompts are named. Choose among: {_choices()}.")
-    twice = [name for index, name in enumerate(names) if name in names[:index]]
+    twice = [name for index, name in enumerate(names) if name and name in names[:index]]
     if twice:
         raise ConfigError(f"Prompts {twice[0]!r} are named twice. Name each once.")
-    return {name: parse_prompt(name) for name in names}
+    return names
+
+
+def parse_prompts(text: str) -> dict[str, PromptConfig]:
+    """Read a list of names; raises `ConfigError` for whatever `prompt_names` and `parse_prompt` refuse."""
+    return {name: parse_prompt(name) for name in prompt_names(text)}
 
 
 def parse_prompt(name: str) -> PromptConfig:

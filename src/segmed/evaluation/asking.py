@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from segmed.core.errors import ConfigError
 from segmed.data.prompting import PROMPTS, Prompted, Prompter, case_generator
-from segmed.data.prompting_names import parse_prompt
+from segmed.data.prompting_names import parse_prompt, prompt_names
 from segmed.data.prompting_volumes import largest_slices
 from segmed.inference.asking import AUTOMATIC, NEEDS, Automatic
 from segmed.inference.propagate import PropagateConfig
@@ -74,14 +74,8 @@ def parse_askings(text: str, *, uncertainty: int = 1, automatic: Mapping[str, Au
     With `uncertainty` above 1 every kind with boxes is followed by the mean over as many boxes around each. Raises
     `ConfigError` for unknown names, names given twice, and ways that need something that is not there.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise ConfigError("No prompts are named. Write --prompts gt,jitter:5,none or the like.")
-    twice = [name for index, name in enumerate(names) if name in names[:index]]
-    if twice:
-        raise ConfigError(f"Prompts {twice[0]!r} are named twice. Name each once.")
     askings: list[Asking] = []
-    for name in names:
+    for name in filter(None, prompt_names(text)):
         one = _asking(name, automatic)
         askings.append(one)
         if uncertainty > 1 and one.has_boxes and one.carry is None:
