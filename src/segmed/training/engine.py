@@ -144,7 +144,7 @@ def prepare(
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
     """Build the module and its training and validation loaders, for process `rank` of `world`."""
     maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
-    begun_from(recipe, split, fold)
+    begun_from(recipe, split, fold)  # refuses, whoever calls: `estimate` builds without training
     model = _begun_model(recipe).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
         raise ConfigError(
