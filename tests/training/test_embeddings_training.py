@@ -274,6 +274,12 @@ def test_a_run_starts_from_all_weights_of_another_and_a_cache_of_that_run_fits(
     assert all(torch.equal(kept[name], tensor) for name, tensor in module.model.state_dict().items())
 
 
+def test_what_starts_as_nothing_may_be_new(first: Path) -> None:
+    model = starting_model(recipe_of(f"start={first}", "model.sam.box_prior=true", "model.gafl.place=embedding"))
+    kept = load_file(first / "model.safetensors")
+    assert {name.split(".")[0] for name in model.state_dict() if name not in kept} == {"box_prior", "filters"}
+
+
 def test_weights_that_do_not_fit_are_listed(first: Path) -> None:
     with pytest.raises(ConfigError, match=r"presence\.layers.* differ"):
         starting_model(recipe_of(f"start={first}", "model.sam.presence=false"))

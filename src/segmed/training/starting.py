@@ -12,8 +12,8 @@ from segmed.models.checkpoint import RunConfig, TrainedModel, load_config, load_
 from segmed.models.zoo import build_model
 from segmed.training.recipe import Recipe
 
-ADDED = ("raiser.", "fine.", "filters.")
-"""Parts of a network that may begin anew where the other run has none: FeatUp, and filters, which start as nothing."""
+ADDED = ("raiser.", "fine.", "filters.", "box_prior.")
+"""Parts that may begin anew where the other run has none: FeatUp, filters and box places, which start as nothing."""
 FREE = ("size", "divisor")
 """Keys of the preprocessing that may change between the runs; weights belong to the others."""
 
@@ -75,6 +75,6 @@ def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
     if problems:
         raise ConfigError(
             f"start: {started.folder} holds weights of another network ({', '.join(problems[:3])} differ). "
-            "Give the run's own model settings; only FeatUp's parts and learned filters may be new."
+            "Give the run's own model settings; only FeatUp's parts, learned filters and sam.box_prior may be new."
         )
     model.load_state_dict(found, strict=False)

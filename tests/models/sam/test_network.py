@@ -96,6 +96,17 @@ def test_drawing_the_box_changes_no_mask_before_it_is_trained() -> None:
     assert torch.equal(with_map.logits, decode(tokens_alone, on, Prompts(boxes=[BOX]), Prompts(boxes=[OTHER])).logits)
 
 
+def test_the_places_in_a_box_change_no_mask_before_they_are_trained_and_then_do() -> None:
+    on, told = embedding(tiny()), tiny(box_prior=True)
+    told.load_state_dict(tiny().state_dict(), strict=False)
+    asked = Prompts(boxes=[BOX]), Prompts()
+    plain = decode(tiny(), on, *asked).logits
+    assert torch.equal(decode(told, on, *asked).logits, plain)
+    changed = decode(with_live_additions(told), on, *asked).logits - plain
+    assert changed[0].abs().max() > 1e-2
+    assert not changed[1].any()
+
+
 def test_another_box_gives_another_mask_through_the_map_alone() -> None:
     model = with_live_additions(tiny())
     for embed in model.prompt_encoder.point_embed:
@@ -156,7 +167,7 @@ def test_a_frozen_encoder_keeps_no_graph_and_a_trained_one_does() -> None:
 
 
 def test_every_trained_parameter_gets_a_gradient_from_boxes_points_masks_and_no_prompt() -> None:
-    model = with_live_additions(tiny()).train()
+    model = with_live_additions(tiny(box_prior=True)).train()
     on = model.embed(torch.randn(2, 3, SIDE, SIDE))
     prompts = ObjectPrompts.of([Prompts(boxes=[BOX]), Prompts(points=[(5, 5), (9, 9)], point_labels=[1, 0])])
     first = model.decode(on, prompts)

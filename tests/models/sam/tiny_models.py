@@ -22,4 +22,6 @@ def with_live_additions(model: Promptable) -> Promptable:
     """The model with the weights that start at zero made random, so that what they add can be seen."""
     if model.box_map is not None:
         torch.nn.init.normal_(model.box_map.project.weight, std=0.5)
+    if model.box_prior is not None:
+        torch.nn.init.normal_(model.box_prior.gate)
     return model

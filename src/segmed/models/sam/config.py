@@ -60,6 +60,9 @@ class SamConfig:
     box_map: bool = True
     """Also draw each box on the image embedding, beside its two corner tokens. The drawing's weights start at zero, so
     that a pre-trained model begins as it was; SAM itself has the tokens alone."""
+    box_prior: bool = False
+    """Also tell the mask decoder's upscaled map where each of its cells lies in the box, measured in the box's sides. A
+    gate starts at zero, so that a pre-trained model's masks begin as they were."""
     promptless_tokens: Annotated[int, Field(ge=0)] = 8
     """Learned tokens that stand in for a prompt where there is none; 0 leaves the decoder its own tokens, as in SAM."""
     presence: bool = True

@@ -1,4 +1,4 @@
-"""What SegMed adds to SAM: a drawn box, tokens in place of a prompt, and a head that can say no."""
+"""What SegMed adds to SAM: a box that is drawn and measured from, tokens for no prompt, and a head that can say no."""
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,39 @@ class BoxMap(nn.Module):
         given = (boxes[:, 2] > boxes[:, 0]).to(drawn.dtype)[:, None, None, None]
         mapped: Tensor = self.project(self.down(drawn[:, None]))
         return mapped * given
+
+
+class BoxPrior(nn.Module):
+    """Where each cell of the mask grid lies in a box, for the decoder's upscaled map; a gate starts at zero.
+
+    A cell's place is told in units of the box: its distances from the centre are 1 at the sides, and their squares add
+    to 1 on the inscribed ellipse, which alone matches half of a tumour's mask. So a decoder begins from the box's shape
+    and learns from the image how the object differs, however few cells of the embedding a small box has.
+    """
+
+    FEATURES, FAR = 5, 2.0
+
+    def __init__(self, channels: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(self.FEATURES, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.gate = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, boxes: Float[Tensor, "m 4"], cells: int) -> Float[Tensor, "m k h w"]:
+        """Maps of boxes (x0, y0, x1, y1) from 0 to 1 on `cells` x `cells`; empty boxes give zeros."""
+        given = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        mapped: Tensor = self.gate * self.layers(self.places(boxes, cells))
+        return (mapped * given[:, None, None, None]).movedim(-1, 1)
+
+    def places(self, boxes: Float[Tensor, "m 4"], cells: int) -> Float[Tensor, "m h w 5"]:
+        """The share of each cell that a box covers, the cell's distances from the box's centre down and across in units
+        of the half sides, and the larger and the sum of squares of these; all cut off at `FAR`."""
+        centres = (torch.arange(cells, device=boxes.device, dtype=boxes.dtype) + 0.5) / cells
+        middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp_min(0.5 / cells)
+        x, y = ((centres - middle[:, axis, None]) / half[:, axis, None] for axis in (0, 1))
+        x, y = x[:, None, :].expand(-1, cells, -1), y[:, :, None].expand(-1, -1, cells)
+        far = torch.stack([y, x, torch.maximum(x.abs(), y.abs()), x.square() + y.square()], dim=-1)
+        cover = box_coverage(boxes, cells)
+        return torch.cat([cover[..., None], far.clamp(-self.FAR, self.FAR)], dim=-1)
 
 
 def box_coverage(boxes: Float[Tensor, "m 4"], cells: int) -> Float[Tensor, "m h w"]:

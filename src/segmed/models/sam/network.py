@@ -21,8 +21,8 @@ from segmed.layers.raising import Raiser
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import ContractName
 from segmed.models.sam.decoder import decode_masks
-from segmed.models.sam.featup import FineBranch, doublings
-from segmed.models.sam.heads import BoxMap, PresenceHead, PromptlessTokens
+from segmed.models.sam.featup import SHARE, FineBranch, doublings
+from segmed.models.sam.heads import BoxMap, BoxPrior, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
 from segmed.models.sam.prompts import ObjectPrompts
 
@@ -65,6 +65,7 @@ class Promptable(nn.Module):
         self.stride = image_encoder.stride
         channels = int(mask_decoder.hidden_size)
         self.box_map = BoxMap(channels) if config.box_map else None
+        self.box_prior = BoxPrior(channels // SHARE) if config.box_prior else None
         self.promptless = PromptlessTokens(config.promptless_tokens, channels) if config.promptless_tokens else None
         self.presence = PresenceHead(channels) if config.presence else None
         self.filters = nn.ModuleDict()  # learned filters (GAFL) of the input, the embedding or the guidance, by place
@@ -201,7 +202,7 @@ class Promptable(nn.Module):
                 image,
                 position.to(embedding.dtype),
                 self._sparse(some),
-                None if fine is None else fine[some.image],
+                self._added(some, fine),
             )
             logits = logits.index_copy(0, rows, masks.float())
             iou = iou.index_copy(0, rows, expected.float())
@@ -222,6 +223,14 @@ class Promptable(nn.Module):
         """Logits of the mask grid at the network's size, bilinear."""
         side = (self.config.size, self.config.size)
         return functional.interpolate(logits[:, None], side, mode="bilinear", align_corners=False)[:, 0]
+
+    def _added(self, prompts: ObjectPrompts, fine: Float[Tensor, "b f y x"] | None) -> Float[Tensor, "m f y x"] | None:
+        """What is added to the decoder's upscaled map of objects of one layout: FeatUp's map and the box's places."""
+        own = None if fine is None else fine[prompts.image]
+        if self.box_prior is None or not prompts.has_box.any():
+            return own
+        placed: Tensor = self.box_prior(prompts.boxes / self.config.size, self.mask_side)
+        return placed if own is None else own + placed
 
     def _position(self) -> Float[Tensor, "1 c g g"]:
         """The positional encoding of the embedding's cells, at their centres."""
