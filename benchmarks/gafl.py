@@ -2,7 +2,7 @@
 
 The reference filters with `rfftn` over channels, rows and columns and repeats its weights over the batch. Both filter
 the same images, interleaved in one run; the peer does its own work right (the same spectrum mode) but not ours, as its
-weights belong to frequencies across the channels.
+weights belong to frequencies across the channels. `transforms` are the FFTs alone, which no such filter does without.
 
 A training step is that of `segmed train unet-cpu`: forward, loss, backward, clipping, AdamW, moving average, on a batch
 of 16 at 128 px, and of 8 at 256 px, in float32. With and without the filter take turns, so that whatever else the
@@ -51,6 +51,14 @@ class ChannelWide(nn.Module):
         spectrum = torch.fft.rfftn(image, dim=(1, 2, 3))
         weight = torch.relu(self.weight).repeat(len(image), 1, 1, 1)
         return torch.fft.irfftn(weight * spectrum, dim=(1, 2, 3))
+
+
+class Transforms(nn.Module):
+    """Nothing but `rfft2` and `irfft2` of every image: about what a filter costs whose gains cost nothing."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The same images."""
+        return torch.fft.irfft2(torch.fft.rfft2(image), s=image.shape[-2:])
 
 
 def both_ways(layer: nn.Module, image: Tensor) -> Callable[[], object]:
@@ -156,6 +164,7 @@ def layers(repeats: int) -> dict[str, Any]:
     image = torch.rand(SHAPE)
     subjects: dict[str, nn.Module] = {
         "reference": ChannelWide(*SHAPE[1:]),
+        "transforms": Transforms(),
         "radial": GAFL(3),
         "free": GAFL(3, parametrisation="free"),
         "general": GAFL(3, "general"),

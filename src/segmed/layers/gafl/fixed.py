@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.gafl.modes import Response, times
-from segmed.layers.gafl.transforms import FFT, Spectrum, Transform, filtered
+from segmed.layers.gafl.transforms import FFT, Spectrum, Transform, filtered, through_spectrum
 
 
 class FixedFilter(nn.Module):
@@ -26,7 +26,7 @@ class FixedFilter(nn.Module):
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Filter `image`; raises `ModelError` for another size."""
         require_size(image, self.size)
-        return filtered(image, self.padding, self.transform, self._product)
+        return filtered(image, self.padding, through_spectrum(self.transform, self._product))
 
     def _product(self, spectrum: Spectrum, width: int) -> Spectrum:
         return times(spectrum, self.change.to(spectrum.dtype))

@@ -37,8 +37,9 @@ from segmed.layers.gafl.modes import (
     SpectrumGain,
     SpectrumLog,
 )
+from segmed.layers.gafl.paired import filtered_in_pairs
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS, field_maker
-from segmed.layers.gafl.transforms import FFT, Transform, filtered
+from segmed.layers.gafl.transforms import FFT, Images, Transform, filtered, through_spectrum
 
 
 class GAFL(nn.Module):
@@ -102,7 +103,9 @@ class GAFL(nn.Module):
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Filter `image`; the result has its dtype. Raises `ModelError` for other channels and for images too small."""
         self._require_image(image)
-        return filtered(image, self.padding, self.transform, self.mode)
+        in_pairs = self.linear and self.only_size is None and isinstance(self.transform, FFT) and len(image) > 1
+        change = self._change_in_pairs if in_pairs else through_spectrum(self.transform, self.mode)
+        return filtered(image, self.padding, change)
 
     @property
     def linear(self) -> bool:
@@ -130,6 +133,11 @@ class GAFL(nn.Module):
                 "image: it has no response and cannot be folded. Compare an image's spectra before and after it."
             )
         return cast("LinearMode", self.mode).change(height, width, torch.float32)
+
+    def _change_in_pairs(self, image: Images) -> Images:
+        mode = cast("LinearMode", self.mode)
+        response = mode.change(image.shape[-2], image.shape[-1], image.dtype)
+        return filtered_in_pairs(image, response[..., :1] if mode.real else response)
 
     def _require_image(self, image: Tensor) -> None:
         if image.shape[1] != self.channels:

@@ -48,6 +48,9 @@ MAX_LOG_EXPONENT = 1.2
 class LinearMode(Protocol):
     """A mode whose filter does not depend on the image."""
 
+    real: bool
+    """Whether the response has no imaginary part."""
+
     def change(self, height: int, width: int, dtype: torch.dtype) -> Response:
         """The complex response less 1, as real and imaginary parts."""
         ...
@@ -55,6 +58,8 @@ class LinearMode(Protocol):
 
 class SpectrumGain(nn.Module):
     """spectrum: `A' = g A`, with `g = exp(b)`."""
+
+    real = True
 
     def __init__(self, new_field: NewField, adaptation: RadialAdaptation | None = None) -> None:
         super().__init__()
@@ -68,7 +73,7 @@ class SpectrumGain(nn.Module):
         return spectrum * torch.expm1(bounded(log_gain, MAX_LOG_GAIN)).unsqueeze(-1)
 
     def change(self, height: int, width: int, dtype: torch.dtype) -> Response:
-        gain = torch.expm1(bounded(self.log_gain(height, width, dtype), MAX_LOG_GAIN))
+        gain = bounded(self.log_gain(height, width, dtype), MAX_LOG_GAIN).exp() - 1
         return torch.stack((gain, torch.zeros_like(gain)), dim=-1)
 
 
@@ -77,6 +82,8 @@ class ReferenceGain(nn.Module):
 
     A weight that falls to 0 stays there for good, which is why it is not ours.
     """
+
+    real = True
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -113,6 +120,8 @@ class SpectrumLog(nn.Module):
 
 class Phase(nn.Module):
     """phase: `F' = e^(i theta) F`, with `theta` any real number, odd over the frequencies so that images stay real."""
+
+    real = False
 
     def __init__(self, new_field: NewField) -> None:
         super().__init__()

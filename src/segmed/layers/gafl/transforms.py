@@ -82,8 +82,8 @@ def _waves(pixels: int, columns: int) -> tuple[Float[Tensor, "n k"], Float[Tenso
     return angle.cos() / math.sqrt(pixels), angle.sin() / math.sqrt(pixels)
 
 
-def filtered(image: Images, padding: int, transform: Transform, mode: Callable[[Spectrum, int], Spectrum]) -> Images:
-    """`image` plus the image of the change that `mode` makes of its spectrum; in its dtype, computed in float32 or 64.
+def filtered(image: Images, padding: int, change: Callable[[Images], Images]) -> Images:
+    """`image` plus the `change` that a filter makes of it; in its dtype, computed in float32 or 64.
 
     `padding` pixels are reflected on every side before, and cut off after.
     """
@@ -92,7 +92,17 @@ def filtered(image: Images, padding: int, transform: Transform, mode: Callable[[
         if padding:
             padded = nn.functional.pad(padded, (padding,) * 4, mode="reflect")
         height, width = padded.shape[-2:]
-        change = transform.image(mode(transform.spectrum(padded), width), height, width)
+        changed = change(padded)
         if padding:
-            change = change[..., padding : height - padding, padding : width - padding]
-        return image + change.to(image.dtype)
+            changed = changed[..., padding : height - padding, padding : width - padding]
+        return changed.to(image.dtype).add_(image)
+
+
+def through_spectrum(transform: Transform, mode: Callable[[Spectrum, int], Spectrum]) -> Callable[[Images], Images]:
+    """The image of the change that `mode` makes of the half-spectrum of an image, given that and the image's width."""
+
+    def change(image: Images) -> Images:
+        height, width = image.shape[-2:]
+        return transform.image(mode(transform.spectrum(image), width), height, width)
+
+    return change
