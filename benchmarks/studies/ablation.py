@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ablation_spec import Spec, read_spec, require_same_recipe, run_folder
+from ablation_spec import Spec, evaluation_folders, read_spec, require_same_recipe, run_folder
 
 from segmed.core.errors import ConfigError, SegmedError
 
@@ -79,10 +79,11 @@ def commands(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Pat
         overrides = [part for each in spec.overrides(name, seed) for part in ("--set", each)]
         resume = ["--resume"] if run.exists() else []
         where = ["--data", str(data), "--split", str(split), "--out", str(run)]
-        yield ["train", spec.variants[name].recipe, *where, *overrides, *resume]
+        yield ["train", spec.variants[name].recipe, *where, *spec.variants[name].train, *overrides, *resume]
     for evaluation, arguments in spec.evaluations.items():
         folder = run / f"evaluation-{evaluation}"
-        if not (folder / "evaluation.json").is_file():
+        found = evaluation_folders(run, evaluation, arguments)
+        if not all((each / "evaluation.json").is_file() for each in found):
             yield ["evaluate", str(run), "--data", str(data), "-o", str(folder), "--name", name, *arguments]
     for degradation in spec.degrade:
         if not (run / f"evaluation-test-{degradation.replace(':', '-')}" / "evaluation.json").is_file():

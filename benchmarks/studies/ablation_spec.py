@@ -11,6 +11,8 @@ import yaml
 
 from segmed.core.config import config_dataclass, config_from_mapping
 from segmed.core.errors import ConfigError, DataError
+from segmed.data.prompting_names import prompt_names
+from segmed.evaluation.floors import folder_name
 from segmed.layers.gafl.config import IMAGE_SIZE
 from segmed.models.filtering import fit_filter
 from segmed.training.recipe import Recipe, load_recipe
@@ -26,6 +28,8 @@ class Variant:
     """A recipe's name or YAML file; a relative file is looked for beside the spec too."""
     set: dict[str, Any] = field(default_factory=dict)
     """Overrides of recipe keys, such as `model.gafl.parametrisation: radial`."""
+    train: tuple[str, ...] = ()
+    """Further options of `segmed train`, such as `[--embeddings, runs/embeddings]`."""
     against: str | None = None
     """The variant without the change under study, with which this one is tested; None for such a one itself."""
 
@@ -40,7 +44,8 @@ class Spec:
     set: dict[str, Any] = field(default_factory=dict)
     """Overrides for all variants."""
     evaluations: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"test": ()})
-    """Name of each evaluation and the extra options of `segmed evaluate` for it; its folder is `evaluation-NAME`."""
+    """Name of each evaluation and the extra options of `segmed evaluate` for it; its folder is `evaluation-NAME`, and
+    with `--prompts` those of the kinds lie below it in `prompts`."""
     degrade: tuple[str, ...] = ()
     """Degradations under which every run is evaluated too, such as `lowpass:0.5`."""
     same_steps: bool = True
@@ -91,6 +96,15 @@ def read_spec(path: Path) -> Spec:
 def run_folder(out: Path, name: str, seed: int) -> Path:
     """Where a run of a study lies."""
     return out / name / f"seed-{seed}"
+
+
+def evaluation_folders(run: Path, name: str, options: tuple[str, ...]) -> list[Path]:
+    """Where an evaluation's results lie once it is done: a folder for each kind of prompts, or one."""
+    folder = run / f"evaluation-{name}"
+    if "--prompts" not in options:
+        return [folder]
+    kinds = prompt_names(options[options.index("--prompts") + 1])
+    return [folder / "prompts" / folder_name(kind) for kind in kinds]
 
 
 def require_same_recipe(run: Path, expected: Recipe) -> None:

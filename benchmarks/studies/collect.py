@@ -2,10 +2,11 @@
 
     python benchmarks/studies/collect.py runs/study [--evaluation test] [--out FOLDER]
 
-Writes `study.md` and `study.csv` (mean over seeds per patient, then over patients; intervals; paired tests of every
-variant against the one it is compared with, Holm-adjusted over the table), `learning.md` (how fast each learns) and
-`curves.png`. What the numbers mean is said in the files. Seeds that not all variants of a comparison have finished are
-left out of that comparison, and named.
+Writes `study.md` and `study.csv` (Dice, IoU and HD95: mean over seeds per patient, then over patients; intervals;
+paired tests of every variant against the one it is compared with, Holm-adjusted over each table), `learning.md` (how
+fast each learns) and `curves.png`. What the numbers mean is said in the files. Seeds that not all variants of a
+comparison have finished are left out of that comparison, and named. An evaluation under prompts is named with its kind,
+as in `--evaluation test/prompts/jitter-5`.
 """
 
 import argparse
@@ -28,7 +29,10 @@ from segmed.evaluation.robustness import degraded_evaluations
 from segmed.evaluation.statistics import PairedTest, bootstrap_ci, bootstrap_weights, holm, paired_sign_flip
 
 Scores = dict[str, dict[int, dict[str, float]]]
-"""Dice by variant, seed and patient."""
+"""A metric by variant, seed and patient."""
+
+METRICS = {PRIMARY: "Dice", "iou": "IoU", "hd95": "HD95"}
+"""Columns of `patients.csv` and their headings; a shorter HD95, in pixels of the slice, is a better one."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,18 @@ def main() -> int:
     try:
         spec = read_spec(options.study / "spec.yaml")
         out = options.out or options.study
-        scores = read_scores(spec, options.study, options.evaluation)
-        lines = compare_variants(spec, scores)
-        text = study_table(spec, lines, options.evaluation)
+        tables = {
+            metric: compare_variants(spec, read_scores(spec, options.study, options.evaluation, metric))
+            for metric in METRICS
+        }
+        text = study_table(spec, tables[PRIMARY], options.evaluation)
+        text += "\n## IoU of each patient's volume\n\n" + _rows(tables["iou"], "iou")
+        text += "\n## HD95 in pixels of the slice, less is better\n\n" + _rows(tables["hd95"], "hd95")
         for title, some in degraded_scores(spec, options.study, options.evaluation).items():
             text += f"\n## Images degraded: {title}\n\n" + _rows(compare_variants(spec, some))
         histories = read_histories(spec, options.study)
         _write(out / "study.md", text)
-        _write(out / "study.csv", study_csv(lines))
+        _write(out / "study.csv", study_csv(tables))
         _write(out / "learning.md", learning_table(spec, histories))
         draw_curves(spec, histories, out / "curves.png")
     except SegmedError as error:
@@ -77,8 +85,8 @@ def main() -> int:
     return 0
 
 
-def read_scores(spec: Spec, study: Path, evaluation: str) -> Scores:
-    """Patient Dice of every finished run; raises `DataError` where two are not of the same cases, or there is none."""
+def read_scores(spec: Spec, study: Path, evaluation: str, metric: str = PRIMARY) -> Scores:
+    """A metric by patient of every finished run. Raises `DataError` where there is none, or cases differ."""
     scores: Scores = {}
     first: Evaluation | None = None
     for name in spec.variants:
@@ -91,7 +99,7 @@ def read_scores(spec: Spec, study: Path, evaluation: str) -> Scores:
                 named = {"first": f"{name} seed {seed}", "second": "the study's first run"}
                 require_comparable([_named(first, named["second"]), _named(found, named["first"])])
             first = first or found
-            scores.setdefault(name, {})[seed] = found.by_patient(PRIMARY)
+            scores.setdefault(name, {})[seed] = found.by_patient(metric)
     if not scores:
         raise DataError(f"{study}: holds no finished evaluation-{evaluation}. Run ablation.py first.")
     return scores
@@ -168,24 +176,31 @@ def study_table(spec: Spec, lines: list[Line], evaluation: str) -> str:
     )
 
 
-def _rows(lines: list[Line]) -> str:
+def _rows(lines: list[Line], metric: str = PRIMARY) -> str:
+    digits = 1 if metric == "hd95" else 3
+
+    def number(value: float, sign: str = "") -> str:
+        return f"{value:{sign}.{digits}f}"
+
     text = (
-        "| Variant | Seeds | Dice | ± | Difference | p | p Holm |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        f"| Variant | Seeds | {METRICS[metric]} | ± | Difference | p | p Holm |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     )
     for line in lines:
-        spread = f"{np.std(line.by_seed, ddof=1):.3f}" if len(line.by_seed) > 1 else "–"
+        spread = number(float(np.std(line.by_seed, ddof=1))) if len(line.by_seed) > 1 else "–"
         cells = ["–", "–", "–"]
         if line.test is not None and line.wide is not None:
             test, wide = line.test, line.wide
-            cells[0] = f"{test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}] {{{wide[0]:+.3f}, {wide[1]:+.3f}}}"
+            ends = [number(each, "+") for each in (test.difference, test.low, test.high, *wide)]
+            cells[0] = "{} [{}, {}] {{{}, {}}}".format(*ends)
             cells[1:] = f"{test.p_value:.3f}", f"{line.p_holm:.3f}"
-        dice = f"{line.mean:.3f} [{line.low:.3f}, {line.high:.3f}]"
-        text += f"| {line.variant} | {len(line.seeds)} | {dice} | {spread} | {' | '.join(cells)} |\n"
+        value = f"{number(line.mean)} [{number(line.low)}, {number(line.high)}]"
+        text += f"| {line.variant} | {len(line.seeds)} | {value} | {spread} | {' | '.join(cells)} |\n"
     return text
 
 
-def study_csv(lines: list[Line]) -> str:
-    """Every digit, and the mean of every seed."""
+def study_csv(tables: dict[str, list[Line]]) -> str:
+    """Every digit, and the mean of every seed, metric by metric."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     ends = (
@@ -196,13 +211,14 @@ def study_csv(lines: list[Line]) -> str:
         "difference_high_with_seeds",
     )
     writer.writerow(
-        ["variant", "against", "seeds", "dice", "low", "high", *ends, "p", "p_holm", "patients", "dice_by_seed"]
+        ["metric", "variant", "against", "seeds", "value", "low", "high", *ends, "p", "p_holm", "patients", "by_seed"]
     )
-    for line in lines:
+    for metric, line in ((metric, line) for metric, lines in tables.items() for line in lines):
         test, wide = line.test, line.wide or ("", "")
         tested = [test.difference, test.low, test.high, *wide, test.p_value, line.p_holm, test.n] if test else [""] * 8
         seeds, by_seed = " ".join(map(str, line.seeds)), " ".join(map(str, line.by_seed))
-        writer.writerow([line.variant, line.against or "", seeds, line.mean, line.low, line.high, *tested, by_seed])
+        found = [metric, line.variant, line.against or "", seeds, line.mean, line.low, line.high]
+        writer.writerow([*found, *tested, by_seed])
     return buffer.getvalue()
 
 

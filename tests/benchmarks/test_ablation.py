@@ -54,6 +54,22 @@ def test_a_new_run_is_trained_and_evaluated_in_every_way(spec_file: Path, tmp_pa
     assert evaluations[2][-2:] == ["--degrade", "lowpass:0.5"]
 
 
+def test_a_promptable_variant_is_done_once_every_kind_of_prompts_is(spec_file: Path, tmp_path: Path) -> None:
+    spec_file.write_text(
+        SPEC.replace("test: []", "test: [--prompts, 'jitter:5,none']").replace(
+            "against: plain", "against: plain, train: [--embeddings, kept]"
+        )
+    )
+    train, first, *_ = commands(spec_file, tmp_path, "averaged")
+    assert train[train.index("--embeddings") + 1] == "kept"
+    assert first[-2:] == ["--prompts", "jitter:5,none"]
+    for kind, left in (("jitter-5", True), ("none", False)):
+        done = run_folder(tmp_path, "averaged", 0) / "evaluation-test" / "prompts" / kind / "evaluation.json"
+        done.parent.mkdir(parents=True)
+        done.write_text("{}")
+        assert any("--prompts" in each for each in commands(spec_file, tmp_path, "averaged")) == left
+
+
 def test_a_run_that_broke_off_goes_on_and_what_is_done_is_left(spec_file: Path, tmp_path: Path) -> None:
     run = run_folder(tmp_path / "out", "plain", 0)
     run.mkdir(parents=True)

@@ -72,6 +72,8 @@ def test_tables_and_picture_are_written(study: Path, monkeypatch: pytest.MonkeyP
     assert "## Images degraded: noise:0.1" in text
     assert "+0.050 [+0.050, +0.050]" in text
     assert "Not all seeds" not in text
+    assert "## IoU of each patient's volume" in text
+    assert "| HD95 |" in text
     rows = list(csv.DictReader((study / "study.csv").read_text().splitlines()))
     assert float(rows[1]["difference"]) == pytest.approx(GAIN)
     assert (study / "curves.png").stat().st_size > 5000
