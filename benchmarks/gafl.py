@@ -5,9 +5,10 @@ the same images, interleaved in one run; the peer does its own work right (the s
 weights belong to frequencies across the channels. `transforms` are the FFTs alone, which no such filter does without.
 
 A training step is that of `segmed train unet-cpu`: forward, loss, backward, clipping, AdamW, moving average, on a batch
-of 16 at 128 px, and of 8 at 256 px, in float32. With and without the filter take turns, so that whatever else the
-machine does hits both alike. Reported are medians in wall and in processor time (over all threads; on a machine that
-others use too it is the one to read), and the medians of the ratios of the same round.
+of 16 at 128 px, and of 8 at 256 px, in float32. Steps without a filter, with one, and with a learned factor per channel
+in its place take turns, so that whatever else the machine does hits all alike. Reported are medians in wall and in
+processor time (over all threads; on a machine that others use too it is the one to read), and the medians of the ratios
+of the same round.
 
     python benchmarks/gafl.py --parts layers --out benchmarks/results/gafl.json
     python benchmarks/gafl.py --parts 128 256 --out benchmarks/results/gafl.json
@@ -83,13 +84,30 @@ def one_way(layer: nn.Module, image: Tensor) -> Callable[[], object]:
     return run
 
 
-class Step:
-    """A training step of the U-Net with or without a filter."""
+class Scale(nn.Module):
+    """A learned factor for each channel: the least that can learn in front of a network.
 
-    def __init__(self, gafl: GaflConfig | None, batch: int, size: int) -> None:
+    The network's first convolution then owes its input a gradient, which it does not without a part that learns there.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The images, each channel times its factor."""
+        return image * self.factor
+
+
+class Step:
+    """A training step of the U-Net with or without a filter, or with a learned factor in place of one."""
+
+    def __init__(self, gafl: GaflConfig | None, batch: int, size: int, *, scale: bool = False) -> None:
         torch.manual_seed(0)
         config = ModelConfig(name="unet", encoder="resnet18", encoder_weights="none", gafl=gafl)
-        self.model = build_model(config).to(memory_format=torch.channels_last).train()
+        network = build_model(config)
+        self.model = nn.Sequential(Scale(3), network) if scale else network
+        self.model.to(memory_format=torch.channels_last).train()
         average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=moving_average(0.99), use_buffers=True)
         self.averaged = average.requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, OptimConfig()), lr=1e-3)
@@ -183,7 +201,9 @@ def steps(batch: int, size: int, repeats: int) -> dict[str, Any]:
         "radial": GaflConfig(size=(size, size)),
         "free": GaflConfig(parametrisation="free", size=(size, size)),
     }
-    spent = interleaved({name: Step(gafl, batch, size) for name, gafl in filters.items()}, repeats)
+    subjects: dict[str, Callable[[], object]] = {name: Step(gafl, batch, size) for name, gafl in filters.items()}
+    subjects["scale"] = Step(None, batch, size, scale=True)
+    spent = interleaved(subjects, repeats)
     return {"shape": [batch, 3, size, size], "step": summary(spent, "none")}
 
 
