@@ -8,6 +8,7 @@ the filter is then shown as `segmed filters` shows it. Seconds of one core.
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ import torch
 from torch import nn
 
 from segmed.data.phantom import write_phantom
-from segmed.evaluation.filters import filter_figure, write_filter_picture
+from segmed.evaluation.filters import filter_figure, png_of
 from segmed.inference.filters import BeforeAndAfter, LearnedFilter, seen_filter
 from segmed.io import read_image
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 SIZE, BAND, STRENGTH, STEPS = 96, (0.2, 0.3), 4.0, 120
+FLAIR = 1
+"""The sequence that the picture shows; what all three learn is printed."""
 
 
 def slices(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +53,9 @@ def main() -> None:
     head = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)
     )
-    optimiser = torch.optim.Adam([{"params": layer.parameters(), "lr": 0.1}, {"params": head.parameters(), "lr": 0.01}])
+    optimiser = torch.optim.Adam(
+        [{"params": layer.parameters(), "lr": 0.03}, {"params": head.parameters(), "lr": 0.01}]
+    )
     for step in range(STEPS):
         noise = torch.fft.irfft2(torch.fft.rfft2(torch.randn_like(clean)) * ring * STRENGTH, s=(SIZE, SIZE))
         optimiser.zero_grad()
@@ -65,12 +70,16 @@ def main() -> None:
         inside, outside = gain[channel][ring].mean(), gain[channel][~ring].mean()
         print(f"channel {channel}: mean gain {inside:.2f} in the band, {outside:.2f} elsewhere")
     config = GaflConfig(size=(SIZE, SIZE))
-    learned = LearnedFilter(layer.eval(), config, PreprocessConfig(), (0, 1, 2))
+    learned = LearnedFilter(layer.eval(), config, PreprocessConfig(), (FLAIR,))
     with torch.no_grad():
         before = (clean + noise)[0]
-        views = BeforeAndAfter(before.numpy(), layer(before[None])[0].numpy())
+        after = layer(before[None])[0]
+    shown = slice(FLAIR, FLAIR + 1)
+    views = BeforeAndAfter(before.numpy()[shown], after.numpy()[shown])
+    seen = seen_filter(learned)
+    seen = replace(seen, curves=seen.curves[shown], spectra=seen.spectra[shown])
     title = f"noise planted between {BAND[0]} and {BAND[1]} cycles per pixel"
-    write_filter_picture(filter_figure(learned, seen_filter(learned), views, title=title), Path(sys.argv[1]))
+    Path(sys.argv[1]).write_bytes(png_of(filter_figure(learned, seen, views, title=title)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from PIL import Image as Pillow
 from commands import segmed
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.inference.filters import filter_image, learned_filter, seen_filter
+from segmed.evaluation.filters import filter_figure
+from segmed.inference.filters import BeforeAndAfter, LearnedFilter, Seen, filter_image, learned_filter, seen_filter
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
@@ -89,6 +90,27 @@ def test_the_command_writes_a_picture_and_the_curve(tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "out" / "filter.csv").read_text().splitlines()))
     assert float(rows[7]["gain_channel_1"]) == pytest.approx(np.exp(4 * np.tanh(0.3 / 4)), rel=1e-3)
     assert float(rows[-1]["cycles_per_pixel"]) == pytest.approx(0.5**0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize(("gain", "reach", "ticks"), [(0.25, 4, [0.25, 1, 4]), (1.0, 1.1, [0.91, 1, 1.1])])
+def test_gains_are_drawn_as_far_below_one_as_above(gain: float, reach: float, ticks: list[float]) -> None:
+    seen = Seen("gain", np.array([0.0, 0.7]), np.full((1, 2), gain), np.full((1, 8, 8), gain))
+    layer = GAFL(1)
+    figure = filter_figure(LearnedFilter(layer, GaflConfig(), PreprocessConfig(), (0,)), seen, None, title="flat")
+    curve, spectrum = figure.axes[:2]
+    assert curve.get_yscale() == "log"
+    assert curve.get_ylim() == pytest.approx((1 / reach**1.1, reach**1.1))
+    assert list(curve.get_yticks()) == ticks
+    assert spectrum.images[0].get_clim() == pytest.approx((1 / reach, reach))
+
+
+def test_either_image_has_a_grey_scale_of_its_own() -> None:
+    before = np.linspace(0, 1, 64).reshape(1, 8, 8)
+    seen = Seen("gain", np.array([0.0, 0.7]), np.ones((1, 2)), np.ones((1, 8, 8)))
+    learned = LearnedFilter(GAFL(1), GaflConfig(), PreprocessConfig(), (0,))
+    figure = filter_figure(learned, seen, BeforeAndAfter(before, 20 * before), title="louder")
+    first, second = (np.array(axes.images[0].get_clim()) for axes in figure.axes[2:4])
+    assert second == pytest.approx(20 * first)
 
 
 def test_a_run_without_a_filter_is_refused_with_the_way_to_one(tmp_path: Path) -> None:

@@ -77,27 +77,54 @@ def _curve(
         axes.fill_between(seen.frequencies, low, high, color="C0", alpha=0.2, linewidth=0)
     axes.plot(seen.frequencies, curve, color="C0")
     axes.set_ylabel(name, fontsize=9)
-    if seen.quantity == "gain":
-        axes.set_ylim(bottom=0)
+    if seen.quantity != "phase":
+        reach = _reach(curve)
+        ticks = _ticks(reach)
+        axes.set_yscale("log")
+        axes.set_ylim(1 / reach**1.1, reach**1.1)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
 
 
 def _spectrum(figure: Any, axes: Any, seen: Seen, spectrum: Float[np.ndarray, "h w"]) -> None:
-    centre = 0.0 if seen.quantity == "phase" else 1.0
-    reach = max(float(np.quantile(np.abs(spectrum - centre), 0.995)), 1e-3)
-    shown = axes.imshow(
-        spectrum, cmap="RdBu_r", vmin=centre - reach, vmax=centre + reach, extent=(-0.5, 0.5, 0.5, -0.5)
-    )
+    """The spectrum in colours around what changes nothing: a phase of 0, or a factor of 1 on a logarithmic scale."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    if seen.quantity == "phase":
+        reach = max(float(np.quantile(np.abs(spectrum), 0.995)), 1e-3)
+        norm, ticks = Normalize(-reach, reach), None
+    else:
+        reach = _reach(spectrum)
+        norm, ticks = LogNorm(1 / reach, reach), _ticks(reach)
+    shown = axes.imshow(spectrum, cmap="RdBu_r", norm=norm, extent=(-0.5, 0.5, 0.5, -0.5))
     axes.set_xticks([-0.5, 0, 0.5])
     axes.set_yticks([-0.5, 0, 0.5])
     axes.tick_params(labelsize=7)
-    figure.colorbar(shown, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8)
+    if ticks is not None:
+        bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=7)
+
+
+def _reach(factors: Float[np.ndarray, "..."]) -> float:
+    """How far factors lie from 1, as a factor: 2 for those from 0.5 to 2; never less than 1.1."""
+    logarithms = np.abs(np.log(np.clip(factors[np.isfinite(factors)], 1e-6, None)))
+    return max(float(np.exp(np.quantile(logarithms, 0.995))) if logarithms.size else 1.0, 1.1)
+
+
+def _ticks(reach: float) -> list[float]:
+    """1 and round factors on either side of it, as far as `reach`."""
+    above = max((each for each in (1.1, 1.2, 1.5, 2, 4, 10, 20, 50, 100, 1000) if each <= reach), default=1.1)
+    return [round(1 / above, 2 if above <= 20 else 4), 1.0, float(above)]
 
 
 def _views(figure: Any, places: Any, before: Float[np.ndarray, "h w"], after: Float[np.ndarray, "h w"]) -> None:
-    low, high = (float(value) for value in np.percentile(before, (0.5, 99.5)))
+    """Either image on a grey scale of its own, since filters change an image's range, which networks take in stride."""
     for axes, picture in zip(places[:2], (before, after), strict=True):
+        low, high = (float(value) for value in np.percentile(picture, (0.5, 99.5)))
         axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
     difference = after - before
     reach = max(float(np.quantile(np.abs(difference), 0.995)), 1e-6)
