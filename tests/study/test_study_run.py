@@ -73,7 +73,17 @@ def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(
     assert not study.failures
     head = next(csv.reader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
     assert sorted(head[1:]) == ["U-Net", "U-Net, then SAM-tiny"]
-    assert "SAM-tiny, given boxes" in page[page.index("boxes drawn from the reference") :]
+    given = page[page.index("boxes drawn from the reference") :]
+    assert "SAM-tiny, given boxes" in given
+    assert given.index("Floors, given the same boxes") < given.index("inscribed ellipse") < given.index("whole image")
+    assert "Mean IoU of masks against mean IoU of the boxes" in given
+
+
+def test_a_system_is_also_tested_on_images_made_worse(study: Study, page: str) -> None:
+    tested = {job.row for job in study.jobs for worse in job.evaluation(study.out).parent.glob("*lowpass-0.5") if worse}
+    assert tested == {"unet"}
+    section = page[page.index('<section id="robustness"') :]
+    assert '<th scope="col">lowpass 0.5</th>' in section[: section.index("</section>")]
 
 
 def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of_ones_own(

@@ -36,11 +36,18 @@ def degraded_results(comparison: Comparison, runs: Mapping[str, Path]) -> tuple[
     Systems come in order of rank, degradations in that of `KINDS` and from mild to bad. Raises `DataError` where one
     is of other cases or data than the comparison.
     """
-    found = []
-    for system in comparison.systems:
-        for degradation, evaluation in sorted(_of_run(runs.get(system.name), system).items(), key=_worse):
-            found.append(_result(system, degradation, evaluation, comparison.patients))
-    return tuple(found)
+    return degraded_rows(comparison, {each.name: _of_run(runs.get(each.name), each) for each in comparison.systems})
+
+
+def degraded_rows(
+    comparison: Comparison, evaluations: Mapping[str, Mapping[Degradation, Evaluation]]
+) -> tuple[Degraded, ...]:
+    """The same from evaluations of each system, by its name, of the comparison's cases."""
+    return tuple(
+        _result(system, degradation, evaluation, comparison.patients)
+        for system in comparison.systems
+        for degradation, evaluation in sorted(evaluations.get(system.name, {}).items(), key=_worse)
+    )
 
 
 def kinds_of(results: Iterable[Degraded]) -> tuple[str, ...]:

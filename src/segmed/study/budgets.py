@@ -13,7 +13,7 @@ class Budget:
     `promptable` are settings of rows that start from a recipe of their own.
 
     `systems` are the rows trained unless others are named. `held_out` are those also trained with each institution
-    held out.
+    held out. `degraded` are those also tested by patient on images made worse on purpose, by `degradations`.
     """
 
     name: BudgetName
@@ -25,6 +25,8 @@ class Budget:
     systems: tuple[str, ...]
     promptable: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    degradations: str = "lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4"
 
 
 BASELINES = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan")
@@ -42,6 +44,8 @@ BUDGETS: dict[str, Budget] = {
         patient=("epochs=4", "sampling.batch_size=8", "sampling.steps_per_epoch=12", "optim.learning_rate=0.003"),
         report=(*REPORT_SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
         systems=("deeplabv3plus", "unet"),
+        degraded=("unet",),
+        degradations="lowpass:0.5",
         promptable=(
             "model.encoder=tu-mobilenetv3_small_050",
             "model.sam.size=64",
@@ -61,6 +65,7 @@ BUDGETS: dict[str, Budget] = {
         report=(*REPORT_SCHEDULE, "optim.learning_rate=0.001"),
         systems=(*DENSE, *TINY),
         held_out=("unet",),
+        degraded=("unet", "unet-gafl"),
     ),
     "full": Budget(
         "full",
@@ -83,5 +88,6 @@ BUDGETS: dict[str, Budget] = {
             "medsam-featup-gafl",
         ),
         held_out=("unet", "deeplabv3plus"),
+        degraded=("unet", "unet-gafl", "deeplabv3plus"),
     ),
 }

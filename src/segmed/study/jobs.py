@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from segmed.core.errors import ConfigError
 from segmed.core.split import Split
+from segmed.data.degrade import Degradation
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, System, missing_needs, trained_system
 from segmed.training import Recipe
@@ -41,6 +42,10 @@ class Job:
         """The folder of its scores on the test part."""
         own = self._place(out / "runs", self.system.name)
         return own / "evaluation-test"
+
+    def degraded(self, out: Path, degradation: Degradation) -> Path:
+        """The folder of its scores on the test part after the images were made worse."""
+        return self.evaluation(out).with_name(f"evaluation-test-{degradation.label}")
 
     def proposer(self, out: Path) -> Path:
         """The run of the same fold that proposes boxes to a cascade."""

@@ -53,6 +53,15 @@ def boxes_of_the_reference(asked: Judging) -> Evaluation:
     return replace(found, name=asked.name)
 
 
+def floors_of_the_boxes(asked: Judging) -> list[Evaluation]:
+    """What the same boxes are worth without a look at the image."""
+    from segmed.evaluation.asking import parse_askings
+    from segmed.evaluation.box_floors import box_floor_evaluations
+
+    (asking,) = parse_askings(asked.prompts)
+    return box_floor_evaluations(asked.data, asked.plan, asking, resamples=asked.resamples)
+
+
 def boxes_of_another_model(asked: Judging) -> Evaluation:
     """A cascade with the proposing run of the same fold, chosen on the fold's validation patients."""
     from segmed.evaluation.cascade import tune_cascade
@@ -70,6 +79,8 @@ def boxes_of_another_model(asked: Judging) -> Evaluation:
     return evaluate_run(cascade, asked.data, asked.plan, name=asked.name, resamples=asked.resamples)
 
 
+FLOORS: dict[str, Callable[[Judging], list[Evaluation]]] = {"boxes of the reference": floors_of_the_boxes}
+"""Floors that belong to a way of testing; those of images alone are a fold's, the same for all rows."""
 JUDGES: dict[str, Judge] = {
     "image alone": image_alone,
     "boxes of the reference": boxes_of_the_reference,

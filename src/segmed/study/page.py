@@ -11,7 +11,9 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.files import write_csv, write_markdown
+from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
+from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import readings, tables
 from segmed.study.anchors import ANCHORS
@@ -31,6 +33,7 @@ CONTENTS = (
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
     ("groups", "Groups", "groups"),
+    ("robustness", "Degraded images", "robustness"),
     ("institutions", "Institutions", "institutions"),
     ("patients", "Patients", "strips"),
     ("training", "Training", "curves"),
@@ -68,6 +71,7 @@ def write_page(
         anonymise=anonymise,
         channel=channel,
         groups=tables_of_groups,
+        degraded=degraded_rows(main, results.degraded),
     )
     if not pictures:
         page["pictures"] = []
@@ -78,13 +82,14 @@ def write_page(
         "leaking_text": LEAKING_TEXT,
         "anchors": ANCHORS,
         "seeds": tables.seed_table(results.ranked),
-        "boxes": tables.box_table(results.given_boxes) if results.given_boxes else None,
+        "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,
         "absent": results.absent,
         "notes": [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else [],
         "no_groups": no_groups,
         "study_facts": _facts(study, command),
     }
+    page["quality"], page["quality_key"] = quality_figure(results.given_boxes)
     if rival := _best_baseline(main):
         page |= duel(main, rival)
     page["contents"] = [(anchor, title) for anchor, title, value in CONTENTS if page[value]]

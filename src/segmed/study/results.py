@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segmed.data.degrade import Degradation, parse_degradations
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
@@ -43,12 +44,15 @@ class Results:
     """All that the page shows.
 
     `ranked` are pooled out-of-fold rows judged from the image alone (the user's own among them), `given_boxes` those
-    that got the reference's boxes, `floors` learn nothing. `runs` has a run folder for each row, for its curves.
+    that got the reference's boxes, `box_floors` what such boxes are worth alone, `floors` learn nothing. `degraded` has
+    the scores of some ranked rows on images made worse, by name. `runs` has a run folder for each row, for its curves.
     `institutions` are (system, institution, scores by a network that never saw it).
     """
 
     ranked: tuple[Evaluation, ...]
     given_boxes: tuple[Evaluation, ...]
+    box_floors: tuple[Evaluation, ...]
+    degraded: Mapping[str, Mapping[Degradation, Evaluation]]
     floors: tuple[Evaluation, ...]
     runs: Mapping[str, Path]
     report: tuple[ReportRow, ...]
@@ -70,6 +74,8 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     return Results(
         ranked=(*ranked, *(_own_title(each, ranked) for each in own)),
         given_boxes=tuple(boxes),
+        box_floors=_box_floors(study, boxes, resamples),
+        degraded=_degraded_rows(study, [each.name for each in ranked], resamples),
         floors=_patient_floors(study, resamples),
         runs=runs,
         report=_report_rows(study, absent),
@@ -104,10 +110,40 @@ def _patient_rows(
     return ranked, boxes, runs
 
 
+def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tuple[Evaluation, ...]:
+    """The floors of the first row that got boxes; all rows of a study get the same ones."""
+    for row in _rows(study, "patient"):
+        if boxes and row[0].system.title == boxes[0].name:
+            folders = [job.evaluation(study.out) / "floors" for job in row if job.seed == row[0].seed]
+            return _pooled([_evaluations_in(folder) for folder in folders], resamples)
+    return ()
+
+
+def _degraded_rows(study: Study, names: Sequence[str], resamples: int) -> dict[str, dict[Degradation, Evaluation]]:
+    """By name and degradation, the folds of the first seed together; what is not whole is left out."""
+    degradations = parse_degradations(study.settings.plan.degradations)
+    found: dict[str, dict[Degradation, Evaluation]] = {}
+    for row in _rows(study, "patient"):
+        name = row[0].system.title
+        if name not in names or row[0].system.name not in study.settings.plan.degraded:
+            continue
+        for degradation in degradations:
+            folders = [job.degraded(study.out, degradation) for job in row if job.seed == row[0].seed]
+            if all((folder / "evaluation.json").is_file() for folder in folders):
+                folds = [Evaluation.load(folder) for folder in folders]
+                found.setdefault(name, {})[degradation] = pool_folds(folds, name=name, resamples=resamples)
+    return found
+
+
 def _patient_floors(study: Study, resamples: int) -> tuple[Evaluation, ...]:
     if "patient" not in study.splits:
         return ()
     folds = [_floors_of(study.floors("patient", fold)) for fold in range(len(study.splits["patient"].folds))]
+    return _pooled(folds, resamples)
+
+
+def _pooled(folds: Sequence[Sequence[Evaluation]], resamples: int) -> tuple[Evaluation, ...]:
+    """Floors by name over all folds; none where a fold has none."""
     if not all(folds):
         return ()
     by_name = {floor.name: [floor] for floor in folds[0]}
@@ -163,6 +199,10 @@ def _unfinished(study: Study, row: Sequence[Job]) -> str:
 def _floors_of(folder: Path) -> list[Evaluation]:
     if not (folder / "done").is_file():
         return []
+    return _evaluations_in(folder)
+
+
+def _evaluations_in(folder: Path) -> list[Evaluation]:
     return [Evaluation.load(file.parent) for file in sorted(folder.glob("*/evaluation.json"))]
 
 

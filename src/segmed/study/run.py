@@ -10,14 +10,15 @@ from typing import runtime_checkable
 from segmed.core.errors import SegmedError, SplitError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.degrade import parse_degradations
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
-from segmed.evaluation.floors import floor_evaluations
+from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.groups import group_of, parse_groups
-from segmed.evaluation.run import plan_evaluation
+from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
-from segmed.study.judges import JUDGES, Judging
+from segmed.study.judges import FLOORS, JUDGES, Judging
 from segmed.study.settings import StudySettings, begin_study
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate
@@ -177,7 +178,23 @@ def run_job(
     asked = Judging(
         predictor, study.data, plan, job.system.title, resamples, job.system.prompts, job.proposer(study.out), device
     )
-    JUDGES[job.system.judged](asked).save(job.evaluation(study.out))
+    score_degraded(study, job, asked)
+    floors = FLOORS[job.system.judged](asked) if job.system.judged in FLOORS else []
+    save_with_floors(job.evaluation(study.out), JUDGES[job.system.judged](asked), floors)
+
+
+def score_degraded(study: Study, job: Job, asked: Judging) -> None:
+    """Test a job on images made worse, as far as the budget wants it and that is not done."""
+    settings = study.settings.plan
+    if job.protocol != "patient" or job.system.name not in settings.degraded:
+        return
+    for degradation in parse_degradations(settings.degradations):
+        folder = job.degraded(study.out, degradation)
+        if not (folder / "evaluation.json").is_file():
+            evaluate_run(
+                asked.predictor, study.data, asked.plan, name=asked.name, resamples=asked.resamples,
+                degradation=degradation,
+            ).save(folder)  # fmt: skip
 
 
 def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:

@@ -83,14 +83,16 @@ def seed_table(evaluations: Sequence[Evaluation]) -> Table:
     return Table(tuple(f"Seed {seed}" for seed in range(most)), rows)
 
 
-def box_table(evaluations: Sequence[Evaluation]) -> Table:
-    """Rows that were given the reference's boxes: set apart, since no user has these."""
+def box_table(evaluations: Sequence[Evaluation], floors: Sequence[Evaluation]) -> Table:
+    """Rows that were given the reference's boxes, which no user has; and below them what such boxes alone are worth."""
     names = ("dice", "dice_positive_slices", "iou_positive_slices")
-    rows = tuple(
-        (each.name, tuple(Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(each, names)))
-        for each in evaluations
-    )
-    return Table(tuple(TITLES[name] for name in names), rows)
+
+    def cells(each: Evaluation) -> tuple[Cell, ...]:
+        return tuple(Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(each, names))
+
+    rows = tuple((each.name, cells(each)) for each in evaluations)
+    below = tuple((each.name.partition(" (")[0], cells(each)) for each in floors)
+    return Table(tuple(TITLES[name] for name in names), rows, below)
 
 
 def write_tables(out: Path, comparison: Comparison | None, results: Results) -> None:

@@ -55,7 +55,7 @@ class Reliability:
 def oracle_sections(comparison: Comparison) -> dict[str, Any]:
     """What the template prints of the oracles of a comparison; every value is empty where there are none."""
     told = ((comparison,) if comparison.told else ()) + comparison.oracles
-    curves, key = _quality([e for each in told for e in each.evaluations])
+    curves, key = quality_figure([e for each in told for e in each.evaluations])
     return {
         "oracles": [_group(oracle) for oracle in comparison.oracles],
         "quality": curves,
@@ -77,7 +77,7 @@ def _group(oracle: Comparison) -> Group:
     )
 
 
-def _quality(evaluations: Sequence[Evaluation]) -> tuple[Markup | None, list[Line]]:
+def quality_figure(evaluations: Sequence[Evaluation]) -> tuple[Markup | None, list[Line]]:
     """The box-quality curve and its key."""
     curves = quality_curves(evaluations)
     if not curves:
