@@ -22,6 +22,7 @@ from pathlib import Path
 from ablation_spec import Spec, evaluation_folders, read_spec, require_same_recipe, run_folder
 
 from segmed.core.errors import ConfigError, SegmedError
+from segmed.data.degrade import parse_degradations
 
 
 def main() -> int:
@@ -85,11 +86,10 @@ def commands(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Pat
         found = evaluation_folders(run, evaluation, arguments)
         if not all((each / "evaluation.json").is_file() for each in found):
             yield ["evaluate", str(run), "--data", str(data), "-o", str(folder), "--name", name, *arguments]
-    for degradation in spec.degrade:
-        if not (run / f"evaluation-test-{degradation.replace(':', '-')}" / "evaluation.json").is_file():
-            yield [
-                "evaluate", str(run), "--data", str(data), "--name", name, "--no-floors", "--degrade", degradation,
-            ]  # fmt: skip
+    for degradation in parse_degradations(",".join(spec.degrade)) if spec.degrade else ():
+        if not (run / f"evaluation-test-{degradation.label}" / "evaluation.json").is_file():
+            worse = ["--no-floors", "--degrade", str(degradation)]
+            yield ["evaluate", str(run), "--data", str(data), "--name", name, *worse]
 
 
 def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, *, dry: bool) -> bool:

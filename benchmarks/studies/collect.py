@@ -64,10 +64,8 @@ def main() -> int:
     try:
         spec = read_spec(options.study / "spec.yaml")
         out = options.out or options.study
-        tables = {
-            metric: compare_variants(spec, read_scores(spec, options.study, options.evaluation, metric))
-            for metric in METRICS
-        }
+        scores = read_scores(spec, options.study, options.evaluation)
+        tables = {metric: compare_variants(spec, scores[metric]) for metric in METRICS}
         text = study_table(spec, tables[PRIMARY], options.evaluation)
         text += "\n## IoU of each patient's volume\n\n" + _rows(tables["iou"], "iou")
         text += "\n## HD95 in pixels of the slice, less is better\n\n" + _rows(tables["hd95"], "hd95")
@@ -85,9 +83,9 @@ def main() -> int:
     return 0
 
 
-def read_scores(spec: Spec, study: Path, evaluation: str, metric: str = PRIMARY) -> Scores:
-    """A metric by patient of every finished run. Raises `DataError` where there is none, or cases differ."""
-    scores: Scores = {}
+def read_scores(spec: Spec, study: Path, evaluation: str) -> dict[str, Scores]:
+    """All metrics by patient of every finished run. Raises `DataError` where there is none, or cases differ."""
+    scores: dict[str, Scores] = {metric: {} for metric in METRICS}
     first: Evaluation | None = None
     for name in spec.variants:
         for seed in spec.seeds:
@@ -99,8 +97,9 @@ def read_scores(spec: Spec, study: Path, evaluation: str, metric: str = PRIMARY)
                 named = {"first": f"{name} seed {seed}", "second": "the study's first run"}
                 require_comparable([_named(first, named["second"]), _named(found, named["first"])])
             first = first or found
-            scores.setdefault(name, {})[seed] = found.by_patient(metric)
-    if not scores:
+            for metric, by_variant in scores.items():
+                by_variant.setdefault(name, {})[seed] = found.by_patient(metric)
+    if first is None:
         raise DataError(f"{study}: holds no finished evaluation-{evaluation}. Run ablation.py first.")
     return scores
 

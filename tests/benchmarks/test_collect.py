@@ -44,7 +44,7 @@ def run(study: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_scores_are_averaged_over_seeds_then_over_patients_and_tested_by_patient(study: Path) -> None:
     spec = read_spec(study / "spec.yaml")
-    plain, better = collect.compare_variants(spec, collect.read_scores(spec, study, "test"))
+    plain, better = collect.compare_variants(spec, collect.read_scores(spec, study, "test")["dice"])
     assert plain.mean == pytest.approx(np.mean(PLAIN))
     assert plain.by_seed == pytest.approx([np.mean(dice) for dice in PLAIN])
     assert plain.test is None
