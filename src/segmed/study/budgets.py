@@ -10,7 +10,7 @@ BudgetName = Literal["smoke", "cpu", "full"]
 class Budget:
     """`common` settings of all dense recipes, `patient` and `report` those of a protocol, folds and seeds by patient.
 
-    `promptable` are settings of rows that start from a recipe of their own.
+    `tiny` are settings of rows of the recipe `sam-tiny`; rows of published weights are trained as their recipes say.
 
     `systems` are the rows trained unless others are named. `held_out` are those also trained with each institution
     held out. `degraded` are those also tested by patient on images made worse on purpose, by `degradations`.
@@ -23,7 +23,7 @@ class Budget:
     patient: tuple[str, ...]
     report: tuple[str, ...]
     systems: tuple[str, ...]
-    promptable: tuple[str, ...] = ()
+    tiny: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     degradations: str = "lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4"
@@ -46,7 +46,7 @@ BUDGETS: dict[str, Budget] = {
         systems=("deeplabv3plus", "unet"),
         degraded=("unet",),
         degradations="lowpass:0.5",
-        promptable=(
+        tiny=(
             "model.encoder=tu-mobilenetv3_small_050",
             "model.sam.size=64",
             "preprocess.size=[64,64]",
@@ -61,11 +61,18 @@ BUDGETS: dict[str, Budget] = {
         folds=5,
         seeds=1,
         common=("model.encoder=resnet18", "model.encoder_weights=none", "preprocess.size=[128,128]"),
-        patient=("epochs=12", "sampling.steps_per_epoch=92", "optim.learning_rate=0.001"),
+        patient=("epochs=8", "sampling.steps_per_epoch=92", "optim.learning_rate=0.001"),
         report=(*REPORT_SCHEDULE, "optim.learning_rate=0.001"),
         systems=(*DENSE, *TINY),
         held_out=("unet",),
         degraded=("unet", "unet-gafl"),
+        tiny=(
+            "model.sam.size=192",
+            "preprocess.size=[192,192]",
+            "sampling.positive_share=0.75",
+            "sampling.steps_per_epoch=92",
+            "epochs=12",
+        ),
     ),
     "full": Budget(
         "full",

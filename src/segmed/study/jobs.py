@@ -109,7 +109,8 @@ def _job(
     ]
     last = [*trained.changes, *settings.changes, f"seed={seed}"]
     if trained.recipe:
-        recipe = load_recipe(trained.recipe, [*inputs, *settings.plan.promptable, *last])
+        tiny = settings.plan.tiny if trained.recipe == "sam-tiny" else ()
+        recipe = load_recipe(trained.recipe, [*inputs, *tiny, *last])
     else:
         schedule = settings.plan.report if protocol == "report" else settings.plan.patient
         reported = _as_in_the_report(trained, variant, len(read)) if protocol == "report" else ()
