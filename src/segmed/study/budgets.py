@@ -71,7 +71,7 @@ BUDGETS: dict[str, Budget] = {
             "preprocess.size=[192,192]",
             "sampling.positive_share=0.75",
             "sampling.steps_per_epoch=92",
-            "epochs=12",
+            "epochs=8",
         ),
     ),
     "full": Budget(
