@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import segmed.study.run as running
-from segmed.core.errors import ConfigError, DataError, ModelError
+from segmed.core.errors import ConfigError, DataError, ModelError, StoppedError
 from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
 from segmed.io import write_mask
@@ -150,3 +150,35 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(
     assert list(found.failures.values()) == ["out of luck"] * 2
     with pytest.raises(ValueError, match=r"No row of the study is whole yet \(U-Net, by patient: out of luck\)"):
         write_page(found)
+
+
+def test_a_study_that_is_told_to_stop_does_not_go_on_with_the_next_job(
+    data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def stopped(study: Study, job: object, **_: object) -> None:
+        asked.append(job)
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(running, "run_job", stopped)
+    monkeypatch.setattr(running, "score_floors", lambda *_, **__: None)
+    settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
+    with pytest.raises(StoppedError):
+        run_study(data, settings, tmp_path / "s", measure=False)
+    assert len(asked) == 1
+
+
+def test_a_training_that_another_process_works_on_is_left_to_it(
+    data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(running, "run_job", lambda study, job, **_: asked.append(job.folder(study.out)))
+    monkeypatch.setattr(running, "score_floors", lambda *_, **__: None)
+    settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
+    first, second = run_study(data, settings, tmp_path / "s", measure=False).jobs
+    asked.clear()
+    with running.held(first.folder(tmp_path / "s")):
+        found = run_study(data, settings, tmp_path / "s", resume=True, measure=False)
+    assert asked == [second.folder(found.out)]
+    assert not found.failures

@@ -21,5 +21,9 @@ class ModelError(SegmedError):
     """A model cannot be built, loaded or applied to this input."""
 
 
+class StoppedError(SegmedError):
+    """The process was told to stop; what was done is kept, and what works through a list stops too."""
+
+
 class MissingDependencyError(SegmedError, ImportError):
     """An optional part is not installed."""

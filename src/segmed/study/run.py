@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
-from segmed.core.errors import SegmedError, SplitError
+from filelock import BaseFileLock, FileLock, Timeout
+
+from segmed.core.errors import SegmedError, SplitError, StoppedError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import parse_degradations
@@ -84,7 +86,8 @@ def run_study(
 ) -> Study:
     """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
 
-    A job that fails with a `SegmedError` is told and left out, the others go on. With `measure` the cost of what is
+    A job that fails with a `SegmedError` is told and left out, the others go on; one that another process works on is
+    left to that. `StoppedError` ends the study. With `measure` the cost of what is
     to be trained is measured and told first. Raises `ConfigError`, `DataError` or `SplitError` for a study that
     cannot be.
     """
@@ -107,13 +110,26 @@ def run_study(
         teller.say(f"[{number} of {len(mine)}] {place}")
         started = time.monotonic()
         try:
-            run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
+            with held(job.folder(out)):
+                if not job.is_done(out):
+                    run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
+        except Timeout:
+            teller.say("another process works on it")
+        except StoppedError:
+            raise
         except SegmedError as error:
             study.failures[job.evaluation(out)] = str(error)
             teller.say(f"failed: {error}")
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
     return study
+
+
+def held(folder: Path) -> BaseFileLock:
+    """The lock of a run's folder, or of what lies beside it: no two processes work on one; `Timeout` where it is
+    taken. The system lets go of it however the process ends."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_name(f"{folder.name}.lock"), blocking=False)
 
 
 def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
@@ -208,10 +224,14 @@ def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RE
         folder = study.floors(protocol, fold)
         if (folder / "done").is_file() or protocol == "institution":
             continue
-        teller.say(f"floors: {protocol}, fold {fold}")
-        for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
-            floor.save(folder / floor.name.replace(" ", "-"))
-        (folder / "done").touch()
+        try:
+            with held(folder):
+                teller.say(f"floors: {protocol}, fold {fold}")
+                for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
+                    floor.save(folder / floor.name.replace(" ", "-"))
+                (folder / "done").touch()
+        except Timeout:
+            teller.say(f"floors: {protocol}, fold {fold}: another process works on them")
 
 
 def _several_institutions(data: DecodedDataset) -> bool:

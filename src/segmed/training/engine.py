@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError
+from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, StoppedError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.split import Partition, Split
@@ -371,7 +371,7 @@ def _explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
     except SegmedError:
         raise
     except SIGTERMException as error:
-        raise SegmedError(f"{out}: stopped by SIGTERM. Continue with --resume.") from error
+        raise StoppedError(f"{out}: stopped by SIGTERM. Continue with --resume.") from error
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
             raise ModelError(
