@@ -151,3 +151,17 @@ def test_previous_logits_come_and_go():
     with_logits = prompts.with_logits(np.ones((1, 4, 6)))
     assert with_logits.logits.shape == (1, 4, 6)
     assert with_logits.with_logits(None) == prompts
+
+
+def test_mirrored_prompts_ask_for_the_same_place_of_the_mirrored_image():
+    logits = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    prompts = Prompts(boxes=[(1, 2, 4, 8)], points=[(1.5, 2.5)], logits=logits)
+    across = prompts.mirrored((20, 10), columns=True)
+    assert across.boxes.tolist() == [[6, 2, 9, 8]]
+    assert across.points.tolist() == [[8.5, 2.5]]
+    assert np.array_equal(across.logits, logits[:, :, ::-1])
+    both = prompts.mirrored((20, 10), rows=True, columns=True)
+    assert both.boxes.tolist() == [[6, 12, 9, 18]]
+    assert np.array_equal(both.logits, logits[:, ::-1, ::-1])
+    assert both.mirrored((20, 10), rows=True, columns=True) == prompts
+    assert prompts.mirrored((20, 10)) == prompts

@@ -126,3 +126,28 @@ def test_a_model_that_takes_no_prompts_is_loaded_as_before(tmp_path: Path) -> No
     assert type(load(tmp_path, device="cpu")) is Predictor
     with pytest.raises(ModelError, match="unet takes no prompts"):
         PromptedPredictor(TrainedModel(model, load(tmp_path, device="cpu").config, tmp_path))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_with_test_time_flips_a_mirrored_image_gets_the_mirrored_answer(axis: int) -> None:
+    trained = TrainedModel(tiny_promptable(), run_config(), Path("run"))
+    plain, flipped = (PromptedPredictor(trained, device="cpu", tta=tta) for tta in ("none", "flips"))
+    square = np.random.default_rng(1).integers(1, 256, (SIDE, SIDE, 3), np.uint8)
+    asked = Prompts(boxes=[BOX], points=[(20, 11)])
+    mirrored = asked.mirrored((SIDE, SIDE), rows=axis == 0, columns=axis == 1)
+
+    def unlike(predictor: PromptedPredictor) -> float:
+        answer = predictor.decode(predictor.encode(square), asked)
+        other = predictor.decode(predictor.encode(np.flip(square, axis)), mirrored)
+        pairs = (answer.objects, other.objects), (answer.logits, other.logits)
+        return max(float(np.abs(np.flip(one, axis + 1) - another).max()) for one, another in pairs)
+
+    assert unlike(flipped) < 1e-3
+    assert unlike(plain) > 1e-2
+
+
+def test_images_encoded_with_and_without_flips_are_not_decoded_together() -> None:
+    trained = TrainedModel(tiny_promptable(), run_config(), Path("run"))
+    encoded = [PromptedPredictor(trained, device="cpu", tta=tta).encode(image()) for tta in ("none", "flips")]
+    with pytest.raises(DataError, match="with and without test-time flips"):
+        PromptedPredictor(trained, device="cpu").decode_volume(encoded)

@@ -111,6 +111,17 @@ class Prompts:
             )
         return replace(self, boxes=cut, points=np.clip(self.points, 0, limit))
 
+    def mirrored(self, size: tuple[int, int], *, rows: bool = False, columns: bool = False) -> "Prompts":
+        """What these prompts are on a grid of `size` (height, width) whose rows or columns stand in reverse order."""
+        height, width = size
+        boxes, points, logits = self.boxes.copy(), self.points.copy(), self.logits
+        for axis, length, turned in ((0, width, columns), (1, height, rows)):
+            if turned:
+                boxes[:, [axis, axis + 2]] = length - boxes[:, [axis + 2, axis]]
+                points[:, axis] = length - points[:, axis]
+                logits = None if logits is None else np.flip(logits, 2 - axis)
+        return replace(self, boxes=boxes, points=points, logits=logits)
+
     def with_points(self, points: Numbers, labels: Numbers, objects: Numbers) -> "Prompts":
         """These prompts and further points, as in interactive refinement; earlier points of an object come first."""
         return replace(

@@ -1,7 +1,7 @@
 """Apply a promptable run: encode an image once, then decode any number of prompts, nothing remembered in between."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from segmed.core.grid import PromptGrid, Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size
+from segmed.inference.tta import FLIPS, Axes, turned
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
 from segmed.models.sam.asked import Askable, largest_logits
@@ -30,6 +31,8 @@ class EncodedImage:
     """Height and width of what the network read, padding included."""
     fine: Float[Tensor, "1 f y x"] | None = None
     """What FeatUp adds to the decoder's map (`sam.featup`); None without it."""
+    mirrored: tuple["EncodedImage", ...] = ()
+    """The same of the image's mirror images, in the order of `tta.FLIPS`; none without test-time flips."""
 
     @property
     def size(self) -> Size:
@@ -129,15 +132,22 @@ class PromptedPredictor(Predictor):
             applied = [self._preprocess.apply_stack(stack, statistics) for stack in stacks[start : start + batch_size]]
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
-                with torch.inference_mode():
-                    read = stacked.to(self.device, memory_format=torch.channels_last)
-                    embedding = self.model.encode(read)
-                    fine = self.model.fine_map(embedding, read)
-                network = (stacked.shape[2], stacked.shape[3])
-                for position, index in enumerate(group):
-                    mine = slice(position, position + 1)
-                    own = None if fine is None else fine[mine]
-                    yield EncodedImage(embedding[mine], applied[index][1], network, own)
+                undos = [applied[index][1] for index in group]
+                passes = [self._encoded(turned(stacked, axes), undos) for axes in FLIPS[self.tta]]
+                for plain, *mirrored in zip(*passes, strict=True):
+                    yield replace(plain, mirrored=tuple(mirrored))
+
+    def _encoded(self, stacked: Float[Tensor, "b c h w"], undos: Sequence[Undo]) -> list[EncodedImage]:
+        with torch.inference_mode():
+            read = stacked.to(self.device, memory_format=torch.channels_last)
+            embedding = self.model.encode(read)
+            fine = self.model.fine_map(embedding, read)
+        network = (stacked.shape[2], stacked.shape[3])
+        each = [slice(index, index + 1) for index in range(len(undos))]
+        return [
+            EncodedImage(embedding[one], undo, network, None if fine is None else fine[one])
+            for one, undo in zip(each, undos, strict=True)
+        ]
 
     def decode(self, encoded: EncodedImage, prompts: Prompts | None = None) -> Answer:
         """The masks of what the prompts ask for; without prompts that of what the model finds itself.
@@ -162,7 +172,32 @@ class PromptedPredictor(Predictor):
     def _decoded(self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None) -> list[Answer]:
         unprompted = prompts is None
         asked = [Prompts()] * len(encoded) if prompts is None else list(map(self._on_network, encoded, prompts))
-        objects = ObjectPrompts.of(asked, ask_all=unprompted).to(self.device)
+        passes = [
+            self._pass([image if turn == 0 else image.mirrored[turn - 1] for image in encoded], asked, axes, unprompted)
+            for turn, axes in enumerate(_flips_of(encoded))
+        ]
+        objects = ObjectPrompts.of(asked, ask_all=unprompted)
+        answers = []
+        for index, image in enumerate(encoded):
+            mine = objects.image == index
+            present = [each.presence[index] for each in passes if each.presence is not None]
+            answers.append(
+                Answer(
+                    probabilities=_probabilities([each.merged[index : index + 1] for each in passes], image.undo),
+                    objects=_probabilities([each.objects[mine] for each in passes], image.undo),
+                    iou=_mean([each.iou[mine] for each in passes]).clamp(0, 1).numpy(),
+                    presence=float(_mean(present)) if present else None,
+                    logits=_mean([each.logits[mine] for each in passes]).numpy(),
+                    threshold=self.config.threshold,
+                )
+            )
+        return answers
+
+    def _pass(self, encoded: Sequence[EncodedImage], asked: Sequence[Prompts], axes: Axes, unprompted: bool) -> "_Pass":
+        """Decode images that are mirrored along `axes`, and mirror what comes back."""
+        mirror = {"rows": 2 in axes, "columns": 3 in axes}
+        here = [prompts.mirrored(image.network, **mirror) for image, prompts in zip(encoded, asked, strict=True)]
+        objects = ObjectPrompts.of(here, ask_all=unprompted).to(self.device)
         with torch.inference_mode():
             embedding = torch.cat([image.embedding for image in encoded])
             maps = [image.fine for image in encoded if image.fine is not None]
@@ -173,20 +208,14 @@ class PromptedPredictor(Predictor):
             if unprompted and present is not None:
                 logits = torch.minimum(logits, present[objects.image, None, None])
                 merged = torch.minimum(merged, present[:, None, None])
-        answers = []
-        for index, image in enumerate(encoded):
-            mine = objects.image == index
-            answers.append(
-                Answer(
-                    probabilities=_probabilities(merged[index : index + 1], image.undo),
-                    objects=_probabilities(logits[mine], image.undo),
-                    iou=decoded.iou[mine].clamp(0, 1).cpu().numpy(),
-                    presence=None if present is None else float(present[index].float().sigmoid()),
-                    logits=decoded.logits[mine].cpu().numpy(),
-                    threshold=self.config.threshold,
-                )
-            )
-        return answers
+        back = tuple(axis - 1 for axis in axes)
+        return _Pass(
+            merged=turned(merged, back).float().cpu(),
+            objects=turned(logits, back).float().cpu(),
+            iou=decoded.iou.float().cpu(),
+            presence=None if present is None else present.float().sigmoid().cpu(),
+            logits=turned(decoded.logits, back).float().cpu(),
+        )
 
     def _on_network(self, image: EncodedImage, prompts: Prompts) -> Prompts:
         if prompts.logits is not None and prompts.logits.shape[1:] != self.mask_cells:
@@ -197,8 +226,32 @@ class PromptedPredictor(Predictor):
         return image.grid.to_network(prompts)
 
 
-def _probabilities(logits: Float[Tensor, "n _h _w"], undo: Undo) -> Float32[np.ndarray, "n h w"]:
-    """Logits back on the image's grid first, then probabilities, as everywhere."""
-    if not len(logits):
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """What one pass over images says, the right way round again; n objects of b images, on the processor."""
+
+    merged: Float[Tensor, "b h w"]
+    objects: Float[Tensor, "n h w"]
+    iou: Float[Tensor, " n"]
+    presence: Float[Tensor, " b"] | None
+    logits: Float[Tensor, "n gh gw"]
+
+
+def _flips_of(encoded: Sequence[EncodedImage]) -> tuple[Axes, ...]:
+    """The passes that all images were encoded for."""
+    counts = {len(image.mirrored) for image in encoded}
+    for flips in FLIPS.values():
+        if counts == {len(flips) - 1}:
+            return flips
+    raise DataError("Images encoded with and without test-time flips cannot be decoded together. Encode them alike.")
+
+
+def _probabilities(passes: Sequence[Float[Tensor, "n _h _w"]], undo: Undo) -> Float32[np.ndarray, "n h w"]:
+    """Logits back on the image's grid first, then probabilities, as everywhere; the mean over passes."""
+    if not len(passes[0]):
         return np.zeros((0, *undo.original), np.float32)
-    return np.asarray(undo(logits.float().cpu()).sigmoid().numpy())
+    return np.asarray(_mean([undo(logits).sigmoid() for logits in passes]).numpy())
+
+
+def _mean(passes: Sequence[Tensor]) -> Tensor:
+    return passes[0] if len(passes) == 1 else torch.stack(list(passes)).mean(0)

@@ -6,13 +6,15 @@ Whether they help is a matter for the validation patients (`segmed tune`), not f
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from segmed.models.prediction import Tta
 from segmed.preprocess import Undo
 
-FLIPS: dict[Tta, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), (3,), (2,), (2, 3))}
+Axes = tuple[int, ...]
+"""Axes of `B C H W` that are mirrored."""
+FLIPS: dict[Tta, tuple[Axes, ...]] = {"none": ((),), "flips": ((), (3,), (2,), (2, 3))}
 """The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass."""
 
 
@@ -27,6 +29,10 @@ def averaged_probabilities(
 
 
 def _logits(model: nn.Module, images: Float[Tensor, "b c h w"], axes: tuple[int, ...]) -> Float[Tensor, "b k h w"]:
-    mirrored = images.flip(axes) if axes else images
-    logits: Tensor = model(mirrored.contiguous(memory_format=torch.channels_last))
-    return (logits.flip(axes) if axes else logits).float().cpu()
+    logits: Tensor = model(turned(images, axes).contiguous(memory_format=torch.channels_last))
+    return turned(logits, axes).float().cpu()
+
+
+def turned(image: Shaped[Tensor, "..."], axes: Axes) -> Shaped[Tensor, "..."]:
+    """Mirrored along axes; the tensor itself where there are none."""
+    return image.flip(axes) if axes else image
