@@ -12,15 +12,18 @@ import segmed.study.run as running
 from segmed.core.errors import ConfigError, DataError, ModelError, StoppedError
 from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.report.oracle import quality_figure
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
 from segmed.study.page import write_page
+from segmed.study.results import collect
 from segmed.training import Hardware
 from toydata import toy
 
 CPU = Hardware(accelerator="cpu")
 SETTINGS = StudySettings(
-    protocol="both", budget="smoke", systems=("unet", "sam-tiny-boxes", "sam-tiny-cascade"), groups="institution",
+    protocol="both", budget="smoke", groups="institution",
+    systems=("unet", "sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"),
     changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
 )  # fmt: skip
 
@@ -77,6 +80,14 @@ def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(
     assert "SAM-tiny, given boxes" in given
     assert given.index("Floors, given the same boxes") < given.index("inscribed ellipse") < given.index("whole image")
     assert "Mean IoU of masks against mean IoU of the boxes" in given
+
+
+def test_boxes_drawn_less_well_have_floors_of_their_own_and_one_quality_curve(study: Study, page: str) -> None:
+    section = page[page.index("ORACLE") :]
+    assert section.index("SAM-tiny, boxes off by up to 20 px") < section.index("inscribed ellipse (jitter:20)")
+    assert section.count("whole image") == 1
+    _, key = quality_figure(collect(study, resamples=200).given_boxes)
+    assert [line.name for line in key] == ["SAM-tiny", "inscribed ellipse", "filled box"]
 
 
 def test_a_system_is_also_tested_on_images_made_worse(study: Study, page: str) -> None:

@@ -31,7 +31,7 @@ class Budget:
 
 BASELINES = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan")
 DENSE = (*BASELINES, "unet-25d", "unet-featup", "unet-featup-control", "unet-gafl", "unet-featup-gafl")
-TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-cascade")
+TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-5", "sam-tiny-boxes-20", "sam-tiny-cascade")
 REPORT_SCHEDULE = ("ema_decay=0", "sampling.positive_share=null", "sampling.batch_size=16")
 """The report's plain passes over all slices; what it does not state (optimiser, batch) is the notebooks' usual."""
 
@@ -86,8 +86,12 @@ BUDGETS: dict[str, Budget] = {
             "sam-report",
             "sam",
             "sam-boxes",
+            "sam-boxes-5",
+            "sam-boxes-20",
             "medsam",
             "medsam-boxes",
+            "medsam-boxes-5",
+            "medsam-boxes-20",
             "medsam-cascade",
             "medsam-featup",
             "medsam-featup-control",

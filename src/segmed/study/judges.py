@@ -18,12 +18,16 @@ from segmed.models.checkpoint import CONFIG
 
 @dataclass(frozen=True)
 class Judging:
-    """What is tested on what: `prompts` says how boxes are drawn, `proposer` is the run that proposes to a cascade."""
+    """What is tested on what: `prompts` says how boxes are drawn, `proposer` is the run that proposes to a cascade.
+
+    `model` names the network, which rows that ask it in several ways share.
+    """
 
     predictor: VolumePredictor
     data: DecodedDataset
     plan: Plan
     name: str
+    model: str
     resamples: int
     prompts: str
     proposer: Path
@@ -48,7 +52,7 @@ def boxes_of_the_reference(asked: Judging) -> Evaluation:
         raise ConfigError(f"{asked.name}: takes no prompts, so it cannot be judged with boxes.")
     askings = parse_askings(asked.prompts)
     (found,) = evaluate_prompts(
-        asked.predictor, asked.data, asked.plan, askings, name=asked.name, resamples=asked.resamples
+        asked.predictor, asked.data, asked.plan, askings, name=asked.model, resamples=asked.resamples
     )
     return replace(found, name=asked.name)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segmed.data.degrade import Degradation, parse_degradations
+from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
@@ -111,12 +112,18 @@ def _patient_rows(
 
 
 def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tuple[Evaluation, ...]:
-    """The floors of the first row that got boxes; all rows of a study get the same ones."""
+    """The floors of each kind of boxes, read where a row first got them; what no box enters is there once."""
+    found: list[Evaluation] = []
+    kinds: set[str] = set()
+    names = [each.name for each in boxes]
     for row in _rows(study, "patient"):
-        if boxes and row[0].system.title == boxes[0].name:
-            folders = [job.evaluation(study.out) / "floors" for job in row if job.seed == row[0].seed]
-            return _pooled([_evaluations_in(folder) for folder in folders], resamples)
-    return ()
+        if row[0].system.title not in names or row[0].system.prompts in kinds:
+            continue
+        folders = [job.evaluation(study.out) / "floors" for job in row if job.seed == row[0].seed]
+        pooled = _pooled([_evaluations_in(folder) for folder in folders], resamples)
+        found += [each for each in pooled if not kinds or each.name.partition(" (")[0] in DRAWN]
+        kinds.add(row[0].system.prompts)
+    return tuple(found)
 
 
 def _degraded_rows(study: Study, names: Sequence[str], resamples: int) -> dict[str, dict[Degradation, Evaluation]]:

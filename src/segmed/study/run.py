@@ -192,8 +192,9 @@ def run_job(
         predictor.config = replace(predictor.config, threshold=0.5)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
     asked = Judging(
-        predictor, study.data, plan, job.system.title, resamples, job.system.prompts, job.proposer(study.out), device
-    )
+        predictor, study.data, plan, job.system.title, job.system.model, resamples, job.system.prompts,
+        job.proposer(study.out), device,
+    )  # fmt: skip
     score_degraded(study, job, asked)
     floors = FLOORS[job.system.judged](asked) if job.system.judged in FLOORS else []
     save_with_floors(job.evaluation(study.out), JUDGES[job.system.judged](asked), floors)

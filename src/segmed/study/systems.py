@@ -40,6 +40,11 @@ class System:
     report_epochs: int = 7
 
     @property
+    def model(self) -> str:
+        """The title without how it is asked, which rows of one training share."""
+        return self.title.partition(",")[0]
+
+    @property
     def in_report(self) -> bool:
         """Whether the row is of the report's protocol: its own rows, and dense networks to set beside them."""
         return self.report_iou is not None or not self.recipe
@@ -51,6 +56,15 @@ def _dense(name: str, title: str, iou: float, losses: tuple[float, float]) -> Sy
 
 BOXES: Judged = "boxes of the reference"
 OTHERS: Judged = "boxes of another model"
+
+
+def _asked(name: str, title: str) -> tuple[System, ...]:
+    """A promptable row without a prompt is tested with the reference's boxes too, exact and drawn less well."""
+    off = (System(f"{name}-boxes-{n}", f"{title}, boxes off by up to {n} px", judged=BOXES, prompts=f"jitter:{n}",
+                  trained_as=name) for n in (5, 20))  # fmt: skip
+    return System(f"{name}-boxes", f"{title}, given boxes", judged=BOXES, trained_as=name), *off
+
+
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
@@ -73,12 +87,12 @@ SYSTEMS: dict[str, System] = {
             report_iou=0.644, report_epochs=5,
         ),
         System("sam-tiny", "SAM-tiny, no prompt", recipe="sam-tiny"),
-        System("sam-tiny-boxes", "SAM-tiny, given boxes", judged=BOXES, trained_as="sam-tiny"),
+        *_asked("sam-tiny", "SAM-tiny"),
         System("sam-tiny-cascade", "U-Net, then SAM-tiny", judged=OTHERS, trained_as="sam-tiny"),
         System("sam", "SAM ViT-B, no prompt", recipe="sam-vit-b"),
-        System("sam-boxes", "SAM ViT-B, given boxes", judged=BOXES, trained_as="sam"),
+        *_asked("sam", "SAM ViT-B"),
         System("medsam", "MedSAM, no prompt", recipe="medsam"),
-        System("medsam-boxes", "MedSAM, given boxes", judged=BOXES, trained_as="medsam"),
+        *_asked("medsam", "MedSAM"),
         System("medsam-cascade", "U-Net, then MedSAM", judged=OTHERS, trained_as="medsam"),
         System("medsam-featup", "MedSAM + FeatUp, no prompt", ("model.sam.featup=jbu",), recipe="medsam"),
         System(

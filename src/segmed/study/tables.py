@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.files import written_aside
+from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import TITLES
@@ -91,8 +92,14 @@ def box_table(evaluations: Sequence[Evaluation], floors: Sequence[Evaluation]) -
         return tuple(Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(each, names))
 
     rows = tuple((each.name, cells(each)) for each in evaluations)
-    below = tuple((each.name.partition(" (")[0], cells(each)) for each in floors)
+    below = tuple((_floor_title(each.name), cells(each)) for each in floors)
     return Table(tuple(TITLES[name] for name in names), rows, below)
+
+
+def _floor_title(name: str) -> str:
+    """A floor's name, with the kind of boxes where they are not exact or enter at all."""
+    floor, _, kind = name.removesuffix(")").partition(" (")
+    return name if floor in DRAWN and kind != "gt" else floor
 
 
 def write_tables(out: Path, comparison: Comparison | None, results: Results) -> None:
