@@ -76,6 +76,23 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert "The intervals rest on 1 patient; below 20" in " ".join(shown.split())
 
 
+def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny, tmp_path, monkeypatch):
+    from segmed.models.checkpoint import save_run
+    from segmed.models.zoo import build_model
+
+    root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
+    config = tiny.config_of(opened(root))
+    save_run(run, build_model(config.model), config)
+    first_patients(opened(root)).save(run / "split.json")
+    worse = "lowpass:0.5,noise:0.3"
+    assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100, "--degrade", worse) == 0
+    made = sorted(folder.name for folder in run.glob("evaluation-*"))
+    assert made == ["evaluation-test-lowpass-0.5", "evaluation-test-noise-0.3"]
+    results = [Evaluation.load(run / name) for name in made]
+    assert [each.provenance["degradation"] for each in results] == ["lowpass:0.5", "noise:0.3"]
+    assert results[0].calibration != results[1].calibration
+
+
 def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):
     root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
     decoded = opened(root)
@@ -152,6 +169,7 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
         (["--predictions", "a", "--data", "d", "-o", "o"], "name the cases with --split"),
         (["run", "--data", "d", "--part", "tset"], "Choose one of: train, validation, test"),
         (["owner/name", "--data", "d"], "name one for the result with -o"),
+        (["run", "--data", "d", "--degrade", "all", "--groups", "sex"], "no --prompts or --groups"),
     ],
 )
 def test_a_wrong_call_says_what_is_missing(arguments, reason, tmp_path, monkeypatch, capsys):

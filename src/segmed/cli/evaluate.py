@@ -55,9 +55,11 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     bootstrap = {"resamples": resamples, "seed": seed}
-    if degrade is not None and (run is None or prompts is not None):
-        raise ConfigError("--degrade makes the images of a run's evaluation worse; name the run, and no --prompts.")
     columns = parse_columns(groups)
+    if degrade is not None and (run is None or prompts is not None or columns):
+        raise ConfigError(
+            "--degrade makes the images of a run's evaluation worse; name the run, and no --prompts or --groups."
+        )
     if columns and data is None:
         raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:
