@@ -39,6 +39,7 @@ CONTENTS = (
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
     ("filters", "Learned filters", "filters"),
+    ("features", "Features", "features"),
     ("cases", "Cases", "patient_lines"),
     ("absent", "Not here", "absent"),
     ("metrics", "All numbers", "metric_groups"),

@@ -109,6 +109,13 @@ def chosen_patients(leader: Evaluation) -> dict[str, str]:
     return {patient: chosen[patient] for patient in order if patient in chosen}
 
 
+def example_case(leader: Evaluation) -> str:
+    """The largest slice of the median patient: what pictures of networks are drawn of."""
+    ranks = chosen_patients(leader)
+    patient = next((each for each, rank in ranks.items() if rank == "median"), next(iter(ranks), None))
+    return largest_slice(leader, patient or leader.patients[0].patient)
+
+
 def largest_slice(evaluation: Evaluation, patient: str) -> str:
     """The case with the most reference pixels of a patient; with the most predicted ones where there are none."""
     sizes: dict[str, tuple[int, int]] = {}

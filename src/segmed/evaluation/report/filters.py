@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.evaluation.filters import filter_figure, png_of
-from segmed.evaluation.report.cases import Pictures, chosen_patients, largest_slice
+from segmed.evaluation.report.cases import Pictures, example_case
 from segmed.evaluation.result import Evaluation
 from segmed.inference.filters import filter_image, learned_filter, seen_filter
 
@@ -35,7 +35,7 @@ def filter_pictures(
             continue
         views = None
         if pictures is not None and learned.channels:
-            views = filter_image(learned, pictures.image(_example(systems[0])))
+            views = filter_image(learned, pictures.image(example_case(systems[0])))
         elif not learned.layer.linear:
             continue
         config = learned.config
@@ -46,9 +46,3 @@ def filter_pictures(
         address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
         found.append(FilterPicture(system.name, place, address, text))
     return tuple(found)
-
-
-def _example(leader: Evaluation) -> str:
-    ranks = chosen_patients(leader)
-    patient = next((each for each, rank in ranks.items() if rank == "median"), next(iter(ranks), None))
-    return largest_slice(leader, patient or leader.patients[0].patient)

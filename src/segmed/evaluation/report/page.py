@@ -14,6 +14,7 @@ from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.features import feature_pictures
 from segmed.evaluation.report.filters import filter_pictures
 from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
@@ -43,6 +44,7 @@ SECTIONS = (
     ("training", "Training", "curves"),
     ("calibration", "Calibration", "calibration"),
     ("filters", "Learned filters", "filters"),
+    ("features", "Features", "features"),
     ("oracle", "Oracles", "has_oracle"),
     ("cases", "Cases", "patient_lines"),
     ("metrics", "All numbers", "metric_groups"),
@@ -122,6 +124,7 @@ def build_page(
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
         "filters": filter_pictures(comparison.systems, runs, pictures),
+        "features": feature_pictures(comparison.systems, runs, pictures),
         **oracle_sections(comparison),
         **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
         **_about(comparison, runs),

@@ -1,0 +1,62 @@
+"""The report's pictures of features before and after FeatUp, for the runs that have it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmed.core.files import read_json
+from segmed.evaluation.filters import png_of
+from segmed.evaluation.report.cases import Pictures, example_case
+from segmed.evaluation.result import Evaluation
+from segmed.inference import Predictor, load
+from segmed.inference.features import draw_features, feature_panels
+from segmed.models.checkpoint import CONFIG, RunConfig
+from segmed.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class FeaturePicture:
+    """A run's features as a data address, and the share of their variance that the colours show."""
+
+    system: str
+    place: int
+    source: str
+    kept: float
+
+
+def feature_pictures(
+    systems: Sequence[Evaluation], runs: Mapping[str, Path], pictures: Pictures | None
+) -> tuple[FeaturePicture, ...]:
+    """A picture per run with FeatUp, on the largest slice of the leader's median patient; none without images.
+
+    Controls of FeatUp raise nothing by the image and are not drawn.
+    """
+    found = []
+    for place, system in enumerate(systems):
+        if pictures is None or system.name not in runs or not _has_featup(runs[system.name]):
+            continue
+        predictor = load(runs[system.name], device="cpu")
+        if not isinstance(predictor, Predictor):
+            continue
+        panels = feature_panels(predictor, pictures.image(example_case(systems[0])))
+        picture = png_of(draw_features(panels, system.name))
+        address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
+        found.append(FeaturePicture(system.name, place, address, panels.kept))
+    return tuple(found)
+
+
+def _has_featup(run: Path) -> bool:
+    """Whether the folder is a finished run whose network raises features by the image."""
+    if not (run / CONFIG).is_file():
+        return False
+    value = read_json(run / CONFIG, what="a run's config")
+    if not isinstance(value, dict) or not isinstance(value.get("model"), dict):  # a cascade's or an ensemble's
+        return False
+    return _raises_by_image(RunConfig.from_json(value, str(run / CONFIG)).model)
+
+
+def _raises_by_image(model: ModelConfig) -> bool:
+    sam = model.sam
+    in_sam = sam is not None and (sam.featup == "jbu" or (sam.encode_at is not None and sam.encode_raiser == "jbu"))
+    return model.upsampler == "jbu" or in_sam
