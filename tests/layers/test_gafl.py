@@ -108,6 +108,17 @@ def test_the_spectrum_is_multiplied_by_the_response(mode: str, parametrisation: 
     assert (after - before).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_control_is_a_convolution_of_each_channel_that_wraps_around(size: tuple[int, int]) -> None:
+    layer, image = shaken(GAFL(2, "convolution-control")), images(3, 2, *size)
+    taps = layer.mode.taps.detach()
+    expected = image + torch.nn.functional.conv2d(
+        torch.nn.functional.pad(image, (2, 2, 2, 2), mode="circular"), taps.flip(1, 2)[:, None], groups=2
+    )
+    torch.testing.assert_close(layer(image).detach(), expected, atol=1e-5, rtol=1e-5)
+    assert sum(weight.numel() for weight in layer.parameters()) == 2 * 25
+
+
 @pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
 def test_gains_stay_positive_whatever_the_weights(parametrisation: str) -> None:
     response = shaken(GAFL(1, "spectrum", parametrisation, size=(16, 16)), by=100.0).response(33, 30)

@@ -30,7 +30,15 @@ class Budget:
 
 
 BASELINES = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan")
-DENSE = (*BASELINES, "unet-25d", "unet-featup", "unet-featup-control", "unet-gafl", "unet-featup-gafl")
+DENSE = (
+    *BASELINES,
+    "unet-25d",
+    "unet-featup",
+    "unet-featup-control",
+    "unet-gafl",
+    "unet-gafl-control",
+    "unet-featup-gafl",
+)
 TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-5", "sam-tiny-boxes-20", "sam-tiny-cascade")
 REPORT_SCHEDULE = ("ema_decay=0", "sampling.positive_share=null", "sampling.batch_size=16")
 """The report's plain passes over all slices; what it does not state (optimiser, batch) is the notebooks' usual."""

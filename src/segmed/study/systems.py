@@ -80,6 +80,10 @@ SYSTEMS: dict[str, System] = {
         ),
         System("unet-gafl", "U-Net + GAFL", ("model.name=unet", "model.gafl={}")),
         System(
+            "unet-gafl-control", "U-Net + convolution control",
+            ("model.name=unet", "model.gafl={mode: convolution-control}"),
+        ),
+        System(
             "unet-featup-gafl", "U-Net + FeatUp + GAFL", ("model.name=unet", "model.upsampler=jbu", "model.gafl={}")
         ),
         System(

@@ -17,8 +17,9 @@ IMAGE_SIZE = (256, 256)
 class GaflConfig:
     """A learned filter of frequencies and where it stands; see `GAFL` for the settings in detail."""
 
-    mode: Literal["spectrum", "spectrum-log", "phase", "general"] = "spectrum"
-    """What is filtered: a gain, an exponent of the amplitude, the phase, or an affine curve with an activation."""
+    mode: Literal["spectrum", "spectrum-log", "phase", "general", "convolution-control"] = "spectrum"
+    """What is filtered: a gain, an exponent of the amplitude, the phase, or an affine curve with an activation; or its
+    control, a convolution with as many numbers as radial."""
     parametrisation: Literal["radial", "free", "lowrank"] = "radial"
     """How a number for every frequency is written: by radius alone, one by one, or as few products."""
     place: Place = "input"
@@ -38,6 +39,8 @@ class GaflConfig:
 
     def __post_init__(self) -> None:
         """Refuse what does not exist."""
+        if self.mode == "convolution-control" and self.parametrisation != "radial":
+            raise ConfigError("The control of a filter has no parametrisation. Leave model.gafl.parametrisation out.")
         if self.adaptive and self.mode not in ("spectrum", "spectrum-log"):
             raise ConfigError(f"Adaptive gains exist for the modes spectrum and spectrum-log, not for {self.mode}.")
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.gafl.adaptive import RadialAdaptation
+from segmed.layers.gafl.control import ConvolutionControl
 from segmed.layers.gafl.fixed import FixedFilter, require_size
 from segmed.layers.gafl.modes import (
     ACTIVATIONS,
@@ -48,7 +49,7 @@ class GAFL(nn.Module):
     Args:
         channels: of the image or of the feature map.
         mode: one of `MODES`.
-        parametrisation: one of `PARAMETRISATIONS`: how a number for every frequency is written.
+        parametrisation: one of `PARAMETRISATIONS`: how a number for every frequency is written; not for the control.
         activation: of mode general, one of `ACTIVATIONS`.
         bands: numbers per channel of radial; also those that `adaptive` sees.
         rank: of lowrank.
@@ -97,6 +98,8 @@ class GAFL(nn.Module):
             self.mode = SpectrumLog(new_field, adaptation)
         elif mode == "phase":
             self.mode = Phase(new_field)
+        elif mode == "convolution-control":
+            self.mode = ConvolutionControl(channels)
         else:
             self.mode = General(new_field, channels, activation)
 
@@ -110,7 +113,7 @@ class GAFL(nn.Module):
     @property
     def linear(self) -> bool:
         """Whether the filter is the same for every image, so that it has a response and can be folded."""
-        return self.mode_name in ("spectrum", "phase") and not self.adaptive
+        return self.mode_name in ("spectrum", "phase", "convolution-control") and not self.adaptive
 
     @torch.no_grad()
     def response(self, height: int, width: int) -> Complex[Tensor, "c h f"]:

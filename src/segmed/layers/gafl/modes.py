@@ -167,8 +167,8 @@ class General(nn.Module):
         return (1 - LEAK) * self.activation(values) + LEAK * values
 
 
-MODES: tuple[str, ...] = ("spectrum", "spectrum-log", "phase", "general")
-"""Gain; exponent of the amplitude; phase; affine with an activation."""
+MODES: tuple[str, ...] = ("spectrum", "spectrum-log", "phase", "general", "convolution-control")
+"""Gain; exponent of the amplitude; phase; affine with an activation; and the control, which the paper does not have."""
 
 
 def bounded(values: Tensor, limit: float) -> Tensor:
