@@ -63,6 +63,17 @@ def test_any_multiple_of_sixteen_is_a_size_of_the_vit(size: int) -> None:
         assert model(torch.zeros(1, 3, size, size)).shape == (1, 1, size, size)
 
 
+def test_a_vit_that_reads_a_smaller_image_has_the_weights_and_grids_of_the_full_one() -> None:
+    full, smaller = tiny_vit(size=96), tiny_vit(size=96, encode_at=48)
+    own = {name for name in smaller.state_dict() if not name.startswith("raiser.")}
+    assert own == set(full.state_dict())
+    smaller.load_state_dict(full.state_dict(), strict=False)
+    image = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        assert smaller.features(image).shape == (1, 256, 3, 3)
+        assert smaller.encode(image).shape == full.encode(image).shape == (1, 256, 6, 6)
+
+
 @pytest.mark.parametrize(("name", "millions"), [("sam-vit-b", 89.7), ("sam-vit-l", 308.3), ("sam-vit-h", 637.0)])
 def test_the_encoders_have_the_sizes_of_the_papers_models(name: str, millions: float) -> None:
     with torch.device("meta"):
