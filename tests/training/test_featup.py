@@ -198,3 +198,19 @@ def test_objectives_of_features_ask_for_a_start_and_a_smaller_image(trained: Tra
     plain = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, sam=sam))
     with pytest.raises(ConfigError, match=r"Set model\.sam\.encode_at"):
         prepare(plain, data=trained.data, split=trained.split, fold=0)
+
+
+def test_a_vits_run_is_distilled_with_its_positions_brought_to_the_smaller_image(
+    trained: Trained, tmp_path: Path
+) -> None:
+    sam = "model.sam={size: 64, trains: decoder, vit: {width: 32, depth: 2, heads: 2, global_layers: [1], window: 3}}"
+    vit = recipe_from_mapping({}, (*TINY, "model.name=sam-vit-b", "model.encoder=vit-b", sam), source="test")
+    train(vit, data=trained.data, split=trained.split, out=tmp_path / "vit")
+    recipe = distil_recipe(load_recipe("featup-encoder", SHORT), tmp_path / "vit", encode_at=32)
+    start = prepare(recipe, data=trained.data, split=trained.split, fold=0)[0].model.state_dict()
+    before = network(tmp_path / "vit").state_dict()
+    other = {name for name in before if start[name].shape != before[name].shape}
+    assert {name.rpartition(".")[2] for name in other} == {"pos_embed", "rel_pos_h", "rel_pos_w"}
+    assert all(torch.equal(start[name], before[name]) for name in before.keys() - other)
+    train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out")
+    assert network(tmp_path / "out").config.encode_at == 32

@@ -9,6 +9,7 @@ from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_config, load_run, patient_digest
+from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
 from segmed.training.recipe import Recipe
 
@@ -67,8 +68,10 @@ def seen_in_all(seen: dict[str, list[str]], start: RunConfig | None) -> dict[str
 
 
 def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
-    """Copy a run's weights into `model`; what FeatUp and GAFL add keeps its own where the run has none."""
-    own, found = model.state_dict(), started.model.state_dict()
+    """Copy a run's weights into `model`, a ViT's positions brought to its size; what FeatUp and GAFL add keeps its own
+    where the run has none."""
+    own = model.state_dict()
+    found = with_positions_of(own, started.model.state_dict())
     missing = [name for name in own.keys() - found.keys() if not name.startswith(ADDED)]
     misfit = [name for name in own.keys() & found.keys() if own[name].shape != found[name].shape]
     problems = sorted({*missing, *(found.keys() - own.keys()), *misfit})

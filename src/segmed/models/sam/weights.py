@@ -78,7 +78,7 @@ def fit_weights(tensors: Tensors, model: nn.Module, place: str) -> None:
     What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen.
     """
     own = model.state_dict()
-    found = _resized(renamed_all(tensors, OURS), own)
+    found = with_positions_of(own, renamed_all(tensors, OURS))
     problems = misfits(found, own)
     if problems:
         raise ModelError(f"{place}: these weights do not fit the model; {problems}. Use the model they were made for.")
@@ -131,16 +131,20 @@ def resized_relative(relative: Float[Tensor, "n c"], length: int) -> Float[Tenso
     return moved[0].T.contiguous().to(relative.dtype)
 
 
-def _resized(found: Tensors, own: Mapping[str, Tensor]) -> Tensors:
-    """Positions at the model's size; windows keep their reach, so that only global layers change."""
+def with_positions_of(own: Mapping[str, Tensor], found: Tensors) -> Tensors:
+    """Weights with a ViT's positions brought to the size of `own`; windows keep their reach, so that only global layers
+    change. What is of another shape otherwise stays so."""
+    found = dict(found)
     for name, tensor in found.items():
         wanted = own.get(name)
-        if wanted is None or tensor.ndim != wanted.ndim or tensor.shape[-1] != wanted.shape[-1]:
-            continue  # listed later
-        if name.endswith(".pos_embed"):
-            found[name] = resized_position(tensor, wanted.shape[1])
-        elif name.endswith((".rel_pos_h", ".rel_pos_w")):
-            found[name] = resized_relative(tensor, len(wanted))
+        if wanted is None or not name.endswith((".pos_embed", ".rel_pos_h", ".rel_pos_w")):
+            continue
+        if tensor.ndim != wanted.ndim or tensor.shape[-1] != wanted.shape[-1]:
+            continue  # of another network: listed by who asked
+        is_absolute = name.endswith(".pos_embed")
+        found[name] = (
+            resized_position(tensor, wanted.shape[1]) if is_absolute else resized_relative(tensor, len(wanted))
+        )
     return found
 
 
