@@ -39,6 +39,19 @@ def test_probabilities_are_averaged_over_both_mirror_axes() -> None:
     assert torch.allclose(found, expected)
 
 
+def test_mirror_averages_left_and_right_alone() -> None:
+    class Corner(nn.Module):
+        """Sure of the upper left pixel, whatever the image."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.full((1, 1, 3, 5), -40.0)
+            logits[..., 0, 0] = 40.0
+            return logits
+
+    found = next(averaged_probabilities(Corner(), torch.zeros(1, 1, 3, 5), [Undo((3, 5), (3, 5))], "mirror"))
+    assert found[0].round(decimals=6).tolist() == [[0.5, 0, 0, 0, 0.5], [0] * 5, [0] * 5]
+
+
 def test_flips_are_the_runs_own_choice_unless_another_is_given() -> None:
     image = np.ones((3, 5), np.uint8)
     flipped = predictor(PredictionConfig(tta="flips"))

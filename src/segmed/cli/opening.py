@@ -19,7 +19,10 @@ PatientRegex = Annotated[
 
 TtaOption = Annotated[
     str | None,
-    typer.Option("--tta", help="Test-time flips: none or flips; by default what `segmed tune` chose on validation."),
+    typer.Option(
+        "--tta",
+        help="Test-time flips: none, mirror (left, right) or flips (up, down too); by default what was tuned.",
+    ),
 ]
 
 

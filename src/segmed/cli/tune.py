@@ -65,9 +65,9 @@ def choose(
     from segmed.evaluation.tune import SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
     from segmed.evaluation.tune import tune as tuned
     from segmed.inference import VolumePredictor, load
-    from segmed.models.prediction import Tta
+    from segmed.models.prediction import TTA_NAMES, Tta
 
-    names: tuple[Tta, ...] = ("none", "flips") if flips else ("none",)
+    names: tuple[Tta, ...] = TTA_NAMES if flips else ("none",)
     predictors: dict[Tta, VolumePredictor] = {name: load(run, device=device, tta=name) for name in names}
     with progress_bar("scoring validation patients") as progress:
         return tuned(
@@ -85,7 +85,7 @@ def say(found: "Tuning") -> None:
     """Print what was chosen, and from what."""
     chosen = found.best.prediction
     typer.echo(
-        f"threshold {found.best.threshold:g}, flips {'on' if chosen.tta == 'flips' else 'off'}, smallest component "
+        f"threshold {found.best.threshold:g}, test-time flips: {chosen.tta}, smallest component "
         f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume"
     )
     typer.echo(

@@ -201,7 +201,7 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),
-        "test_time_flips": predictor.tta == "flips",
+        "test_time_flips": predictor.tta,
         "smallest_component": {"pixels in slice": chosen.smallest_in_slice, "voxels": chosen.smallest_in_volume},
         "training_patients": "known" if plan.training_known else "unknown",
         "device": str(predictor.device),

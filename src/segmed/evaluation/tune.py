@@ -20,7 +20,7 @@ from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
-from segmed.models.prediction import PredictionConfig, Tta
+from segmed.models.prediction import TTA_NAMES, PredictionConfig, Tta
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SMALLEST_IN_SLICE = (0, 5, 10, 20, 40, 80)
@@ -175,15 +175,15 @@ def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
 
 
 def _merit(choice: Choice) -> tuple[float, ...]:
-    """Better first: Dice, then no flips, then less removal, then the threshold nearest to 0.5."""
+    """Better first: Dice, then fewer flips, then less removal, then the threshold nearest to 0.5."""
     chosen = choice.prediction
     removal = chosen.smallest_in_slice + chosen.smallest_in_volume
     dice = -1.0 if np.isnan(choice.dice) else choice.dice
-    return -round(dice, 9), float(chosen.tta != "none"), float(removal), abs(choice.threshold - 0.5)
+    return -round(dice, 9), float(TTA_NAMES.index(chosen.tta)), float(removal), abs(choice.threshold - 0.5)
 
 
 def _nearest(choices: Sequence[Choice], threshold: float, prediction: PredictionConfig) -> Choice:
     """The candidate that is what the predictor had before, or without removal nearest to it."""
     same = [choice for choice in choices if choice.prediction == prediction]
-    plain = [choice for choice in choices if choice.prediction in (PredictionConfig(), PredictionConfig(tta="flips"))]
+    plain = [choice for choice in choices if choice.prediction == PredictionConfig(tta=choice.prediction.tta)]
     return min(same or plain, key=lambda choice: abs(choice.threshold - threshold))
