@@ -151,7 +151,7 @@ def test_names_that_are_unknown_or_need_more_are_refused() -> None:
 
 def test_a_way_that_proposes_its_own_prompts_can_be_added(predictor, decoded, plan) -> None:
     def middle(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
-        assert len(volume.whole) == len(volume.images) == 4
+        assert len(volume.slices.everything) == len(volume.slices.images) == 4
         return [predictor.decode(encoded, Prompts(boxes=[(8, 8, 24, 30)])) for encoded in volume.encoded]
 
     (asking,) = parse_askings("cascade", automatic={"cascade": middle})

@@ -10,7 +10,7 @@ from box_filler import config_of, filler, half_finder
 from prompted_runs import run_config, save_prompted_run
 from segmed.core.errors import ModelError
 from segmed.data.proposing import ProposeConfig, propose
-from segmed.inference import load
+from segmed.inference import PatientSlices, load
 from segmed.inference.cascade import (
     NEVER,
     CascadeConfig,
@@ -93,7 +93,7 @@ def test_boxes_are_given_with_their_margin() -> None:
 def test_slices_are_answered_alike_alone_and_with_others_and_by_the_whole_volumes_statistics() -> None:
     some = cascade()
     together = some.probabilities([EMPTY, BOTH, BOTH], batch_size=2)
-    alone = some.probabilities([BOTH], whole=[EMPTY, BOTH, BOTH])
+    alone = some.probabilities(PatientSlices([BOTH], whole=[EMPTY, BOTH, BOTH]))
     np.testing.assert_array_equal(alone[0], together[1])
     assert together[0].shape == (1, *SIZE)
 

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from segmed.core.errors import DataError, ModelError
 from segmed.core.image import Geometry
 from segmed.core.labels import LabelMap
-from segmed.inference import Predictor, load
+from segmed.inference import PatientSlices, Predictor, load
 from segmed.inference.files import find_inputs, predict_files
 from segmed.io import read_mask
 from segmed.models.checkpoint import RunConfig, save_run
@@ -67,7 +67,7 @@ def test_slices_of_different_sizes_come_back_in_order(predictor: Predictor) -> N
 def test_some_slices_are_predicted_as_in_their_whole_volume(predictor: Predictor) -> None:
     volume = [image((32, 40)), image((32, 40)) // 3, image((32, 40)) // 2]
     alone = predictor.probabilities(volume[1:2])[0]
-    within = predictor.probabilities(volume[1:2], whole=volume)[0]
+    within = predictor.probabilities(PatientSlices(volume[1:2], whole=volume))[0]
     assert np.allclose(within, predictor.probabilities(volume)[1], atol=1e-5)
     assert not np.allclose(within, alone, atol=1e-3)
 

@@ -15,7 +15,7 @@ from segmed.data.augment import Augment, AugmentConfig
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import PreprocessedSlices
 from segmed.evaluation.run import evaluate_run, plan_evaluation
-from segmed.inference import load
+from segmed.inference import PatientSlices, load
 from segmed.inference.files import find_inputs, predict_files
 from segmed.io import read_mask
 from segmed.preprocess import Preprocess, PreprocessConfig
@@ -63,10 +63,10 @@ def test_the_predictor_feeds_the_network_what_training_did(run: Path, toy: tuple
     assert torch.allclose(torch.cat(seen), torch.stack([expected[index].image for index in range(len(cases))]))
     seen.clear()
     order = range(len(cases))
-    predictor.probabilities(volume[2:3], whole=volume, positions=[2], whole_positions=order)
+    predictor.probabilities(PatientSlices(volume[2:3], [2], volume, order))
     assert torch.allclose(seen[0][0], expected[2].image)
     with pytest.raises(ModelError, match="Give both positions"):
-        predictor.probabilities(volume[2:3], whole=volume)
+        predictor.probabilities(PatientSlices(volume[2:3], whole=volume))
 
 
 def test_evaluation_and_predicted_files_are_those_of_the_volume(

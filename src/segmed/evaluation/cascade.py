@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from segmed.core.errors import SplitError
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposing import Kinds, Proposals, propose
 from segmed.evaluation.part import records_of
 from segmed.inference.base import VolumePredictor
 from segmed.inference.cascade import NEVER, CascadeConfig, ask, joined_mask
+from segmed.inference.from_data import patient_slices
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 
 GATES = (NEVER, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.0)
@@ -90,22 +91,11 @@ def _patient(
     candidates: Sequence[CascadeConfig],
 ) -> Float64[np.ndarray, " candidates"]:
     """The volumetric Dice of a patient under every candidate; NaN where reference and prediction are empty."""
-    patient = records[0].patient
-    volume = by_patient(decoded.dataset.records)[patient]
-    whole = [np.array(decoded.image(record.case)) for record in volume]
-    positions = [record.slice_index for record in records]
-    whole_positions = [record.slice_index for record in volume]
-    images = [np.array(decoded.image(record.case)) for record in records]
-    maps = dense.probabilities(images, whole=whole, positions=positions, whole_positions=whole_positions)
+    slices = patient_slices(decoded, records)
+    maps = dense.probabilities(slices)
     faintest = CascadeConfig(share=min(SHARES), min_pixels=min(SIZES)).proposing(dense.config.threshold)
     asked = [index for index, each in enumerate(maps) if len(propose(each[0], faintest))]
-    found = promptable.encode_volume(
-        [images[i] for i in asked],
-        whole=whole,
-        positions=[positions[i] for i in asked],
-        whole_positions=whole_positions,
-    )
-    encoded = dict(zip(asked, found, strict=True))
+    encoded = dict(zip(asked, promptable.encode_volume(slices.some(asked)), strict=True))
     totals = np.zeros((len(candidates), 2), np.int64)  # hits, predicted
     reference = 0
     for index, record in enumerate(records):

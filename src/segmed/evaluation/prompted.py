@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from segmed.core.prompts import Prompts
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.data.prompting import Prompted, case_generator
 from segmed.data.prompting_masks import tight_boxes
@@ -23,6 +23,7 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
 from segmed.inference.asking import AskedVolume
+from segmed.inference.from_data import patient_slices
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.propagate import propagate
 from segmed.inference.uncertainty import decode_jittered
@@ -51,20 +52,14 @@ def evaluate_prompts(
     counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    patients = by_patient(decoded.dataset.records)
     studies = [_Study(predictor, decoded, asking, batch_size) for asking in askings]
-    for done, (patient, records) in enumerate(groups.items(), start=1):
-        read = {record.case: np.array(decoded.image(record.case)) for record in patients[patient]}
-        positions = [record.slice_index for record in records]
-        whole_positions = [record.slice_index for record in patients[patient]]
-        images, whole = [read[record.case] for record in records], list(read.values())
+    for done, records in enumerate(groups.values(), start=1):
+        slices = patient_slices(decoded, records)
         encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
-        with memory.measuring(), encoding.timing(len(images)):
-            encoded = predictor.encode_volume(
-                images, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-            )
+        with memory.measuring(), encoding.timing(len(slices.images)):
+            encoded = predictor.encode_volume(slices, batch_size=batch_size)
         for study in studies:
-            study.add(records, AskedVolume(images, whole, encoded, positions, whole_positions), encoding.ms_per_image)
+            study.add(records, AskedVolume(slices, encoded), encoding.ms_per_image)
             study.memory.mib = max(filter(None, (study.memory.mib, memory.mib)), default=None)
         if progress is not None:
             progress(done, len(groups))

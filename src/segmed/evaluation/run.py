@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segmed.core.errors import DataError, SplitError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.degrade import Degradation, degrade_volume
+from segmed.data.degrade import Degradation
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.memory import PeakMemory
@@ -22,6 +20,7 @@ from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
+from segmed.inference.from_data import patient_slices
 from segmed.models.checkpoint import RunConfig, patient_digest
 
 
@@ -109,25 +108,14 @@ def evaluate_run(
     With `degradation` the images, not the references, are made worse first. `progress(done, total)` counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    patients = by_patient(decoded.dataset.records)
     timer, memory = SliceTimer(), PeakMemory(predictor.device.type)
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        volume = patients[records[0].patient]
-        read = {record.case: np.array(decoded.image(record.case)) for record in volume}
-        if degradation is not None:
-            read = degrade_volume(read, degradation, patient=records[0].patient)
-        images = [read[record.case] for record in records]
-        with memory.measuring(), timer.timing(len(images)):
-            probabilities = predictor.probabilities(
-                images,
-                batch_size=batch_size,
-                whole=list(read.values()),
-                positions=[record.slice_index for record in records],
-                whole_positions=[record.slice_index for record in volume],
-            )
+        slices = patient_slices(decoded, records, degradation)
+        with memory.measuring(), timer.timing(len(slices.images)):
+            probabilities = predictor.probabilities(slices, batch_size=batch_size)
         masks = [predictor.label(each) for each in probabilities]
-        cleaned = predictor.cleaned(masks, [record.slice_index for record in records])
+        cleaned = predictor.cleaned(masks, slices.positions)
         return [mask.array for mask in cleaned], list(probabilities)
 
     result = evaluate(

@@ -13,13 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 from scipy import ndimage
 
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record
 from segmed.core.volumes import stacked
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
+from segmed.inference.from_data import patient_slices
 from segmed.models.prediction import TTA_NAMES, PredictionConfig, Tta
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -142,16 +143,9 @@ def _patient(
     candidates: Sequence[Candidate],
     batch_size: int,
 ) -> Float64[np.ndarray, " c"]:
-    volume = by_patient(decoded.dataset.records)[records[0].patient]
-    positions = [record.slice_index for record in records]
-    probabilities = predictor.probabilities(
-        [np.array(decoded.image(record.case)) for record in records],
-        batch_size=batch_size,
-        whole=[np.array(decoded.image(record.case)) for record in volume],
-        positions=positions,
-        whole_positions=[record.slice_index for record in volume],
-    )
+    probabilities = predictor.probabilities(patient_slices(decoded, records), batch_size=batch_size)
     reference = [decoded.mask(record.case) for record in records]
+    positions = [record.slice_index for record in records]
     return patient_dice([each.astype(np.float64) for each in probabilities], reference, positions, candidates)
 
 

@@ -3,29 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Shaped
-
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.inference.slices import PatientSlices
 
 
 @dataclass(frozen=True)
 class AskedVolume:
-    """Slices of one patient, in anatomical order, as they were read and after the image encoder.
+    """Slices of one patient, in anatomical order, as they were read and after the image encoder."""
 
-    `whole` has all of the patient's slices, also those that are not asked about: intensities are normalised by it.
-    """
-
-    images: Sequence[Shaped[np.ndarray, "..."]]
-    whole: Sequence[Shaped[np.ndarray, "..."]]
+    slices: PatientSlices
     encoded: Sequence[EncodedImage]
-    positions: Sequence[int] | None = None
-    """Where each slice lies in the volume, and where those of `whole`: only 2.5D models must know."""
-    whole_positions: Sequence[int] | None = None
+    """One for each of `slices.images`."""
 
 
 Automatic = Callable[[PromptedPredictor, AskedVolume], list[Answer]]
-"""An answer for each of `images`: from prompts that something proposes, from none, or from neighbouring slices."""
+"""An answer for each slice asked about: from prompts that are proposed, from none, or from neighbouring slices."""
 
 
 def unprompted(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from segmed.core.image import Geometry, Mask
 from segmed.inference.components import remove_small
+from segmed.inference.slices import Images, PatientSlices
 from segmed.models.checkpoint import RunConfig
 from segmed.models.prediction import Tta
 
@@ -24,21 +25,10 @@ class VolumePredictor(ABC):
     tta: Tta
 
     @abstractmethod
-    def iterate(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+    def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """`probabilities`, one slice at a time, so that a long volume need not fit memory at once.
 
-        Where `volume` holds only some of the patient's slices, give all of them as `whole`: intensities are then
-        normalised by these, and neighbours taken from them, as in training. `positions` says where each slice lies in
-        the patient's volume (consecutive by default), `whole_positions` the same of `whole`. Raises `ModelError`
-        where a 2.5D model cannot tell a slice's neighbours.
+        Raises `ModelError` where a 2.5D model cannot tell a slice's neighbours.
         """
 
     @abstractmethod
@@ -55,33 +45,23 @@ class VolumePredictor(ABC):
 
     def predict_volume(
         self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
+        volume: Images,
         *,
         batch_size: int = 8,
         positions: Sequence[int] | None = None,
     ) -> list[Mask]:
-        """The masks of a patient's slices, normalised together; `positions` as in `iterate`."""
-        labelled = [self.label(each) for each in self.iterate(volume, batch_size=batch_size, positions=positions)]
+        """The masks of a patient's slices, normalised together; `positions` as in `PatientSlices`."""
+        slices = PatientSlices(volume, positions)
+        labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]
         return self.cleaned(labelled, positions)
 
-    def probabilities(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> list[Float[np.ndarray, "k h w"]]:
+    def probabilities(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[Float[np.ndarray, "k h w"]]:
         """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
 
-        The other arguments are those of `iterate`.
+        Where these are only some of the patient's slices, or have gaps, give `PatientSlices`, which says so. Raises as
+        `iterate` does.
         """
-        return list(
-            self.iterate(
-                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-            )
-        )
+        return list(self.iterate(PatientSlices.of(volume), batch_size=batch_size))
 
     def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:
         """Labels from probabilities: the most probable label where it reaches the run's threshold, else background."""

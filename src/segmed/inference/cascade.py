@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32
 from pydantic import Field
 from torch import nn
 
@@ -24,6 +24,7 @@ from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig, Tta
@@ -76,30 +77,13 @@ class CascadePredictor(VolumePredictor):
         """The dense run's and the promptable one's."""
         return [*self.dense.networks(), *self.promptable.networks()]
 
-    def iterate(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
+    def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time; those of the dense run are held for the whole volume."""
-        positions = positions if positions is not None or whole is not None else range(len(volume))
-        dense = self.dense.probabilities(
-            volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-        )
+        dense = self.dense.probabilities(slices, batch_size=batch_size)
         proposing = self.settings.proposing(self.dense.config.threshold)
         proposed = [propose(each[0], proposing) for each in dense]
         asked = [index for index, found in enumerate(proposed) if len(found)]
-        encoded = self.promptable.iterate_encoded(
-            [volume[index] for index in asked],
-            batch_size=batch_size,
-            whole=whole or volume,
-            positions=None if positions is None else [positions[index] for index in asked],
-            whole_positions=whole_positions if whole else positions,
-        )
+        encoded = self.promptable.iterate_encoded(slices.some(asked), batch_size=batch_size)
         for index, found in enumerate(proposed):
             if len(found):
                 answer = ask(self.promptable, next(encoded), found, self.settings.prompts)
@@ -115,12 +99,7 @@ class CascadePredictor(VolumePredictor):
         if predictor.folder.resolve() != self.promptable.folder.resolve():
             raise ModelError(f"{self.folder}: refines by {self.promptable.folder}, not by {predictor.folder}.")
         proposing, found_answers = self.settings.proposing(self.dense.config.threshold), []
-        dense = self.dense.probabilities(
-            volume.images,
-            whole=volume.whole,
-            positions=volume.positions,
-            whole_positions=volume.whole_positions,
-        )
+        dense = self.dense.probabilities(volume.slices)
         for each, encoded in zip(dense, volume.encoded, strict=True):
             found = propose(each[0], proposing)
             answer = ask(predictor, encoded, found, self.settings.prompts)

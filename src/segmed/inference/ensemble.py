@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import nn
 
 from segmed.core.errors import ModelError
@@ -21,6 +21,7 @@ from segmed.core.files import read_json, sha256_of, write_json
 from segmed.core.split import Split
 from segmed.inference.base import VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
+from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_run, seen_patients
 from segmed.models.prediction import PredictionConfig, Tta
 
@@ -40,22 +41,9 @@ class EnsemblePredictor(VolumePredictor):
         self.config, self.folder = config, folder
         self.device, self.tta = members[0].device, members[0].tta
 
-    def iterate(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
-        """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
-        streams = [
-            member.iterate(
-                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-            )
-            for member in self.members
-        ]
+    def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
+        """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
+        streams = [member.iterate(slices, batch_size=batch_size) for member in self.members]
         for each in zip(*streams, strict=True):
             yield np.stack(each).mean(axis=0, dtype=np.float32)
 

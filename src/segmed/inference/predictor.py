@@ -7,15 +7,12 @@ import torch
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
-from segmed.core.volumes import neighbour_indices
 from segmed.inference.base import VolumePredictor
+from segmed.inference.slices import PatientSlices, Stack
 from segmed.inference.tta import averaged_probabilities
 from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.prediction import Tta
 from segmed.preprocess import Preprocess, Statistics
-
-Stack = tuple[Shaped[np.ndarray, "..."], ...]
-"""A slice between its neighbours, below to above; alone where the network sees none."""
 
 
 class Predictor(VolumePredictor):
@@ -30,43 +27,25 @@ class Predictor(VolumePredictor):
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
 
-    def iterate(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> Iterator[Float[np.ndarray, "k h w"]]:
-        """Probabilities, one slice at a time; the arguments are those of `VolumePredictor.iterate`."""
-        if not volume:
+    def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
+        """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
+        if not slices.images:
             return
-        stacks, statistics = self._read(volume, whole, positions, whole_positions)
+        stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
             yield from self._batch(stacks[start : start + batch_size], statistics)
 
     def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
         """What the network reads of one image, normalised by itself, on this predictor's device."""
-        (stack,), statistics = self._read([image], None, None, None)
+        (stack,), statistics = self._read(PatientSlices([image]))
         read, _ = self._preprocess.apply_stack(stack, statistics)
         return read[None].to(self.device, memory_format=torch.channels_last)
 
-    def _read(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None,
-        positions: Sequence[int] | None,
-        whole_positions: Sequence[int] | None,
-    ) -> tuple[list[Stack], Statistics]:
+    def _read(self, slices: PatientSlices) -> tuple[list[Stack], Statistics]:
         """Each slice with the neighbours that the network sees, and the statistics of the whole volume."""
-        slices = [with_channels(image) for image in volume]
-        everything = [with_channels(image) for image in whole] if whole else slices
-        statistics = self._preprocess.statistics(everything)
-        reach = self.config.preprocess.neighbours
-        if not reach:
-            return [(image,) for image in slices], statistics
-        return _stacks(slices, positions, everything if whole else None, whole_positions, reach), statistics
+        slices = slices.channels_last()
+        statistics = self._preprocess.statistics(slices.everything)
+        return slices.stacks(self.config.preprocess.neighbours), statistics
 
     def networks(self) -> Sequence[torch.nn.Module]:
         """The one network."""
@@ -81,27 +60,6 @@ class Predictor(VolumePredictor):
                 yield each.numpy()
 
 
-def _stacks(
-    slices: Sequence[Shaped[np.ndarray, "..."]],
-    positions: Sequence[int] | None,
-    whole: Sequence[Shaped[np.ndarray, "..."]] | None,
-    whole_positions: Sequence[int] | None,
-    reach: int,
-) -> list[Stack]:
-    """Each slice with its neighbours, from the whole volume where that is given."""
-    if whole is None:
-        whole, whole_positions = slices, positions or range(len(slices))
-        positions = whole_positions
-    if positions is None or whole_positions is None:
-        raise ModelError("A 2.5D model needs the positions of the slices in their volume. Give both positions.")
-    order = sorted(range(len(whole)), key=lambda index: whole_positions[index])
-    near = neighbour_indices([whole_positions[index] for index in order], reach)
-    found = {whole_positions[order[index]]: indices for index, indices in enumerate(near)}
-    if any(position not in found for position in positions):
-        raise ModelError("A slice's position is not in its whole volume. Give all of the patient's slices.")
-    return [tuple(whole[order[index]] for index in found[position]) for position in positions]
-
-
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
     """Consecutive runs of inputs of one size: they go through the network together, in order."""
     groups: list[list[int]] = []
@@ -111,13 +69,6 @@ def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:
         else:
             groups.append([index])
     return groups
-
-
-def with_channels(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
-    """An image with its channels last, one where it is grey; raises `ModelError` for anything that is no slice."""
-    if image.ndim not in (2, 3):
-        raise ModelError(f"An image is height x width x channels, got shape {image.shape}. Give one slice at a time.")
-    return image[..., None] if image.ndim == 2 else image
 
 
 def chosen_device(name: str) -> torch.device:

@@ -22,6 +22,7 @@ from segmed.core.records import Record
 from segmed.inference.files import Inputs
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
+from segmed.inference.slices import PatientSlices
 
 BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
@@ -124,11 +125,8 @@ class PromptedFiles:
                 asked.append(prompts_of(self._given.get(record.image, ()), image.array.shape[:2]))
             except DataError as error:
                 asked.append(error)
-        encoded = self._predictor.encode_volume(
-            [image.array for image in images],
-            batch_size=self._batch_size,
-            positions=[record.slice_index for record in records],
-        )
+        slices = PatientSlices([image.array for image in images], [record.slice_index for record in records])
+        encoded = self._predictor.encode_volume(slices, batch_size=self._batch_size)
         prompts = [Prompts() if isinstance(each, SegmedError) else each for each in asked]
         if self._carry is None:
             answers = self._predictor.decode_volume(encoded, prompts, batch_size=self._batch_size)

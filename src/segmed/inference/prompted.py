@@ -13,6 +13,7 @@ from segmed.core.grid import PromptGrid, Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size
+from segmed.inference.slices import Images, PatientSlices
 from segmed.inference.tta import FLIPS, Axes, turned
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
@@ -99,35 +100,15 @@ class PromptedPredictor(Predictor):
         """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`."""
         return self.encode_volume([image])[0]
 
-    def encode_volume(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> list[EncodedImage]:
-        """Encode a patient's slices, normalised together; `whole` and positions are those of `iterate`."""
-        return list(
-            self.iterate_encoded(
-                volume, batch_size=batch_size, whole=whole, positions=positions, whole_positions=whole_positions
-            )
-        )
+    def encode_volume(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[EncodedImage]:
+        """Encode a patient's slices, normalised together; what is given, and raised, is as for `probabilities`."""
+        return list(self.iterate_encoded(PatientSlices.of(volume), batch_size=batch_size))
 
-    def iterate_encoded(
-        self,
-        volume: Sequence[Shaped[np.ndarray, "..."]],
-        *,
-        batch_size: int = 8,
-        whole: Sequence[Shaped[np.ndarray, "..."]] | None = None,
-        positions: Sequence[int] | None = None,
-        whole_positions: Sequence[int] | None = None,
-    ) -> Iterator[EncodedImage]:
+    def iterate_encoded(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[EncodedImage]:
         """`encode_volume`, one slice at a time."""
-        if not volume:
+        if not slices.images:
             return
-        stacks, statistics = self._read(volume, whole, positions, whole_positions)
+        stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
             applied = [self._preprocess.apply_stack(stack, statistics) for stack in stacks[start : start + batch_size]]
             for group in same_size([tensor for tensor, _ in applied]):

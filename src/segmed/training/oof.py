@@ -12,12 +12,13 @@ from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
-from segmed.core.records import by_patient
+from segmed.core.records import Record, by_patient
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposals import MapFile, made_by, to_bytes, write_index, write_maps
 from segmed.data.splits import split_within
 from segmed.inference import VolumePredictor, load
+from segmed.inference.from_data import patient_slices
 from segmed.models.checkpoint import WEIGHTS
 from segmed.models.zoo import takes_prompts
 from segmed.training.engine import Hardware, train
@@ -87,8 +88,8 @@ def _predicted(
     if made_by(path) != tuple(weights):
         predictors = [load(run, device=device) for run in runs]
         maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
-        for done, patient in enumerate(groups, start=1):
-            found = _of_patient(predictors, data, [record.case for record in groups[patient]])
+        for done, records in enumerate(groups.values(), start=1):
+            found = _of_patient(predictors, data, records)
             maps |= {case: to_bytes(each) for case, each in found.items()}
             if progress is not None:
                 progress(done, len(groups))
@@ -97,19 +98,11 @@ def _predicted(
 
 
 def _of_patient(
-    predictors: Sequence[VolumePredictor], data: DecodedDataset, cases: Sequence[str]
+    predictors: Sequence[VolumePredictor], data: DecodedDataset, records: Sequence[Record]
 ) -> dict[str, Float32[np.ndarray, "_h _w"]]:
-    images = [np.array(data.image(case)) for case in cases]
-    records = data.dataset.by_case()
-    patient = records[cases[0]].patient
-    volume = [record for record in data.dataset.records if record.patient == patient]
-    whole = [np.array(data.image(record.case)) for record in volume]
-    places, whole_places = [records[case].slice_index for case in cases], [record.slice_index for record in volume]
-    found = [
-        predictor.probabilities(images, whole=whole, positions=places, whole_positions=whole_places)
-        for predictor in predictors
-    ]
-    return {case: np.mean([one[index][0] for one in found], axis=0) for index, case in enumerate(cases)}
+    slices = patient_slices(data, records)
+    found = [predictor.probabilities(slices) for predictor in predictors]
+    return {record.case: np.mean([one[index][0] for one in found], axis=0) for index, record in enumerate(records)}
 
 
 def _described(made: _Predicted, inner: Split) -> MapFile:

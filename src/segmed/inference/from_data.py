@@ -1,0 +1,31 @@
+"""Slices of a decoded data set as predictors take them: the one way from a patient's records to `PatientSlices`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segmed.core.records import Record
+from segmed.data.decoded import DecodedDataset
+from segmed.data.degrade import Degradation, degrade_volume
+from segmed.inference.slices import PatientSlices
+
+
+def patient_slices(
+    decoded: DecodedDataset, records: Sequence[Record], degradation: Degradation | None = None
+) -> PatientSlices:
+    """The slices of `records`, at least one and of one patient, in their order, within all that there are of that one.
+
+    With `degradation` the images are made worse first, all of the patient's together. Raises `DataError` as
+    `DecodedDataset.image` does.
+    """
+    patient = records[0].patient
+    volume = [record for record in decoded.dataset.records if record.patient == patient]
+    read = {record.case: np.array(decoded.image(record.case)) for record in volume}
+    if degradation is not None:
+        read = degrade_volume(read, degradation, patient=patient)
+    return PatientSlices(
+        images=[read[record.case] for record in records],
+        positions=[record.slice_index for record in records],
+        whole=list(read.values()),
+        whole_positions=[record.slice_index for record in volume],
+    )
