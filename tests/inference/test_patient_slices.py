@@ -91,3 +91,9 @@ def test_degradation_is_that_of_the_whole_patient(tmp_path: Path) -> None:
     slices = patient_slices(decoded, records[2:3], noise)
     assert np.array_equal(slices.images[0], expected[records[2].case])
     assert not np.array_equal(slices.images[0], whole[records[2].case])
+
+
+@pytest.mark.parametrize("arguments", [(VOLUME[:2], [1]), (VOLUME[:1], [1], VOLUME[:3], [1, 2])])
+def test_positions_are_one_for_each_slice(arguments: tuple[object, ...]) -> None:
+    with pytest.raises(DataError, match=r"positions for [23] slices\. Give one position per slice"):
+        PatientSlices(*arguments)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Shaped
 
-from segmed.core.errors import ModelError
+from segmed.core.errors import DataError, ModelError
 from segmed.core.volumes import neighbour_indices
 
 Images = Sequence[Shaped[np.ndarray, "..."]]
@@ -30,6 +30,12 @@ class PatientSlices:
     """All of the patient's slices, `images` among them; None where `images` are all that there are."""
     whole_positions: Sequence[int] | None = None
     """Where each of `whole` lies in the volume. Beside `whole` only 2.5D models need positions, then both."""
+
+    def __post_init__(self) -> None:
+        """Raises `DataError` where positions are not one for each slice."""
+        for images, positions in ((self.images, self.positions), (self.whole, self.whole_positions)):
+            if images and positions is not None and len(positions) != len(images):
+                raise DataError(f"{len(positions)} positions for {len(images)} slices. Give one position per slice.")
 
     @classmethod
     def of(cls, slices: "PatientSlices | Images") -> "PatientSlices":
