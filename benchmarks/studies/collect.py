@@ -4,9 +4,9 @@
 
 Writes `study.md` and `study.csv` (Dice, IoU and HD95: mean over seeds per patient, then over patients; intervals;
 paired tests of every variant against the one it is compared with, Holm-adjusted over each table), `learning.md` (how
-fast each learns) and `curves.png`. What the numbers mean is said in the files. Seeds that not all variants of a
-comparison have finished are left out of that comparison, and named. An evaluation under prompts is named with its kind,
-as in `--evaluation test/prompts/jitter-5`.
+fast each learns), `curves.png`, and `degraded.png` where images were made worse. What the numbers mean is said in the
+files. Seeds that not all variants of a comparison have finished are left out of that comparison, and named. An
+evaluation under prompts is named with its kind, as in `--evaluation test/prompts/jitter-5`.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from ablation_spec import Spec, read_spec, run_folder
+from pictures import draw_curves, draw_degraded, mean_curve
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.files import written_aside
@@ -69,13 +70,22 @@ def main() -> int:
         text = study_table(spec, tables[PRIMARY], options.evaluation)
         text += "\n## IoU of each patient's volume\n\n" + _rows(tables["iou"], "iou")
         text += "\n## HD95 in pixels of the slice, less is better\n\n" + _rows(tables["hd95"], "hd95")
-        for title, some in degraded_scores(spec, options.study, options.evaluation).items():
-            text += f"\n## Images degraded: {title}\n\n" + _rows(compare_variants(spec, some))
+        degraded = {
+            title: compare_variants(spec, some)
+            for title, some in degraded_scores(spec, options.study, options.evaluation).items()
+        }
+        for title, lines in degraded.items():
+            text += f"\n## Images degraded: {title}\n\n" + _rows(lines)
         histories = read_histories(spec, options.study)
         _write(out / "study.md", text)
         _write(out / "study.csv", study_csv(tables))
         _write(out / "learning.md", learning_table(spec, histories))
         draw_curves(spec, histories, out / "curves.png")
+        if degraded:
+            means = {"none": tables[PRIMARY], **degraded}
+            draw_degraded(
+                spec, {how: {line.variant: line.mean for line in means[how]} for how in means}, out / "degraded.png"
+            )
     except SegmedError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -241,41 +251,12 @@ def learning_table(spec: Spec, histories: dict[str, list[Points]]) -> str:
     for name, several in histories.items():
         other = histories.get(spec.variants[name].against or name, several)
         level = 0.95 * float(np.mean([points[-1][1] for points in other]))
-        curve = _mean_curve(several)
+        curve = mean_curve(several)
         soon = next((f"{epoch + 1:.0f}" for epoch, dice in curve if dice >= level), "not reached")
         areas = [float(np.mean([dice for _, dice in points])) for points in several]
         lasts = [points[-1][1] for points in several]
         text += f"| {name} | {len(several)} | {_spread(areas)} | {_spread(lasts)} | {soon} |\n"
     return text
-
-
-def draw_curves(spec: Spec, histories: dict[str, list[Points]], path: Path) -> None:
-    """A panel per group of variants that are compared: mean over seeds as a line, from least to most as a band."""
-    from matplotlib.figure import Figure
-
-    groups = [name for name, variant in spec.variants.items() if variant.against is None]
-    figure = Figure(figsize=(5.2 * len(groups), 3.8), layout="constrained")
-    for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
-        members = [name for name, variant in spec.variants.items() if group in (name, variant.against)]
-        for index, name in enumerate(member for member in members if member in histories):
-            curve = _mean_curve(histories[name])
-            epochs = [epoch + 1 for epoch, _ in curve]
-            at = [[dict(points)[epoch] for points in histories[name] if epoch in dict(points)] for epoch, _ in curve]
-            axes.fill_between(epochs, [min(v) for v in at], [max(v) for v in at], color=f"C{index}", alpha=0.15)
-            axes.plot(
-                epochs, [dice for _, dice in curve], color=f"C{index}", label=name, lw=2 if name == group else 1.3
-            )
-        axes.set(xlabel="epoch", ylabel="validation Dice", title=group)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
-    with written_aside(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def _mean_curve(several: list[Points]) -> list[tuple[float, float]]:
-    """The mean over the runs that have an epoch, by epoch."""
-    epochs = sorted({epoch for points in several for epoch, _ in points})
-    return [(epoch, float(np.mean([dict(p)[epoch] for p in several if epoch in dict(p)]))) for epoch in epochs]
 
 
 def _spread(values: list[float]) -> str:

@@ -77,6 +77,7 @@ def test_tables_and_picture_are_written(study: Path, monkeypatch: pytest.MonkeyP
     rows = list(csv.DictReader((study / "study.csv").read_text().splitlines()))
     assert float(rows[1]["difference"]) == pytest.approx(GAIN)
     assert (study / "curves.png").stat().st_size > 5000
+    assert (study / "degraded.png").stat().st_size > 5000
 
 
 def test_learning_is_told_by_area_end_and_epochs_to_the_others_level(study: Path) -> None:
