@@ -80,7 +80,7 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     out = [fit for fit in found if fit.excluded]
     text = (
         f"Of the readings of IoU, “{TITLES[best.reading]}” is nearest to the report's figures, "
-        f"{best.distance:.3f} away in the mean over {best.systems} baselines"
+        f"{best.distance:.3f} away in the mean over {best.systems} baseline{'s' if best.systems > 1 else ''}"
     )
     if len(possible) > 1:
         text += f"; next is “{TITLES[possible[1].reading]}”, {possible[1].distance:.3f} away"
