@@ -10,18 +10,17 @@ fails is reported at the end, and the others go on.
 """
 
 import argparse
-import fcntl
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ablation_spec import Spec, evaluation_folders, read_spec, require_same_recipe, run_folder
 
 from segmed.core.errors import ConfigError, SegmedError
+from segmed.core.files import held
 from segmed.data.degrade import parse_degradations
 
 
@@ -96,7 +95,7 @@ def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, 
     """Do what is left of a run; False where it failed. A run that another command holds is left to that."""
     folder = run_folder(out, name, seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _held(folder.with_name(f"{folder.name}.lock")) as mine:
+    with held(folder) as mine:
         if not mine:
             print(f"{name} seed {seed}: another command works on it")
             return True
@@ -111,18 +110,6 @@ def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, 
             if done.returncode != 0:
                 return False
     return True
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether this process alone has the lock file; the system lets go of it however the process ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 if __name__ == "__main__":

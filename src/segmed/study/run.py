@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from segmed.core.errors import SegmedError, SplitError, StoppedError
+from segmed.core.files import held
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import parse_degradations
@@ -110,11 +109,12 @@ def run_study(
         teller.say(f"[{number} of {len(mine)}] {place}")
         started = time.monotonic()
         try:
-            with held(job.folder(out)):
+            with held(job.folder(out)) as alone:
+                if not alone:
+                    teller.say("another process works on it")
+                    continue
                 if not job.is_done(out):
                     run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
-        except Timeout:
-            teller.say("another process works on it")
         except StoppedError:
             raise
         except SegmedError as error:
@@ -123,13 +123,6 @@ def run_study(
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
     return study
-
-
-def held(folder: Path) -> BaseFileLock:
-    """The lock of a run's folder, or of what lies beside it: no two processes work on one; `Timeout` where it is
-    taken. The system lets go of it however the process ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_name(f"{folder.name}.lock"), blocking=False)
 
 
 def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
@@ -225,14 +218,14 @@ def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RE
         folder = study.floors(protocol, fold)
         if (folder / "done").is_file() or protocol == "institution":
             continue
-        try:
-            with held(folder):
-                teller.say(f"floors: {protocol}, fold {fold}")
-                for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
-                    floor.save(folder / floor.name.replace(" ", "-"))
-                (folder / "done").touch()
-        except Timeout:
-            teller.say(f"floors: {protocol}, fold {fold}: another process works on them")
+        with held(folder) as alone:
+            if not alone:
+                teller.say(f"floors: {protocol}, fold {fold}: another process works on them")
+                continue
+            teller.say(f"floors: {protocol}, fold {fold}")
+            for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
+                floor.save(folder / floor.name.replace(" ", "-"))
+            (folder / "done").touch()
 
 
 def _several_institutions(data: DecodedDataset) -> bool:
