@@ -204,7 +204,7 @@ def _tiles(
         )
         here = slice_dice(system, case)
         text = f"Slice {shown}: reference and prediction of {system.name}, slice Dice {here}"
-        tiles.append(Tile(system.name, place, here, _data_address(png_bytes(picture)), text))
+        tiles.append(Tile(system.name, place, here, data_address(png_bytes(picture)), text))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     window = "Whole slice" if (height, width) == shape else f"Window of {height} × {width} px"
     return tuple(tiles), window
@@ -216,5 +216,6 @@ def slice_dice(system: Evaluation, case: str) -> str:
     return numbers.number(sum(values) / len(values) if values else None, 3)
 
 
-def _data_address(png: bytes) -> str:
+def data_address(png: bytes) -> str:
+    """The bytes of a PNG file as an address that a page can hold."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

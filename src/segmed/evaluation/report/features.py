@@ -1,13 +1,12 @@
 """The report's pictures of features before and after FeatUp, for the runs that have it."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.files import read_json
 from segmed.evaluation.filters import png_of
-from segmed.evaluation.report.cases import Pictures, example_case
+from segmed.evaluation.report.cases import Pictures, data_address, example_case
 from segmed.evaluation.result import Evaluation
 from segmed.inference import Predictor, load
 from segmed.inference.features import draw_features, feature_panels
@@ -41,8 +40,7 @@ def feature_pictures(
             continue
         panels = feature_panels(predictor, pictures.image(example_case(systems[0])))
         picture = png_of(draw_features(panels, system.name))
-        address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-        found.append(FeaturePicture(system.name, place, address, panels.kept))
+        found.append(FeaturePicture(system.name, place, data_address(picture), panels.kept))
     return tuple(found)
 
 

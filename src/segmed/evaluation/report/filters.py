@@ -1,12 +1,11 @@
 """The report's pictures of learned filters, for the runs that have one."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.evaluation.filters import filter_figure, png_of
-from segmed.evaluation.report.cases import Pictures, example_case
+from segmed.evaluation.report.cases import Pictures, data_address, example_case
 from segmed.evaluation.result import Evaluation
 from segmed.inference.filters import filter_image, learned_filter, seen_filter
 
@@ -43,6 +42,5 @@ def filter_pictures(
             f"{config.mode}, {config.parametrisation}{', adaptive' if config.adaptive else ''}, on the {config.place}"
         )
         picture = png_of(filter_figure(learned, seen_filter(learned, views), views, title=text))
-        address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-        found.append(FilterPicture(system.name, place, address, text))
+        found.append(FilterPicture(system.name, place, data_address(picture), text))
     return tuple(found)
