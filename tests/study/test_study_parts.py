@@ -40,13 +40,14 @@ def test_the_recipes_of_the_report_have_its_epochs_losses_and_augmentation(tmp_p
     splits = {"report": split_by_slice(data), "patient": split_by_patient(data, folds=3)}
     jobs = make_jobs(settings, splits, channels=3)
     report = [job for job in jobs if job.protocol == "report"]
-    assert [(job.row, job.recipe.loss.name) for job in report[:2]] == [
+    assert [(job.row, job.recipe.loss.name) for job in report] == [
         ("unet--double-sigmoid", "seed-double-sigmoid"), ("unet--logits", "dice-bce"),
+        ("unet--our-settings", "dice-bce"), ("unet-25d--logits", "dice-bce"),
     ]  # fmt: skip
-    assert {(job.recipe.epochs, job.recipe.augment, job.recipe.sampling.positive_share) for job in report} == {
-        (7, "seed", None)
-    }
+    recipes = [job.recipe for job in (*report[:2], report[3])]
+    assert {(each.epochs, each.augment, each.sampling.positive_share) for each in recipes} == {(7, "seed", None)}
     patient = [job for job in jobs if job.protocol == "patient"]
+    assert report[2].recipe == patient[0].recipe  # on the report's split
     assert len(patient) == 2 * 3 * 2
     assert patient[-1].recipe.model.channels == 9
     assert len({job.folder(tmp_path) for job in jobs}) == len(jobs)
@@ -130,10 +131,15 @@ def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_
     assert "It cannot be “IoU, one-hot micro”" in words[1]
 
 
-def test_our_logits_are_set_against_every_figure_of_the_report() -> None:
+def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure_of_the_report() -> None:
     ours = with_readings("x", iou_pooled=0.88, iou_positive_slices=0.70, iou_per_image_empty_one=0.93)
-    words = sentences([ReportRow(SYSTEMS["unet"], "logits", ours, 0.1, 0.2)], [])
-    assert [word.rsplit(", ", 1)[1] for word in words] == ["beaten.", "missed by 0.050.", "beaten."]
+    worse = with_readings("y", iou_positive_slices=0.71)
+    rows = [("logits", ours), ("our-settings", worse), ("double-sigmoid", with_readings("z", iou_pooled=0.99))]
+    words = sentences([ReportRow(SYSTEMS["unet"], variant, each, 0.1, None) for variant, each in rows], [])[-3:]
+    assert [word.rsplit(": ", 1)[1] for word in words] == [
+        "0.880 by U-Net, logits, beaten.", "0.710 by U-Net, our settings, missed by 0.040.",
+        "0.930 by U-Net, logits, beaten.",
+    ]  # fmt: skip
 
 
 def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study:
     assert systems["U-Net, double sigmoid"]["report_iou"] == "0.8517"
     assert float(systems["U-Net, double sigmoid"]["validation_loss"]) > 1.2
     assert systems["U-Net, logits"]["iou_pooled"]
+    assert not systems["U-Net, our settings"]["report_train_loss"]
     assert "neighbour interpolation" in systems
 
 

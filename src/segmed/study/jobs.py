@@ -14,8 +14,9 @@ from segmed.training import Recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 Protocol = Literal["report", "patient", "institution"]
-Variant = Literal["", "double-sigmoid", "logits"]
-VARIANTS: tuple[Variant, ...] = ("double-sigmoid", "logits")
+Variant = Literal["", "double-sigmoid", "logits", "our-settings"]
+VARIANTS: tuple[Variant, ...] = ("double-sigmoid", "logits", "our-settings")
+"""A baseline on the report's split: with its settings and either loss, and with those of the protocol by patient."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Job:
 
     @property
     def row(self) -> str:
-        """The system's name, with the loss's variant under the report's protocol."""
+        """The system's name, with the variant under the report's protocol."""
         return f"{self.system.name}--{self.variant}" if self.variant else self.system.name
 
     def folder(self, out: Path) -> Path:
@@ -112,8 +113,9 @@ def _job(
         tiny = settings.plan.tiny if trained.recipe == "sam-tiny" else ()
         recipe = load_recipe(trained.recipe, [*inputs, *tiny, *last])
     else:
-        schedule = settings.plan.report if protocol == "report" else settings.plan.patient
-        reported = _as_in_the_report(trained, variant, len(read)) if protocol == "report" else ()
+        as_reported = protocol == "report" and variant != "our-settings"
+        schedule = settings.plan.report if as_reported else settings.plan.patient
+        reported = _as_in_the_report(trained, variant, len(read)) if as_reported else ()
         values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
         recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
     return Job(system, protocol, variant, seed, fold, recipe)

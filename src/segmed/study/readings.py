@@ -103,7 +103,7 @@ def _floor_sentence(floors: Sequence[Evaluation]) -> str:
 
 
 def _beaten(rows: Sequence[ReportRow]) -> list[str]:
-    ours = [row for row in rows if row.variant == "logits" and row.system.judged == "image alone"]
+    ours = [row for row in rows if row.variant != "double-sigmoid" and row.system.judged == "image alone"]
     if not ours:
         return []
     said = []
@@ -111,5 +111,5 @@ def _beaten(rows: Sequence[ReportRow]) -> list[str]:
         best = max(ours, key=lambda row: row.evaluation.metrics[reading].value)
         value = best.evaluation.metrics[reading].value
         verdict = "beaten" if value > figure else f"missed by {figure - value:.3f}"
-        said.append(f"{TITLES[reading]} above {figure:g}: {value:.3f} by {best.system.title} with logits, {verdict}.")
+        said.append(f"{TITLES[reading]} above {figure:g}: {value:.3f} by {best.title}, {verdict}.")
     return said

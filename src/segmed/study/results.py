@@ -28,7 +28,7 @@ class ReportRow:
 
     @property
     def title(self) -> str:
-        """The system's title and the loss's variant."""
+        """The system's title and the variant."""
         return f"{self.system.title}, {self.variant.replace('-', ' ')}"
 
 
@@ -167,10 +167,9 @@ def _report_rows(study: Study, absent: list[Absent]) -> tuple[ReportRow, ...]:
             absent.append(Absent(f"{job.system.title}, {job.variant}, as in the report", missing))
             continue
         history = read_history(job.folder(study.out))
-        name = f"{job.system.title}, {job.variant.replace('-', ' ')}"
-        evaluation = replace(Evaluation.load(job.evaluation(study.out)), name=name)
         losses = [_last(history.get(column, ())) for column in ("train/loss", "validation/loss")]
-        rows.append(ReportRow(job.system, job.variant, evaluation, losses[0], losses[1]))
+        row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), losses[0], losses[1])
+        rows.append(replace(row, evaluation=replace(row.evaluation, name=row.title)))
     return tuple(rows)
 
 
