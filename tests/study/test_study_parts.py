@@ -11,9 +11,11 @@ sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
 import report_samples as samples
 
 from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.data.degrade import parse_degradations
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.report.tables import Cell
 from segmed.metrics.readings import READINGS
+from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.judges import JUDGES
 from segmed.study.pool import mean_dice, nest_seeds, pool_folds
@@ -53,6 +55,16 @@ def test_the_recipes_of_the_report_have_its_epochs_losses_and_augmentation(tmp_p
     assert len({job.folder(tmp_path) for job in jobs}) == len(jobs)
     parts = [part_of(jobs, f"{number}/3") for number in (1, 2, 3)]
     assert sorted(map(jobs.index, sum(parts, ()))) == list(range(len(jobs)))
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_low_pass_takes_away_some_of_what_the_networks_of_a_budget_see(tmp_path: Path, budget: str) -> None:
+    settings = StudySettings(protocol="patient", budget=budget)
+    jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=3)
+    sizes = {job.recipe.preprocess.size for job in jobs if job.system.name in settings.plan.degraded}
+    kept = [each.severity for each in parse_degradations(settings.plan.degradations) if each.kind == "lowpass"]
+    assert kept
+    assert all(256 * severity < (size or (256, 256))[0] for severity in kept for size in sizes)
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])

@@ -13,7 +13,8 @@ class Budget:
     `tiny` are settings of rows of the recipe `sam-tiny`; rows of published weights are trained as their recipes say.
 
     `systems` are the rows trained unless others are named. `held_out` are those also trained with each institution
-    held out. `degraded` are those also tested by patient on images made worse on purpose, by `degradations`.
+    held out. `degraded` are those also tested by patient on images made worse on purpose, by `degradations`; a low-pass
+    takes away some of what a network sees at its size of 256 px images, LGG's.
     """
 
     name: BudgetName
@@ -74,6 +75,7 @@ BUDGETS: dict[str, Budget] = {
         systems=(*DENSE, *TINY),
         held_out=("unet",),
         degraded=("unet", "unet-gafl"),
+        degradations="lowpass:0.25,ghost:0.4,noise:0.3,bias:0.8",
         tiny=(
             "model.sam.size=192",
             "preprocess.size=[192,192]",
