@@ -22,9 +22,9 @@ from segmed.models.sam.network import Promptable
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
 from segmed.training.cached import cache_hint, require_cacheable
-from segmed.training.engine import prepare
 from segmed.training.estimate import estimate
 from segmed.training.module import SegmentationModule
+from segmed.training.preparing import prepare
 from segmed.training.recipe import recipe_from_mapping
 from segmed.training.starting import begun_from, starting_model
 

@@ -19,9 +19,9 @@ from segmed.models.config import ModelConfig
 from segmed.models.filtering import filter_of
 from segmed.models.zoo import build_model
 from segmed.training import Hardware, train
-from segmed.training.engine import fit_recipe
 from segmed.training.estimate import estimate
 from segmed.training.module import parameter_groups
+from segmed.training.preparing import fit_recipe
 from segmed.training.recipe import OptimConfig
 
 SETTINGS = ("optim.filter_learning_rate=0.05", "epochs=2")

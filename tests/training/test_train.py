@@ -21,11 +21,11 @@ from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
 from segmed.training import Hardware, train
 from segmed.training.beginning import begin
-from segmed.training.engine import fit_recipe
 from segmed.training.estimate import estimate
 from segmed.training.keeper import COLUMNS, RunKeeper
 from segmed.training.listen import Silent
 from segmed.training.module import learning_rate_share
+from segmed.training.preparing import fit_recipe
 from segmed.training.recipe import OptimConfig
 
 CPU = Hardware(accelerator="cpu")

@@ -70,7 +70,7 @@ def _source(source: str, overrides: list[str] | None, decoded: Any) -> tuple[Any
     from segmed.core.errors import ConfigError
     from segmed.models.checkpoint import load_run
     from segmed.training.cached import require_frozen
-    from segmed.training.engine import fit_recipe
+    from segmed.training.preparing import fit_recipe
     from segmed.training.starting import starting_model
 
     if Path(source).is_dir():

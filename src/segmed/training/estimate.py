@@ -11,9 +11,9 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
-from segmed.training.engine import fit_recipe, prepare
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
+from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
 
 WARMUP = 2

@@ -1,0 +1,130 @@
+"""Everything a training needs, built and checked before its first step: the fitted recipe, the module, the loaders."""
+
+import dataclasses
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from segmed.core.errors import ConfigError, DataError, ModelError
+from segmed.core.split import Partition, Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.embeddings import EmbeddingCache
+from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
+from segmed.data.proposals import ProposalMaps
+from segmed.models.dense import stride
+from segmed.models.filtering import fit_filter
+from segmed.models.zoo import takes_prompts
+from segmed.preprocess import Preprocess
+from segmed.training.cached import cached_slices
+from segmed.training.module import SegmentationModule
+from segmed.training.prompting import open_maps
+from segmed.training.recipe import Recipe
+from segmed.training.starting import begun_from, starting_model
+
+
+def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
+    """The recipe with the data set's number of labels and, for a learned filter, the network's input size.
+
+    Raises `DataError` where its images lack a sequence.
+    """
+    case = data.dataset.records[0].case
+    channels = data.shape(case)[2]
+    if max(recipe.preprocess.channels) >= channels:
+        raise DataError(
+            f"{case}: has {channels} channels, but the recipe reads {recipe.preprocess.channels}. "
+            "Set preprocess.channels and model.channels to what the data has."
+        )
+    model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
+    size = Preprocess(recipe.preprocess).network_size(data.shape(case)[:2])
+    return dataclasses.replace(recipe, model=fit_filter(model, size))
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    data: DecodedDataset,
+    split: Split,
+    fold: int,
+    rank: int = 0,
+    world: int = 1,
+    embeddings: EmbeddingCache | None = None,
+) -> tuple[SegmentationModule, tuple[Any, Any]]:
+    """Build the module and its training and validation loaders, for process `rank` of `world`."""
+    maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
+    begun_from(recipe, split, fold)  # refuses, whoever calls: `estimate` builds without training
+    model = _begun_model(recipe).to(memory_format=torch.channels_last)
+    if recipe.preprocess.divisor % stride(model):
+        raise ConfigError(
+            f"preprocess.divisor {recipe.preprocess.divisor} is not a multiple of the stride {stride(model)} of "
+            f"{recipe.model.name}. Set it to {stride(model)}."
+        )
+    partition = split.fold(fold)
+    training, validation, batches = _slices(
+        recipe, model, data=data, partition=partition, rank=rank, world=world, embeddings=embeddings, maps=maps
+    )
+    ordered = OrderedBatches(len(partition.validation), recipe.sampling.batch_size, rank=rank, world=world)
+    labels, workers = recipe.model.labels, _workers(recipe)
+    steps = -(-batches.steps // recipe.optim.accumulate) * recipe.epochs
+    module = SegmentationModule(model, recipe, decoded=data, validation_cases=partition.validation, steps=steps)
+    return module, (
+        make_loader(training, batches, labels=labels, workers=workers),
+        make_loader(validation, ordered, labels=labels, workers=workers),
+    )
+
+
+def _begun_model(recipe: Recipe) -> nn.Module:
+    """The network that training begins with, and of it only that to be trained which the objective trains."""
+    model = starting_model(recipe)
+    if recipe.objective != "masks":
+        from segmed.training.featup import train_raiser_only  # imports transformers
+
+        train_raiser_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
+    return model
+
+
+def _slices(
+    recipe: Recipe,
+    model: nn.Module,
+    *,
+    data: DecodedDataset,
+    partition: Partition,
+    rank: int,
+    world: int,
+    embeddings: EmbeddingCache | None,
+    maps: ProposalMaps | None,
+) -> tuple[Dataset[Item], Dataset[Item], TrainingBatches]:
+    """Training and validation slices, from pixels or from the cache, and the order of the first."""
+    if embeddings is not None:
+        return cached_slices(recipe, model, embeddings, data=data, partition=partition, rank=rank, world=world)
+    preprocess = Preprocess(recipe.preprocess)
+    training = PreprocessedSlices(data, partition.train, preprocess, maps)
+    _try_size(model, training[0].image, recipe)
+    batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
+    return training, PreprocessedSlices(data, partition.validation, preprocess, maps), batches
+
+
+def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
+    """Run one image through the network, so that a size it cannot take is an error now and not in the first step."""
+    height, width = image.shape[1:]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            logits = model(image[None])
+    except RuntimeError as error:
+        raise ModelError(
+            f"{recipe.model.name} cannot take images of {height}x{width} ({' '.join(str(error).split())}). "
+            "Set a larger preprocess.size, a multiple of the stride."
+        ) from error
+    finally:
+        model.train()
+    if logits.shape[2:] != image.shape[1:]:
+        raise ModelError(f"{recipe.model.name} gives {tuple(logits.shape[2:])} for images of {height}x{width}.")
+
+
+def _workers(recipe: Recipe) -> int:
+    if recipe.workers is not None:
+        return recipe.workers
+    return min(8, (os.cpu_count() or 1) - 1) if torch.cuda.is_available() else 0

@@ -1,0 +1,104 @@
+"""What surrounds a training: its log on disk, a quiet engine, and failures in words that a user can act on."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from segmed.core.errors import ModelError, SegmedError, StoppedError
+from segmed.training.keeper import resume_folder
+from segmed.training.listen import Listener
+from segmed.training.recipe import Recipe
+
+
+class LoggedListener:
+    """Pass events on, and write those worth keeping to the run's log."""
+
+    def __init__(self, listener: Listener, log: logging.Logger) -> None:
+        self._listener, self._log = listener, log
+
+    def started(self, steps: int, done: int) -> None:
+        self._log.info("steps: %d in all, %d done before", steps, done)
+        self._listener.started(steps, done)
+
+    def step(self, done: int, loss: float) -> None:
+        self._listener.step(done, loss)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._log.info(", ".join(f"{key} {value:.6g}" for key, value in row.items()))
+        self._listener.epoch(row)
+
+    def finished(self, message: str) -> None:
+        self._log.info("finished: %s", message)
+        self._listener.finished(message)
+
+
+@contextmanager
+def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
+    """A logger that appends to the run's log.txt; of several processes the first one writes."""
+    resume_folder(out).mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.FileHandler(out / "log.txt", encoding="utf-8") if rank == 0 else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield log
+    except BaseException as error:
+        log.error("stopped: %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def quiet_engine() -> Iterator[None]:
+    """Keep Lightning's banners and advice, which our defaults already answer, off the user's screen."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*tensorboardX.*")
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the Dice is already that of all processes
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # the averaged weights
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 beside torch 2.14
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+@contextmanager
+def explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
+    """Turn what a user can act on into one line: memory, and being stopped."""
+    try:
+        yield
+    except SegmedError:
+        raise
+    except SIGTERMException as error:
+        raise StoppedError(f"{out}: stopped by SIGTERM. Continue with --resume.") from error
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                f"{recipe.model.name} needs at least two slices in a batch to normalise. Raise sampling.batch_size."
+            ) from error
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            size = recipe.sampling.batch_size
+            raise ModelError(
+                f"Out of memory. Lower sampling.batch_size (now {size}) and raise optim.accumulate to make up for it, "
+                "or set a smaller preprocess.size."
+            ) from error
+        raise
