@@ -125,6 +125,7 @@ def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of
     assert all(row["U-Net"] for row in rows)
     assert "no run of seen may be tested on fold 0" in text
     assert "data:image/png" not in text
+    assert "The patients that" not in text  # what is said of pictures goes with them
 
 
 def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
