@@ -101,7 +101,10 @@ def summarise(
     reliability: Sequence[ReliabilitySums],
     weights: Float64[np.ndarray, "b p"],
 ) -> dict[str, MetricValue]:
-    """All summary numbers. `weights` are bootstrap weights; `reliability` is per patient, or empty without any."""
+    """All summary numbers. `weights` are bootstrap weights; `reliability` is per patient, or empty without any.
+
+    Without probabilities there is neither `ece` nor `brier`.
+    """
     tables = _Tables(
         labels=tuple(dict.fromkeys(row.label for row in patients)),
         patients=tuple(dict.fromkeys(row.patient for row in patients)),
@@ -112,7 +115,7 @@ def summarise(
     metrics |= _batch_readings(tables.labels, slices)
     if reliability:
         metrics["ece"] = _calibration_error(reliability, weights)
-    else:
+    if np.isnan(tables.column("brier")).all():
         del metrics["brier"]
     return metrics
 

@@ -1,7 +1,8 @@
 """Join a cross-validation's folds, and its seeds: every patient is scored by networks that never saw it.
 
-Folds are joined row by row. Seeds are nested in patients: a patient's numbers are means over seeds, intervals and tests
-are over patients alone. Numbers by slice rest on the slices of all seeds, drawn with their patient.
+Folds are joined row by row. Seeds are nested in patients: a patient's numbers are means over seeds, and it is missed
+where at least half of the seeds missed it; intervals and tests are over patients alone. Numbers by slice rest on the
+slices of all seeds, drawn with their patient.
 """
 
 import math
@@ -47,7 +48,7 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
         if len(folds) < 2
         else _Joined([fold.predictions for fold in folds]),
-        cost=pool_costs([fold.cost for fold in folds]),
+        cost=pool_costs([fold.cost for fold in folds], runs=[fold.provenance.get("run") for fold in folds]),
         calibration=calibration,
         boxes=tuple(row for fold in folds for row in fold.boxes),
         provenance={**first.provenance, "thresholds": [fold.threshold for fold in folds]},
@@ -101,16 +102,21 @@ def pool_calibration(several: Sequence[Calibration | None]) -> Calibration | Non
     )
 
 
-def pool_costs(costs: Sequence[Cost]) -> Cost:
-    """Parameters of one network, mean time per image, largest memory, training time of all together."""
+def pool_costs(costs: Sequence[Cost], runs: Sequence[object] = ()) -> Cost:
+    """Parameters of one network, mean time per image, largest memory, training time of all together.
+
+    Of `runs` that are named, one that was tested several times was trained once.
+    """
+    names = [run if run is not None else place for place, run in enumerate(runs)] or list(range(len(costs)))
     times = [cost.ms_per_image for cost in costs if cost.ms_per_image is not None]
     memory = [cost.peak_memory_mib for cost in costs if cost.peak_memory_mib is not None]
-    training = [cost.training_seconds for cost in costs if cost.training_seconds is not None]
+    once = {name: cost.training_seconds for name, cost in zip(names, costs, strict=True)}.values()
+    training = [seconds for seconds in once if seconds is not None]
     return Cost(
         parameters=costs[0].parameters,
         ms_per_image=sum(times) / len(times) if times else None,
         peak_memory_mib=max(memory) if memory else None,
-        training_seconds=sum(training) if len(training) == len(costs) else None,
+        training_seconds=sum(training) if len(training) == len(once) else None,
     )
 
 
@@ -159,7 +165,7 @@ def _mean_row(several: Sequence[PatientRow]) -> PatientRow:
         if field.type is str or isinstance(column[0], str):
             values[field.name] = column[0]
         elif isinstance(column[0], bool):
-            values[field.name] = sum(column) * 2 > len(column)
+            values[field.name] = sum(column) * 2 >= len(column)
         elif isinstance(column[0], int):
             values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
         else:
