@@ -14,11 +14,12 @@ from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.degrade import parse_degradations
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.report.tables import Cell
+from segmed.evaluation.result import Cost
 from segmed.metrics.readings import READINGS
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.judges import JUDGES
-from segmed.study.pool import mean_dice, nest_seeds, pool_folds
+from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.readings import fits, sentences
 from segmed.study.results import ReportRow
 from segmed.study.settings import StudySettings
@@ -65,6 +66,52 @@ def test_a_low_pass_takes_away_some_of_what_the_networks_of_a_budget_see(tmp_pat
     kept = [each.severity for each in parse_degradations(settings.plan.degradations) if each.kind == "lowpass"]
     assert kept
     assert all(256 * severity < (size or (256, 256))[0] for severity in kept for size in sizes)
+
+
+def test_a_cascade_comes_after_the_row_that_proposes_to_it_asked_for_or_not() -> None:
+    chosen = StudySettings(protocol="patient", budget="cpu", systems=("sam-tiny-cascade", "pan"))
+    assert [row.name for row in chosen.rows] == ["unet", "pan", "sam-tiny-cascade"]
+
+
+def test_settings_may_be_of_one_row_alone(tmp_path: Path) -> None:
+    changes = ("epochs=3", "pan:epochs=5", "unet:preprocess.channels=[2]")
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet", "pan", "unet-25d"), changes=changes)
+    jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=3)
+    found = {job.row: (job.recipe.epochs, job.recipe.preprocess.channels, job.recipe.model.channels) for job in jobs}
+    assert found == {"unet": (3, (2,), 1), "pan": (5, (0, 1, 2), 3), "unet-25d": (3, (0, 1, 2), 9)}
+    with pytest.raises(ConfigError, match="Did you mean 'pan'"):
+        StudySettings(protocol="patient", budget="cpu", changes=("pann:epochs=5",))
+    with pytest.raises(ConfigError, match=r"sam-tiny-boxes tests the network of sam-tiny\. Write sam-tiny: instead"):
+        StudySettings(protocol="patient", budget="cpu", changes=("sam-tiny-boxes:epochs=5",))
+
+
+def test_published_weights_read_three_channels_where_the_data_has_fewer(tmp_path: Path) -> None:
+    settings = StudySettings(protocol="patient", budget="full", systems=("unet", "sam", "medsam"), folds=2, seeds=1)
+    jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=2)
+    found = {job.row: job.recipe.preprocess.channels for job in jobs}
+    assert found == {"unet": (0, 1), "sam": (0, 1, 0), "medsam": (0, 1, 0)}
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a b", "a_b"), ("..", "_..")])
+def test_own_rows_that_would_share_a_folder_are_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError, match="two rows have one name"):
+        StudySettings(protocol="patient", budget="cpu", predictions=tuple((name, "masks") for name in names))
+
+
+def test_a_run_that_is_tested_on_several_folds_was_trained_once() -> None:
+    costs = [Cost(training_seconds=60.0), Cost(training_seconds=60.0), Cost(training_seconds=5.0)]
+    assert pool_costs(costs).training_seconds == 125
+    assert pool_costs(costs, runs=["a", "a", "b"]).training_seconds == 65
+    assert pool_costs(costs, runs=[None, None, None]).training_seconds == 125
+
+
+def test_a_patient_is_missed_where_at_least_half_of_the_seeds_missed_it() -> None:
+    found, missed = samples.evaluation("a", (0.9, 0.5)), samples.evaluation("a", (0.9, 0.0))
+    missed = dataclasses.replace(
+        missed, patients=tuple(dataclasses.replace(row, missed=row.patient == "P1") for row in missed.patients)
+    )
+    nested = nest_seeds([found, missed], name="a", resamples=50)
+    assert [row.missed for row in nested.patients] == [False, True]
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])

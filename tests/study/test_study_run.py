@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segmed.study.run as running
@@ -15,8 +17,12 @@ from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
+from segmed.study.externals import external_evaluations
+from segmed.study.jobs import Job
 from segmed.study.page import write_page
 from segmed.study.results import collect
+from segmed.study.settings import load_settings
+from segmed.study.systems import SYSTEMS
 from segmed.training import Hardware
 from toydata import toy
 
@@ -38,6 +44,11 @@ def study(data: DecodedDataset, tmp_path_factory: pytest.TempPathFactory) -> Stu
     return run_study(
         data, SETTINGS, tmp_path_factory.mktemp("study") / "out", hardware=CPU, measure=False, resamples=200
     )
+
+
+def worse_than(out: Path, job: Job) -> Iterator[Path]:
+    """The folders of a job's scores on degraded images."""
+    return job.evaluation(out).parent.glob("evaluation-test-*")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +148,136 @@ def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch
     again = run_study(study.data, SETTINGS, out, resume=True, measure=False)
     assert asked == [lost.folder(out)]
     assert again.pending == (lost,)
+
+
+def test_a_test_on_degraded_images_that_is_lacking_is_made_up_for_and_nothing_else_is_done(
+    study: Study, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    job = next(job for job in study.jobs if list(worse_than(out, job)))
+    (lost,) = worse_than(out, job)
+    shutil.rmtree(lost)
+    before = dataclasses.replace(study, out=out)
+    assert before.pending == (job,)
+    assert [each.title for each in collect(before, resamples=50).absent] == ["U-Net, under lowpass:0.5"]
+    done = [job.evaluation(out) / "evaluation.json", job.folder(out) / "model.safetensors"]
+    times = [file.stat().st_mtime_ns for file in done]
+    again = run_study(study.data, SETTINGS, out, resume=True, hardware=CPU, measure=False, resamples=50)
+    assert not again.pending
+    assert lost.is_dir()
+    assert [file.stat().st_mtime_ns for file in done] == times
+
+
+def test_a_resumed_study_keeps_the_rows_and_protocols_that_are_not_asked_for_now(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    asked: list[str] = []
+    monkeypatch.setattr(running, "run_job", lambda study, job, **_: asked.append(f"{job.protocol} {job.row}"))
+    now = dataclasses.replace(SETTINGS, protocol="patient", systems=("pan",), groups="")
+    again = run_study(study.data, now, out, resume=True, measure=False)
+    assert asked == ["patient pan"] * 2
+    kept = load_settings(out)
+    assert dataclasses.replace(kept, folds=0, seeds=0) == again.settings
+    assert (kept.protocol, kept.groups) == ("both", "institution")
+    assert {row.name for row in kept.rows} == {*SETTINGS.systems, "pan"}
+    assert {job.row for job in study.jobs} < {job.row for job in again.jobs}
+
+
+def test_a_run_of_other_settings_is_not_shown_as_a_row(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    job = next(job for job in study.jobs if job.row == "unet")
+    recipe = job.folder(out) / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 1", "epochs: 2"))
+    found = collect(dataclasses.replace(study, out=out), resamples=50)
+    assert "U-Net" not in [each.name for each in found.ranked]
+    (reason,) = [each.reason for each in found.absent if each.title == "U-Net, by patient"]
+    assert reason.startswith(f"{job.folder(out)} was trained with other settings than the study's now.")
+
+
+def test_seeds_that_are_whole_make_a_row_and_degraded_scores_are_of_the_same(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    first = [job for job in study.jobs if job.row == "unet"]
+    second = [dataclasses.replace(job, seed=1, recipe=dataclasses.replace(job.recipe, seed=1)) for job in first]
+    settings = dataclasses.replace(SETTINGS, seeds=2)
+    several = dataclasses.replace(study, out=out, settings=settings, jobs=(*first, *second))
+    (row,) = collect(several, resamples=50).ranked
+    assert "dice_of_seeds" not in row.provenance
+    assert collect(several, resamples=50).absent[0].reason == (
+        "not finished: 2 of 4 trainings are done; the row is the mean of 1 whole seed(s)"
+    )
+    for job, copy in zip(first, second, strict=True):
+        shutil.copytree(job.folder(out), copy.folder(out))
+        recipe = copy.folder(out) / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
+    shutil.rmtree(next(worse_than(out, second[0])))
+    found = collect(several, resamples=50)
+    assert found.ranked[0].provenance["seeds"] == 2
+    assert found.degraded == {}
+    shutil.copytree(next(worse_than(out, first[0])), second[0].evaluation(out).with_name("evaluation-test-lowpass-0.5"))
+    (degraded,) = collect(several, resamples=50).degraded["U-Net"].values()
+    assert degraded.provenance["seeds"] == 2
+
+
+def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for filled in (0, 1):
+        for record in study.data.dataset.records:
+            labels = np.full_like(study.data.mask(record.case), filled)
+            mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+            write_mask(masks / f"{record.case}.png", mask, study.data.dataset.labels)
+        settings = dataclasses.replace(SETTINGS, predictions=(("mine", str(masks)),))
+        rows, refused = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
+        assert not refused
+        assert (rows[0].metrics["dice"].value > 0) == bool(filled)
+
+
+def test_what_is_trained_once_costs_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        seconds, epochs, device = 10.0, 1, "CPU"
+
+    asked: list[str] = []
+    monkeypatch.setattr(running, "is_finished", lambda _: False)
+    monkeypatch.setattr(running, "estimate", lambda recipe, **_: asked.append(recipe.model.name) or Found())
+    total = running.tell_cost(study, study.jobs, running.Quiet(), CPU)
+    trainings = {job.folder(study.out) for job in study.jobs}
+    assert total == 10 * len(trainings) < 10 * len(study.jobs)
+    assert asked.count("sam-tiny") == 1
+
+
+def test_an_anonymised_study_names_no_patient(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    patients = study.data.dataset.patients
+    several = dataclasses.replace(study, out=out)
+    several.failures[study.jobs[0].evaluation(out)] = f"{patients[0]} is broken"
+    text = write_page(several, resamples=50, anonymise=True).read_text()
+    assert "is broken" in text
+    for file in (text, *(path.read_text() for path in (out / "tables").iterdir())):
+        assert not [patient for patient in patients if patient in file]
+
+
+def test_systems_given_boxes_stand_apart_under_the_report_too(
+    data: DecodedDataset, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = dataclasses.replace(SYSTEMS["sam-report"], recipe="sam-tiny")
+    monkeypatch.setitem(SYSTEMS, "sam-report", small)
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    now = dataclasses.replace(SETTINGS, protocol="report", systems=("sam-report",))
+    again = run_study(data, now, out, resume=True, hardware=CPU, measure=False, resamples=50)
+    text = write_page(again, resamples=50, pictures=False).read_text()
+    given = {
+        row["system"]: row["given"]
+        for row in csv.DictReader((out / "tables" / "report.csv").read_text().splitlines())
+        if row["given"] or row["system"] != "predict nothing"
+    }
+    assert given["U-Net, logits"] == given["neighbour interpolation"] == ""
+    assert given[f"{small.title}, logits"] == given["inscribed ellipse (jitter:20)"] == "ORACLE"
+    section = text[text.index('<section id="report"') :]
+    alone, told = section[: section.index("ORACLE")], section[section.index("ORACLE") :]
+    assert small.title not in alone
+    assert told.index(small.title) < told.index("inscribed ellipse (jitter:20)")
 
 
 def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:

@@ -1,8 +1,9 @@
 """`segmed study`: all systems under the same splits, in one command that can be killed and continued."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 def study(
     data: Annotated[Path, typer.Argument(help="Data set.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
-    protocol: Annotated[str, typer.Option(help="report (by slice, LEAKING), patient, or both.")] = "both",
-    budget: Annotated[str, typer.Option(help="smoke (minutes), cpu (hours) or full (GPU).")] = "cpu",
+    protocol: Annotated[str | None, typer.Option(help="report (by slice, LEAKING), patient, or both.")] = None,
+    budget: Annotated[str | None, typer.Option(help="smoke (minutes), cpu (hours, the default) or full (GPU).")] = None,
     systems: Annotated[str | None, typer.Option(help="Only these rows, such as unet,pan.")] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds by patient; 0 is the budget's.")] = 0,
     seeds: Annotated[int, typer.Option(min=0, help="Seeds by patient; 0 is the budget's.")] = 0,
@@ -27,10 +28,14 @@ def study(
         list[str] | None, typer.Option("--predictions", help="A row of masks of any tool: NAME=FOLDER.")
     ] = None,
     groups: Annotated[str, typer.Option(help="Score groups by these columns: sex,age:40:60,sex+race.")] = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key, in all rows: a.b=value.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A recipe key in all rows, a.b=value, or in one, ROW:a.b=value.")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue; of a finished study the page is made.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
+    ] = False,
     part: Annotated[str, typer.Option(help="Do part I/N of the trainings, for several machines or GPUs.")] = "1/1",
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Show slices of patients.")] = True,
     anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
@@ -38,23 +43,29 @@ def study(
     estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Measure the cost first.")] = True,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
 ) -> None:
-    """Train, score and explain all systems under the same splits."""
+    """Train, score and explain all systems under the same splits.
+
+    With --resume, --systems and --protocol say what is trained now; the page has all that was ever asked for.
+    """
     from segmed.cli.opening import open_decoded
     from segmed.study import StudySettings, run_study
-    from segmed.study.page import write_page
+    from segmed.study.page import has_rows, write_page
+    from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware
 
-    settings = StudySettings(
-        protocol=protocol,  # type: ignore[arg-type]  # checked by the settings
-        budget=budget,
-        systems=tuple(name.strip() for name in systems.split(",")) if systems else (),
-        folds=folds,
-        seeds=seeds,
-        changes=tuple(set_ or ()),
-        groups=groups,
-        runs=tuple((name, tuple(value.split(","))) for name, value in map(_named, run or ())),
-        predictions=tuple(_named(text) for text in predictions or ()),
-    )
+    given: dict[str, Any] = {
+        "protocol": protocol,
+        "budget": budget,
+        "systems": tuple(name.strip() for name in systems.split(",")) if systems else (),
+        "folds": folds,
+        "seeds": seeds,
+        "changes": tuple(set_ or ()),
+        "groups": groups,
+        "runs": tuple((name, tuple(value.split(","))) for name, value in map(_named, run or ())),
+        "predictions": tuple(_named(text) for text in predictions or ()),
+    }
+    before = load_settings(out) if resume and is_study(out) else StudySettings(protocol="both", budget="cpu")
+    settings = replace(before, **{key: value for key, value in given.items() if value})
     decoded = open_decoded(data, labels, patient_regex)
     with training_display() as display:
         done = run_study(
@@ -67,13 +78,16 @@ def study(
             teller=_Teller(display),
             measure=estimate,
         )
-    if settings.has("report"):
+    if done.settings.has("report"):
         typer.secho("LEAKING: the report's protocol splits by slice; its rows say so.", fg="red", err=True)
     command = " ".join(["segmed", *sys.argv[1:]])
-    page = write_page(done, command=command, pictures=pictures, anonymise=anonymise, channel=channel)
     if done.pending:
-        typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings are not done. Continue with --resume.")
-    typer.echo(f"Page: {page}")
+        typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
+    if has_rows(done):
+        page = write_page(done, command=command, pictures=pictures, anonymise=anonymise, channel=channel)
+        typer.echo(f"Page: {page}")
+    else:
+        typer.echo("No row is whole yet, so there is no page.")
     if done.failures:
         raise typer.Exit(2)
 

@@ -40,11 +40,11 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
+def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone works on a folder, by a lock file beside it; the system lets go of that however the
-    process ends."""
+    process ends. With `wait` it is always true: others' work is waited for."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"), blocking=False)
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), blocking=wait)
     try:
         lock.acquire()
     except Timeout:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import yaml
+
 from segmed.core.errors import ConfigError
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
 from segmed.study.settings import StudySettings
-from segmed.study.systems import CASCADE_FROM, System, missing_needs, trained_system
+from segmed.study.systems import CASCADE_FROM, SYSTEMS, System, missing_needs, trained_system
 from segmed.training import Recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
@@ -102,13 +104,14 @@ def _job(
     settings: StudySettings, system: System, protocol: Protocol, variant: Variant, seed: int, fold: int, channels: int
 ) -> Job:
     trained = trained_system(system)
-    read = list(range(min(channels, 3)))
+    changes = _changes_of(trained, settings.changes)
+    read = _channels(trained, changes, channels)
     inputs = [
         f"preprocess.channels={read}",
         f"preprocess.neighbours={trained.neighbours}",
         f"model.channels={len(read) * (2 * trained.neighbours + 1)}",
     ]
-    last = [*trained.changes, *settings.changes, f"seed={seed}"]
+    last = [*trained.changes, *changes, f"seed={seed}"]
     if trained.recipe:
         tiny = settings.plan.tiny if trained.recipe == "sam-tiny" else ()
         recipe = load_recipe(trained.recipe, [*inputs, *tiny, *last])
@@ -119,6 +122,31 @@ def _job(
         values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
         recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
     return Job(system, protocol, variant, seed, fold, recipe)
+
+
+def _changes_of(system: System, changes: Sequence[str]) -> list[str]:
+    """The settings that are of all rows or, written `ROW:a.b=c`, of this one."""
+    own = []
+    for change in changes:
+        row, colon, rest = change.partition(":")
+        if not (colon and row in SYSTEMS):
+            own.append(change)
+        elif row == system.name:
+            own.append(rest)
+    return own
+
+
+def _channels(system: System, changes: Sequence[str], channels: int) -> list[int]:
+    """The channels that a system reads: those of `preprocess.channels=`, or the first three.
+
+    Published weights know three: where there are fewer, some are read again.
+    """
+    for change in reversed(changes):
+        key, _, value = change.partition("=")
+        if key == "preprocess.channels":
+            return [int(each) for each in yaml.safe_load(value)]
+    first = list(range(min(channels, 3)))
+    return (first * 3)[:3] if system.recipe and system.recipe != "sam-tiny" else first
 
 
 def _as_in_the_report(system: System, variant: Variant, channels: int) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The study's page: the two tables first, then the story in pictures, provenance last; and the tables as files."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from segmed.core.files import sha256_of, written_aside
 from segmed.core.provenance import commit, machine, versions
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
+from segmed.evaluation.report.cases import names_of
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
@@ -17,7 +18,7 @@ from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import readings, tables
 from segmed.study.anchors import ANCHORS
-from segmed.study.results import Results, collect
+from segmed.study.results import Results, collect, whole_rows
 from segmed.study.run import Study
 from segmed.study.shift import group_tables
 from segmed.study.systems import SYSTEMS
@@ -62,8 +63,10 @@ def write_page(
     """
     results = collect(study, resamples=resamples)
     main = _main(results)
+    names = names_of(study.data.dataset.records, anonymise=anonymise)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
     report = tables.report_table(results.report, results.report_floors) if results.report else None
+    told = tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
     page = build_page(
         main,
         pictures=study.data if pictures else None,
@@ -78,14 +81,17 @@ def write_page(
         page["pictures"] = []
     page |= {
         "has_patient": bool(results.ranked),
-        "report": report,
+        "memory_of_process": any(each.cost.peak_memory_mib is None for each in results.ranked),
+        "report": report or told,
+        "report_alone": report,
+        "report_told": told,
         "report_words": readings.sentences(results.report, results.report_floors),
         "leaking_text": LEAKING_TEXT,
         "anchors": ANCHORS,
         "seeds": tables.seed_table(results.ranked),
         "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,
-        "absent": results.absent,
+        "absent": [replace(each, reason=names.in_text(each.reason)) for each in results.absent],
         "notes": [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else [],
         "no_groups": no_groups,
         "study_facts": _facts(study, command),
@@ -95,7 +101,7 @@ def write_page(
         page |= duel(main, rival)
     page["contents"] = [(anchor, title) for anchor, title, value in CONTENTS if page[value]]
     folder = study.out / "tables"
-    tables.write_tables(folder, main if results.ranked else None, results)
+    tables.write_tables(folder, main if results.ranked else None, results, names)
     if results.ranked:
         write_csv(main, folder / "patient.csv")
         write_markdown(main, folder / "patient.md")
@@ -108,12 +114,21 @@ def write_page(
     return path
 
 
+def has_rows(study: Study) -> bool:
+    """Whether there is something to make a page of: a row of which all folds of a seed are done."""
+    return bool(whole_rows(study))
+
+
 def _main(results: Results) -> Comparison:
     """What ranking, tests and pictures are of: the rows by patient, or the report's where there are no others."""
     if results.ranked:
         return compare([*results.ranked, *results.floors])
-    if results.report:
-        return compare([*(row.evaluation for row in results.report), *results.report_floors])
+    for rows, floors in (
+        (results.report, results.report_floors),
+        (results.report_boxes, results.report_box_floors),
+    ):
+        if rows:
+            return compare([*(row.evaluation for row in rows), *floors])
     reasons = "; ".join(f"{row.title}: {row.reason}" for row in results.absent[:3])
     raise SegmedError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
 
@@ -125,7 +140,9 @@ def _best_baseline(comparison: Comparison) -> str:
 
 
 def _report_runs(study: Study, results: Results) -> dict[str, Path]:
-    names = {f"{row.system.name}--{row.variant}": row.evaluation.name for row in results.report}
+    names = {
+        f"{row.system.name}--{row.variant}": row.evaluation.name for row in (*results.report, *results.report_boxes)
+    }
     return {names[job.row]: job.folder(study.out) for job in study.jobs if job.row in names}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segmed.core.errors import SegmedError
 from segmed.data.degrade import Degradation, parse_degradations
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
@@ -14,6 +15,8 @@ from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study
 from segmed.study.systems import System, missing_needs
+from segmed.training.beginning import require_same_run
+from segmed.training.preparing import fit_recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Results:
     `ranked` are pooled out-of-fold rows judged from the image alone (the user's own among them), `given_boxes` those
     that got the reference's boxes, `box_floors` what such boxes are worth alone, `floors` learn nothing. `degraded` has
     the scores of some ranked rows on images made worse, by name. `runs` has a run folder for each row, for its curves.
-    `institutions` are (system, institution, scores by a network that never saw it).
+    `institutions` are (system, institution, scores by a network that never saw it). `report_boxes` are rows of the
+    report's protocol that got boxes of the reference, `report_box_floors` what these are worth alone.
     """
 
     ranked: tuple[Evaluation, ...]
@@ -58,6 +62,8 @@ class Results:
     runs: Mapping[str, Path]
     report: tuple[ReportRow, ...]
     report_floors: tuple[Evaluation, ...]
+    report_boxes: tuple[ReportRow, ...]
+    report_box_floors: tuple[Evaluation, ...]
     institutions: tuple[tuple[str, str, Evaluation], ...]
     absent: tuple[Absent, ...]
 
@@ -72,15 +78,18 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     ranked, boxes, runs = _patient_rows(study, absent, resamples)
     own, refused = external_evaluations(study) if "patient" in study.splits else ([], {})
     absent += [Absent(name, reason) for name, reason in refused.items()]
+    report, report_boxes, report_box_floors = _report_rows(study, absent)
     return Results(
         ranked=(*ranked, *(_own_title(each, ranked) for each in own)),
         given_boxes=tuple(boxes),
         box_floors=_box_floors(study, boxes, resamples),
-        degraded=_degraded_rows(study, [each.name for each in ranked], resamples),
+        degraded=_degraded_rows(study, [each.name for each in ranked], absent, resamples),
         floors=_patient_floors(study, resamples),
         runs=runs,
-        report=_report_rows(study, absent),
+        report=report,
         report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
+        report_boxes=report_boxes,
+        report_box_floors=report_box_floors,
         institutions=_institutions(study),
         absent=tuple(absent),
     )
@@ -94,20 +103,23 @@ def _patient_rows(
     runs: dict[str, Path] = {}
     for row in _rows(study, "patient"):
         first = row[0]
+        whole = _whole_seeds(study, row)
         if missing := _unfinished(study, row):
-            absent.append(Absent(f"{first.system.title}, by patient", missing))
+            reason = f"{missing}; the row is the mean of {len(whole)} whole seed(s)" if whole else missing
+            absent.append(Absent(f"{first.system.title}, by patient", reason))
+        if not whole:
             continue
         seeds = [
             pool_folds(
-                [Evaluation.load(job.evaluation(study.out)) for job in row if job.seed == seed],
+                [Evaluation.load(job.evaluation(study.out)) for job in jobs],
                 name=first.system.title,
                 resamples=resamples,
             )
-            for seed in dict.fromkeys(job.seed for job in row)
+            for jobs in whole
         ]
-        nested = nest_seeds(seeds, name=first.system.title, resamples=resamples)
+        nested = _told_fairly(nest_seeds(seeds, name=first.system.title, resamples=resamples))
         (boxes if first.system.judged == "boxes of the reference" else ranked).append(nested)
-        runs[nested.name] = first.folder(study.out)
+        runs[nested.name] = whole[0][0].folder(study.out)
     return ranked, boxes, runs
 
 
@@ -126,19 +138,26 @@ def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tu
     return tuple(found)
 
 
-def _degraded_rows(study: Study, names: Sequence[str], resamples: int) -> dict[str, dict[Degradation, Evaluation]]:
-    """By name and degradation, the folds of the first seed together; what is not whole is left out."""
-    degradations = parse_degradations(study.settings.plan.degradations)
+def _degraded_rows(
+    study: Study, names: Sequence[str], absent: list[Absent], resamples: int
+) -> dict[str, dict[Degradation, Evaluation]]:
+    """By name and degradation, the same folds and seeds as the row's own; what is not whole is left out and told."""
     found: dict[str, dict[Degradation, Evaluation]] = {}
     for row in _rows(study, "patient"):
         name = row[0].system.title
         if name not in names or row[0].system.name not in study.settings.plan.degraded:
             continue
-        for degradation in degradations:
-            folders = [job.degraded(study.out, degradation) for job in row if job.seed == row[0].seed]
-            if all((folder / "evaluation.json").is_file() for folder in folders):
-                folds = [Evaluation.load(folder) for folder in folders]
-                found.setdefault(name, {})[degradation] = pool_folds(folds, name=name, resamples=resamples)
+        whole = _whole_seeds(study, row)
+        for degradation in parse_degradations(study.settings.plan.degradations):
+            folders = [[job.degraded(study.out, degradation) for job in jobs] for jobs in whole]
+            if not all((folder / "evaluation.json").is_file() for folders_ in folders for folder in folders_):
+                absent.append(Absent(f"{name}, under {degradation}", "not scored yet; --resume does it"))
+                continue
+            seeds = [
+                pool_folds([Evaluation.load(folder) for folder in folders_], name=name, resamples=resamples)
+                for folders_ in folders
+            ]
+            found.setdefault(name, {})[degradation] = nest_seeds(seeds, name=name, resamples=resamples)
     return found
 
 
@@ -160,17 +179,27 @@ def _pooled(folds: Sequence[Sequence[Evaluation]], resamples: int) -> tuple[Eval
     return tuple(pool_folds(several, name=name, resamples=resamples) for name, several in by_name.items())
 
 
-def _report_rows(study: Study, absent: list[Absent]) -> tuple[ReportRow, ...]:
-    rows = []
+def _report_rows(
+    study: Study, absent: list[Absent]
+) -> tuple[tuple[ReportRow, ...], tuple[ReportRow, ...], tuple[Evaluation, ...]]:
+    """Rows of the report's protocol from images alone, those given boxes, and the floors of the first of these."""
+    rows: list[ReportRow] = []
+    boxes: list[ReportRow] = []
+    box_floors: list[Evaluation] = []
     for (job,) in _rows(study, "report"):
         if missing := _unfinished(study, [job]):
-            absent.append(Absent(f"{job.system.title}, {job.variant}, as in the report", missing))
+            absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the report", missing))
             continue
         history = read_history(job.folder(study.out))
         losses = [_last(history.get(column, ())) for column in ("train/loss", "validation/loss")]
         row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), losses[0], losses[1])
-        rows.append(replace(row, evaluation=replace(row.evaluation, name=row.title)))
-    return tuple(rows)
+        row = replace(row, evaluation=replace(row.evaluation, name=row.title))
+        if job.system.judged == "boxes of the reference":
+            boxes.append(row)
+            box_floors = box_floors or _evaluations_in(job.evaluation(study.out) / "floors")
+        else:
+            rows.append(row)
+    return tuple(rows), tuple(boxes), tuple(box_floors)
 
 
 def _institutions(study: Study) -> tuple[tuple[str, str, Evaluation], ...]:
@@ -178,7 +207,7 @@ def _institutions(study: Study) -> tuple[tuple[str, str, Evaluation], ...]:
     attributes = study.data.dataset.attributes
     for row in _rows(study, "institution"):
         for job in row:
-            if job.is_done(study.out):
+            if _is_usable(study, job):
                 evaluation = Evaluation.load(job.evaluation(study.out))
                 patient = evaluation.patients[0].patient
                 found.append((job.system.title, attributes[patient]["institution"], evaluation))
@@ -196,10 +225,48 @@ def _rows(study: Study, protocol: str) -> list[list[Job]]:
 def _unfinished(study: Study, row: Sequence[Job]) -> str:
     """Why a row is not whole; nothing where it is."""
     failed = [study.failures[job.evaluation(study.out)] for job in row if job.evaluation(study.out) in study.failures]
+    other = [job.folder(study.out) for job in row if job.is_done(study.out) and not _as_settled(study, job)]
+    done = sum(job.is_done(study.out) for job in row)
     if failed:
         return failed[0]
-    done = sum(job.is_done(study.out) for job in row)
+    if other:
+        return f"{other[0]} was trained with other settings than the study's now. Remove it, then --resume"
     return "" if done == len(row) else f"not finished: {done} of {len(row)} trainings are done"
+
+
+def _is_usable(study: Study, job: Job) -> bool:
+    return job.is_done(study.out) and _as_settled(study, job)
+
+
+def _as_settled(study: Study, job: Job) -> bool:
+    """Whether a run that is done is of the recipe that the study has for it now: budgets may change with SegMed."""
+    try:
+        require_same_run(
+            job.folder(study.out), fit_recipe(job.recipe, study.data), study.splits[job.protocol], job.fold
+        )
+    except SegmedError:
+        return False
+    return True
+
+
+def whole_rows(study: Study) -> list[str]:
+    """The rows, by patient or as in the report, that have all folds of at least one seed, and the user's own."""
+    rows = [*_rows(study, "patient"), *_rows(study, "report")]
+    own = [name for name, _ in (*study.settings.runs, *study.settings.predictions)] if "patient" in study.splits else []
+    return [row[0].row for row in rows if _whole_seeds(study, row)] + own
+
+
+def _whole_seeds(study: Study, row: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each seed of which all folds are done."""
+    seeds = [[job for job in row if job.seed == seed] for seed in dict.fromkeys(job.seed for job in row)]
+    return [jobs for jobs in seeds if all(_is_usable(study, job) for job in jobs)]
+
+
+def _told_fairly(evaluation: Evaluation) -> Evaluation:
+    """Without the memory of a process that trained and tested other systems before; a GPU's is of the test alone."""
+    if str(evaluation.provenance.get("device", "")).startswith("cuda"):
+        return evaluation
+    return replace(evaluation, cost=replace(evaluation.cost, peak_memory_mib=None))
 
 
 def _floors_of(folder: Path) -> list[Evaluation]:

@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
-from typing import runtime_checkable
 
 from segmed.core.errors import SegmedError, SplitError, StoppedError
 from segmed.core.files import held
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.degrade import parse_degradations
+from segmed.data.degrade import Degradation, parse_degradations
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.groups import group_of, parse_groups
@@ -20,8 +20,9 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.judges import FLOORS, JUDGES, Judging
-from segmed.study.settings import StudySettings, begin_study
+from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
+from segmed.training.beginning import is_finished
 from segmed.training.estimate import estimate
 from segmed.training.listen import Listener
 
@@ -52,7 +53,10 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's folder, settings, data, splits and jobs, and the jobs that failed with their reasons."""
+    """A study's folder, settings, data, splits and jobs, and the jobs that failed with their reasons.
+
+    Settings and jobs are of all that the folder's study has, which may be more than was asked for this time.
+    """
 
     out: Path
     settings: StudySettings
@@ -63,8 +67,20 @@ class Study:
 
     @property
     def pending(self) -> tuple[Job, ...]:
-        """Jobs that are not done."""
-        return tuple(job for job in self.jobs if not job.is_done(self.out))
+        """Jobs that are not done, tests on degraded images included."""
+        return tuple(job for job in self.jobs if not self.is_whole(job))
+
+    def is_whole(self, job: Job) -> bool:
+        """Whether a job was trained and scored in all ways that the study wants."""
+        return job.is_done(self.out) and not self.lacking(job)
+
+    def lacking(self, job: Job) -> tuple[Degradation, ...]:
+        """The degradations under which a job is yet to be scored."""
+        plan = self.settings.plan
+        if job.protocol != "patient" or job.system.name not in plan.degraded:
+            return ()
+        wanted = parse_degradations(plan.degradations)
+        return tuple(each for each in wanted if not (job.degraded(self.out, each) / "evaluation.json").is_file())
 
     def floors(self, protocol: Protocol, fold: int) -> Path:
         """Where the floors of a fold lie."""
@@ -85,6 +101,7 @@ def run_study(
 ) -> Study:
     """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
 
+    With `resume` the settings say what is to be done now; the study that is returned has what it had before as well.
     A job that fails with a `SegmedError` is told and left out, the others go on; one that another process works on is
     left to that. `StoppedError` ends the study. With `measure` the cost of what is
     to be trained is measured and told first. Raises `ConfigError`, `DataError` or `SplitError` for a study that
@@ -93,16 +110,21 @@ def run_study(
     teller = teller or Quiet()
     for column in parse_groups(settings.groups) if settings.groups else ():
         group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
-    begin_study(out, settings, data.data_hash, resume=resume)
-    splits = make_splits(data, settings, out)
+    part_of((), part)
+    joined = settled(out, settings, data.data_hash, resume=resume)
+    splits = make_splits(data, joined, out)
     channels = data.shape(data.dataset.records[0].case)[2]
-    study = Study(out, settings, data, splits, make_jobs(settings, splits, channels))
-    mine = [job for job in jobs_of_part(study.jobs, part) if not job.is_done(out)]
-    teller.say(
-        f"{len(study.jobs)} trainings, {len(study.jobs) - len(study.pending)} of them done; {len(mine)} to do here"
-    )
+    study = Study(out, joined, data, splits, make_jobs(joined, splits, channels))
+    save_settings(out, joined, data.data_hash)
+    for protocol, split in splits.items():
+        if not _split_file(out, protocol).is_file():
+            split.save(_split_file(out, protocol))
+    asked = [job for job in study.jobs if job.system in settings.rows and settings.has(_kind(job.protocol))]
+    mine = [job for job in jobs_of_part(asked, part) if not study.is_whole(job)]
+    done = len(study.jobs) - len(study.pending)
+    teller.say(f"{len(study.jobs)} trainings and tests, {done} of them done; {len(mine)} to do here")
     if mine and measure:
-        tell_cost(study, mine, teller)
+        tell_cost(study, mine, teller, hardware)
     score_floors(study, teller, part, resamples=resamples)
     for number, job in enumerate(mine, start=1):
         place = f"{job.protocol}, {job.row}, seed {job.seed}, fold {job.fold}"
@@ -113,7 +135,7 @@ def run_study(
                 if not alone:
                     teller.say("another process works on it")
                     continue
-                if not job.is_done(out):
+                if not study.is_whole(job):
                     run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
         except StoppedError:
             raise
@@ -126,7 +148,7 @@ def run_study(
 
 
 def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
-    """The splits of the protocols, made once and read ever after."""
+    """The splits of the protocols, read where they were made before."""
     makers: dict[Protocol, Callable[[], Split]] = {}
     if settings.has("report"):
         makers["report"] = lambda: split_by_slice(data)
@@ -136,22 +158,27 @@ def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dic
             makers["institution"] = lambda: split_by_institution(data)
     splits: dict[Protocol, Split] = {}
     for protocol, make in makers.items():
-        path = out / "splits" / f"{protocol}.json"
-        if not path.is_file():
-            make().save(path)
-        splits[protocol] = Split.load(path)
+        path = _split_file(out, protocol)
+        splits[protocol] = Split.load(path) if path.is_file() else make()
         require_fit(splits[protocol], data)
     return splits
 
 
-def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller) -> float:
-    """Measure two steps of one job of each row, say the time of all; returns seconds."""
+def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller, hardware: Hardware | None = None) -> float:
+    """Measure two steps of one of the trainings that each network still needs, say the time of all; returns seconds."""
     total = 0.0
-    for protocol, row in dict.fromkeys((job.protocol, job.row) for job in jobs):
-        alike = [job for job in jobs if (job.protocol, job.row) == (protocol, row)]
+    accelerator = hardware.accelerator if hardware else "auto"
+    trainings = {job.folder(study.out): job for job in jobs if not is_finished(job.folder(study.out))}
+    kinds: dict[tuple[Protocol, str], list[Job]] = {}
+    for folder, job in trainings.items():
+        kinds.setdefault((job.protocol, folder.parent.parent.name), []).append(job)
+    for (protocol, row), alike in kinds.items():
         first = alike[0]
         try:
-            found = estimate(first.recipe, data=study.data, split=study.splits[protocol], fold=first.fold, steps=2)
+            found = estimate(
+                first.recipe, data=study.data, split=study.splits[protocol], fold=first.fold, steps=2,
+                accelerator=accelerator,
+            )  # fmt: skip
         except SegmedError as error:
             teller.say(f"{protocol}, {row}: cannot be measured ({error})")
             continue
@@ -167,7 +194,7 @@ def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller) -> float:
 def run_job(
     study: Study, job: Job, *, hardware: Hardware | None, listener: Listener | None, resamples: int = RESAMPLES
 ) -> None:
-    """Train (or continue) and test one job; nothing is done twice."""
+    """Train (or continue) and test one job in the ways in which it is not yet; nothing is done twice."""
     folder, split = job.folder(study.out), study.splits[job.protocol]
     train(
         job.recipe,
@@ -189,22 +216,18 @@ def run_job(
         job.proposer(study.out), device,
     )  # fmt: skip
     score_degraded(study, job, asked)
+    if job.is_done(study.out):
+        return
     floors = FLOORS[job.system.judged](asked) if job.system.judged in FLOORS else []
     save_with_floors(job.evaluation(study.out), JUDGES[job.system.judged](asked), floors)
 
 
 def score_degraded(study: Study, job: Job, asked: Judging) -> None:
     """Test a job on images made worse, as far as the budget wants it and that is not done."""
-    settings = study.settings.plan
-    if job.protocol != "patient" or job.system.name not in settings.degraded:
-        return
-    for degradation in parse_degradations(settings.degradations):
-        folder = job.degraded(study.out, degradation)
-        if not (folder / "evaluation.json").is_file():
-            evaluate_run(
-                asked.predictor, study.data, asked.plan, name=asked.name, resamples=asked.resamples,
-                degradation=degradation,
-            ).save(folder)  # fmt: skip
+    for degradation in study.lacking(job):
+        evaluate_run(
+            asked.predictor, study.data, asked.plan, name=asked.name, resamples=asked.resamples, degradation=degradation
+        ).save(job.degraded(study.out, degradation))
 
 
 def range_of_floors(study: Study) -> tuple[tuple[Protocol, int], ...]:
@@ -226,6 +249,15 @@ def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RE
             for floor in floor_evaluations(study.data, study.splits[protocol], fold, resamples=resamples):
                 floor.save(folder / floor.name.replace(" ", "-"))
             (folder / "done").touch()
+
+
+def _split_file(out: Path, protocol: Protocol) -> Path:
+    return out / "splits" / f"{protocol}.json"
+
+
+def _kind(protocol: Protocol) -> Literal["report", "patient"]:
+    """The protocol that a user asks for; holding institutions out belongs to that by patient."""
+    return "report" if protocol == "report" else "patient"
 
 
 def _several_institutions(data: DecodedDataset) -> bool:

@@ -7,11 +7,17 @@ from typing import Any, Literal, get_args
 from segmed.core.errors import ConfigError
 from segmed.core.files import read_json, write_json
 from segmed.study.budgets import BUDGETS, Budget
-from segmed.study.systems import System, chosen_systems
+from segmed.study.systems import CASCADE_FROM, SYSTEMS, System, chosen_systems
 
 ProtocolName = Literal["report", "patient", "both"]
 FILE = "study.json"
 FORMAT = 1
+
+
+def safe_name(name: str) -> str:
+    """A row's name as that of a folder; no two rows may share it."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    return safe if safe.strip(".") else "_" + safe
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,13 @@ class StudySettings:
         if self.budget not in BUDGETS:
             raise ConfigError(f"--budget {self.budget}: unknown. Choose one of: {', '.join(BUDGETS)}.")
         chosen_systems(self.systems)
-        names = [name for name, _ in (*self.runs, *self.predictions)]
+        for change in self.changes:
+            row, colon, _ = change.partition("=")[0].partition(":")
+            if colon and (other := chosen_systems([row])[0].trained_as):
+                raise ConfigError(f"--set {change}: {row} tests the network of {other}. Write {other}: instead.")
+        names = [safe_name(name) for name, _ in (*self.runs, *self.predictions)]
         if len(set(names)) < len(names):
-            raise ConfigError("--run and --predictions: two rows have one name. Give each its own.")
+            raise ConfigError("--run and --predictions: two rows have one name, or nearly. Give each its own.")
 
     @property
     def plan(self) -> Budget:
@@ -50,21 +60,51 @@ class StudySettings:
 
     @property
     def rows(self) -> tuple[System, ...]:
-        """The systems that are asked for."""
-        return chosen_systems(self.systems or self.plan.systems)
+        """The systems that are asked for and the one that cascades start from, which come after all others."""
+        rows = chosen_systems(self.systems or self.plan.systems)
+        cascades = [row for row in rows if row.judged == "boxes of another model"]
+        if cascades and SYSTEMS[CASCADE_FROM] not in rows:
+            rows = (SYSTEMS[CASCADE_FROM], *rows)
+        return (*(row for row in rows if row not in cascades), *cascades)
 
     def has(self, protocol: Literal["report", "patient"]) -> bool:
         """Whether a protocol is part of the study."""
         return self.protocol in (protocol, "both")
 
 
-def begin_study(out: Path, settings: StudySettings, data_hash: str, *, resume: bool) -> None:
-    """Write the settings, or with `resume` make sure that the folder holds a study of the same.
+def is_study(out: Path) -> bool:
+    """Whether the folder holds a study."""
+    return (out / FILE).is_file()
 
-    Protocol, groups and the user's own rows may change on resume; what decides trainings may not. Raises `ConfigError`.
+
+def load_settings(out: Path) -> StudySettings:
+    """What the study in the folder is of. Raises `ConfigError` where there is none."""
+    value = read_json(out / FILE, what="a study's settings")
+    try:
+        return StudySettings(
+            protocol=value["protocol"],
+            budget=value["budget"],
+            systems=tuple(value["systems"]),
+            folds=value["folds"],
+            seeds=value["seeds"],
+            changes=tuple(value["changes"]),
+            groups=value["groups"],
+            runs=tuple((name, tuple(folders)) for name, folders in value["runs"]),
+            predictions=tuple((name, folder) for name, folder in value["predictions"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{out / FILE}: {error} is missing or wrong. Begin the study in another folder.") from error
+
+
+def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool) -> StudySettings:
+    """What the folder's study is of with these settings; `save_settings` writes it once all of it has proved possible.
+
+    On resume, protocols, systems and the user's own rows are added to those that the study has, a row of the same name
+    takes the place of the older; groups change where any are given. What decides trainings may not change. Raises
+    `ConfigError` for that, and for a folder that holds something else.
     """
     path = out / FILE
-    now = {"format": FORMAT, "data_hash": data_hash, **_plain(settings)}
+    now = _file(settings, data_hash)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")
@@ -76,13 +116,32 @@ def begin_study(out: Path, settings: StudySettings, data_hash: str, *, resume: b
                 f"{out}: was begun with another {', '.join(changed)}. Continue it with the same, or choose another "
                 "folder."
             )
-    elif out.exists() and any(not item.name.startswith(".") for item in out.iterdir()):
+        return _joined(load_settings(out), settings)
+    if out.exists() and any(not item.name.startswith(".") for item in out.iterdir()):
         raise ConfigError(f"{out}: holds other files. Choose an empty or new folder.")
-    write_json(path, now)
+    return settings
 
 
-def _plain(settings: StudySettings) -> dict[str, Any]:
-    values = asdict(settings)
+def save_settings(out: Path, settings: StudySettings, data_hash: str) -> None:
+    """Write the settings into the study's folder."""
+    write_json(out / FILE, _file(settings, data_hash))
+
+
+def _joined(before: StudySettings, settings: StudySettings) -> StudySettings:
+    systems = {row.name for row in (*before.rows, *settings.rows)}
+    runs, predictions = dict(settings.runs), dict(settings.predictions)
+    return replace(
+        settings,
+        protocol=settings.protocol if before.protocol == settings.protocol else "both",
+        systems=tuple(name for name in SYSTEMS if name in systems),
+        groups=settings.groups or before.groups,
+        runs=tuple((dict(item for item in before.runs if item[0] not in predictions) | runs).items()),
+        predictions=tuple((dict(item for item in before.predictions if item[0] not in runs) | predictions).items()),
+    )
+
+
+def _file(settings: StudySettings, data_hash: str) -> dict[str, Any]:
+    values = {"format": FORMAT, "data_hash": data_hash, **asdict(settings)}
     values["folds"], values["seeds"] = settings.plan.folds, settings.plan.seeds
     values["changes"] = list(settings.changes)
     return values

@@ -11,6 +11,7 @@ from segmed.core.files import written_aside
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers
+from segmed.evaluation.report.cases import Names
 from segmed.evaluation.report.metrics import TITLES
 from segmed.evaluation.report.tables import Cell, Scores, metric_of, scores
 from segmed.evaluation.result import Evaluation, MetricValue
@@ -102,26 +103,41 @@ def _floor_title(name: str) -> str:
     return name if floor in DRAWN and kind != "gt" else floor
 
 
-def write_tables(out: Path, comparison: Comparison | None, results: Results) -> None:
-    """Write `patient.tex`, `per-patient.csv` and `report.csv` and `.tex`, as far as there is something to write."""
+def write_tables(out: Path, comparison: Comparison | None, results: Results, names: Names) -> None:
+    """Write `patient.tex`, `per-patient.csv`, `report.csv` and `.tex`, as far as there is something to write.
+
+    What got boxes of the reference is marked ORACLE in `report.csv` and has `report-oracle.tex` for itself.
+    """
     if comparison is not None:
         _write(out / "patient.tex", latex(_score_table(scores(comparison))))
-        _write(out / "per-patient.csv", per_patient(comparison.systems))
-    if results.report:
-        _write(out / "report.csv", report_csv(results.report, results.report_floors))
+        _write(out / "per-patient.csv", per_patient(comparison.systems, names))
+    if results.report or results.report_boxes:
+        told = (results.report_boxes, results.report_box_floors)
+        _write(out / "report.csv", report_csv(results.report, results.report_floors, *told))
         _write(out / "report.tex", latex(report_table(results.report, results.report_floors)))
+    if results.report_boxes:
+        _write(out / "report-oracle.tex", latex(report_table(results.report_boxes, results.report_box_floors)))
 
 
-def report_csv(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> str:
-    """The table as in the report in full precision, every line marked LEAKING; empty where there is no value."""
-    head = ["split", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
+def report_csv(
+    rows: Sequence[ReportRow],
+    floors: Sequence[Evaluation],
+    told: Sequence[ReportRow] = (),
+    told_floors: Sequence[Evaluation] = (),
+) -> str:
+    """The table as in the report in full precision, every line marked LEAKING; empty where there is no value.
+
+    Below it, with ORACLE in the column `given`, what got boxes of the reference.
+    """
+    head = ["split", "given", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
     head += ["validation_loss", *(f"{name}{end}" for name in READINGS for end in ("", "_low", "_high")), "patient_dice"]
     lines: list[list[str]] = [head]
-    for row in rows:
-        theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
-        known = [row.system.report_iou, *(theirs or (None, None)), row.train_loss, row.validation_loss]
-        lines.append(["LEAKING", row.title, *map(_full, known), *_full_readings(row.evaluation)])
-    lines += [["LEAKING", floor.name, *[""] * 5, *_full_readings(floor)] for floor in floors]
+    for given, several, below in (("", rows, floors), ("ORACLE", told, told_floors)):
+        for row in several:
+            theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
+            known = [row.system.report_iou, *(theirs or (None, None)), row.train_loss, row.validation_loss]
+            lines.append(["LEAKING", given, row.title, *map(_full, known), *_full_readings(row.evaluation)])
+        lines += [["LEAKING", given, floor.name, *[""] * 5, *_full_readings(floor)] for floor in below]
     return _lines(lines)
 
 
@@ -134,11 +150,11 @@ def _full(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else repr(value)
 
 
-def per_patient(systems: Sequence[Evaluation]) -> str:
+def per_patient(systems: Sequence[Evaluation], names: Names) -> str:
     """Dice of every patient under every system, as CSV in full precision; empty where undefined."""
     columns = [system.by_patient("dice") for system in systems]
     rows = [
-        [patient, *("" if math.isnan(column[patient]) else repr(column[patient]) for column in columns)]
+        [names.patients[patient], *("" if math.isnan(column[patient]) else repr(column[patient]) for column in columns)]
         for patient in columns[0]
     ]
     return _lines([["patient", *(system.name for system in systems)], *rows])

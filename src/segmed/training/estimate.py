@@ -55,13 +55,17 @@ def estimate(
     fold: int = 0,
     steps: int = 4,
     embeddings: EmbeddingCache | None = None,
+    accelerator: str = "auto",
 ) -> Estimate:
-    """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up."""
+    """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up.
+
+    `accelerator` is auto, cpu, gpu or mps as for a training; where there is no CUDA, the CPU is measured.
+    """
     recipe = fit_recipe(recipe, data)
     module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold, embeddings=embeddings)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
     module.to(device)
-    precision = choose_precision(recipe.precision)
+    precision = choose_precision(recipe.precision, accelerator)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = _time_steps(module, training, device, precision.name, steps)

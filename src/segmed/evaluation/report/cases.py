@@ -3,7 +3,7 @@
 import base64
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -33,6 +33,21 @@ class Pictures(Protocol):
         ...
 
 
+@runtime_checkable
+class HasIds(Protocol):
+    """What belongs to a case of a patient."""
+
+    @property
+    def patient(self) -> str:
+        """The patient's id."""
+        ...
+
+    @property
+    def case(self) -> str:
+        """The case's id."""
+        ...
+
+
 @dataclass(frozen=True)
 class Names:
     """What is printed for each patient id and each case id."""
@@ -40,11 +55,20 @@ class Names:
     patients: Mapping[str, str]
     cases: Mapping[str, str]
 
+    def in_text(self, text: str) -> str:
+        """A sentence with every id that it names printed as it is to be."""
+        for ids in (self.cases, self.patients):  # a case's id may hold its patient's
+            for name in sorted(ids, key=len, reverse=True):
+                text = text.replace(name, ids[name])
+        return text
 
-def names_of(evaluation: Evaluation, *, anonymise: bool) -> Names:
-    """The ids themselves, or names made from their hashes."""
-    patients = {row.patient: row.patient for row in evaluation.patients}
-    cases = {row.case: row.case for row in evaluation.slices}
+
+def names_of(rows: Iterable[HasIds], *, anonymise: bool) -> Names:
+    """The ids themselves, or names made from their hashes, of slices or records."""
+    patients: dict[str, str] = {}
+    cases: dict[str, str] = {}
+    for row in rows:
+        patients[row.patient], cases[row.case] = row.patient, row.case
     if anonymise:
         return Names(numbers.pseudonyms(patients, prefix="patient"), numbers.pseudonyms(cases, prefix="case"))
     return Names(patients, cases)

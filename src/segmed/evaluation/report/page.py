@@ -271,7 +271,7 @@ def _calibration(systems: Sequence[Evaluation]) -> Sections:
 def _cases(
     systems: Sequence[Evaluation], pictures: Pictures | None, *, anonymise: bool, channel: int | None
 ) -> Sections:
-    shown = names_of(systems[0], anonymise=anonymise)
+    shown = names_of(systems[0].slices, anonymise=anonymise)
     return {
         "pictures": picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel),
         "patient_lines": patient_lines(systems, shown),

@@ -1,0 +1,38 @@
+"""`segmed study` as a user types it: begun in part, gone on with, and its page made again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import segmed
+from toydata import write_toy
+
+SMALL = (
+    "--set", "epochs=1", "--set", "sampling.steps_per_epoch=2", "--set", "sampling.batch_size=4", "--systems=unet",
+    "--protocol=patient", "--budget=smoke", "--no-estimate", "--accelerator=cpu",
+)  # fmt: skip
+
+
+def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    data, out = write_toy(tmp_path / "toy", size=(33, 40)), tmp_path / "out"
+    first = segmed("study", data, "--out", out, *SMALL, "--part=1/2")
+    assert "1 of 2 trainings and tests are not done" in first
+    assert "No row is whole yet" in first
+    assert not (out / "study.html").exists()
+    begun = json.loads((out / "study.json").read_text())
+    second = segmed("study", data, "--out", out, "--resume", "--no-pictures", "--no-estimate", "--accelerator=cpu")
+    assert f"Page: {out / 'study.html'}" in second
+    assert json.loads((out / "study.json").read_text()) == begun
+
+
+def test_a_study_that_cannot_be_leaves_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    data, out = write_toy(tmp_path / "toy", size=(33, 40)), tmp_path / "out"
+    for wrong in (("--folds=30",), ("--set", "epochs=none"), ("--part=3/2",)):
+        with pytest.raises(ValueError, match=r"folds|epochs|expected I/N"):
+            segmed("study", data, "--out", out, *SMALL, *wrong)
+        assert not out.exists()
