@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "data": "Get, check, split and look at data sets.",
     "convert": "Convert a checkpoint of SAM or MedSAM, once.",
     "embed": "Run a frozen image encoder once and keep what it says.",
+    "recipes": "List the recipes, or print all settings of one.",
     "estimate": "Say what a training will take before it starts.",
     "train": "Train a model and leave a complete run folder.",
     "tune": "Tune a run on its validation patients.",

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -146,7 +147,18 @@ def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = ()
 def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write the whole recipe, every default included, as YAML."""
     with written_aside(path) as temporary:
-        temporary.write_text(yaml.safe_dump(config_to_mapping(recipe), sort_keys=False), encoding="utf-8")
+        temporary.write_text(recipe_yaml(recipe), encoding="utf-8")
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The whole recipe, every default included, as YAML."""
+    return yaml.safe_dump(config_to_mapping(recipe), sort_keys=False)
+
+
+def recipe_head(name: str | Path) -> str:
+    """The comment at the head of a recipe: what it is, how it is used, what is known of it."""
+    text, _ = _recipe_text(name)
+    return "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
 
 
 def recipe_names() -> list[str]:

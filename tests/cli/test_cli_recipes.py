@@ -1,0 +1,28 @@
+"""`segmed recipes`: the list, and one recipe whole."""
+
+from pathlib import Path
+
+import pytest
+
+from commands import segmed
+from segmed.core.errors import ConfigError
+from segmed.training.recipe import load_recipe, recipe_names
+
+
+def test_every_recipe_is_listed_with_what_it_is() -> None:
+    lines = segmed("recipes").splitlines()
+    assert [line.split()[0] for line in lines[: len(recipe_names())]] == recipe_names()
+    assert f"{'unet-cpu':{max(map(len, recipe_names()))}}  U-Net for machines without a GPU" in lines
+
+
+def test_what_is_printed_of_a_recipe_is_the_recipe_with_all_its_settings(tmp_path: Path) -> None:
+    text = segmed("recipes", "unet-cpu", "--set", "epochs=3")
+    assert text.startswith("# U-Net for machines without a GPU")
+    assert "ema_decay:" in text
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load_recipe(tmp_path / "mine.yaml") == load_recipe("unet-cpu", ["epochs=3"])
+
+
+def test_an_unknown_recipe_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'unet-cpu'"):
+        segmed("recipes", "unet-cp")
