@@ -192,20 +192,24 @@ def _rows(lines: list[Line], metric: str = PRIMARY) -> str:
         return f"{value:{sign}.{digits}f}"
 
     text = (
-        f"| Variant | Seeds | {METRICS[metric]} | ± | Difference | p | p Holm |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        f"| Variant | Seeds | {METRICS[metric]} | ± | Against | Difference | p | p Holm |\n"
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |\n"
     )
     for line in lines:
         spread = number(float(np.std(line.by_seed, ddof=1))) if len(line.by_seed) > 1 else "–"
-        cells = ["–", "–", "–"]
+        cells = ["–"] * 4
         if line.test is not None and line.wide is not None:
             test, wide = line.test, line.wide
             ends = [number(each, "+") for each in (test.difference, test.low, test.high, *wide)]
-            cells[0] = "{} [{}, {}] {{{}, {}}}".format(*ends)
-            cells[1:] = f"{test.p_value:.3f}", f"{line.p_holm:.3f}"
+            difference = "{} [{}, {}] {{{}, {}}}".format(*ends)
+            cells = [str(line.against), difference, _p_value(test.p_value), _p_value(line.p_holm)]
         value = f"{number(line.mean)} [{number(line.low)}, {number(line.high)}]"
         text += f"| {line.variant} | {len(line.seeds)} | {value} | {spread} | {' | '.join(cells)} |\n"
     return text
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def study_csv(tables: dict[str, list[Line]]) -> str:

@@ -68,7 +68,7 @@ def test_tables_and_picture_are_written(study: Path, monkeypatch: pytest.MonkeyP
     assert run(study, monkeypatch) == 0
     text = (study / "study.md").read_text()
     assert "| better | 2 | 0.625" in text
-    assert "+0.100 [+0.100, +0.100]" in text
+    assert "| plain | +0.100 [+0.100, +0.100]" in text
     assert "## Images degraded: noise:0.1" in text
     assert "+0.050 [+0.050, +0.050]" in text
     assert "Not all seeds" not in text
