@@ -13,6 +13,7 @@ import report_samples as samples
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.degrade import parse_degradations
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
+from segmed.evaluation.report.cases import slice_dice
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.metrics.readings import READINGS
@@ -96,6 +97,16 @@ def test_published_weights_read_three_channels_where_the_data_has_fewer(tmp_path
 def test_own_rows_that_would_share_a_folder_are_refused(names: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="two rows have one name"):
         StudySettings(protocol="patient", budget="cpu", predictions=tuple((name, "masks") for name in names))
+
+
+def test_the_dice_under_a_picture_is_of_the_seed_whose_mask_is_drawn() -> None:
+    seeds = [samples.evaluation("a", dice) for dice in ((0.9, 0.5), (0.1, 0.3))]
+    seeds[1] = dataclasses.replace(
+        seeds[1], slices=tuple(dataclasses.replace(row, dice=0.25) for row in seeds[1].slices)
+    )
+    case = seeds[0].slices[1].case
+    assert slice_dice(seeds[0], case) != slice_dice(seeds[1], case)
+    assert slice_dice(nest_seeds(seeds, name="a", resamples=50), case) == slice_dice(seeds[0], case)
 
 
 def test_a_run_that_is_tested_on_several_folds_was_trained_once() -> None:

@@ -235,8 +235,12 @@ def _tiles(
 
 
 def slice_dice(system: Evaluation, case: str) -> str:
-    """The Dice of a slice as text, the mean over labels that have one."""
-    values = [row.dice for row in system.slices if row.case == case and not math.isnan(row.dice)]
+    """The Dice of a slice as text, the mean over labels that have one; of several seeds the first, which is drawn."""
+    by_label: dict[str, float] = {}
+    for row in system.slices:
+        if row.case == case:
+            by_label.setdefault(row.label, row.dice)
+    values = [dice for dice in by_label.values() if not math.isnan(dice)]
     return numbers.number(sum(values) / len(values) if values else None, 3)
 
 
