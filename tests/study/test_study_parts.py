@@ -17,6 +17,7 @@ from segmed.evaluation.report.cases import slice_dice
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.metrics.readings import READINGS
+from segmed.study.anchors import is_lgg
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.judges import JUDGES
@@ -210,6 +211,13 @@ def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure
         "0.880 by U-Net, logits, beaten.", "0.710 by U-Net, our settings, missed by 0.040.",
         "0.930 by U-Net, logits, beaten.",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"), [(["TCGA_CS_4941", "TCGA_DU_5849"], True), (["TCGA_CS_4941", "p1"], False), ([], False)]
+)
+def test_lgg_is_known_by_its_patients(patients: list[str], expected: bool) -> None:
+    assert is_lgg(patients) == expected
 
 
 def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path: Path) -> None:

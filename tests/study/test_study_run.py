@@ -76,10 +76,21 @@ def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study:
 def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> None:
     places = [page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "cases", "provenance")]
     assert places == sorted(places)
-    assert "Buda, Saha and Mazurowski 2019" in page
-    assert "Of the readings of IoU" in page
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_published_figures_are_set_beside_lgg_alone(
+    study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("Buda, Saha and Mazurowski 2019", "Of the readings of IoU", "missed by")
+    assert not [word for word in words if word in page]
+    assert "these rows are of other data" in page
+    monkeypatch.setattr("segmed.study.page.is_lgg", lambda _: True)
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    text = write_page(dataclasses.replace(study, out=out), resamples=50, pictures=False).read_text()
+    assert all(word in text for word in words)
+    assert "these rows are of other data" not in text
 
 
 def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(study: Study, page: str) -> None:

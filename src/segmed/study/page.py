@@ -17,7 +17,7 @@ from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import readings, tables
-from segmed.study.anchors import ANCHORS
+from segmed.study.anchors import ANCHORS, is_lgg
 from segmed.study.results import Results, collect, whole_rows
 from segmed.study.run import Study
 from segmed.study.shift import group_tables
@@ -63,6 +63,7 @@ def write_page(
     """
     results = collect(study, resamples=resamples)
     main = _main(results)
+    lgg = is_lgg(study.data.dataset.patients)
     names = names_of(study.data.dataset.records, anonymise=anonymise)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
     report = tables.report_table(results.report, results.report_floors) if results.report else None
@@ -85,9 +86,9 @@ def write_page(
         "report": report or told,
         "report_alone": report,
         "report_told": told,
-        "report_words": readings.sentences(results.report, results.report_floors),
+        "report_words": readings.sentences(results.report, results.report_floors, lgg=lgg),
         "leaking_text": LEAKING_TEXT,
-        "anchors": ANCHORS,
+        "anchors": ANCHORS if lgg else (),
         "seeds": tables.seed_table(results.ranked),
         "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,

@@ -20,6 +20,12 @@ READINGS = (
 )
 
 
+OTHER_DATA = (
+    "The report's figures are of LGG and these rows are of other data, so they stand in the table and are "
+    "not to be compared."
+)
+
+
 @dataclass(frozen=True)
 class Fit:
     """How far a reading is from the report's figures, in the mean over baselines; `excluded`: why it cannot be."""
@@ -33,7 +39,7 @@ class Fit:
 def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, ...]:
     """Each reading against the report's figures for the rows trained with its double sigmoid, nearest first.
 
-    A reading under which predicting nothing beats a figure of the report cannot be what the report computed.
+    A reading under which predicting nothing is as good as the report's best figure cannot be what the report computed.
     """
     known = [row for row in rows if row.variant == "double-sigmoid" and row.system.report_iou is not None]
     nothing = next((floor for floor in floors if floor.name == "predict nothing"), None)
@@ -49,8 +55,13 @@ def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, 
     return tuple(sorted(found, key=lambda fit: (bool(fit.excluded), fit.distance)))
 
 
-def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[str, ...]:
-    """What the table says, in words: the loss, the reading that fits, what copying neighbours gets, what is beaten."""
+def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation], *, lgg: bool = True) -> tuple[str, ...]:
+    """What the table says, in words: the loss, the reading that fits, what copying neighbours gets, what is beaten.
+
+    On other data than LGG nothing is set against the report's figures.
+    """
+    if not lgg:
+        return tuple(sentence for sentence in (OTHER_DATA, _floor_sentence(floors, lgg=False)) if sentence)
     said = [_loss_sentence(rows), _fit_sentence(fits(rows, floors)), _floor_sentence(floors), *_beaten(rows)]
     return tuple(sentence for sentence in said if sentence)
 
@@ -90,7 +101,7 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     return text + "."
 
 
-def _floor_sentence(floors: Sequence[Evaluation]) -> str:
+def _floor_sentence(floors: Sequence[Evaluation], *, lgg: bool = True) -> str:
     floor = next((each for each in floors if each.name == "neighbour interpolation"), None)
     if floor is None:
         return ""
@@ -98,7 +109,8 @@ def _floor_sentence(floors: Sequence[Evaluation]) -> str:
     leak = f"{100 * float(share):.0f} % of test slices have their neighbour in training. " if share is not None else ""
     return (
         f"{leak}Interpolating the neighbours' masks, without looking at the image, reaches a pooled IoU of "
-        f"{floor.metrics['iou_pooled'].value:.3f} here ({INTERPOLATION_ON_LGG:.3f} on LGG's 110 patients)."
+        f"{floor.metrics['iou_pooled'].value:.3f} here"
+        + (f" ({INTERPOLATION_ON_LGG:.3f} on LGG's 110 patients)." if lgg else ".")
     )
 
 
