@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -53,10 +54,13 @@ class RankStability:
     mean_rank: Float64[np.ndarray, "m"]
 
 
+@lru_cache(maxsize=8)
 def bootstrap_weights(patients: int, resamples: int = RESAMPLES, seed: int = 0) -> Float64[np.ndarray, "b p"]:
-    """How often each patient is drawn in each resample of as many patients, with replacement."""
+    """How often each patient is drawn in each resample of as many patients, with replacement; not to be written to."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(patients, np.full(patients, 1.0 / patients), size=resamples).astype(np.float64)
+    weights = generator.multinomial(patients, np.full(patients, 1.0 / patients), size=resamples).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def interval(statistic: Statistic, weights: Float64[np.ndarray, "b p"], level: float = 0.95) -> Interval:

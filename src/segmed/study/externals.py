@@ -17,6 +17,8 @@ from segmed.study.pool import pool_folds
 from segmed.study.run import Study
 from segmed.study.settings import safe_name
 
+SOURCE = "source.json"
+
 
 def external_evaluations(study: Study) -> tuple[list[Evaluation], dict[str, str]]:
     """The user's rows under the protocol by patient, and why others are not there. Scores are kept."""
@@ -42,14 +44,16 @@ def _of_runs(study: Study, name: str, folders: Sequence[Path]) -> list[Evaluatio
 def _of_fold(study: Study, name: str, folders: Sequence[Path], fold: int) -> Evaluation:
     """The first of the runs that has not seen the fold's test patients; `SplitError` where each has."""
     reason: SegmedError | None = None
-    for folder in folders:
+    sources = [{"run": str(folder.resolve()), "digest": _digest_of_run(folder)} for folder in folders]
+    if _note(study, name, fold) in sources:  # no network is loaded for what is known
+        return Evaluation.load(_place(study, name, fold))
+    for folder, source in zip(folders, sources, strict=True):
         predictor = load(folder)
         try:
             plan = plan_evaluation(folder, predictor.config, study.data, split=study.splits["patient"], fold=fold)
         except (SplitError, DataError) as error:
             reason = error
             continue
-        source = {"run": str(folder.resolve()), "digest": _digest_of_run(folder)}
         return _kept(study, name, fold, source, partial(evaluate_run, predictor, study.data, plan, name=name))
     raise SplitError(
         f"no run of {name} may be tested on fold {fold}: {reason} Train one on this fold of the study's split."
@@ -61,14 +65,26 @@ def _kept(study: Study, name: str, fold: int, source: dict[str, str], score: Cal
 
     One process scores at a time; others wait for it.
     """
-    place = study.out / "own" / safe_name(name) / f"fold-{fold}"
+    place = _place(study, name, fold)
     with held(place, wait=True):
-        note = place / "source.json"
-        if (place / "evaluation.json").is_file() and note.is_file() and read_json(note, what="a source") == source:
-            return Evaluation.load(place)
-        score().save(place)
-        write_json(note, source)
+        if _note(study, name, fold) != source:
+            found = score()
+            (place / SOURCE).unlink(missing_ok=True)  # so that no note is ever beside the scores of something else
+            found.save(place)
+            write_json(place / SOURCE, source)
         return Evaluation.load(place)
+
+
+def _note(study: Study, name: str, fold: int) -> dict[str, str]:
+    """What the kept scores were made of; nothing where there are none."""
+    place = _place(study, name, fold)
+    if not ((place / SOURCE).is_file() and (place / "evaluation.json").is_file()):
+        return {}
+    return dict(read_json(place / SOURCE, what="what a row's scores were made of"))
+
+
+def _place(study: Study, name: str, fold: int) -> Path:
+    return study.out / "own" / safe_name(name) / f"fold-{fold}"
 
 
 def _digest_of_run(folder: Path) -> str:
