@@ -41,6 +41,11 @@ def test_a_split_puts_slices_of_a_patient_together(split: Path) -> None:
     assert set(Split.load(split).patient_of.values()) == {"p0", "p1", "p2", "p3", "p4"}
 
 
+def test_a_preview_takes_the_pattern_too(scans: Path, tmp_path: Path) -> None:
+    segmed("data", "preview", scans, *REGEX, "-o", tmp_path / "sheet.png", "--rows", "1")
+    assert (tmp_path / "sheet.png").is_file()
+
+
 def test_a_run_is_estimated_trained_and_evaluated_by_patient(scans: Path, split: Path) -> None:
     data = ("--data", scans, *REGEX)
     assert "epoch" in segmed("estimate", *TINY, *data, "--split", split)

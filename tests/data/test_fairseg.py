@@ -7,6 +7,7 @@ import pytest
 
 from segmed.core.errors import DataError
 from segmed.data.decoded import decode
+from segmed.data.manifest import write_manifest
 from segmed.data.sources import list_dataset, open_dataset
 
 SIZE = (20, 25)
@@ -85,3 +86,35 @@ def test_a_file_without_fairsegs_keys_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "data_00001.npz", image=fundus())
     with pytest.raises(DataError, match=r"data_00001\.npz: no FairSeg file; expected slo_fundus"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("gender", "said"), [("male", "gender is 'male', expected a number"), (np.nan, "")])
+def test_a_fact_that_is_no_number_is_named_with_its_file_and_nan_is_unknown(
+    tmp_path: Path, gender: object, said: str
+) -> None:
+    released(tmp_path / "data_00001.npz", gender=gender)
+    listing = list_dataset(tmp_path)
+    assert [found.message for found in listing.findings] == ([f"{said}. Check the file."] if said else [])
+    assert [("gender" in facts) for facts in listing.dataset.attributes.values()] == ([] if said else [False])
+
+
+def test_a_damaged_fact_is_a_finding_of_its_file(tmp_path: Path) -> None:
+    released(tmp_path / "data_00001.npz")
+    content = bytearray((tmp_path / "data_00001.npz").read_bytes())
+    start = content.index(b"\x93NUMPY", content.index(b"age.npy"))
+    content[start : start + 6] = b"nothin"
+    (tmp_path / "data_00001.npz").write_bytes(bytes(content))
+    (found,) = list_dataset(tmp_path).findings
+    assert found.where == str(tmp_path / "data_00001.npz")
+    assert "damaged or truncated" in found.message
+
+
+def test_a_manifest_of_files_that_hold_image_and_mask_lists_them_again(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    released(tmp_path / "set" / "data_00001.npz")
+    released(tmp_path / "set" / "data_00002.npz")
+    dataset = open_dataset(tmp_path / "set")
+    write_manifest(tmp_path / "set.csv", dataset)
+    again = open_dataset(tmp_path / "set.csv", labels=dataset.labels)
+    assert [(each.case, each.image) for each in again.records] == [(each.case, each.image) for each in dataset.records]
+    assert decode(again, cache_dir=tmp_path / "cache").mask("data_00001").max() == 2

@@ -8,12 +8,18 @@ from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.training import Hardware, Recipe, train
-from segmed.training.recipe import recipe_from_mapping
+from segmed.training.recipe import load_recipe, recipe_from_mapping
 from toydata import toy
 
 TINY = (
     "model.name=unet", "model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none", "epochs=3",
     "sampling.batch_size=4", "sampling.steps_per_epoch=3", "optim.learning_rate=0.003", "ema_decay=0.5", "seed=7",
+)  # fmt: skip
+
+
+PROMPTED = (
+    "model.encoder=tu-mobilenetv3_small_050", "model.sam.size=64", "preprocess.size=[64,64]", "epochs=2",
+    "sampling.batch_size=4", "sampling.steps_per_epoch=3", "seed=7",
 )  # fmt: skip
 
 
@@ -51,7 +57,7 @@ if __name__ == "__main__":
     data = decode(open_dataset(root), cache_dir=root / "cache")
     split = split_by_patient(data, ratios=(0.5, 0.25, 0.25))
     train(
-        tiny_recipe(),
+        load_recipe("sam-tiny", PROMPTED) if "--prompted" in sys.argv else tiny_recipe(),
         data=data,
         split=split,
         out=out,

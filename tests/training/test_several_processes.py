@@ -1,12 +1,18 @@
 """Several processes train one run together: on one slice stream, scored as by one process."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from runs import toy_and_split
+from runs import tiny_recipe, toy_and_split
+
+from segmed.core.errors import ConfigError
+from segmed.training import Hardware, train
+from segmed.training.beginning import begin
+from segmed.training.watching import logged
 
 SCRIPT = Path(__file__).with_name("runs.py")
 
@@ -20,3 +26,44 @@ def test_two_processes_leave_one_complete_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "config.json").is_file()
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 4
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["devices"] == 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_each_step(tmp_path: Path) -> None:
+    toy_and_split(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run"), "--devices", "2", "--prompted"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "run" / "config.json").is_file()
+
+
+def test_a_run_goes_on_with_as_many_processes_as_began_it(tmp_path: Path) -> None:
+    _, split = toy_and_split(tmp_path)
+    run = tmp_path / "run"
+    begin(run, tiny_recipe(), split, 0, resume=False, processes=2)
+    begin(run, tiny_recipe(), split, 0, resume=True, processes=2)
+    with pytest.raises(ConfigError, match="was begun on 2 devices"):
+        begin(run, tiny_recipe(), split, 0, resume=True)
+
+
+def test_a_process_that_is_not_the_first_leaves_the_folder_to_that(tmp_path: Path) -> None:
+    _, split = toy_and_split(tmp_path)
+    with logged(tmp_path / "run", 1):
+        begin(tmp_path / "run", tiny_recipe(), split, 0, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [
+        (Hardware(accelerator="tpuu"), "Cannot train with accelerator tpuu"),
+        (Hardware(accelerator="cpu", devices=0), "Cannot train with accelerator cpu, devices 0"),
+        (Hardware(accelerator="cpu", strategy="fsdp"), "Choose auto or ddp"),
+    ],
+)
+def test_hardware_that_is_not_there_is_refused_in_one_line(tmp_path: Path, hardware: Hardware, said: str) -> None:
+    data, split = toy_and_split(tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        train(tiny_recipe(), data=data, split=split, out=tmp_path / "run", hardware=hardware)
+    assert not (tmp_path / "run").exists()

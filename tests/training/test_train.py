@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 from runs import tiny_recipe, toy_and_split
 
 import segmed.training.module as module
 import segmed.training.objectives as objectives
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
-from segmed.data.decoded import DecodedDataset
+from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.loading import Batch, SamplingConfig, TrainingBatches
+from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
 from segmed.training import Hardware, train
@@ -27,6 +29,7 @@ from segmed.training.listen import Silent
 from segmed.training.module import learning_rate_share
 from segmed.training.preparing import fit_recipe
 from segmed.training.recipe import OptimConfig
+from toydata import write_toy
 
 CPU = Hardware(accelerator="cpu")
 
@@ -153,6 +156,15 @@ def test_a_run_killed_while_it_began_begins_again(toy: tuple[DecodedDataset, Spl
     (tmp_path / "r" / ".recipe.yaml.x1.yaml").touch()
     begin(tmp_path / "r", fit_recipe(tiny_recipe(), data), split, 0, resume=False)
     assert (tmp_path / "r" / "split.json").is_file()
+
+
+def test_one_grey_image_among_those_in_colour_is_named_before_training(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    image = sorted(tmp_path.glob("*/TOY_BB_0002_20000101/*_3.tif"))[0]
+    Pillow.open(image).convert("L").save(image)
+    data = decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
+    with pytest.raises(DataError, match="TOY_BB_0002_20000101_3: has 1 channels, but the recipe reads"):
+        fit_recipe(tiny_recipe(), data)
 
 
 def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def get(
 def phantom(
     dest: Annotated[Path, typer.Argument(help="Folder to write in.")],
     patients: Annotated[int, typer.Option(help="Patients to make.")] = 20,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 256,
 ) -> None:
     """Make brain-like volumes with lesions, in the Kaggle layout."""
@@ -111,7 +111,7 @@ def split(
     ] = Strategy.patient,
     folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     labels: Labels = None,
     patient_regex: PatientRegex = None,
     force: Force = False,
@@ -149,15 +149,16 @@ def preview(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
     preset: Annotated[Preset, typer.Option(help="Augmentation to show.")] = Preset.mri,
-    seed: Annotated[int, typer.Option(help="Seed of cases and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of cases and augmentation.")] = 0,
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
     labels: Labels = None,
+    patient_regex: PatientRegex = None,
 ) -> None:
     """Draw a contact sheet of images, masks and augmented views."""
     from segmed.cli.opening import open_decoded
     from segmed.data.preview import contact_sheet
 
-    contact_sheet(open_decoded(path, labels), preset=preset.value, seed=seed, path=out, rows=rows)
+    contact_sheet(open_decoded(path, labels, patient_regex), preset=preset.value, seed=seed, path=out, rows=rows)
     typer.echo(str(out))
 
 

@@ -21,7 +21,9 @@ def distil(
     fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of how it trains: a.b=value. Repeatable.")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -41,11 +43,17 @@ def distil(
     from segmed.core.split import Split
     from segmed.layers.raising import KINDS
     from segmed.training import Hardware, train
-    from segmed.training.featup import distil_recipe
+    from segmed.training.featup import FROM_THE_RUN, distil_recipe
 
     kind = next((each for each in KINDS if each == upsampler), None)
     if kind is None:
         raise ConfigError(f"--upsampler {upsampler}: choose one of {', '.join(KINDS)}.")
+    taken = [each for each in set_ or () if each.partition("=")[0].partition(".")[0] in FROM_THE_RUN]
+    if taken:
+        raise ConfigError(
+            f"--set {taken[0]}: {', '.join(FROM_THE_RUN)} are the run's own. Leave it out; --encode-at and --upsampler "
+            "say what changes."
+        )
     base = chosen_recipe(recipe, set_, epochs=epochs)
     if base.objective == "masks":
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")

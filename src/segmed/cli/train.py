@@ -35,7 +35,7 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
     devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
     nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
-    strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto",
     embeddings: Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")] = None,
     start: Annotated[str | None, typer.Option(help="Run whose weights training begins with.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,

@@ -3,6 +3,7 @@
 The released files give the age in years, those of the published code, which have `fundus_slo` for the image, in days
 and the race in other codes. Small arrays only are read, and pickled ones never loaded."""
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,13 +47,15 @@ def facts_of(path: Path) -> dict[str, str]:
             values = {key: _scalar(path, archive, key) for key in (*FACTS, "pid") if key in names}
     except OSError as error:
         raise unreadable(path, error) from error
-    except zipfile.BadZipFile as error:
+    except DataError:
+        raise
+    except Exception as error:  # zlib, zip and numpy each have their own
         raise damaged(path, "NPZ", error) from error
     found = {}
     for key, value in values.items():
         if key == "pid":
             found["pid"] = value
-        elif (text := _text(key, float(value), in_days=in_days)) is not None:
+        elif (text := _text(key, _number(path, key, value), in_days=in_days)) is not None:
             found[FACTS[key][0]] = text
     return found
 
@@ -74,8 +77,17 @@ def _scalar(path: Path, archive: zipfile.ZipFile, key: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _number(path: Path, key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise DataError(f"{path}: {key} is {value!r}, expected a number. Check the file.") from error
+
+
 def _text(key: str, value: float, *, in_days: bool) -> str | None:
     """A fact as text; None where it is not known."""
+    if math.isnan(value):
+        return None
     words = RAW_RACE if key == "race" and value in RAW_RACE and in_days else FACTS[key][1]
     if key == "age":
         years = value / DAYS_IN_YEAR if in_days else value

@@ -95,7 +95,7 @@ def _find_shared_files(records: Sequence[Record], findings: Findings) -> None:
         for path, code in ((record.image, "doubled-image"), (record.mask, "doubled-mask")):
             if path is None:
                 continue
-            if path in owner:
+            if owner.get(path, record.case) != record.case:
                 text = f"listed for case {owner[path]} and for case {record.case}. Give each case its own file."
                 findings.error(code, path, text)
             owner.setdefault(path, record.case)

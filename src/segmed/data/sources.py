@@ -35,6 +35,8 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
 def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> Listing:
     """As `open_dataset`, but faulty files become findings beside the records that are usable."""
     given, labels = labels, labels or LabelMap()
+    if patient_regex is not None and path.exists():
+        _require_names(path)
     if path.is_file():
         if path.suffix.lower() not in (".csv", ".json"):
             raise DataError(f"{path}: not a data set; expected {LAYOUTS}.")
@@ -54,6 +56,14 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     if holds_lgg(path):
         return list_lgg(path, labels)
     raise DataError(f"{path}: no data set found in this folder; expected {LAYOUTS}.")
+
+
+def _require_names(path: Path) -> None:
+    """Raise `DataError` where patients are not told by the names of images, so that a regex would say nothing."""
+    by_manifest = path.is_file() or any((path / name).is_file() for name in MANIFESTS)
+    if by_manifest or not (path / "images").is_dir():
+        who = "its manifest" if by_manifest else "its layout"
+        raise DataError(f"{path}: {who} says who the patients are, so --patient-regex says nothing. Leave it out.")
 
 
 def parse_labels(text: str) -> LabelMap:

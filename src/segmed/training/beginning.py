@@ -16,8 +16,19 @@ def is_finished(out: Path) -> bool:
     return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
 
 
-def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool, embeddings: str | None = None) -> None:
+def begin(
+    out: Path,
+    recipe: Recipe,
+    split: Split,
+    fold: int,
+    *,
+    resume: bool,
+    embeddings: str | None = None,
+    processes: int = 1,
+) -> None:
     """Write what the run is of, or with `resume` make sure that an interrupted one is of the same.
+
+    As many processes as began it go on with it: with others the same epoch would have other steps.
 
     Raises `ConfigError` where the folder holds something else; nothing is written then.
     """
@@ -26,12 +37,15 @@ def begin(out: Path, recipe: Recipe, split: Split, fold: int, *, resume: bool, e
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / "recipe.yaml").is_file() and (out / "split.json").is_file() and _begun(out).is_file():
             require_same_run(out, recipe, split, fold, embeddings=embeddings)
+            before = read_json(_begun(out), what="how a run was begun").get("processes", 1)
+            if before != processes:
+                raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
             return
         if not (out / "recipe.yaml").is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
     save_recipe(out / "recipe.yaml", recipe)
     split.save(out / "split.json")
-    write_json(_begun(out), {"fold": fold, "embeddings": embeddings})
+    write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
 
 
 def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embeddings: str | None = None) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.split import Split
@@ -16,7 +18,7 @@ from segmed.data.embeddings import EmbeddingCache
 from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.sam.contract import contract_warning
-from segmed.models.zoo import PROMPTABLE
+from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.beginning import begin, is_finished, require_same_run
 from segmed.training.curves import draw_curves
 from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint
@@ -40,7 +42,7 @@ class Hardware:
     nodes: int = 1
     """Nodes; each runs the same command."""
     strategy: str = "auto"
-    """Lightning's strategy: auto, ddp, fsdp."""
+    """auto or ddp."""
 
 
 def train(
@@ -76,7 +78,7 @@ def train(
             listener.finished(f"{out} is a finished run")
             return out
         if trainer.is_global_zero:
-            begin(out, recipe, split, fold, resume=resume, embeddings=digest)
+            begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=trainer.world_size)
         with logged(out, trainer.global_rank) as log:
             keeper.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
@@ -94,7 +96,11 @@ def train(
             continued = str(checkpoint) if resume and checkpoint.is_file() else None
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
             if trainer.is_global_zero:
-                facts = {"precision": str(trainer.precision), "embeddings": digest}
+                facts = {
+                    "precision": str(trainer.precision),
+                    "embeddings": digest,
+                    "devices": trainer.world_size,
+                }
                 _finish(out, module, keeper, data=data, split=split, fold=fold, facts=facts, start=start)
                 keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
             trainer.strategy.barrier()
@@ -102,31 +108,45 @@ def train(
 
 
 def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: Path, tensorboard: bool) -> pl.Trainer:
-    """Lightning's trainer for this recipe and hardware."""
+    """Lightning's trainer for this recipe and hardware. Raises `ConfigError` for hardware that is not there."""
+    strategy = _strategy(recipe, hardware)
     logger: Any = False
     if tensorboard:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         logger = TensorBoardLogger(str(out), name="tensorboard", version="")
-    return pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        strategy=hardware.strategy,
-        precision=choose_precision(recipe.precision, hardware.accelerator).name,  # type: ignore[arg-type]  # one of Lightning's names
-        max_epochs=recipe.epochs,
-        accumulate_grad_batches=recipe.optim.accumulate,
-        gradient_clip_val=recipe.optim.gradient_clip or None,
-        callbacks=[keeper],
-        logger=logger,
-        log_every_n_steps=10,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        sync_batchnorm=hardware.devices * hardware.nodes > 1 and torch.cuda.is_available(),
-        default_root_dir=str(out),
-    )
+    try:
+        return pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=strategy,
+            precision=choose_precision(recipe.precision, hardware.accelerator).name,  # type: ignore[arg-type]  # one of Lightning's names
+            max_epochs=recipe.epochs,
+            accumulate_grad_batches=recipe.optim.accumulate,
+            gradient_clip_val=recipe.optim.gradient_clip or None,
+            callbacks=[keeper],
+            logger=logger,
+            log_every_n_steps=10,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            sync_batchnorm=hardware.devices * hardware.nodes > 1 and torch.cuda.is_available(),
+            default_root_dir=str(out),
+        )
+    except (MisconfigurationException, ValueError) as error:
+        asked = f"accelerator {hardware.accelerator}, devices {hardware.devices}, nodes {hardware.nodes}"
+        raise ConfigError(f"Cannot train with {asked}: {' '.join(str(error).split())}") from error
+
+
+def _strategy(recipe: Recipe, hardware: Hardware) -> str:
+    """How several processes share a training: prompts and frozen parts leave parameters unused in some steps."""
+    if hardware.strategy not in ("auto", "ddp"):
+        raise ConfigError(f"Strategy {hardware.strategy!r} is not known. Choose auto or ddp.")
+    if hardware.devices * hardware.nodes > 1 and (takes_prompts(recipe.model) or recipe.objective != "masks"):
+        return "ddp_find_unused_parameters_true"
+    return hardware.strategy
 
 
 def _finish(

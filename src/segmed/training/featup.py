@@ -90,6 +90,10 @@ def load_teacher(start: str) -> Promptable:
     return teacher
 
 
+FROM_THE_RUN = ("model", "preprocess", "prompting", "start")
+"""What a distilled run has from the run whose features it learns."""
+
+
 def distil_recipe(
     base: Recipe, run: str | Path, *, encode_at: int, raiser: Kind = "jbu", seed: int | None = None
 ) -> Recipe:

@@ -28,9 +28,9 @@ from segmed.training.starting import begun_from, starting_model
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     """The recipe with the data set's number of labels and, for a learned filter, the network's input size.
 
-    Raises `DataError` where its images lack a sequence.
+    Raises `DataError` where an image lacks a sequence.
     """
-    case = data.dataset.records[0].case
+    case = min((record.case for record in data.dataset.records), key=lambda each: data.shape(each)[2])
     channels = data.shape(case)[2]
     if max(recipe.preprocess.channels) >= channels:
         raise DataError(
@@ -38,7 +38,7 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
             "Set preprocess.channels and model.channels to what the data has."
         )
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
-    size = Preprocess(recipe.preprocess).network_size(data.shape(case)[:2])
+    size = Preprocess(recipe.preprocess).network_size(data.shape(data.dataset.records[0].case)[:2])
     return dataclasses.replace(recipe, model=fit_filter(model, size))
 
 

@@ -41,7 +41,8 @@ class LoggedListener:
 @contextmanager
 def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
     """A logger that appends to the run's log.txt; of several processes the first one writes."""
-    resume_folder(out).mkdir(parents=True, exist_ok=True)
+    if rank == 0:  # another that is here first must not make the folder look begun
+        resume_folder(out).mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
     log.setLevel(logging.INFO)
     log.propagate = False
