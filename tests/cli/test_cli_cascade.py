@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from commands import segmed
 from prompted_runs import MODEL, run_config, save_prompted_run
 from segmed.cli.main import app
+from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.data.splits import split_by_patient
 from segmed.models.checkpoint import RunConfig, save_run, seen_patients
@@ -83,3 +84,11 @@ def test_what_makes_no_cascade_is_refused(folder: Path, arguments: tuple[str, ..
     command = ["cascade", *paths, "--data", str(folder), "-o", str(folder / "none"), "--device", "cpu", *more]
     assert words in str(CliRunner().invoke(app, command).exception)
     assert not (folder / "none").exists()
+
+
+def test_an_ensemble_is_refused_before_anything_is_tuned(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "ensemble.json").write_text("{}")
+    with pytest.raises(ConfigError, match="both: is not a run's folder"):
+        segmed("cascade", tmp_path / "both", folder / "sam", "--data", folder, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

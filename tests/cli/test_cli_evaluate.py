@@ -170,6 +170,11 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
         (["run", "--data", "d", "--part", "tset"], "Choose one of: train, validation, test"),
         (["owner/name", "--data", "d"], "name one for the result with -o"),
         (["run", "--data", "d", "--degrade", "all", "--groups", "sex"], "no --prompts or --groups"),
+        (["run", "--data", "d", "--prompts", "gt", "--groups", "sex"], "leave out --prompts, or evaluate twice"),
+        (
+            ["--predictions", "p", "--references", "r", "-o", "x", "--split", "s.json", "--tta", "flips"],
+            "--tta, --split:",
+        ),
     ],
 )
 def test_a_wrong_call_says_what_is_missing(arguments, reason, tmp_path, monkeypatch, capsys):

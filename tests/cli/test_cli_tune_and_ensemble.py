@@ -15,6 +15,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.evaluation.ensemble import make_ensemble
+from segmed.evaluation.run import plan_evaluation
 from segmed.inference import EnsemblePredictor, load
 from toydata import write_toy
 
@@ -25,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("ensemble")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGMED_CACHE", str(place / "cache"))
-        write_toy(place / "data")
+        write_toy(place / "data", patients=10)
         segmed("data", "split", place / "data", "--out", place / "split.json")
         for seed in (1, 2):
             segmed(
@@ -90,6 +91,22 @@ def test_members_trained_on_test_patients_are_refused(place: Path, tmp_path: Pat
     with pytest.raises(SplitError, match=r"run1: was trained on patient .* of the test part"):
         make_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=swapped)
     assert not (tmp_path / "both").exists()
+
+
+def test_an_ensemble_is_not_tested_on_the_patients_that_chose_its_threshold(place: Path, tmp_path: Path) -> None:
+    data, split = opened(place), Split.load(place / "split.json")
+    fold = split.fold(0)
+    first = split.patient_of[fold.test[0]]
+    chosen_on, kept = (
+        tuple(case for case in fold.test if (split.patient_of[case] == first) == wanted) for wanted in (True, False)
+    )
+    other = Split(
+        split.strategy, 0, split.data_hash, False, split.patient_of, (Partition(fold.train, chosen_on, kept),)
+    )
+    make_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=other)
+    both = load(tmp_path / "both").config
+    with pytest.raises(SplitError, match=rf"patient {first}"):
+        plan_evaluation(tmp_path / "both", both, data)
 
 
 def test_an_unknown_way_of_flipping_is_refused(place: Path) -> None:

@@ -28,3 +28,8 @@ def test_positions_that_do_not_rise_are_refused(positions: tuple[int, ...]) -> N
 def test_components_do_not_cross_a_gap_in_a_stack() -> None:
     one = np.ones((2, 3), bool)
     assert stacked([one, one, one], (1, 2, 7)).any(axis=(1, 2)).tolist() == [True, True, False, True]
+
+
+def test_slices_of_several_sizes_are_no_stack() -> None:
+    with pytest.raises(DataError, match=r"differ in size \(3x5 and 4x5\)"):
+        stacked([np.zeros((4, 5), bool), np.zeros((3, 5), bool)], [1, 2])

@@ -1,5 +1,6 @@
 """A promptable run under several kinds of prompts, beside floors that see the same boxes and not the image."""
 
+import copy
 import dataclasses
 import json
 from dataclasses import replace
@@ -71,6 +72,18 @@ def test_without_prompts_a_run_is_scored_as_every_model_is(results, predictor, d
     usual = evaluate_run(predictor, decoded, plan, name="tiny", **QUICK)
     assert results["none"].slices == usual.slices
     assert not results["none"].boxes
+
+
+def test_small_components_are_removed_where_nothing_was_asked_for_and_only_there(predictor, decoded, plan) -> None:
+    tuned = copy.copy(predictor)
+    chosen = dataclasses.replace(predictor.config.prediction, smallest_in_slice=10_000)
+    tuned.config = dataclasses.replace(predictor.config, prediction=chosen)
+    asked, alone = evaluate_prompts(tuned, decoded, plan, parse_askings("gt,none"), name="tiny", **QUICK)
+    assert alone.slices == evaluate_run(tuned, decoded, plan, name="tiny", **QUICK).slices
+    assert sum(row.predicted_px for row in alone.slices) == 0
+    assert alone.provenance["smallest_component"]["pixels in slice"] == 10_000
+    assert sum(row.predicted_px for row in asked.slices) > 0
+    assert asked.provenance["smallest_component"]["pixels in slice"] == 0
 
 
 def test_every_slice_is_encoded_once_for_all_kinds(predictor, decoded, plan, monkeypatch) -> None:

@@ -70,6 +70,17 @@ def test_degraded_evaluations_of_other_cases_are_refused(run):
         degraded_results(compare([evaluation("net", CLEAN)]), {"net": run})
 
 
+@pytest.mark.parametrize(
+    "changes", [{"threshold": 0.3}, {"flips": "flips"}, {"smallest_component": {"pixels in slice": 0, "voxels": 9}}]
+)
+def test_degraded_evaluations_of_another_threshold_or_post_processing_are_refused(run, changes):
+    clean = evaluation("net", CLEAN)
+    told = {"test_time_flips": changes.get("flips", False), **{k: v for k, v in changes.items() if "small" in k}}
+    other = replace(clean, threshold=changes.get("threshold", clean.threshold), provenance=told)
+    with pytest.raises(DataError, match=r"another threshold, test-time flips or post-processing.*Repeat it"):
+        degraded_results(compare([other]), {"net": run})
+
+
 def test_the_report_has_their_table_their_picture_and_every_digit_as_csv(run, tmp_path):
     write_report([evaluation("net", CLEAN), evaluation("other", BLURRED)], out=tmp_path / "report", runs={"net": run})
     page = (tmp_path / "report" / "report.html").read_text()

@@ -109,6 +109,7 @@ def test_a_row_for_no_image_or_for_several_is_refused(images: Path, tmp_path: Pa
     [
         ("b.csv", "name,x0,y0,x1,y1\n", r"b.csv: the first line is name,x0,y0,x1,y1. Expected file,x0,y0,x1,y1"),
         ("b.json", "[1]", r"b.json: expected \{"),
+        ("b.json", '{"a.png": {"boxes": null}}', "b.json, a.png: boxes is None, expected a list"),
         ("b.json", '{"a.png": {"bbox": []}}', "b.json, a.png: unknown key 'bbox'"),
         ("b.json", '{"a.png": {"boxes": [[1, 2, 3]]}}', r"b.json, a.png, box 0: expected \[x0, y0, x1, y1\]"),
         ("b.json", '{"a.png": {"points": [[1, 2]], "labels": []}}', "1 points, 0 labels"),

@@ -32,10 +32,16 @@ def cascade(
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
     from segmed.inference.cascade import CASCADE, CascadeConfig, join, save_cascade
+    from segmed.models.checkpoint import CONFIG, WEIGHTS
 
     kinds = _kinds(prompts)
     if out.exists() and any(out.iterdir()) and not (out / CASCADE).is_file():
         raise ConfigError(f"{out}: already holds files. Choose another folder for the cascade.")
+    for folder in (dense, promptable):
+        if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+            raise ConfigError(
+                f"{folder}: is not a run's folder. A cascade joins two runs, and no ensemble or hub model."
+            )
     joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
     decoded = open_decoded(data, labels, patient_regex, default_labels=joined.config.labels)
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")

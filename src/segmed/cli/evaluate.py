@@ -60,6 +60,13 @@ def evaluate(
         raise ConfigError(
             "--degrade makes the images of a run's evaluation worse; name the run, and no --prompts or --groups."
         )
+    if columns and prompts is not None:
+        raise ConfigError("--groups scores a run as it is; leave out --prompts, or evaluate twice.")
+    if predictions is not None:
+        strange = {"--cascade": cascade, "--tta": tta, "--uncertainty": None if uncertainty == 1 else uncertainty}
+        strange |= {"--split": split, "--fold": fold} if references is not None else {}
+        if given := [option for option, value in strange.items() if value is not None]:
+            raise ConfigError(f"{', '.join(given)}: says nothing of these masks. Leave it out.")
     if columns and data is None:
         raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:
@@ -227,6 +234,7 @@ def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> N
 
     command = " ".join(["segmed", *sys.argv[1:]])
     result = replace(result, provenance={**result.provenance, "command": command})
+    (folder / "groups.csv").unlink(missing_ok=True)  # of an earlier evaluation
     save_with_floors(folder, result, floors)
     show(result, floors)
     typer.echo(f"Written: {folder}")

@@ -38,7 +38,14 @@ def _walk(positions: Sequence[int], start: int, step: int, reach: int) -> list[i
 
 
 def stacked(slices: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> Bool[np.ndarray, "d h w"]:
-    """Stack slices into a volume, with an empty slice wherever positions jump, so that no component crosses."""
+    """Stack slices into a volume, with an empty slice wherever positions jump, so that no component crosses.
+
+    Raises `DataError` where slices differ in size.
+    """
+    sizes = sorted({each.shape for each in slices})
+    if len(sizes) > 1:
+        shown = " and ".join(f"{height}x{width}" for height, width in sizes[:2])
+        raise DataError(f"Slices of one volume differ in size ({shown}), so nothing can be joined across them.")
     gap = np.zeros_like(slices[0])
     volume = [slices[0]]
     for before, after, mask in zip(positions, positions[1:], slices[1:], strict=False):

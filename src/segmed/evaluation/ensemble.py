@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segmed.core.errors import ConfigError, SplitError
@@ -9,7 +10,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import joined_config, save_ensemble
-from segmed.models.checkpoint import CONFIG, RunConfig, load_run
+from segmed.models.checkpoint import CONFIG, RunConfig, load_run, seen_patients
 
 
 def make_ensemble(
@@ -22,6 +23,8 @@ def make_ensemble(
     copy: bool = False,
 ) -> tuple[RunConfig, Plan]:
     """Write the ensemble's folder with threshold 0.5; returns its config and the validation plan to choose a better on.
+
+    The patients of that plan count as seen from then on, whatever split the ensemble is tested on later.
 
     Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
     chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
@@ -38,8 +41,12 @@ def make_ensemble(
     for member in members:
         own = load_run(member).config
         for part in ("validation", "test"):
-            plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
+            plan = plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
+    chosen_on = seen_patients(plan.split, plan.fold)["validation"]
+    seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
+    config = replace(config, seen=seen)
     save_ensemble(out, members, config, copy=copy)
+    (out / "split.json").unlink(missing_ok=True)
     if config.split_hash:
         shutil.copyfile(members[0] / "split.json", out / "split.json")
     return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part="validation")

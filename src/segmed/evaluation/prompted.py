@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
+from segmed.core.image import Geometry, Mask
 from segmed.core.prompts import Prompts
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
@@ -18,7 +20,7 @@ from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import records_of, split_facts
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
-from segmed.evaluation.run import Plan, run_cost, run_provenance
+from segmed.evaluation.run import NOTHING_REMOVED, Plan, run_cost, run_provenance
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
@@ -75,7 +77,9 @@ def evaluate_prompts(
             seed=seed,
         )
         cost = run_cost(predictor, study.timer, study.memory)
-        told = {"system": name, "told": study.asking.remark, "prompt_seed": SEED}
+        told: dict[str, Any] = {"system": name, "told": study.asking.remark, "prompt_seed": SEED}
+        if study.asking.name != "none":  # what is asked for is not removed for being small
+            told["smallest_component"] = NOTHING_REMOVED
         evaluations.append(
             replace(
                 result,
@@ -123,11 +127,19 @@ class _Study:
                 patient=records[0].patient,
                 cases=tuple(record.case for record in records),
                 reference=reference,
-                prediction=[answer.mask for answer in answers],
+                prediction=self._masks(records, answers),
                 probability=[answer.probabilities for answer in answers],
                 slice_indices=tuple(record.slice_index for record in records),
             )
         )
+
+    def _masks(self, records: Sequence[Record], answers: Sequence[Answer]) -> list[UInt8[np.ndarray, "h w"]]:
+        """The answers' masks; of a run that is asked for nothing those that it predicts, post-processing included."""
+        masks = [answer.mask for answer in answers]
+        if self.asking.name != "none":
+            return masks
+        whole = [Mask(mask, Geometry((mask.shape[0], mask.shape[1]))) for mask in masks]
+        return [each.array for each in self._predictor.cleaned(whole, [record.slice_index for record in records])]
 
     def _answers(self, records: Sequence[Record], volume: AskedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
         if self.asking.automatic is not None:

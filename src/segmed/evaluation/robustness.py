@@ -78,7 +78,19 @@ def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluatio
                 f"{run}: its evaluation under {degradation} is of other cases or data than that on {system.part}. "
                 f"Repeat it with `segmed evaluate {run} --degrade {degradation}`."
             )
+        if _applied(evaluation) != _applied(system):
+            raise DataError(
+                f"{run}: its evaluation under {degradation} has another threshold, test-time flips or post-processing "
+                f"than that on {system.part}. Repeat it with `segmed evaluate {run} --degrade {degradation}`."
+            )
     return found
+
+
+def _applied(evaluation: Evaluation) -> tuple[object, ...]:
+    """How probabilities became masks; what an evaluation of an early version does not say was not done."""
+    told = evaluation.provenance
+    flips, smallest = told.get("test_time_flips") or "none", told.get("smallest_component") or {}
+    return evaluation.threshold, flips, smallest.get("pixels in slice", 0), smallest.get("voxels", 0)
 
 
 def _worse(item: tuple[Degradation, Evaluation]) -> tuple[int, float]:

@@ -180,6 +180,10 @@ def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) 
     )
 
 
+NOTHING_REMOVED = {"pixels in slice": 0, "voxels": 0}
+"""What provenance says of the removal of small components where there is none."""
+
+
 def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
     """Where the numbers of an evaluated run come from."""
     chosen = predictor.config.prediction

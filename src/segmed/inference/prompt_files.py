@@ -180,6 +180,9 @@ def _from_json(path: Path, text: str) -> Iterator[Given]:
         strange = sorted(set(value) - {"boxes", "points", "labels", "objects"})
         if strange:
             raise DataError(f"{path}, {file}: unknown key {strange[0]!r}. Use boxes, points, labels, objects.")
+        for key, listed in value.items():
+            if not isinstance(listed, list):
+                raise DataError(f"{path}, {file}: {key} is {listed!r}, expected a list. Write [] for none.")
         points = value.get("points", [])
         labels, owners = value.get("labels", [INSIDE] * len(points)), value.get("objects", [None] * len(points))
         if not len(points) == len(labels) == len(owners):
