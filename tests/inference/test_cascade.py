@@ -22,6 +22,7 @@ from segmed.inference.cascade import (
 )
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig
 from segmed.models.zoo import build_model
 
 SIZE = (20, 26)
@@ -128,6 +129,12 @@ def test_runs_of_other_data_or_splits_are_not_joined() -> None:
         cascade(filler(split_hash="a"), half_finder(split_hash="b"))
     with pytest.raises(ModelError, match="takes no prompts"):
         join(half_finder(), half_finder(), CascadeConfig(), Path("cascade"))
+
+
+@pytest.mark.parametrize("removal", ["smallest_in_slice", "smallest_in_volume"])
+def test_a_dense_run_that_removes_small_components_is_not_joined(removal: str) -> None:
+    with pytest.raises(ModelError, match=r"tuned to remove small components.*--no-components"):
+        cascade(filler(), half_finder(prediction=PredictionConfig(**{removal: 9})))
 
 
 def test_a_cascade_has_seen_whatever_either_run_has() -> None:

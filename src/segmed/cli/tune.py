@@ -39,7 +39,10 @@ def tune(
     from segmed.inference import load
 
     if (run / "cascade.json").is_file():
-        raise ConfigError(f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, then make it again.")
+        raise ConfigError(
+            f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, with --no-components, and make it "
+            "again."
+        )
     predictor = load(run, device=device)
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")

@@ -148,13 +148,19 @@ def joined_mask(
 def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
-    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data.
+    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data, and where the
+    dense run removes small components.
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
         raise ModelError(f"{promptable.folder}: {other.model.name} takes no prompts. Name the promptable run second.")
     if one.labels != other.labels or len(one.labels.names) != 1:
         raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
+    if one.prediction.smallest_in_slice or one.prediction.smallest_in_volume:
+        raise ModelError(
+            f"{dense.folder}: was tuned to remove small components, which a cascade would put back. Tune it with "
+            "--no-components, then make the cascade again."
+        )
     if (one.data_hash, one.split_hash, one.fold) != (other.data_hash, other.split_hash, other.fold):
         raise ModelError(
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
