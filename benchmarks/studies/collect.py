@@ -24,6 +24,7 @@ from pictures import draw_curves, draw_degraded, mean_curve
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.files import written_aside
 from segmed.evaluation.compare import PRIMARY, require_comparable
+from segmed.evaluation.report import numbers
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.robustness import degraded_evaluations
@@ -202,14 +203,10 @@ def _rows(lines: list[Line], metric: str = PRIMARY) -> str:
             test, wide = line.test, line.wide
             ends = [number(each, "+") for each in (test.difference, test.low, test.high, *wide)]
             difference = "{} [{}, {}] {{{}, {}}}".format(*ends)
-            cells = [str(line.against), difference, _p_value(test.p_value), _p_value(line.p_holm)]
+            cells = [str(line.against), difference, numbers.p_value(test.p_value), numbers.p_value(line.p_holm)]
         value = f"{number(line.mean)} [{number(line.low)}, {number(line.high)}]"
         text += f"| {line.variant} | {len(line.seeds)} | {value} | {spread} | {' | '.join(cells)} |\n"
     return text
-
-
-def _p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def study_csv(tables: dict[str, list[Line]]) -> str:

@@ -49,7 +49,7 @@ def study(
     """
     from segmed.cli.opening import open_decoded
     from segmed.study import StudySettings, run_study
-    from segmed.study.page import has_rows, write_page
+    from segmed.study.page import NothingYetError, write_page
     from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware
 
@@ -83,10 +83,10 @@ def study(
     command = " ".join(["segmed", *sys.argv[1:]])
     if done.pending:
         typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
-    if has_rows(done):
+    try:
         page = write_page(done, command=command, pictures=pictures, anonymise=anonymise, channel=channel)
         typer.echo(f"Page: {page}")
-    else:
+    except NothingYetError:
         typer.echo("No row is whole yet, so there is no page.")
     if done.failures:
         raise typer.Exit(2)

@@ -43,7 +43,7 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
         return list_manifest(path, labels)
     if not path.is_dir():
         raise DataError(f"{path}: does not exist; expected {LAYOUTS}. Check the path.")
-    manifest = next((path / name for name in MANIFESTS if (path / name).is_file()), None)
+    manifest = _manifest_in(path)
     if manifest is not None:
         return list_manifest(manifest, labels)
     if (path / "images").is_dir():
@@ -58,9 +58,13 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     raise DataError(f"{path}: no data set found in this folder; expected {LAYOUTS}.")
 
 
+def _manifest_in(folder: Path) -> Path | None:
+    return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
+
+
 def _require_names(path: Path) -> None:
     """Raise `DataError` where patients are not told by the names of images, so that a regex would say nothing."""
-    by_manifest = path.is_file() or any((path / name).is_file() for name in MANIFESTS)
+    by_manifest = path.is_file() or _manifest_in(path) is not None
     if by_manifest or not (path / "images").is_dir():
         who = "its manifest" if by_manifest else "its layout"
         raise DataError(f"{path}: {who} says who the patients are, so --patient-regex says nothing. Leave it out.")

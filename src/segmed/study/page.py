@@ -18,7 +18,7 @@ from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import readings, tables
 from segmed.study.anchors import ANCHORS, is_lgg
-from segmed.study.results import Results, collect, whole_rows
+from segmed.study.results import Results, collect
 from segmed.study.run import Study
 from segmed.study.shift import group_tables
 from segmed.study.systems import SYSTEMS
@@ -48,6 +48,10 @@ CONTENTS = (
 )
 
 
+class NothingYetError(SegmedError):
+    """There is nothing to make a page of yet."""
+
+
 def write_page(
     study: Study,
     *,
@@ -59,7 +63,7 @@ def write_page(
 ) -> Path:
     """Write `study.html` and `tables/` from what is done; returns the page's path. Nothing is trained.
 
-    Raises `SegmedError` where no row is whole yet.
+    Raises `NothingYetError` where no row is whole yet.
     """
     results = collect(study, resamples=resamples)
     main = _main(results)
@@ -115,11 +119,6 @@ def write_page(
     return path
 
 
-def has_rows(study: Study) -> bool:
-    """Whether there is something to make a page of: a row of which all folds of a seed are done."""
-    return bool(whole_rows(study))
-
-
 def _main(results: Results) -> Comparison:
     """What ranking, tests and pictures are of: the rows by patient, or the report's where there are no others."""
     if results.ranked:
@@ -131,7 +130,7 @@ def _main(results: Results) -> Comparison:
         if rows:
             return compare([*(row.evaluation for row in rows), *floors])
     reasons = "; ".join(f"{row.title}: {row.reason}" for row in results.absent[:3])
-    raise SegmedError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
+    raise NothingYetError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
 
 
 def _best_baseline(comparison: Comparison) -> str:

@@ -18,6 +18,9 @@ from segmed.study.systems import System, missing_needs
 from segmed.training.beginning import require_same_run
 from segmed.training.preparing import fit_recipe
 
+Usable = frozenset[Path]
+"""The evaluations that are whole and of runs of the study's own settings."""
+
 
 @dataclass(frozen=True)
 class ReportRow:
@@ -75,52 +78,52 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
         for system in study.settings.rows
         if missing_needs(system)
     ]
-    ranked, boxes, runs = _patient_rows(study, absent, resamples)
+    usable = frozenset(job.evaluation(study.out) for job in study.jobs if _is_usable(study, job))
+    ranked, boxes, runs = _patient_rows(study, usable, absent, resamples)
     own, refused = external_evaluations(study) if "patient" in study.splits else ([], {})
     absent += [Absent(name, reason) for name, reason in refused.items()]
-    report, report_boxes, report_box_floors = _report_rows(study, absent)
+    report, report_boxes, report_box_floors = _report_rows(study, usable, absent)
     return Results(
         ranked=(*ranked, *(_own_title(each, ranked) for each in own)),
         given_boxes=tuple(boxes),
         box_floors=_box_floors(study, boxes, resamples),
-        degraded=_degraded_rows(study, [each.name for each in ranked], absent, resamples),
+        degraded=_degraded_rows(study, usable, [each.name for each in ranked], absent, resamples),
         floors=_patient_floors(study, resamples),
         runs=runs,
         report=report,
         report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
         report_boxes=report_boxes,
         report_box_floors=report_box_floors,
-        institutions=_institutions(study),
+        institutions=_institutions(study, usable),
         absent=tuple(absent),
     )
 
 
 def _patient_rows(
-    study: Study, absent: list[Absent], resamples: int
+    study: Study, usable: Usable, absent: list[Absent], resamples: int
 ) -> tuple[list[Evaluation], list[Evaluation], dict[str, Path]]:
     ranked: list[Evaluation] = []
     boxes: list[Evaluation] = []
     runs: dict[str, Path] = {}
     for row in _rows(study, "patient"):
         first = row[0]
-        whole = _whole_seeds(study, row)
-        if missing := _unfinished(study, row):
+        whole = _whole_seeds(study, usable, row)
+        if missing := _unfinished(study, usable, row):
             reason = f"{missing}; the row is the mean of {len(whole)} whole seed(s)" if whole else missing
             absent.append(Absent(f"{first.system.title}, by patient", reason))
         if not whole:
             continue
-        seeds = [
-            pool_folds(
-                [Evaluation.load(job.evaluation(study.out)) for job in jobs],
-                name=first.system.title,
-                resamples=resamples,
-            )
-            for jobs in whole
-        ]
-        nested = _told_fairly(nest_seeds(seeds, name=first.system.title, resamples=resamples))
+        folders = [[job.evaluation(study.out) for job in jobs] for jobs in whole]
+        nested = _told_fairly(_nested(folders, first.system.title, resamples))
         (boxes if first.system.judged == "boxes of the reference" else ranked).append(nested)
         runs[nested.name] = whole[0][0].folder(study.out)
     return ranked, boxes, runs
+
+
+def _nested(seeds: Sequence[Sequence[Path]], name: str, resamples: int) -> Evaluation:
+    """The folds of each seed together, then the seeds."""
+    pooled = [pool_folds([Evaluation.load(fold) for fold in folds], name=name, resamples=resamples) for folds in seeds]
+    return nest_seeds(pooled, name=name, resamples=resamples)
 
 
 def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tuple[Evaluation, ...]:
@@ -139,7 +142,7 @@ def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tu
 
 
 def _degraded_rows(
-    study: Study, names: Sequence[str], absent: list[Absent], resamples: int
+    study: Study, usable: Usable, names: Sequence[str], absent: list[Absent], resamples: int
 ) -> dict[str, dict[Degradation, Evaluation]]:
     """By name and degradation, the same folds and seeds as the row's own; what is not whole is left out and told."""
     found: dict[str, dict[Degradation, Evaluation]] = {}
@@ -147,17 +150,14 @@ def _degraded_rows(
         name = row[0].system.title
         if name not in names or row[0].system.name not in study.settings.plan.degraded:
             continue
-        whole = _whole_seeds(study, row)
+        whole = _whole_seeds(study, usable, row)
+        lacking = {degradation for jobs in whole for job in jobs for degradation in study.lacking(job)}
         for degradation in parse_degradations(study.settings.plan.degradations):
-            folders = [[job.degraded(study.out, degradation) for job in jobs] for jobs in whole]
-            if not all((folder / "evaluation.json").is_file() for folders_ in folders for folder in folders_):
+            if degradation in lacking:
                 absent.append(Absent(f"{name}, under {degradation}", "not scored yet; --resume does it"))
                 continue
-            seeds = [
-                pool_folds([Evaluation.load(folder) for folder in folders_], name=name, resamples=resamples)
-                for folders_ in folders
-            ]
-            found.setdefault(name, {})[degradation] = nest_seeds(seeds, name=name, resamples=resamples)
+            folders = [[job.degraded(study.out, degradation) for job in jobs] for jobs in whole]
+            found.setdefault(name, {})[degradation] = _nested(folders, name, resamples)
     return found
 
 
@@ -180,14 +180,14 @@ def _pooled(folds: Sequence[Sequence[Evaluation]], resamples: int) -> tuple[Eval
 
 
 def _report_rows(
-    study: Study, absent: list[Absent]
+    study: Study, usable: Usable, absent: list[Absent]
 ) -> tuple[tuple[ReportRow, ...], tuple[ReportRow, ...], tuple[Evaluation, ...]]:
     """Rows of the report's protocol from images alone, those given boxes, and the floors of the first of these."""
     rows: list[ReportRow] = []
     boxes: list[ReportRow] = []
     box_floors: list[Evaluation] = []
     for (job,) in _rows(study, "report"):
-        if missing := _unfinished(study, [job]):
+        if missing := _unfinished(study, usable, [job]):
             absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the report", missing))
             continue
         history = read_history(job.folder(study.out))
@@ -202,12 +202,12 @@ def _report_rows(
     return tuple(rows), tuple(boxes), tuple(box_floors)
 
 
-def _institutions(study: Study) -> tuple[tuple[str, str, Evaluation], ...]:
+def _institutions(study: Study, usable: Usable) -> tuple[tuple[str, str, Evaluation], ...]:
     found = []
     attributes = study.data.dataset.attributes
     for row in _rows(study, "institution"):
         for job in row:
-            if _is_usable(study, job):
+            if job.evaluation(study.out) in usable:
                 evaluation = Evaluation.load(job.evaluation(study.out))
                 patient = evaluation.patients[0].patient
                 found.append((job.system.title, attributes[patient]["institution"], evaluation))
@@ -222,24 +222,22 @@ def _rows(study: Study, protocol: str) -> list[list[Job]]:
     return list(rows.values())
 
 
-def _unfinished(study: Study, row: Sequence[Job]) -> str:
+def _unfinished(study: Study, usable: Usable, row: Sequence[Job]) -> str:
     """Why a row is not whole; nothing where it is."""
     failed = [study.failures[job.evaluation(study.out)] for job in row if job.evaluation(study.out) in study.failures]
-    other = [job.folder(study.out) for job in row if job.is_done(study.out) and not _as_settled(study, job)]
-    done = sum(job.is_done(study.out) for job in row)
+    done = [job for job in row if job.is_done(study.out)]
+    other = [job.folder(study.out) for job in done if job.evaluation(study.out) not in usable]
     if failed:
         return failed[0]
     if other:
         return f"{other[0]} was trained with other settings than the study's now. Remove it, then --resume"
-    return "" if done == len(row) else f"not finished: {done} of {len(row)} trainings are done"
+    return "" if len(done) == len(row) else f"not finished: {len(done)} of {len(row)} trainings are done"
 
 
 def _is_usable(study: Study, job: Job) -> bool:
-    return job.is_done(study.out) and _as_settled(study, job)
-
-
-def _as_settled(study: Study, job: Job) -> bool:
-    """Whether a run that is done is of the recipe that the study has for it now: budgets may change with SegMed."""
+    """Whether a job is done, of the recipe that the study has for it now: budgets may change with SegMed."""
+    if not job.is_done(study.out):
+        return False
     try:
         require_same_run(
             job.folder(study.out), fit_recipe(job.recipe, study.data), study.splits[job.protocol], job.fold
@@ -249,17 +247,10 @@ def _as_settled(study: Study, job: Job) -> bool:
     return True
 
 
-def whole_rows(study: Study) -> list[str]:
-    """The rows, by patient or as in the report, that have all folds of at least one seed, and the user's own."""
-    rows = [*_rows(study, "patient"), *_rows(study, "report")]
-    own = [name for name, _ in (*study.settings.runs, *study.settings.predictions)] if "patient" in study.splits else []
-    return [row[0].row for row in rows if _whole_seeds(study, row)] + own
-
-
-def _whole_seeds(study: Study, row: Sequence[Job]) -> list[list[Job]]:
+def _whole_seeds(study: Study, usable: Usable, row: Sequence[Job]) -> list[list[Job]]:
     """The jobs of each seed of which all folds are done."""
     seeds = [[job for job in row if job.seed == seed] for seed in dict.fromkeys(job.seed for job in row)]
-    return [jobs for jobs in seeds if all(_is_usable(study, job) for job in jobs)]
+    return [jobs for jobs in seeds if all(job.evaluation(study.out) in usable for job in jobs)]
 
 
 def _told_fairly(evaluation: Evaluation) -> Evaluation:
