@@ -242,9 +242,40 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
             mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
             write_mask(masks / f"{record.case}.png", mask, study.data.dataset.labels)
         settings = dataclasses.replace(SETTINGS, predictions=(("mine", str(masks)),))
-        rows, refused = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
-        assert not refused
-        assert (rows[0].metrics["dice"].value > 0) == bool(filled)
+        own = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
+        assert not own.refused
+        for scores in (own.patient[0], own.report[0][0]):
+            assert (scores.metrics["dice"].value > 0) == bool(filled)
+
+
+def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowhere_else(
+    study: Study, page: str, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    runs = {job.protocol: job.folder(out) for job in study.jobs if job.system.name == "unet" and job.fold == 0}
+    settings = dataclasses.replace(
+        SETTINGS, runs=(("mine by slice", (str(runs["report"]),)), ("mine by patient", (str(runs["patient"]),)))
+    )
+    own = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
+    assert [(scores.name, scores.leaking, run) for scores, run in own.report] == [
+        ("mine by slice", True, runs["report"])
+    ]
+    assert own.patient == ()  # one run is of one fold, and there are two
+    assert "may be tested on fold 1" in own.refused["mine by patient"]
+    assert "may be tested on the split as in the report" in own.refused["mine by patient"]
+
+
+def test_a_run_of_ones_own_stands_in_the_reports_table_with_its_losses(study: Study, page: str, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    run = next(job.folder(out) for job in study.jobs if job.row == "unet--our-settings")
+    settings = dataclasses.replace(SETTINGS, runs=(("U-Net, our settings", (str(run),)),))
+    write_page(dataclasses.replace(study, out=out, settings=settings), resamples=50, pictures=False)
+    rows = list(csv.DictReader((out / "tables" / "report.csv").read_text().splitlines()))
+    ours, own = (next(row for row in rows if row["system"] == f"U-Net, our settings{end}") for end in ("", " (own)"))
+    same = {key for key in ours if ours[key] == own[key]}
+    assert {key for key in ours if key not in same} == {"system", "report_iou"}
+    assert not own["report_iou"]
+    assert own["validation_loss"]
 
 
 def test_what_is_trained_once_costs_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

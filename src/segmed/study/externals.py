@@ -1,7 +1,8 @@
-"""Rows of the user's own: runs trained elsewhere, and folders of masks of any tool, scored on the study's folds."""
+"""Rows of the user's own: runs trained elsewhere, and folders of masks of any tool, scored on the study's splits."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,61 +14,99 @@ from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.inference import load
 from segmed.inference.ensemble import ENSEMBLE
 from segmed.models.checkpoint import CONFIG
+from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
 from segmed.study.settings import safe_name
 
 SOURCE = "source.json"
+_Scorer = Callable[[Protocol], list[Evaluation]]
 
 
-def external_evaluations(study: Study) -> tuple[list[Evaluation], dict[str, str]]:
-    """The user's rows under the protocol by patient, and why others are not there. Scores are kept."""
-    rows: list[Evaluation] = []
-    refused: dict[str, str] = {}
+@dataclass(frozen=True)
+class OwnRows:
+    """The user's rows by protocol, and why a row is under none.
+
+    `report` has the run that was scored beside its scores, None for a folder of masks.
+    """
+
+    patient: tuple[Evaluation, ...] = ()
+    report: tuple[tuple[Evaluation, Path | None], ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def external_evaluations(study: Study) -> OwnRows:
+    """The user's rows under every protocol of the study that does not test them on what they saw. Scores are kept.
+
+    A run trained on the study's split by slice is a row of the report's protocol, one trained on a fold by patient of
+    the other; masks are scored under each, since nothing tells how they were made.
+    """
+    rows: dict[str, _Scorer] = {}
     for name, folders in study.settings.runs:
-        try:
-            rows.append(pool_folds(_of_runs(study, name, [Path(folder) for folder in folders]), name=name))
-        except SegmedError as error:
-            refused[name] = str(error)
+        rows[name] = partial(_of_runs, study, name, [Path(folder) for folder in folders])
     for name, folder in study.settings.predictions:
-        try:
-            rows.append(pool_folds(_of_masks(study, name, Path(folder)), name=name))
-        except SegmedError as error:
-            refused[name] = str(error)
-    return rows, refused
+        rows[name] = partial(_of_masks, study, name, Path(folder))
+    patient: list[Evaluation] = []
+    report: list[tuple[Evaluation, Path | None]] = []
+    refused: dict[str, str] = {}
+    for name, scored in rows.items():
+        reasons: list[str] = []
+        for protocol in _protocols(study):
+            try:
+                folds = scored(protocol)
+            except SegmedError as error:
+                reasons.append(str(error))
+                continue
+            if protocol == "patient":
+                patient.append(pool_folds(folds, name=name))
+            else:
+                run = _note(study, name, protocol, 0).get("run")
+                report.append((folds[0], Path(run) if run else None))
+        if len(reasons) == len(_protocols(study)):
+            refused[name] = " ".join(dict.fromkeys(reasons))
+    return OwnRows(tuple(patient), tuple(report), refused)
 
 
-def _of_runs(study: Study, name: str, folders: Sequence[Path]) -> list[Evaluation]:
-    return [_of_fold(study, name, folders, fold) for fold in range(len(study.splits["patient"].folds))]
+def _protocols(study: Study) -> tuple[Protocol, ...]:
+    every: tuple[Protocol, ...] = ("patient", "report")
+    return tuple(protocol for protocol in every if protocol in study.splits)
 
 
-def _of_fold(study: Study, name: str, folders: Sequence[Path], fold: int) -> Evaluation:
-    """The first of the runs that has not seen the fold's test patients; `SplitError` where each has."""
+def _of_runs(study: Study, name: str, folders: Sequence[Path], protocol: Protocol) -> list[Evaluation]:
+    folds = range(len(study.splits[protocol].folds))
+    return [_of_fold(study, name, folders, protocol, fold) for fold in folds]
+
+
+def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protocol, fold: int) -> Evaluation:
+    """The first of the runs that has not seen the fold's test part; `SplitError` where each has."""
     reason: SegmedError | None = None
     sources = [{"run": str(folder.resolve()), "digest": _digest_of_run(folder)} for folder in folders]
-    if _note(study, name, fold) in sources:  # no network is loaded for what is known
-        return Evaluation.load(_place(study, name, fold))
+    if _note(study, name, protocol, fold) in sources:  # no network is loaded for what is known
+        return Evaluation.load(_place(study, name, protocol, fold))
+    split = study.splits[protocol]
     for folder, source in zip(folders, sources, strict=True):
         predictor = load(folder)
         try:
-            plan = plan_evaluation(folder, predictor.config, study.data, split=study.splits["patient"], fold=fold)
+            plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=fold)
         except (SplitError, DataError) as error:
             reason = error
             continue
-        return _kept(study, name, fold, source, partial(evaluate_run, predictor, study.data, plan, name=name))
-    raise SplitError(
-        f"no run of {name} may be tested on fold {fold}: {reason} Train one on this fold of the study's split."
-    )
+        score = partial(evaluate_run, predictor, study.data, plan, name=name)
+        return _kept(study, name, protocol, fold, source, score)
+    what = f"fold {fold}" if protocol == "patient" else "the split as in the report"
+    raise SplitError(f"no run of {name} may be tested on {what}: {reason} Train one on this fold of the study's split.")
 
 
-def _kept(study: Study, name: str, fold: int, source: dict[str, str], score: Callable[[], Evaluation]) -> Evaluation:
+def _kept(
+    study: Study, name: str, protocol: Protocol, fold: int, source: dict[str, str], score: Callable[[], Evaluation]
+) -> Evaluation:
     """What was scored before of the same source, else what `score` finds, kept with where it came from.
 
     One process scores at a time; others wait for it.
     """
-    place = _place(study, name, fold)
+    place = _place(study, name, protocol, fold)
     with held(place, wait=True):
-        if _note(study, name, fold) != source:
+        if _note(study, name, protocol, fold) != source:
             found = score()
             (place / SOURCE).unlink(missing_ok=True)  # so that no note is ever beside the scores of something else
             found.save(place)
@@ -75,16 +114,16 @@ def _kept(study: Study, name: str, fold: int, source: dict[str, str], score: Cal
         return Evaluation.load(place)
 
 
-def _note(study: Study, name: str, fold: int) -> dict[str, str]:
+def _note(study: Study, name: str, protocol: Protocol, fold: int) -> dict[str, str]:
     """What the kept scores were made of; nothing where there are none."""
-    place = _place(study, name, fold)
+    place = _place(study, name, protocol, fold)
     if not ((place / SOURCE).is_file() and (place / "evaluation.json").is_file()):
         return {}
     return dict(read_json(place / SOURCE, what="what a row's scores were made of"))
 
 
-def _place(study: Study, name: str, fold: int) -> Path:
-    return study.out / "own" / safe_name(name) / f"fold-{fold}"
+def _place(study: Study, name: str, protocol: Protocol, fold: int) -> Path:
+    return study.out / "own" / safe_name(name) / (f"fold-{fold}" if protocol == "patient" else protocol)
 
 
 def _digest_of_run(folder: Path) -> str:
@@ -107,11 +146,11 @@ def _digest_of_files(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _of_masks(study: Study, name: str, folder: Path) -> list[Evaluation]:
-    split = study.splits["patient"]
+def _of_masks(study: Study, name: str, folder: Path, protocol: Protocol) -> list[Evaluation]:
+    split = study.splits[protocol]
     source = {"predictions": str(folder.resolve()), "digest": _digest_of_files(folder)}
     results = []
     for fold in range(len(split.folds)):
         score = partial(evaluate_masks, folder, study.data, split, fold=fold, name=name)
-        results.append(_kept(study, name, fold, source, score))
+        results.append(_kept(study, name, protocol, fold, source, score))
     return results

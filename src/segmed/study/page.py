@@ -90,6 +90,7 @@ def write_page(
         "report": report or told,
         "report_alone": report,
         "report_told": told,
+        "report_own": any(not row.variant for row in results.report),
         "report_words": readings.sentences(results.report, results.report_floors, lgg=lgg),
         "leaking_text": LEAKING_TEXT,
         "anchors": ANCHORS if lgg else (),

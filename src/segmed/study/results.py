@@ -34,8 +34,8 @@ class ReportRow:
 
     @property
     def title(self) -> str:
-        """The system's title and the variant."""
-        return f"{self.system.title}, {self.variant.replace('-', ' ')}"
+        """The system's title and, unless the row is the user's own, the variant."""
+        return ", ".join(filter(None, (self.system.title, self.variant.replace("-", " "))))
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,17 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     ]
     usable = frozenset(job.evaluation(study.out) for job in study.jobs if _is_usable(study, job))
     ranked, boxes, runs = _patient_rows(study, usable, absent, resamples)
-    own, refused = external_evaluations(study) if "patient" in study.splits else ([], {})
-    absent += [Absent(name, reason) for name, reason in refused.items()]
     report, report_boxes, report_box_floors = _report_rows(study, usable, absent)
+    own = external_evaluations(study)
+    absent += [Absent(name, reason) for name, reason in own.refused.items()]
     return Results(
-        ranked=(*ranked, *(_own_title(each, ranked) for each in own)),
+        ranked=(*ranked, *(_own_title(each, [row.name for row in ranked]) for each in own.patient)),
         given_boxes=tuple(boxes),
         box_floors=_box_floors(study, boxes, resamples),
         degraded=_degraded_rows(study, usable, [each.name for each in ranked], absent, resamples),
         floors=_patient_floors(study, resamples),
         runs=runs,
-        report=report,
+        report=(*report, *(_own_report_row(each, run, [row.title for row in report]) for each, run in own.report)),
         report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
         report_boxes=report_boxes,
         report_box_floors=report_box_floors,
@@ -190,9 +190,8 @@ def _report_rows(
         if missing := _unfinished(study, usable, [job]):
             absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the report", missing))
             continue
-        history = read_history(job.folder(study.out))
-        losses = [_last(history.get(column, ())) for column in ("train/loss", "validation/loss")]
-        row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), losses[0], losses[1])
+        losses = _last_losses(job.folder(study.out))
+        row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), *losses)
         row = replace(row, evaluation=replace(row.evaluation, name=row.title))
         if job.system.judged == "boxes of the reference":
             boxes.append(row)
@@ -270,10 +269,22 @@ def _evaluations_in(folder: Path) -> list[Evaluation]:
     return [Evaluation.load(file.parent) for file in sorted(folder.glob("*/evaluation.json"))]
 
 
-def _own_title(evaluation: Evaluation, ranked: Sequence[Evaluation]) -> Evaluation:
+def _own_title(evaluation: Evaluation, taken: Sequence[str]) -> Evaluation:
     """A user's row keeps its name unless one of ours has it."""
-    taken = {each.name for each in ranked}
     return replace(evaluation, name=f"{evaluation.name} (own)") if evaluation.name in taken else evaluation
+
+
+def _own_report_row(evaluation: Evaluation, run: Path | None, taken: Sequence[str]) -> ReportRow:
+    """A user's row of the report's protocol, which the report has no figures for."""
+    evaluation = _own_title(evaluation, taken)
+    losses = _last_losses(run) if run is not None else (None, None)
+    return ReportRow(System(evaluation.name, evaluation.name), "", evaluation, *losses)
+
+
+def _last_losses(run: Path) -> tuple[float | None, float | None]:
+    """The last losses on training and validation part; None where a run, an ensemble's, has no history."""
+    history = read_history(run)
+    return _last(history.get("train/loss", ())), _last(history.get("validation/loss", ()))
 
 
 def _last(points: Points) -> float | None:
