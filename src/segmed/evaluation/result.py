@@ -53,13 +53,15 @@ class Cost:
 
     `parameters` is a count, `ms_per_image` milliseconds per slice of prediction without reading, `peak_memory_mib` the
     highest memory in MiB while predicting, allocated (GPU) or held by the whole process (else), `training_seconds`
-    wall-clock time.
+    wall-clock time and `training_cpu_seconds` the processor time of all threads, which other work on the machine does
+    not lengthen.
     """
 
     parameters: int | None = None
     ms_per_image: float | None = None
     peak_memory_mib: float | None = None
     training_seconds: float | None = None
+    training_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

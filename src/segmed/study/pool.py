@@ -110,14 +110,19 @@ def pool_costs(costs: Sequence[Cost], runs: Sequence[object] = ()) -> Cost:
     names = [run if run is not None else place for place, run in enumerate(runs)] or list(range(len(costs)))
     times = [cost.ms_per_image for cost in costs if cost.ms_per_image is not None]
     memory = [cost.peak_memory_mib for cost in costs if cost.peak_memory_mib is not None]
-    once = {name: cost.training_seconds for name, cost in zip(names, costs, strict=True)}.values()
-    training = [seconds for seconds in once if seconds is not None]
+    once = dict(zip(names, costs, strict=True)).values()
     return Cost(
         parameters=costs[0].parameters,
         ms_per_image=sum(times) / len(times) if times else None,
         peak_memory_mib=max(memory) if memory else None,
-        training_seconds=sum(training) if len(training) == len(once) else None,
+        training_seconds=_sum([cost.training_seconds for cost in once]),
+        training_cpu_seconds=_sum([cost.training_cpu_seconds for cost in once]),
     )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 class _Joined(Mapping[str, Any]):

@@ -13,7 +13,13 @@ from segmed.evaluation.result import Evaluation, MetricValue
 from segmed.evaluation.statistics import metric_agreement
 
 NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
-COST_COLUMNS = (("Parameters", ""), ("Time per image", "ms"), ("Peak memory", "MiB"), ("Training", "time"))
+COST_COLUMNS = (
+    ("Parameters", ""),
+    ("Time per image", "ms"),
+    ("Peak memory", "MiB"),
+    ("Training", "time"),
+    ("Training", "processor time"),
+)
 
 
 @dataclass(frozen=True)
@@ -122,13 +128,14 @@ def costs(comparison: Comparison) -> Costs:
 
 
 def cost_texts(evaluation: Evaluation) -> tuple[str, ...]:
-    """Parameters, ms per image, peak memory and training time as text."""
+    """Parameters, ms per image, peak memory, training time and processor time as text."""
     cost = evaluation.cost
     return (
         numbers.parameters(cost.parameters),
         numbers.number(cost.ms_per_image, 1),
         numbers.count(cost.peak_memory_mib),
         numbers.duration(cost.training_seconds),
+        numbers.duration(cost.training_cpu_seconds),
     )
 
 
