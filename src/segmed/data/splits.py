@@ -194,6 +194,8 @@ def _partition(groups: dict[str, list[Record]], order: Sequence[str], parts: Seq
 
 def _folds(groups: dict[str, list[Record]], order: Sequence[str], folds: int) -> tuple[Partition, ...]:
     if not 2 <= folds <= len(order):
+        if len(order) < 2:
+            raise SplitError("There is one patient alone, and a split by patient needs two or more.")
         raise SplitError(f"{len(order)} patients cannot make {folds} folds. Use 2 to {len(order)}.")
     fold_of = _deal(order, [1.0] * folds)
     partitions = []

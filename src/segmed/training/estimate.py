@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
+from segmed.training.watching import explained_failures
 
 WARMUP = 2
 MIB = 2**20
@@ -59,9 +61,22 @@ def estimate(
 ) -> Estimate:
     """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up.
 
-    `accelerator` is auto, cpu, gpu or mps as for a training; where there is no CUDA, the CPU is measured.
+    `accelerator` is auto, cpu, gpu or mps as for a training; where there is no CUDA, the CPU is measured. Raises
+    `ModelError` where the memory is too small.
     """
-    recipe = fit_recipe(recipe, data)
+    with explained_failures(recipe, Path()):
+        return _measured(fit_recipe(recipe, data), data, split, fold, steps, embeddings, accelerator)
+
+
+def _measured(
+    recipe: Recipe,
+    data: DecodedDataset,
+    split: Split,
+    fold: int,
+    steps: int,
+    embeddings: EmbeddingCache | None,
+    accelerator: str,
+) -> Estimate:
     module, (training, validation) = prepare(recipe, data=data, split=split, fold=fold, embeddings=embeddings)
     device = torch.device("cuda" if accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
     module.to(device)
