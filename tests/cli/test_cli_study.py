@@ -19,14 +19,17 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
 ) -> None:
     monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
     data, out = write_toy(tmp_path / "toy", size=(33, 40)), tmp_path / "out"
-    first = segmed("study", data, "--out", out, *SMALL, "--part=1/2")
+    first = segmed("study", data, "--out", out, *SMALL, "--part=1/2", "--no-pictures", "--anonymise")
     assert "1 of 2 trainings and tests are not done" in first
-    assert "No row is whole yet" in first
+    assert "No row of the study is whole yet (U-Net, by patient: not finished: 1 of 2" in first
     assert not (out / "study.html").exists()
     begun = json.loads((out / "study.json").read_text())
-    second = segmed("study", data, "--out", out, "--resume", "--no-pictures", "--no-estimate", "--accelerator=cpu")
+    second = segmed("study", data, "--out", out, "--resume", "--no-estimate", "--accelerator=cpu")
     assert f"Page: {out / 'study.html'}" in second
     assert json.loads((out / "study.json").read_text()) == begun
+    page = (out / "study.html").read_text()
+    assert "TOY_" not in page  # --anonymise and --no-pictures are the study's
+    assert "data:image/png" not in page
 
 
 def test_a_study_that_cannot_be_leaves_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

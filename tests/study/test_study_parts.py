@@ -20,12 +20,11 @@ from segmed.metrics.readings import READINGS
 from segmed.study.anchors import is_lgg
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
-from segmed.study.judges import JUDGES
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.readings import fits, sentences
 from segmed.study.results import ReportRow
 from segmed.study.settings import StudySettings
-from segmed.study.systems import SYSTEMS, chosen_systems, missing_needs
+from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, latex, seed_table
 from toydata import toy
 
@@ -115,6 +114,9 @@ def test_a_run_that_is_tested_on_several_folds_was_trained_once() -> None:
     assert pool_costs(costs).training_seconds == 125
     assert pool_costs(costs, runs=["a", "a", "b"]).training_seconds == 65
     assert pool_costs(costs, runs=[None, None, None]).training_seconds == 125
+    known = Cost(training_cpu_seconds=7.0)
+    assert pool_costs([known, known], runs=["a", "b"]).training_cpu_seconds == 14
+    assert pool_costs([known, Cost()], runs=["a", "b"]).training_cpu_seconds is None
 
 
 def test_a_patient_is_missed_where_at_least_half_of_the_seeds_missed_it() -> None:
@@ -132,17 +134,36 @@ def test_a_part_that_is_none_is_refused(part: str) -> None:
         part_of([], part)
 
 
-def test_systems_are_known_by_name_and_say_what_they_need() -> None:
-    assert not any(missing_needs(system) for system in SYSTEMS.values() if system.baseline)
+def test_systems_are_known_by_name() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'unet'"):
         chosen_systems(["unett"])
-    absent = dataclasses.replace(SYSTEMS["unet"], needs=("model nothing", "module segmed.nothing", "recipe unet"))
-    assert missing_needs(absent) == ("model nothing", "module segmed.nothing")
 
 
-def test_a_way_of_judging_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(JUDGES, "boxes of the reference")
-    assert missing_needs(SYSTEMS["sam-report"]) == ("a test with boxes of the reference",)
+def test_the_parts_of_a_study_are_the_same_however_its_systems_are_named(tmp_path: Path) -> None:
+    splits = {"patient": split_by_patient(toy(tmp_path), folds=3)}
+    both = [
+        make_jobs(StudySettings(protocol="patient", budget="cpu", systems=systems), splits, channels=3)
+        for systems in (("unet", "deeplabv3plus"), ("deeplabv3plus", "unet"))
+    ]
+    assert both[0] == both[1]
+
+
+def test_what_nobody_asked_for_of_a_budget_is_known() -> None:
+    settings = StudySettings(protocol="both", budget="smoke", systems=("unet", "pan"))
+    assert [row.name for row in settings.not_asked] == ["deeplabv3plus"]
+
+
+def test_a_study_knows_the_command_that_begins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = StudySettings(
+        protocol="patient", budget="cpu", systems=("unet", "pan"), folds=3, changes=("unet:epochs=2",),
+        groups="sex,age:40:60", runs=(("mean of two", (str(tmp_path / "a"), "/far/b")),),
+        anonymise=True, pictures=False,
+    )  # fmt: skip
+    assert settings.command(tmp_path / "my data", Path("/far/out")) == (
+        "segmed study 'my data' --out /far/out --protocol patient --budget cpu --systems unet,pan --folds 3 --seeds 1 "
+        "--set unet:epochs=2 --groups sex,age:40:60 --run 'mean of two=a,/far/b' --no-pictures --anonymise"
+    )
 
 
 def test_rows_that_share_a_training_are_in_one_part_and_have_one_recipe(tmp_path: Path) -> None:
@@ -200,6 +221,19 @@ def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_
     words = sentences(rows, [nothing])
     assert "ends at 1.662, within 1.66 ± 0.01" in words[0]
     assert "It cannot be “IoU, one-hot micro”" in words[1]
+    assert "does not explain" not in words[1]
+
+
+def test_a_reading_that_puts_some_of_the_reports_figures_below_an_empty_mask_is_said_to() -> None:
+    nothing = with_readings("predict nothing", iou_pooled=0.81)
+    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", with_readings("x", iou_pooled=0.85), 1.66, 1.662)]
+    (words,) = [each for each in sentences(rows, [nothing]) if "Of the readings" in each]
+    assert "predicting nothing scores 0.810, more than the report has for DeepLabV3 and PAN, so it does not" in words
+
+
+def test_masks_of_which_nobody_knows_how_they_were_made_beat_nothing() -> None:
+    masks = ReportRow(SYSTEMS["unet"], "", with_readings("x", iou_pooled=0.99), None, None, checked=False)
+    assert not any("beaten" in word or "missed" in word for word in sentences([masks], []))
 
 
 def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure_of_the_report() -> None:

@@ -14,11 +14,12 @@ import segmed.study.run as running
 from segmed.core.errors import ConfigError, DataError, ModelError, StoppedError
 from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import split_by_institution
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
 from segmed.study.externals import external_evaluations
-from segmed.study.jobs import Job
+from segmed.study.jobs import Job, make_jobs
 from segmed.study.page import write_page
 from segmed.study.results import collect
 from segmed.study.settings import load_settings
@@ -49,6 +50,26 @@ def study(data: DecodedDataset, tmp_path_factory: pytest.TempPathFactory) -> Stu
 def worse_than(out: Path, job: Job) -> Iterator[Path]:
     """The folders of a job's scores on degraded images."""
     return job.evaluation(out).parent.glob("evaluation-test-*")
+
+
+def shown(study: Study, **how: bool) -> Study:
+    """The study with another look of its page."""
+    return dataclasses.replace(study, settings=dataclasses.replace(study.settings, **how))
+
+
+def with_masks(study: Study, out: Path, name: str, masks: Path) -> Study:
+    """The study in a folder, with a row of masks of one's own."""
+    settings = dataclasses.replace(study.settings, predictions=((name, str(masks)),), pictures=False)
+    return dataclasses.replace(study, out=out, settings=settings)
+
+
+def write_references(study: Study, folder: Path) -> None:
+    """The reference of every case as a mask of another tool."""
+    folder.mkdir(exist_ok=True)
+    for record in study.data.dataset.records:
+        labels = study.data.mask(record.case)
+        mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+        write_mask(folder / f"{record.case}.png", mask, study.data.dataset.labels)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +109,7 @@ def test_published_figures_are_set_beside_lgg_alone(
     assert "these rows are of other data" in page
     monkeypatch.setattr("segmed.study.page.is_lgg", lambda _: True)
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
-    text = write_page(dataclasses.replace(study, out=out), resamples=50, pictures=False).read_text()
+    text = write_page(shown(dataclasses.replace(study, out=out), pictures=False), resamples=50).read_text()
     assert all(word in text for word in words)
     assert "these rows are of other data" not in text
 
@@ -130,26 +151,50 @@ def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of
     monkeypatch.setattr(running, "floor_evaluations", trained)
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     (out / "study.html").unlink()
-    for record in study.data.dataset.records:
-        labels = study.data.mask(record.case)
-        mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
-        (tmp_path / "masks").mkdir(exist_ok=True)
-        write_mask(tmp_path / "masks" / f"{record.case}.png", mask, study.data.dataset.labels)
+    write_references(study, tmp_path / "masks")
     own = {
         "predictions": (("perfect", str(tmp_path / "masks")),),
         "runs": (("seen", (str(study.jobs[-1].folder(out)),)),),
     }
     again = run_study(study.data, dataclasses.replace(SETTINGS, **own), out, resume=True, hardware=CPU, resamples=200)
     assert not again.pending
-    write_page(again, resamples=200, pictures=False)
+    write_page(shown(again, pictures=False), resamples=200)
     monkeypatch.setattr("segmed.study.externals.evaluate_masks", trained)  # what is known is not scored again
-    text = write_page(again, resamples=200, pictures=False).read_text()
+    text = write_page(shown(again, pictures=False), resamples=200).read_text()
     rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
     assert {row["perfect"] for row in rows} == {"1.0"}
     assert all(row["U-Net"] for row in rows)
     assert "no run of seen may be tested on fold 0" in text
     assert "data:image/png" not in text
     assert "The patients that" not in text  # what is said of pictures goes with them
+
+
+@pytest.mark.parametrize(
+    ("trained", "stale"),
+    [
+        ("sam-tiny", {"sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"}),
+        ("unet", {"unet", "sam-tiny-cascade"}),
+    ],
+)
+def test_scores_of_a_network_that_was_trained_anew_since_are_not_taken_for_its_own(
+    study: Study, tmp_path: Path, trained: str, stale: set[str]
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    config = out / "runs" / "patient" / trained / "seed-0" / "fold-1" / "config.json"
+    config.write_text(config.read_text().replace('"steps": 2', '"steps": 3'))
+    again = dataclasses.replace(study, out=out)
+    assert {(job.row, job.fold) for job in again.pending} == {(row, 1) for row in stale}
+    told = {row.title for row in collect(again, resamples=50).absent}
+    assert {f"{SYSTEMS[row].title}, by patient" for row in stale} <= told
+
+
+def test_a_cascade_is_not_shown_where_the_network_that_proposes_has_other_settings_now(
+    study: Study, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    recipe = out / "runs" / "patient" / "unet" / "seed-0" / "fold-1" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 1", "epochs: 9"))
+    assert collect(dataclasses.replace(study, out=out), resamples=50).ranked == ()
 
 
 def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +236,7 @@ def test_a_resumed_study_keeps_the_rows_and_protocols_that_are_not_asked_for_now
     again = run_study(study.data, now, out, resume=True, measure=False)
     assert asked == ["patient pan"] * 2
     kept = load_settings(out)
-    assert dataclasses.replace(kept, folds=0, seeds=0) == again.settings
+    assert dataclasses.replace(kept, folds=0) == again.settings
     assert (kept.protocol, kept.groups) == ("both", "institution")
     assert {row.name for row in kept.rows} == {*SETTINGS.systems, "pan"}
     assert {job.row for job in study.jobs} < {job.row for job in again.jobs}
@@ -241,11 +286,10 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
             labels = np.full_like(study.data.mask(record.case), filled)
             mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
             write_mask(masks / f"{record.case}.png", mask, study.data.dataset.labels)
-        settings = dataclasses.replace(SETTINGS, predictions=(("mine", str(masks)),))
-        own = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
+        own = external_evaluations(with_masks(study, out, "mine", masks))
         assert not own.refused
-        for scores in (own.patient[0], own.report[0][0]):
-            assert (scores.metrics["dice"].value > 0) == bool(filled)
+        for row in (*own.patient, *own.report):
+            assert (row.evaluation.metrics["dice"].value > 0) == bool(filled)
 
 
 def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowhere_else(
@@ -257,25 +301,77 @@ def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowh
         SETTINGS, runs=(("mine by slice", (str(runs["report"]),)), ("mine by patient", (str(runs["patient"]),)))
     )
     own = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
-    assert [(scores.name, scores.leaking, run) for scores, run in own.report] == [
+    assert [(row.evaluation.name, row.evaluation.leaking, row.run) for row in own.report] == [
         ("mine by slice", True, runs["report"])
     ]
     assert own.patient == ()  # one run is of one fold, and there are two
-    assert "may be tested on fold 1" in own.refused["mine by patient"]
-    assert "may be tested on the split as in the report" in own.refused["mine by patient"]
+    assert [name for name, _ in own.refused] == ["mine by patient", "mine by patient"]
+    assert "may be tested on fold 1" in own.refused[0][1]
+    assert "may be tested on the split as in the report" in own.refused[1][1]
 
 
 def test_a_run_of_ones_own_stands_in_the_reports_table_with_its_losses(study: Study, page: str, tmp_path: Path) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     run = next(job.folder(out) for job in study.jobs if job.row == "unet--our-settings")
     settings = dataclasses.replace(SETTINGS, runs=(("U-Net, our settings", (str(run),)),))
-    write_page(dataclasses.replace(study, out=out, settings=settings), resamples=50, pictures=False)
+    write_page(shown(dataclasses.replace(study, out=out, settings=settings), pictures=False), resamples=50)
     rows = list(csv.DictReader((out / "tables" / "report.csv").read_text().splitlines()))
     ours, own = (next(row for row in rows if row["system"] == f"U-Net, our settings{end}") for end in ("", " (own)"))
     same = {key for key in ours if ours[key] == own[key]}
     assert {key for key in ours if key not in same} == {"system", "report_iou"}
     assert not own["report_iou"]
     assert own["validation_loss"]
+
+
+def test_masks_that_lack_a_case_are_told_though_they_are_a_row_of_the_other_protocol(
+    study: Study, tmp_path: Path
+) -> None:
+    out, masks = Path(shutil.copytree(study.out, tmp_path / "study")), tmp_path / "masks"
+    tested = study.splits["report"].folds[0].test
+    write_references(study, masks)
+    next(path for path in sorted(masks.iterdir()) if path.stem not in tested).unlink()
+    own = external_evaluations(with_masks(study, out, "mine", masks))
+    assert [row.evaluation.name for row in own.report] == ["mine"]
+    assert [(name, "no prediction" in reason) for name, reason in own.refused] == [("mine", True)]
+
+
+def test_rows_of_ones_own_are_marked_where_nothing_tells_how_they_were_made(study: Study, tmp_path: Path) -> None:
+    out, masks = Path(shutil.copytree(study.out, tmp_path / "study")), tmp_path / "masks"
+    write_references(study, masks)
+    text = write_page(with_masks(study, out, "predict nothing", masks), resamples=50).read_text()
+    assert "Of predict nothing (own) there are only masks" in text
+
+
+@pytest.mark.parametrize("own", [{"runs": (("mine", ("nowhere",)),)}, {"predictions": (("mine", "nowhere"),)}])
+def test_rows_of_ones_own_that_are_not_there_are_told_before_anything_is_trained(
+    study: Study, tmp_path: Path, own: dict[str, tuple[tuple[str, object], ...]]
+) -> None:
+    with pytest.raises(ConfigError, match=r"mine: .*nowhere"):
+        run_study(study.data, dataclasses.replace(SETTINGS, **own), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_institutions_and_floors_that_are_not_scored_yet_are_told(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    (out / (study.floors("patient", 1) / "done").relative_to(study.out)).unlink()
+    splits = {**study.splits, "institution": split_by_institution(study.data)}
+    more = StudySettings(protocol="both", budget="cpu", systems=("unet",))
+    jobs = (*study.jobs, *(job for job in make_jobs(more, splits, 3) if job.protocol == "institution"))
+    found = collect(dataclasses.replace(study, out=out, splits=splits, jobs=jobs), resamples=50)
+    told = {row.title: row.reason for row in found.absent}
+    assert told["U-Net, institutions held out"].startswith("not finished: 0 of")
+    assert told["Floors, by patient"] == "not scored yet; --resume does it"
+    assert "Floors, as in the report" not in told
+
+
+def test_seeds_may_be_added_to_a_study(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(running, "run_job", lambda study, job, **_: asked.append((job.row, job.seed)))
+    more = dataclasses.replace(SETTINGS, protocol="patient", systems=("unet",), seeds=2)
+    run_study(study.data, more, out, resume=True, measure=False)
+    assert set(asked) == {("unet", 1)}
+    assert load_settings(out).seeds == 2
 
 
 def test_what_is_trained_once_costs_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +392,7 @@ def test_an_anonymised_study_names_no_patient(study: Study, tmp_path: Path) -> N
     patients = study.data.dataset.patients
     several = dataclasses.replace(study, out=out)
     several.failures[study.jobs[0].evaluation(out)] = f"{patients[0]} is broken"
-    text = write_page(several, resamples=50, anonymise=True).read_text()
+    text = write_page(shown(several, anonymise=True), resamples=50).read_text()
     assert "is broken" in text
     for file in (text, *(path.read_text() for path in (out / "tables").iterdir())):
         assert not [patient for patient in patients if patient in file]
@@ -310,7 +406,7 @@ def test_systems_given_boxes_stand_apart_under_the_report_too(
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     now = dataclasses.replace(SETTINGS, protocol="report", systems=("sam-report",))
     again = run_study(data, now, out, resume=True, hardware=CPU, measure=False, resamples=50)
-    text = write_page(again, resamples=50, pictures=False).read_text()
+    text = write_page(shown(again, pictures=False), resamples=50).read_text()
     given = {
         row["system"]: row["given"]
         for row in csv.DictReader((out / "tables" / "report.csv").read_text().splitlines())
@@ -346,7 +442,7 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(
     settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
     found = run_study(data, settings, tmp_path / "s", measure=False)
     assert list(found.failures.values()) == ["out of luck"] * 2
-    with pytest.raises(ValueError, match=r"No row of the study is whole yet \(U-Net, by patient: out of luck\)"):
+    with pytest.raises(ValueError, match=r"No row of the study is whole yet \(U-Net, by patient: out of luck;"):
         write_page(found)
 
 

@@ -1,6 +1,5 @@
 """`segmed study`: all systems under the same splits, in one command that can be killed and continued."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,7 @@ def study(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
     protocol: Annotated[str | None, typer.Option(help="report (by slice, LEAKING), patient, or both.")] = None,
     budget: Annotated[str | None, typer.Option(help="smoke (minutes), cpu (hours, the default) or full (GPU).")] = None,
-    systems: Annotated[str | None, typer.Option(help="Only these rows, such as unet,pan.")] = None,
+    systems: Annotated[str | None, typer.Option(help="Only these rows, such as unet,pan; all: the budget's.")] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds by patient; 0 is the budget's.")] = 0,
     seeds: Annotated[int, typer.Option(min=0, help="Seeds by patient; 0 is the budget's.")] = 0,
     run: Annotated[list[str] | None, typer.Option("--run", help="A row of your own: NAME=RUN[,RUN…].")] = None,
@@ -37,8 +36,12 @@ def study(
         bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
     ] = False,
     part: Annotated[str, typer.Option(help="Do part I/N of the trainings, for several machines or GPUs.")] = "1/1",
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Show slices of patients.")] = True,
-    anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
+    pictures: Annotated[
+        bool | None, typer.Option("--pictures/--no-pictures", help="Show slices of patients (the default).")
+    ] = None,
+    anonymise: Annotated[
+        bool | None, typer.Option("--anonymise/--no-anonymise", help="Print hashes for patient and case ids.")
+    ] = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Measure the cost first.")] = True,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
@@ -63,10 +66,17 @@ def study(
         "groups": groups,
         "runs": tuple((name, tuple(value.split(","))) for name, value in map(_named, run or ())),
         "predictions": tuple(_named(text) for text in predictions or ()),
+        "labels": labels,
+        "patient_regex": patient_regex,
     }
+    shown = {"pictures": pictures, "anonymise": anonymise, "channel": channel}
+    given = {key: value for key, value in given.items() if value}
+    given |= {key: value for key, value in shown.items() if value is not None}
     before = load_settings(out) if resume and is_study(out) else StudySettings(protocol="both", budget="cpu")
-    settings = replace(before, **{key: value for key, value in given.items() if value})
-    decoded = open_decoded(data, labels, patient_regex)
+    if given.get("systems") == ("all",):
+        given["systems"] = replace(before, budget=budget or before.budget).plan.systems
+    settings = replace(before, **given)
+    decoded = open_decoded(data, settings.labels or None, settings.patient_regex or None)
     with training_display() as display:
         done = run_study(
             decoded,
@@ -80,14 +90,12 @@ def study(
         )
     if done.settings.has("report"):
         typer.secho("LEAKING: the report's protocol splits by slice; its rows say so.", fg="red", err=True)
-    command = " ".join(["segmed", *sys.argv[1:]])
     if done.pending:
         typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:
-        page = write_page(done, command=command, pictures=pictures, anonymise=anonymise, channel=channel)
-        typer.echo(f"Page: {page}")
-    except NothingYetError:
-        typer.echo("No row is whole yet, so there is no page.")
+        typer.echo(f"Page: {write_page(done)}")
+    except NothingYetError as error:
+        typer.echo(str(error))
     if done.failures:
         raise typer.Exit(2)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,15 +24,20 @@ _Scorer = Callable[[Protocol], list[Evaluation]]
 
 
 @dataclass(frozen=True)
+class OwnRow:
+    """A row of the user's own under one protocol: its scores, and the run that has them, None for masks alone."""
+
+    evaluation: Evaluation
+    run: Path | None
+
+
+@dataclass(frozen=True)
 class OwnRows:
-    """The user's rows by protocol, and why a row is under none.
+    """The user's rows by protocol; `refused` are (name, why) of what is under a protocol, or all, not there."""
 
-    `report` has the run that was scored beside its scores, None for a folder of masks.
-    """
-
-    patient: tuple[Evaluation, ...] = ()
-    report: tuple[tuple[Evaluation, Path | None], ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
+    patient: tuple[OwnRow, ...] = ()
+    report: tuple[OwnRow, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 def external_evaluations(study: Study) -> OwnRows:
@@ -46,25 +51,31 @@ def external_evaluations(study: Study) -> OwnRows:
         rows[name] = partial(_of_runs, study, name, [Path(folder) for folder in folders])
     for name, folder in study.settings.predictions:
         rows[name] = partial(_of_masks, study, name, Path(folder))
-    patient: list[Evaluation] = []
-    report: list[tuple[Evaluation, Path | None]] = []
-    refused: dict[str, str] = {}
+    found: dict[Protocol, list[OwnRow]] = {"patient": [], "report": []}
+    refused: list[tuple[str, str]] = []
     for name, scored in rows.items():
-        reasons: list[str] = []
+        reasons: dict[Protocol, SegmedError] = {}
         for protocol in _protocols(study):
             try:
                 folds = scored(protocol)
+                row = pool_folds(folds, name=name) if protocol == "patient" else folds[0]
             except SegmedError as error:
-                reasons.append(str(error))
+                reasons[protocol] = error
                 continue
-            if protocol == "patient":
-                patient.append(pool_folds(folds, name=name))
-            else:
-                run = _note(study, name, protocol, 0).get("run")
-                report.append((folds[0], Path(run) if run else None))
-        if len(reasons) == len(_protocols(study)):
-            refused[name] = " ".join(dict.fromkeys(reasons))
-    return OwnRows(tuple(patient), tuple(report), refused)
+            run = _note(study, name, protocol, 0).get("run")
+            found[protocol].append(OwnRow(row, Path(run) if run else None))
+        refused += [(name, str(error)) for error in _worth_telling(reasons, _protocols(study))]
+    return OwnRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
+
+
+def _worth_telling(reasons: Mapping[Protocol, SegmedError], protocols: Sequence[Protocol]) -> list[SegmedError]:
+    """Not that a run which is a row under one protocol has seen the other's test part: it cannot be otherwise."""
+    elsewhere = len(reasons) < len(protocols)
+    return [error for error in reasons.values() if not (elsewhere and isinstance(error, SeenError))]
+
+
+class SeenError(SplitError):
+    """No run of a row may be tested on a fold."""
 
 
 def _protocols(study: Study) -> tuple[Protocol, ...]:
@@ -78,7 +89,7 @@ def _of_runs(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
 
 
 def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protocol, fold: int) -> Evaluation:
-    """The first of the runs that has not seen the fold's test part; `SplitError` where each has."""
+    """The first of the runs that has not seen the fold's test part; `SeenError` where each has."""
     reason: SegmedError | None = None
     sources = [{"run": str(folder.resolve()), "digest": _digest_of_run(folder)} for folder in folders]
     if _note(study, name, protocol, fold) in sources:  # no network is loaded for what is known
@@ -94,7 +105,7 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
         score = partial(evaluate_run, predictor, study.data, plan, name=name)
         return _kept(study, name, protocol, fold, source, score)
     what = f"fold {fold}" if protocol == "patient" else "the split as in the report"
-    raise SplitError(f"no run of {name} may be tested on {what}: {reason} Train one on this fold of the study's split.")
+    raise SeenError(f"no run of {name} may be tested on {what}: {reason} Train one on this fold of the study's split.")
 
 
 def _kept(

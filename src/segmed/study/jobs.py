@@ -8,10 +8,12 @@ from typing import Literal, TypeVar
 import yaml
 
 from segmed.core.errors import ConfigError
+from segmed.core.files import read_json
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
+from segmed.models.checkpoint import CONFIG
 from segmed.study.settings import StudySettings
-from segmed.study.systems import CASCADE_FROM, SYSTEMS, System, missing_needs, trained_system
+from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
@@ -58,15 +60,29 @@ class Job:
         row = f"{system}--{self.variant}" if self.variant else system
         return root / self.protocol / row / f"seed-{self.seed}" / f"fold-{self.fold}"
 
+    @property
+    def judges_a_cascade(self) -> bool:
+        """Whether the run of another row, of the same fold and seed, takes part in its test."""
+        return self.system.judged == OTHERS
+
     def is_done(self, out: Path) -> bool:
-        """Whether it was trained and scored."""
-        return (self.evaluation(out) / "evaluation.json").is_file()
+        """Whether it was trained, and scored with the network that is there now."""
+        return self.is_scored(out, self.evaluation(out))
+
+    def is_scored(self, out: Path, evaluation: Path) -> bool:
+        """Whether a folder holds scores of the network, for a cascade of both networks, that are there now."""
+        runs = [*([self.proposer(out)] if self.judges_a_cascade else []), self.folder(out)]
+        file = evaluation / "evaluation.json"
+        if not (file.is_file() and all((run / CONFIG).is_file() for run in runs)):
+            return False
+        told = read_json(file, what="an evaluation")["provenance"].get("training", {})
+        return list(told.get("runs", [told])) == [read_json(run / CONFIG, what="a run")["training"] for run in runs]
 
 
 def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: int) -> tuple[Job, ...]:
-    """All jobs of the systems that this build can train, folds before seeds, so that early parts say most."""
+    """All jobs, folds before seeds, so that early parts say most."""
     jobs: list[Job] = []
-    rows = [system for system in settings.rows if not missing_needs(system)]
+    rows = settings.rows
     if "report" in splits:
         for system in (row for row in rows if row.in_report and not row.trained_as):
             variants: tuple[Variant, ...] = VARIANTS if system.baseline else ("logits",)

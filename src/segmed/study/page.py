@@ -1,9 +1,8 @@
 """The study's page: the two tables first, then the story in pictures, provenance last; and the tables as files."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, written_aside
@@ -21,12 +20,16 @@ from segmed.study.anchors import ANCHORS, is_lgg
 from segmed.study.results import Results, collect
 from segmed.study.run import Study
 from segmed.study.shift import group_tables
-from segmed.study.systems import SYSTEMS
+from segmed.study.systems import SYSTEMS, trained_system
 
 PAGE = "study.html"
 NOTE_ON_MEDSAM = (
     "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its rows may be of patients "
     "that it has seen."
+)
+NOTE_ON_MASKS = (
+    "Of {names} there are only masks: nothing tells whether what made them had seen these patients, or on whom it was "
+    "tuned."
 )
 CONTENTS = (
     ("patient", "By patient", "has_patient"),
@@ -42,7 +45,7 @@ CONTENTS = (
     ("filters", "Learned filters", "filters"),
     ("features", "Features", "features"),
     ("cases", "Cases", "patient_lines"),
-    ("absent", "Not here", "absent"),
+    ("absent", "Not here", "not_here"),
     ("metrics", "All numbers", "metric_groups"),
     ("provenance", "Provenance", "provenance"),
 )
@@ -52,37 +55,31 @@ class NothingYetError(SegmedError):
     """There is nothing to make a page of yet."""
 
 
-def write_page(
-    study: Study,
-    *,
-    command: str = "",
-    pictures: bool = True,
-    anonymise: bool = False,
-    channel: int | None = None,
-    resamples: int = RESAMPLES,
-) -> Path:
-    """Write `study.html` and `tables/` from what is done; returns the page's path. Nothing is trained.
+def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
+    """Write `study.html` and `tables/` from what is done, as the study's settings want them; returns the page's path.
+    Nothing is trained.
 
     Raises `NothingYetError` where no row is whole yet.
     """
     results = collect(study, resamples=resamples)
+    shown = study.settings
     main = _main(results)
     lgg = is_lgg(study.data.dataset.patients)
-    names = names_of(study.data.dataset.records, anonymise=anonymise)
+    names = names_of(study.data.dataset.records, anonymise=shown.anonymise)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
     report = tables.report_table(results.report, results.report_floors) if results.report else None
     told = tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
     page = build_page(
         main,
-        pictures=study.data if pictures else None,
+        pictures=study.data if shown.pictures else None,
         runs=results.runs if results.ranked else _report_runs(study, results),
         written=datetime.now(UTC),
-        anonymise=anonymise,
-        channel=channel,
+        anonymise=shown.anonymise,
+        channel=shown.channel,
         groups=tables_of_groups,
         degraded=degraded_rows(main, results.degraded),
     )
-    if not pictures:
+    if not shown.pictures:
         page["pictures"] = []
     page |= {
         "has_patient": bool(results.ranked),
@@ -97,11 +94,14 @@ def write_page(
         "seeds": tables.seed_table(results.ranked),
         "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,
+        "not_asked": [row.title for row in study.settings.not_asked],
         "absent": [replace(each, reason=names.in_text(each.reason)) for each in results.absent],
-        "notes": [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else [],
+        "notes": _notes(results),
+        "one_seed": study.settings.plan.seeds == 1,
         "no_groups": no_groups,
-        "study_facts": _facts(study, command),
+        "study_facts": _facts(study),
     }
+    page["not_here"] = [*page["absent"], *page["not_asked"]]
     page["quality"], page["quality_key"] = quality_figure(results.given_boxes)
     if rival := _best_baseline(main):
         page |= duel(main, rival)
@@ -134,6 +134,14 @@ def _main(results: Results) -> Comparison:
     raise NothingYetError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
 
 
+def _notes(results: Results) -> list[str]:
+    """What a reader of the table by patient must know of some of its rows."""
+    notes = [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else []
+    if results.unchecked:
+        notes.append(NOTE_ON_MASKS.format(names=", ".join(results.unchecked)))
+    return notes
+
+
 def _best_baseline(comparison: Comparison) -> str:
     """The best of the report's baselines that does not lead; the others are measured against it."""
     baselines = {system.title for system in SYSTEMS.values() if system.baseline}
@@ -147,17 +155,21 @@ def _report_runs(study: Study, results: Results) -> dict[str, Path]:
     return {names[job.row]: job.folder(study.out) for job in study.jobs if job.row in names}
 
 
-def _facts(study: Study, command: str) -> list[tuple[str, str]]:
+def _has_tiny(study: Study) -> bool:
+    return any(trained_system(row).recipe == "sam-tiny" for row in study.settings.rows)
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
     """What is needed to make the study again."""
-    settings: dict[str, Any] = asdict(study.settings)
     plan = study.settings.plan
     facts = {
-        "command": command or "from Python",
+        "command": study.settings.command(study.data.dataset.root, study.out),
         "data": f"{study.data.dataset.name}, {len(study.data.dataset.patients)} patients, hash {study.data.data_hash}",
         "budget": f"{plan.name}: {plan.folds} folds, {plan.seeds} seed{'s' if plan.seeds > 1 else ''}",
-        "settings of all recipes": ", ".join((*plan.common, *settings["changes"])),
-        "settings by patient": ", ".join(plan.patient),
-        "settings as in the report": ", ".join(plan.report),
+        "settings of dense networks": ", ".join(plan.common),
+        "by patient": ", ".join(plan.patient),
+        "as in the report": ", ".join(plan.report),
+        **({"settings of sam-tiny": ", ".join(plan.tiny)} if _has_tiny(study) else {}),
         **{f"split {name}": f"SHA-256 {sha256_of(study.out / 'splits' / f'{name}.json')}" for name in study.splits},
         "commit": commit() or "installed package",
         "machine of this page": machine(),

@@ -10,11 +10,11 @@ from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.study.externals import external_evaluations
+from segmed.study.externals import OwnRow, external_evaluations
 from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
-from segmed.study.run import Study
-from segmed.study.systems import System, missing_needs
+from segmed.study.run import Study, range_of_floors
+from segmed.study.systems import System
 from segmed.training.beginning import require_same_run
 from segmed.training.preparing import fit_recipe
 
@@ -31,6 +31,8 @@ class ReportRow:
     evaluation: Evaluation
     train_loss: float | None
     validation_loss: float | None
+    checked: bool = True
+    """False for masks of the user's own, of which nothing tells how they were made."""
 
     @property
     def title(self) -> str:
@@ -54,7 +56,8 @@ class Results:
     that got the reference's boxes, `box_floors` what such boxes are worth alone, `floors` learn nothing. `degraded` has
     the scores of some ranked rows on images made worse, by name. `runs` has a run folder for each row, for its curves.
     `institutions` are (system, institution, scores by a network that never saw it). `report_boxes` are rows of the
-    report's protocol that got boxes of the reference, `report_box_floors` what these are worth alone.
+    report's protocol that got boxes of the reference, `report_box_floors` what these are worth alone. `unchecked` are
+    names of rows of the user's own of which there are masks alone.
     """
 
     ranked: tuple[Evaluation, ...]
@@ -69,33 +72,34 @@ class Results:
     report_box_floors: tuple[Evaluation, ...]
     institutions: tuple[tuple[str, str, Evaluation], ...]
     absent: tuple[Absent, ...]
+    unchecked: tuple[str, ...] = ()
 
 
 def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     """Read everything that is done."""
-    absent = [
-        Absent(system.title, f"not in this build: needs {', '.join(missing_needs(system))}")
-        for system in study.settings.rows
-        if missing_needs(system)
-    ]
-    usable = frozenset(job.evaluation(study.out) for job in study.jobs if _is_usable(study, job))
+    absent: list[Absent] = []
+    usable = _usable(study)
     ranked, boxes, runs = _patient_rows(study, usable, absent, resamples)
     report, report_boxes, report_box_floors = _report_rows(study, usable, absent)
     own = external_evaluations(study)
-    absent += [Absent(name, reason) for name, reason in own.refused.items()]
+    absent += [Absent(name, reason) for name, reason in own.refused]
+    floors = _patient_floors(study, resamples)
+    taken = [each.name for each in (*ranked, *floors)]
+    mine = [_told_fairly(_own_title(row.evaluation, taken)) for row in own.patient]
     return Results(
-        ranked=(*ranked, *(_own_title(each, [row.name for row in ranked]) for each in own.patient)),
+        ranked=(*ranked, *mine),
         given_boxes=tuple(boxes),
         box_floors=_box_floors(study, boxes, resamples),
         degraded=_degraded_rows(study, usable, [each.name for each in ranked], absent, resamples),
-        floors=_patient_floors(study, resamples),
+        floors=floors,
         runs=runs,
-        report=(*report, *(_own_report_row(each, run, [row.title for row in report]) for each, run in own.report)),
+        report=(*report, *(_own_report_row(row, [each.title for each in report]) for row in own.report)),
         report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
         report_boxes=report_boxes,
         report_box_floors=report_box_floors,
-        institutions=_institutions(study, usable),
-        absent=tuple(absent),
+        institutions=_institutions(study, usable, absent),
+        absent=(*absent, *_absent_floors(study)),
+        unchecked=tuple(row.name for row, source in zip(mine, own.patient, strict=True) if source.run is None),
     )
 
 
@@ -201,16 +205,25 @@ def _report_rows(
     return tuple(rows), tuple(boxes), tuple(box_floors)
 
 
-def _institutions(study: Study, usable: Usable) -> tuple[tuple[str, str, Evaluation], ...]:
+def _institutions(study: Study, usable: Usable, absent: list[Absent]) -> tuple[tuple[str, str, Evaluation], ...]:
     found = []
     attributes = study.data.dataset.attributes
     for row in _rows(study, "institution"):
+        if missing := _unfinished(study, usable, row):
+            absent.append(Absent(f"{row[0].system.title}, institutions held out", missing))
         for job in row:
             if job.evaluation(study.out) in usable:
                 evaluation = Evaluation.load(job.evaluation(study.out))
                 patient = evaluation.patients[0].patient
                 found.append((job.system.title, attributes[patient]["institution"], evaluation))
     return tuple(found)
+
+
+def _absent_floors(study: Study) -> list[Absent]:
+    """The protocols of which not all floors are scored."""
+    lacking = {protocol for protocol, fold in range_of_floors(study) if not _floors_of(study.floors(protocol, fold))}
+    names = {"patient": "Floors, by patient", "report": "Floors, as in the report"}
+    return [Absent(names[protocol], "not scored yet; --resume does it") for protocol in names if protocol in lacking]
 
 
 def _rows(study: Study, protocol: str) -> list[list[Job]]:
@@ -231,6 +244,16 @@ def _unfinished(study: Study, usable: Usable, row: Sequence[Job]) -> str:
     if other:
         return f"{other[0]} was trained with other settings than the study's now. Remove it, then --resume"
     return "" if len(done) == len(row) else f"not finished: {len(done)} of {len(row)} trainings are done"
+
+
+def _usable(study: Study) -> Usable:
+    """Of a cascade both runs must be of the study's settings."""
+    own = {job.folder(study.out): job for job in study.jobs if not job.system.trained_as}
+    known = {folder for folder, job in own.items() if _is_usable(study, job)}
+    usable = (job for job in study.jobs if _is_usable(study, job))
+    return frozenset(
+        job.evaluation(study.out) for job in usable if not job.judges_a_cascade or job.proposer(study.out) in known
+    )
 
 
 def _is_usable(study: Study, job: Job) -> bool:
@@ -270,15 +293,15 @@ def _evaluations_in(folder: Path) -> list[Evaluation]:
 
 
 def _own_title(evaluation: Evaluation, taken: Sequence[str]) -> Evaluation:
-    """A user's row keeps its name unless one of ours has it."""
+    """A user's row keeps its name unless another row has it."""
     return replace(evaluation, name=f"{evaluation.name} (own)") if evaluation.name in taken else evaluation
 
 
-def _own_report_row(evaluation: Evaluation, run: Path | None, taken: Sequence[str]) -> ReportRow:
+def _own_report_row(row: OwnRow, taken: Sequence[str]) -> ReportRow:
     """A user's row of the report's protocol, which the report has no figures for."""
-    evaluation = _own_title(evaluation, taken)
-    losses = _last_losses(run) if run is not None else (None, None)
-    return ReportRow(System(evaluation.name, evaluation.name), "", evaluation, *losses)
+    evaluation = _own_title(row.evaluation, taken)
+    losses = _last_losses(row.run) if row.run else (None, None)
+    return ReportRow(System(evaluation.name, evaluation.name), "", evaluation, *losses, checked=row.run is not None)
 
 
 def _last_losses(run: Path) -> tuple[float | None, float | None]:

@@ -80,7 +80,7 @@ class Study:
         if job.protocol != "patient" or job.system.name not in plan.degraded:
             return ()
         wanted = parse_degradations(plan.degradations)
-        return tuple(each for each in wanted if not (job.degraded(self.out, each) / "evaluation.json").is_file())
+        return tuple(each for each in wanted if not job.is_scored(self.out, job.degraded(self.out, each)))
 
     def floors(self, protocol: Protocol, fold: int) -> Path:
         """Where the floors of a fold lie."""

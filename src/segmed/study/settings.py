@@ -1,17 +1,22 @@
 """What a study is of, as a value that is written into its folder, so that it is continued as it was begun."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import read_json, write_json
+from segmed.models.checkpoint import CONFIG
 from segmed.study.budgets import BUDGETS, Budget
-from segmed.study.systems import CASCADE_FROM, SYSTEMS, System, chosen_systems
+from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
 
 ProtocolName = Literal["report", "patient", "both"]
 FILE = "study.json"
 FORMAT = 1
+SHOWN = ("labels", "patient_regex", "pictures", "anonymise", "channel")
+"""Settings that studies begun before them have not written down."""
 
 
 def safe_name(name: str) -> str:
@@ -22,9 +27,11 @@ def safe_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class StudySettings:
-    """Protocols, budget, systems, folds, seeds, further recipe settings, groups, and rows of the user's own.
+    """Protocols, budget, systems, folds, seeds, further recipe settings, groups, rows of the user's own, and the page.
 
     `runs` are (name, folders of runs, one for each fold or one for all); `predictions` are (name, folder of masks).
+    `labels` and `patient_regex` are how the data was read. `pictures` of patients, ids as hashes (`anonymise`) and the
+    `channel` that is shown are the page's.
     """
 
     protocol: ProtocolName
@@ -36,6 +43,11 @@ class StudySettings:
     groups: str = ""
     runs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     predictions: tuple[tuple[str, str], ...] = ()
+    labels: str = ""
+    patient_regex: str = ""
+    pictures: bool = True
+    anonymise: bool = False
+    channel: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no study can be."""
@@ -60,12 +72,40 @@ class StudySettings:
 
     @property
     def rows(self) -> tuple[System, ...]:
-        """The systems that are asked for and the one that cascades start from, which come after all others."""
-        rows = chosen_systems(self.systems or self.plan.systems)
-        cascades = [row for row in rows if row.judged == "boxes of another model"]
+        """The systems that are asked for, in the order of `SYSTEMS` whatever that of the asking, so that all parts of a
+        study agree; cascades, and the row that they start from though nobody asked for it, come last and first."""
+        chosen = chosen_systems(self.systems or self.plan.systems)
+        rows = tuple(row for row in SYSTEMS.values() if row in chosen)
+        cascades = [row for row in rows if row.judged == OTHERS]
         if cascades and SYSTEMS[CASCADE_FROM] not in rows:
             rows = (SYSTEMS[CASCADE_FROM], *rows)
         return (*(row for row in rows if row not in cascades), *cascades)
+
+    @property
+    def not_asked(self) -> tuple[System, ...]:
+        """The budget's rows that are not among those asked for."""
+        return tuple(row for row in chosen_systems(self.plan.systems) if row not in self.rows)
+
+    def command(self, data: Path, out: Path) -> str:
+        """The line for a shell that begins this study; folders below the current one are named from there."""
+        options: dict[str, Sequence[str]] = {
+            "--protocol": [self.protocol],
+            "--budget": [self.budget],
+            "--systems": [",".join(self.systems)],
+            "--folds": [str(self.plan.folds)],
+            "--seeds": [str(self.plan.seeds)],
+            "--set": self.changes,
+            "--groups": [self.groups],
+            "--run": [f"{name}={','.join(map(_from_here, folders))}" for name, folders in self.runs],
+            "--predictions": [f"{name}={_from_here(folder)}" for name, folder in self.predictions],
+            "--labels": [self.labels],
+            "--patient-regex": [self.patient_regex],
+            "--channel": ["" if self.channel is None else str(self.channel)],
+        }
+        words = ["segmed", "study", _from_here(data), "--out", _from_here(out)]
+        words += [word for option, values in options.items() for value in values if value for word in (option, value)]
+        words += [] if self.pictures else ["--no-pictures"]
+        return shlex.join([*words, *(["--anonymise"] if self.anonymise else [])])
 
     def has(self, protocol: Literal["report", "patient"]) -> bool:
         """Whether a protocol is part of the study."""
@@ -91,6 +131,7 @@ def load_settings(out: Path) -> StudySettings:
             groups=value["groups"],
             runs=tuple((name, tuple(folders)) for name, folders in value["runs"]),
             predictions=tuple((name, folder) for name, folder in value["predictions"]),
+            **{key: value[key] for key in SHOWN if key in value},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{out / FILE}: {error} is missing or wrong. Begin the study in another folder.") from error
@@ -99,17 +140,18 @@ def load_settings(out: Path) -> StudySettings:
 def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool) -> StudySettings:
     """What the folder's study is of with these settings; `save_settings` writes it once all of it has proved possible.
 
-    On resume, protocols, systems and the user's own rows are added to those that the study has, a row of the same name
-    takes the place of the older; groups change where any are given. What decides trainings may not change. Raises
-    `ConfigError` for that, and for a folder that holds something else.
+    On resume, protocols, systems, seeds and the user's own rows are added to those that the study has, a row of the
+    same name takes the place of the older; groups change where any are given. What decides trainings may not change.
+    Raises `ConfigError` for that, for a folder that holds something else, and for own rows that are not there.
     """
     path = out / FILE
+    settings = _with_own_rows(settings, load_settings(out) if resume and path.is_file() else None)
     now = _file(settings, data_hash)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")
         before = read_json(path, what="a study's settings")
-        deciding = ("format", "data_hash", "budget", "folds", "seeds", "changes")
+        deciding = ("format", "data_hash", "budget", "folds", "changes")
         changed = [key for key in deciding if before.get(key) != now[key]]
         if changed:
             raise ConfigError(
@@ -134,10 +176,38 @@ def _joined(before: StudySettings, settings: StudySettings) -> StudySettings:
         settings,
         protocol=settings.protocol if before.protocol == settings.protocol else "both",
         systems=tuple(name for name in SYSTEMS if name in systems),
+        seeds=max(before.plan.seeds, settings.plan.seeds),
         groups=settings.groups or before.groups,
         runs=tuple((dict(item for item in before.runs if item[0] not in predictions) | runs).items()),
         predictions=tuple((dict(item for item in before.predictions if item[0] not in runs) | predictions).items()),
     )
+
+
+def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> StudySettings:
+    """The settings with the folders of own rows in full, so that they are found from everywhere.
+
+    New ones must be there, which is better known now than after the trainings.
+    """
+    from segmed.inference.cascade import CASCADE  # imports transformers
+    from segmed.inference.ensemble import ENSEMBLE
+
+    known = {*before.runs, *before.predictions} if before else set()
+    runs = tuple((name, tuple(str(Path(folder).resolve()) for folder in folders)) for name, folders in settings.runs)
+    predictions = tuple((name, str(Path(folder).resolve())) for name, folder in settings.predictions)
+    for name, folders in runs:
+        for folder in folders if (name, folders) not in known else ():
+            if not any((Path(folder) / name).is_file() for name in (CONFIG, ENSEMBLE, CASCADE)):
+                raise ConfigError(f"--run {name}: {folder} is not the folder of a run. Check the path.")
+    for row in predictions:
+        if row not in known and not Path(row[1]).is_dir():
+            raise ConfigError(f"--predictions {row[0]}: there is no folder {row[1]}. Check the path.")
+    return replace(settings, runs=runs, predictions=predictions)
+
+
+def _from_here(path: str | Path) -> str:
+    """A path from the current folder where it is below it, else in full."""
+    full = Path(path).resolve()
+    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
 
 
 def _file(settings: StudySettings, data_hash: str) -> dict[str, Any]:

@@ -1,12 +1,8 @@
-"""The systems of the study: a plain table of names, what they change in a recipe, and what they need.
-
-A row whose needs this build does not have is declared all the same, so that the page says what is missing.
-"""
+"""The systems of the study: a plain table of names, what they change in a recipe, and how they are tested."""
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal
 
 from segmed.core.errors import ConfigError
@@ -20,8 +16,8 @@ class System:
 
     `neighbours` slices on either side are further channels. `judged` says what the system is given beside the image
     when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
-    others. `trained_as` names the row whose training is used, so that one network is tested in several ways. `needs`
-    are what must be there: `model NAME` of the zoo, `recipe NAME`, or `module NAME`. `report_iou` is the report's.
+    others. `trained_as` names the row whose training is used, so that one network is tested in several ways.
+    `report_iou` is the report's.
     """
 
     name: str
@@ -32,7 +28,6 @@ class System:
     judged: Judged = "image alone"
     prompts: str = "gt"
     trained_as: str = ""
-    needs: tuple[str, ...] = ()
     baseline: bool = False
     report_iou: float | None = None
     report_losses: tuple[float, float] | None = None
@@ -128,25 +123,3 @@ def chosen_systems(names: Sequence[str]) -> tuple[System, ...]:
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"--systems: unknown system {name!r}. {hint}Choose from: {', '.join(SYSTEMS)}.")
     return tuple(SYSTEMS[name] for name in dict.fromkeys(names))
-
-
-def missing_needs(system: System) -> tuple[str, ...]:
-    """What a system needs and this build does not have, a way to test it included."""
-    from segmed.study.judges import JUDGES
-
-    judge = () if system.judged in JUDGES else (f"a test with {system.judged}",)
-    recipe = trained_system(system).recipe
-    needs = (*system.needs, *((f"recipe {recipe}",) if recipe else ()))
-    return (*(need for need in needs if not _is_there(need)), *judge)
-
-
-def _is_there(need: str) -> bool:
-    from segmed.models.zoo import MODELS
-    from segmed.training.recipe import recipe_names
-
-    kind, _, name = need.partition(" ")
-    if kind == "model":
-        return name in MODELS
-    if kind == "recipe":
-        return name in recipe_names()
-    return find_spec(name) is not None
