@@ -4,7 +4,7 @@ import pytest
 
 from segmed.core.errors import ConfigError
 from segmed.data.prompting import PROMPTS, PromptConfig
-from segmed.data.prompting_names import parse_prompt, parse_prompts
+from segmed.data.prompting_names import parse_prompt, prompt_names
 
 
 @pytest.mark.parametrize("name", PROMPTS)
@@ -28,7 +28,7 @@ def test_a_number_says_how_much(name, config):
 
 
 def test_a_list_keeps_its_order():
-    assert list(parse_prompts("none, jitter:20,gt,jitter:5 ,loose")) == ["none", "jitter:20", "gt", "jitter:5", "loose"]
+    assert prompt_names("none, jitter:20,gt,jitter:5 ,loose") == ["none", "jitter:20", "gt", "jitter:5", "loose"]
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_a_list_keeps_its_order():
 )
 def test_what_is_not_understood_is_refused_with_what_would_be(name, message):
     with pytest.raises(ConfigError) as refusal:
-        parse_prompts(name)
+        [parse_prompt(each) for each in prompt_names(name)]
     assert message in str(refusal.value)

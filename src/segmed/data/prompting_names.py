@@ -21,11 +21,6 @@ def prompt_names(text: str) -> list[str]:
     return names
 
 
-def parse_prompts(text: str) -> dict[str, PromptConfig]:
-    """Read a list of names; raises `ConfigError` for whatever `prompt_names` and `parse_prompt` refuse."""
-    return {name: parse_prompt(name) for name in prompt_names(text)}
-
-
 def parse_prompt(name: str) -> PromptConfig:
     """Read one name: a key of `PROMPTS`, or one with a number.
 

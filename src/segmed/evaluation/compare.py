@@ -329,4 +329,4 @@ def patient_scores(evaluations: Sequence[Evaluation], patients: Sequence[str]) -
 def _rank_shares(systems: Sequence[Evaluation], patients: Sequence[str], seed: int) -> Float64[np.ndarray, "m m"]:
     if len(systems) < 2:
         return np.ones((len(systems), len(systems)))
-    return statistics.rank_stability(patient_scores(systems, patients), seed=seed).distribution
+    return statistics.rank_stability(patient_scores(systems, patients), seed=seed)

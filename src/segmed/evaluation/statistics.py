@@ -41,19 +41,6 @@ class PairedTest:
     n: int
 
 
-@dataclass(frozen=True)
-class RankStability:
-    """How a ranking of models by their mean fares when patients are drawn again.
-
-    `probability_best[m]` is how often model m is best (shared equally in a tie). `distribution[m, r]` is how often
-    it has rank r + 1, where equal models share the better rank. `mean_rank` is the mean of that rank.
-    """
-
-    probability_best: Float64[np.ndarray, "m"]
-    distribution: Float64[np.ndarray, "m m"]
-    mean_rank: Float64[np.ndarray, "m"]
-
-
 @lru_cache(maxsize=8)
 def bootstrap_weights(patients: int, resamples: int = RESAMPLES, seed: int = 0) -> Float64[np.ndarray, "b p"]:
     """How often each patient is drawn in each resample of as many patients, with replacement; not to be written to."""
@@ -176,22 +163,19 @@ def rank_stability(
     higher_is_better: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> RankStability:
-    """Rank models by their mean over drawn patients, again and again; patients undefined in any are left out."""
+) -> Float64[np.ndarray, "m m"]:
+    """How often each model has each rank by its mean over patients, when these are drawn again: shares [model, rank].
+
+    Equal models share the better rank. Patients undefined in any are left out; all is NaN where none is left.
+    """
     complete = scores[:, ~np.isnan(scores).any(axis=0)]
     models = len(complete)
     if complete.shape[1] == 0:
-        return RankStability(np.full(models, math.nan), np.full((models, models), math.nan), np.full(models, math.nan))
+        return np.full((models, models), math.nan)
     means = bootstrap_weights(complete.shape[1], resamples, seed) @ complete.T / complete.shape[1]
     merit = np.round(means if higher_is_better else -means, 12)
     ranks = 1 + (merit[:, None, :] > merit[:, :, None]).sum(axis=2)  # b m: how many are strictly better
-    best = ranks == 1
-    distribution = np.stack([(ranks == r).mean(axis=0) for r in range(1, models + 1)], axis=1)
-    return RankStability(
-        probability_best=(best / best.sum(axis=1, keepdims=True)).mean(axis=0),
-        distribution=distribution,
-        mean_rank=ranks.mean(axis=0),
-    )
+    return np.stack([(ranks == r).mean(axis=0) for r in range(1, models + 1)], axis=1)
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:

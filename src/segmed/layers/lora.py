@@ -41,24 +41,6 @@ class LoRALinear(nn.Linear):
         update = functional.linear(functional.linear(input, self.lora_down), self.lora_up)
         return super().forward(input) + update
 
-    def merged(self) -> nn.Linear:
-        """A plain layer that computes the same, without the update's cost."""
-        plain = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
-        with torch.no_grad():
-            plain.weight.copy_(self.weight + self.lora_up @ self.lora_down)
-            if self.bias is not None:
-                plain.bias.copy_(self.bias)
-        return plain.to(self.weight).train(self.training)
-
-
-def merge(model: nn.Module) -> int:
-    """Put a plain layer in the place of every `LoRALinear` of a model; how many there were."""
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LoRALinear)]
-    for name, module in found:
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, module.merged())
-    return len(found)
-
 
 def merged_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of a model with updates as that of the plain model: W + B A under W's name, and no updates."""
