@@ -9,12 +9,11 @@ from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_config, load_run, patient_digest
+from segmed.models.sam.keys import ADDED
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
 from segmed.training.recipe import Recipe
 
-ADDED = ("raiser.", "fine.", "filters.", "box_prior.")
-"""Parts that may begin anew where the other run has none: FeatUp, filters and box places, which start as nothing."""
 FREE = ("size", "divisor")
 """Keys of the preprocessing that may change between the runs; weights belong to the others."""
 
@@ -68,7 +67,7 @@ def seen_in_all(seen: dict[str, list[str]], start: RunConfig | None) -> dict[str
 
 
 def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
-    """Copy a run's weights into `model`, a ViT's positions brought to its size; what FeatUp and GAFL add keeps its own
+    """Copy a run's weights into `model`, a ViT's positions brought to its size; what SegMed adds to SAM keeps its own
     where the run has none."""
     own = model.state_dict()
     found = with_positions_of(own, started.model.state_dict())
@@ -78,6 +77,6 @@ def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
     if problems:
         raise ConfigError(
             f"start: {started.folder} holds weights of another network ({', '.join(problems[:3])} differ). "
-            "Give the run's own model settings; only FeatUp's parts, learned filters and sam.box_prior may be new."
+            "Give the run's own model settings; only what SegMed adds to SAM may be new."
         )
     model.load_state_dict(found, strict=False)

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 from raw_sam import raw_sam
-from tiny_vit import SHAPE, SIDE, tiny_vit, unmodified, vit_config
+from tiny_vit import ADDITIONS, NOTHING_ADDED, SHAPE, SIDE, added_config, tiny_vit, unmodified, vit_config
 
 from segmed.core.errors import ModelError
 from segmed.core.labels import LabelMap
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
+from segmed.models.sam.convert import convert
+from segmed.models.sam.forms import read_source
+from segmed.models.sam.keys import ADDED
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.weights import fit_weights, resized_position, resized_relative
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
+
+PUBLISHED = {"image_encoder", "prompt_encoder", "mask_decoder"}
 
 
 def test_weights_at_their_own_size_are_taken_as_they_are() -> None:
@@ -25,6 +30,29 @@ def test_weights_at_their_own_size_are_taken_as_they_are() -> None:
     own = model.state_dict()
     for name, tensor in source.items():
         assert torch.equal(own[name.replace("vision_encoder.", "image_encoder.vit.")], tensor), name
+
+
+@pytest.mark.parametrize("part", ADDITIONS)
+def test_a_plain_checkpoint_fits_with_every_addition(part: str, tmp_path: Path) -> None:
+    torch.save(raw_sam(SHAPE, SIDE // 16), tmp_path / "sam_vit.pth")
+    model = build_model(replace(added_config(part), encoder_weights=str(tmp_path / "sam_vit.pth")))
+    assert {name.partition(".")[0] for name in model.state_dict()} - PUBLISHED == {part}
+
+
+@pytest.mark.parametrize("part", ADDITIONS)
+def test_a_run_with_every_addition_converts_to_a_checkpoint_without_it(part: str, tmp_path: Path) -> None:
+    config, plain = added_config(part), tiny_vit(**NOTHING_ADDED)
+    run = RunConfig(config, PreprocessConfig(size=(SIDE, SIDE)), LabelMap(), threshold=0.5)
+    save_run(tmp_path / "run", build_model(config), run)
+    (tmp_path / "run" / "split.json").write_text("{}")
+    done = convert(tmp_path / "run", tmp_path / "out.safetensors", contract="sam")
+    assert done.left_out == (part,)
+    fit_weights(read_source(done.weights).tensors, plain, "out")
+
+
+def test_every_part_of_a_model_is_of_sam_or_named_as_added() -> None:
+    parts = {f"{name}." for name, _ in build_model(added_config(*ADDITIONS)).named_children()}
+    assert parts - {f"{name}." for name in PUBLISHED} == set(ADDED)
 
 
 @pytest.mark.parametrize("size", [32, 48, 96])

@@ -1,9 +1,12 @@
 """A ViT of SAM's family small enough for tests, and transformers' own model with the same weights."""
 
+from dataclasses import replace
+
 import torch
 from transformers import SamModel
 from transformers.models.sam.configuration_sam import SamConfig as TransformersSamConfig
 
+from segmed.layers.gafl import GaflConfig
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig, VitConfig
 from segmed.models.sam.network import Promptable
@@ -11,6 +14,24 @@ from segmed.models.zoo import build_model
 
 SIDE = 64
 SHAPE = VitConfig(width=32, depth=4, heads=2, global_layers=(1, 3), window=3)
+
+NOTHING_ADDED: dict[str, object] = {"box_map": False, "promptless_tokens": 0, "presence": False}
+ADDITIONS: dict[str, dict[str, object]] = {
+    "box_map": {"box_map": True},
+    "box_prior": {"box_prior": True},
+    "promptless": {"promptless_tokens": 8},
+    "presence": {"presence": True},
+    "filters": {},
+    "fine": {"featup": "jbu"},
+    "raiser": {"encode_at": SIDE // 2},
+}
+"""What each part that SegMed adds to SAM takes in `SamConfig`; filters are the model's."""
+
+
+def added_config(*parts: str) -> ModelConfig:
+    """`vit_config` with these parts alone added to SAM."""
+    config = vit_config(**NOTHING_ADDED | {key: value for part in parts for key, value in ADDITIONS[part].items()})
+    return replace(config, gafl=GaflConfig(place="embedding")) if "filters" in parts else config
 
 
 def vit_config(**changes: object) -> ModelConfig:

@@ -17,10 +17,10 @@ from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
 from segmed.models.sam.forms import Architecture, Source, Tensors, architecture_of
-from segmed.models.sam.keys import GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
+from segmed.models.sam.keys import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.vit import bare_vit
-from segmed.models.sam.weights import ADDED, Pretrained, meta_state, misfits, read_pretrained
+from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
 from segmed.version import __version__
 
 FORMAT = 1

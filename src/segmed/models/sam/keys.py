@@ -16,6 +16,9 @@ GAUSSIAN = "prompt_encoder.shared_embedding.positional_embedding"
 TWIN = "shared_image_embedding.positional_embedding"
 """transformers' second name for it."""
 
+ADDED = ("box_map.", "box_prior.", "promptless.", "presence.", "filters.", "fine.", "raiser.")
+"""Beginnings of what SegMed adds to SAM in a `Promptable`, which no published checkpoint has and any may be given."""
+
 SEGMENT_ANYTHING: Rows = (
     ("image_encoder.patch_embed.proj.", "vision_encoder.patch_embed.projection."),
     ("image_encoder.pos_embed", "vision_encoder.pos_embed"),

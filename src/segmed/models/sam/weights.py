@@ -15,7 +15,7 @@ from segmed.core.errors import DataError, ModelError
 from segmed.core.files import read_json
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
 from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source
-from segmed.models.sam.keys import OURS, renamed_all
+from segmed.models.sam.keys import ADDED, OURS, renamed_all
 
 HUB = {
     "sam-vit-b": "facebook/sam-vit-base",
@@ -24,9 +24,6 @@ HUB = {
     "medsam": "wanglab/medsam-vit-base",
 }
 """Where each model's weights are on the hub."""
-
-ADDED = ("box_map.", "promptless.", "presence.")
-"""What SegMed adds to SAM, so that no checkpoint of SAM has it."""
 
 PROCESSOR = "preprocessor_config.json"
 
