@@ -62,7 +62,7 @@ class EverySecondBrightPixel(nn.Module):
 
 
 def config_of(**changes: object) -> RunConfig:
-    settings = {"model": MODEL, "preprocess": PLAIN, "labels": LabelMap(), "threshold": 0.5}
+    settings = {"model": MODEL, "preprocess": PLAIN, "labels": LabelMap(), "threshold": 0.5, "seen": {"train": ["t"]}}
     return RunConfig(**{**settings, **changes})  # type: ignore[arg-type]
 
 

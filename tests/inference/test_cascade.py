@@ -8,7 +8,7 @@ import pytest
 
 from box_filler import config_of, filler, half_finder
 from prompted_runs import run_config, save_prompted_run
-from segmed.core.errors import ModelError
+from segmed.core.errors import ModelError, SplitError
 from segmed.data.proposing import ProposeConfig, propose
 from segmed.inference import PatientSlices, load
 from segmed.inference.cascade import (
@@ -26,6 +26,7 @@ from segmed.models.prediction import PredictionConfig
 from segmed.models.zoo import build_model
 
 SIZE = (20, 26)
+SEEN = {"train": ["t"]}
 
 
 def image(*squares: tuple[slice, slice]) -> np.ndarray:
@@ -144,12 +145,17 @@ def test_a_cascade_has_seen_whatever_either_run_has() -> None:
     assert config_of(leaking=True).leaking
 
 
+def test_a_run_that_does_not_say_what_it_has_seen_is_not_joined() -> None:
+    with pytest.raises(SplitError, match="filler: does not say which patients it was trained on"):
+        cascade(filler(seen={}), half_finder(seen=SEEN))
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
     model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
-    dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5)
+    dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5, seen=SEEN)
     save_run(tmp_path / "dense", build_model(model).eval(), dense)
-    return tmp_path / "dense", save_prompted_run(tmp_path / "sam")
+    return tmp_path / "dense", save_prompted_run(tmp_path / "sam", seen=SEEN)
 
 
 def test_a_saved_cascade_is_loaded_with_its_runs_and_refuses_others(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_a_saved_cascade_is_loaded_with_its_runs_and_refuses_others(runs: tuple[
     np.testing.assert_array_equal(load(tmp_path / "elsewhere", device="cpu").probabilities([pixels])[0], expected)
     with pytest.raises(ModelError, match="sam: a run of the cascade that is not there"):
         load(tmp_path / "lean", device="cpu")
-    save_prompted_run(runs[1])
+    save_prompted_run(runs[1], seen=SEEN)
     (runs[1] / "model.safetensors").write_bytes((runs[0] / "model.safetensors").read_bytes())
     with pytest.raises(ModelError, match="sam: was trained anew"):
         load(tmp_path / "lean", device="cpu")

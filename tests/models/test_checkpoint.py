@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from segmed.core.errors import ConfigError, ModelError
+from segmed.core.errors import ConfigError, ModelError, SplitError
+from segmed.core.files import sha256_of
 from segmed.core.labels import LabelMap
-from segmed.models.checkpoint import RunConfig, load_run, save_run, weights_digest
+from segmed.core.split import Partition, Split
+from segmed.models.checkpoint import RunConfig, known_patients, load_run, patient_digest, save_run, weights_digest
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -114,3 +116,25 @@ def test_the_digest_of_weights_is_of_their_values_and_names_not_of_their_layout(
     with torch.no_grad():
         one.bias[0] += 1
     assert weights_digest(one) != before
+
+
+SPLIT = Split("patient", 0, "", False, {"a1": "a", "b1": "b", "c1": "c"}, (Partition(("a1",), ("b1",), ("c1",)),))
+
+
+def test_patients_are_those_of_the_config_whatever_split_lies_beside_it(tmp_path: Path) -> None:
+    SPLIT.save(tmp_path / "split.json")
+    assert known_patients(tmp_path, CONFIG) == CONFIG.seen
+
+
+def test_without_patients_in_the_config_the_runs_own_split_tells(tmp_path: Path) -> None:
+    SPLIT.save(tmp_path / "split.json")
+    config = replace(CONFIG, seen={}, split_hash=sha256_of(tmp_path / "split.json"))
+    expected = {"train": [patient_digest("a")], "validation": [patient_digest("b")]}
+    assert known_patients(tmp_path, config) == expected
+    with pytest.raises(SplitError, match="is not the split that the run was trained on"):
+        known_patients(tmp_path, replace(config, split_hash="0" * 64))
+
+
+def test_unknown_patients_are_no_empty_list(tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match="does not say which patients it was trained on"):
+        known_patients(tmp_path, replace(CONFIG, seen={}))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from runs import toy_and_split
 from safetensors.torch import load_file
 
 from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.core.files import read_json, write_json
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
@@ -18,6 +20,7 @@ from segmed.data.splits import split_by_patient
 from segmed.data.views import SETS, viewed
 from segmed.inference import load
 from segmed.inference.embedding import EmbeddingCost, embed, entries_of
+from segmed.models.checkpoint import load_config
 from segmed.models.sam.network import Promptable
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
@@ -294,6 +297,34 @@ def test_weights_that_know_this_folds_test_patients_are_refused(toy: Toy, first:
     swapped = dataclasses.replace(partition, train=partition.test, test=partition.train)
     with pytest.raises(SplitError, match=r"has 3 of this fold's 3 test patients in its train part"):
         begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0)
+
+
+def without_seen(run: Path, copy: Path) -> Path:
+    """A copy of the run as one of which the config names no patients."""
+    shutil.copytree(run, copy)
+    values = read_json(copy / "config.json", what="a config")
+    write_json(copy / "config.json", {**values, "seen": {}})
+    return copy
+
+
+def test_a_start_is_judged_by_its_split_where_its_config_names_no_patients(
+    toy: Toy, first: Path, tmp_path: Path
+) -> None:
+    start = without_seen(first, tmp_path / "start")
+    recipe, partition = recipe_of(f"start={start}"), toy[1].fold(0)
+    begun = begun_from(recipe, toy[1], 0)
+    assert begun is not None
+    assert begun.seen == load_config(first)[0].seen
+    swapped = dataclasses.replace(partition, train=partition.test, test=partition.train)
+    with pytest.raises(SplitError, match=r"has 3 of this fold's 3 test patients in its train part"):
+        begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0)
+
+
+def test_a_start_that_cannot_say_what_it_has_seen_is_refused(toy: Toy, first: Path, tmp_path: Path) -> None:
+    start = without_seen(first, tmp_path / "start")
+    (start / "split.json").unlink()
+    with pytest.raises(SplitError, match="does not say which patients it was trained on"):
+        begun_from(recipe_of(f"start={start}"), toy[1], 0)
 
 
 def test_frozen_weights_are_held_once_by_the_model_and_its_average(toy: Toy) -> None:

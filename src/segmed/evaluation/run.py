@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from segmed.core.errors import DataError, SplitError
-from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
@@ -21,7 +20,7 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
-from segmed.models.checkpoint import RunConfig, patient_digest
+from segmed.models.checkpoint import RunConfig, own_split, patient_digest
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def plan_evaluation(
             f"{folder}: predicts {', '.join(config.labels.names)} but the data has "
             f"{', '.join(decoded.dataset.labels.names)}. Name the mask values with --labels."
         )
-    own = _own_split(folder, config)
+    own = own_split(folder, config)
     chosen = split or own
     if chosen is None:
         raise SplitError(f"{folder}: holds no split.json. Name a split with --split.")
@@ -79,16 +78,6 @@ def plan_evaluation(
     _require_unseen(folder, config, own, chosen, cases, part)
     is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
     return Plan(chosen, fold, part, chosen.leaking or config.leaking, training_known=known, own=is_own)
-
-
-def _own_split(folder: Path, config: RunConfig) -> Split | None:
-    """The split the run was trained on, or None where the folder holds none; it must be the very file."""
-    path = folder / "split.json"
-    if not path.is_file():
-        return None
-    if config.split_hash and sha256_of(path) != config.split_hash:
-        raise SplitError(f"{path}: is not the split that the run was trained on. Put the original file back.")
-    return Split.load(path)
 
 
 def evaluate_run(

@@ -25,7 +25,7 @@ from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig, Tta
 
@@ -149,7 +149,7 @@ def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
     Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data, and where the
-    dense run removes small components.
+    dense run removes small components; `SplitError` where a run does not say which patients it was trained on.
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
@@ -166,6 +166,7 @@ def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings:
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
             "that no patients are new to both. Train both on the same."
         )
+    seen = [known_patients(run.folder, run.config) for run in (dense, promptable)]
     seconds = [run.training.get("seconds") for run in (one, other)]
     known = [float(each) for each in seconds if each is not None]
     return replace(
@@ -179,10 +180,7 @@ def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings:
             "runs": [dict(one.training), dict(other.training)],
             **({"seconds": sum(known)} if len(known) == len(seconds) else {}),
         },
-        seen={
-            part: sorted({*one.seen.get(part, []), *other.seen.get(part, [])})
-            for part in dict.fromkeys([*one.seen, *other.seen])
-        },
+        seen={part: sorted({each for run in seen for each in run.get(part, [])}) for part in ("train", "validation")},
     )
 
 
@@ -235,7 +233,7 @@ def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) 
 def join(
     dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig, folder: Path
 ) -> CascadePredictor:
-    """A cascade of two loaded runs; raises `ModelError` as `joined_config` does."""
+    """A cascade of two loaded runs; raises what `joined_config` does."""
     config = joined_config(dense, promptable, settings)
     assert isinstance(promptable, PromptedPredictor)  # joined_config has made sure
     return CascadePredictor(dense, promptable, settings, config, folder)

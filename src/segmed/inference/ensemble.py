@@ -18,11 +18,10 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.core.files import read_json, sha256_of, write_json
-from segmed.core.split import Split
 from segmed.inference.base import VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_run, seen_patients
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, load_run
 from segmed.models.prediction import PredictionConfig, Tta
 
 ENSEMBLE = "ensemble.json"
@@ -90,8 +89,8 @@ def change_ensemble(folder: Path, config: RunConfig) -> None:
 def joined_config(members: Sequence[Path]) -> RunConfig:
     """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
 
-    Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ
-    or a run does not say which patients it was trained on.
+    Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ,
+    `SplitError` where a run does not say which patients it was trained on.
     """
     configs = [load_run(member).config for member in members]
     first = configs[0]
@@ -101,7 +100,7 @@ def joined_config(members: Sequence[Path]) -> RunConfig:
                 f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "
                 "An ensemble's runs share their labels."
             )
-    seen = [_seen(member, config) for member, config in zip(members, configs, strict=True)]
+    seen = [known_patients(member, config) for member, config in zip(members, configs, strict=True)]
     same = len({(config.split_hash, config.fold) for config in configs}) == 1
     return replace(
         first,
@@ -126,16 +125,6 @@ def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> dict[str
         ]
     }
     return {**facts, "seconds": sum(known)} if len(known) == len(configs) else facts
-
-
-def _seen(member: Path, config: RunConfig) -> dict[str, list[str]]:
-    if config.seen:
-        return config.seen
-    if not (member / "split.json").is_file():
-        raise ModelError(
-            f"{member}: does not say which patients it was trained on. Copy the split it was trained with there."
-        )
-    return seen_patients(Split.load(member / "split.json"), config.fold)
 
 
 def _member(folder: Path, digest: str, device: torch.device, tta: Tta) -> Predictor:

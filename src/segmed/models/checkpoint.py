@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from segmed.core.config import config_from_mapping, config_to_mapping
-from segmed.core.errors import DataError, ModelError
-from segmed.core.files import read_json, write_json, written_aside
+from segmed.core.errors import DataError, ModelError, SplitError
+from segmed.core.files import read_json, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
@@ -99,6 +99,34 @@ def seen_patients(split: Split, fold: int) -> dict[str, list[str]]:
     parts: tuple[PartName, ...] = ("train", "validation")
     patients = {part: {split.patient_of[case] for case in split.fold(fold).part(part)} for part in parts}
     return {part: sorted(map(patient_digest, some)) for part, some in patients.items()}
+
+
+def own_split(folder: Path, config: RunConfig) -> Split | None:
+    """The split that a run was trained on, None where its folder holds none.
+
+    Raises `SplitError` for another file than the run was trained with.
+    """
+    path = folder / "split.json"
+    if not path.is_file():
+        return None
+    if config.split_hash and sha256_of(path) != config.split_hash:
+        raise SplitError(f"{path}: is not the split that the run was trained on. Put the original file back.")
+    return Split.load(path)
+
+
+def known_patients(folder: Path, config: RunConfig) -> dict[str, list[str]]:
+    """`RunConfig.seen`, or where that is empty what the run's own split tells.
+
+    Raises `SplitError` where neither does: nothing may then be said to be new to the run.
+    """
+    if config.seen:
+        return config.seen
+    split = own_split(folder, config)
+    if split is None:
+        raise SplitError(
+            f"{folder}: does not say which patients it was trained on. Copy the split it was trained with there."
+        )
+    return seen_patients(split, config.fold)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import nn
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
-from segmed.models.checkpoint import RunConfig, TrainedModel, load_config, load_run, patient_digest
+from segmed.models.checkpoint import RunConfig, TrainedModel, known_patients, load_config, load_run, patient_digest
 from segmed.models.sam.keys import ADDED
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
@@ -40,14 +40,15 @@ def starting_model(recipe: Recipe) -> nn.Module:
 
 
 def begun_from(recipe: Recipe, split: Split, fold: int) -> RunConfig | None:
-    """The config of the run that training begins from; None without one.
+    """The config of the run that training begins from, with the patients it has seen; None without one.
 
     Raises `SplitError` where that run has trained on this fold's validation or test patients, or chosen its epoch on
-    test patients: the new run's scores would be about patients that its weights know.
+    test patients: the new run's scores would be about patients that its weights know. Also where it does not say.
     """
     if recipe.start is None:
         return None
     config, folder = load_config(recipe.start)
+    config = replace(config, seen=known_patients(folder, config))
     parts: tuple[tuple[PartName, PartName], ...] = (("train", "validation"), ("train", "test"), ("validation", "test"))
     for then, now in parts:
         patients = {patient_digest(split.patient_of[case]) for case in split.fold(fold).part(now)}
