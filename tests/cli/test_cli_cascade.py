@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -39,6 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def evaluation(folder: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    return values
+
+
 def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     out = folder / "cascade"
     options = ("--data", folder, "--device", "cpu")
@@ -48,18 +54,37 @@ def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     assert chosen["chosen"]["dice"] >= chosen["chosen"]["dice_of_dense_run"]
     assert chosen["dense"]["folder"] == "../dense"
     segmed("evaluate", out, *options, "--no-floors", "--resamples", "100")
-    result = json.loads((out / "evaluation-test" / "evaluation.json").read_text())
+    result = evaluation(out / "evaluation-test")
     assert result["provenance"]["model"] == "cascade"
     assert result["provenance"]["encoder"] == f"unet + {MODEL.name}"
     segmed(
         "evaluate", folder / "sam", *options, "--prompts", "cascade,none", "--cascade", out, "--no-floors",
         "--resamples", "100",
     )  # fmt: skip
-    asked = json.loads((folder / "sam" / "evaluation-test" / "prompts" / "cascade" / "evaluation.json").read_text())
+    asked = evaluation(folder / "sam" / "evaluation-test" / "prompts" / "cascade")
     assert asked["metrics"]["dice"] == result["metrics"]["dice"]
     assert not asked["oracle"]
+    assert asked["threshold"] == result["threshold"] == 0.5
+    assert asked["cost"]["parameters"] == result["cost"]["parameters"]
+    assert asked["cost"]["training_seconds"] == result["cost"]["training_seconds"] == 2.0
+    own = ("run", "model", "encoder", "training", "test_time_flips")
+    assert [asked["provenance"][key] for key in own] == [result["provenance"][key] for key in own]
+    alone = evaluation(folder / "sam" / "evaluation-test" / "prompts" / "none")
+    assert alone["threshold"] == run_config().threshold
+    assert alone["provenance"]["model"] == MODEL.name
     image = next(folder.glob("kaggle_3m/*/*_2.tif"))
     assert "1 masks" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
+
+
+def test_flips_reach_the_dense_run_of_a_cascade_that_is_asked(folder: Path, tmp_path: Path) -> None:
+    out, options = tmp_path / "cascade", ("--data", folder, "--device", "cpu")
+    segmed("cascade", folder / "dense", folder / "sam", *options, "-o", out)
+    segmed(
+        "evaluate", folder / "sam", *options, "--prompts", "cascade", "--cascade", out, "--tta", "flips", "--no-floors",
+        "--resamples", "100", "-o", tmp_path / "scores",
+    )  # fmt: skip
+    asked = evaluation(tmp_path / "scores" / "prompts" / "cascade")
+    assert asked["provenance"]["test_time_flips"] == "flips"
 
 
 def test_the_kind_needs_the_folder_and_the_folder_the_kind(folder: Path) -> None:

@@ -21,7 +21,7 @@ from segmed.evaluation.quality import quality_csv, quality_curves
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.evaluation.run import Plan, evaluate_run
-from segmed.inference.asking import AskedVolume
+from segmed.inference.asking import AskedVolume, Automatic
 from segmed.inference.prompted import Answer, PromptedPredictor
 from segmed.inference.uncertainty import averaged, decode_jittered, jittered
 from segmed.models.checkpoint import TrainedModel
@@ -167,8 +167,8 @@ def test_a_way_that_proposes_its_own_prompts_can_be_added(predictor, decoded, pl
         assert len(volume.slices.everything) == len(volume.slices.images) == 4
         return [predictor.decode(encoded, Prompts(boxes=[(8, 8, 24, 30)])) for encoded in volume.encoded]
 
-    (asking,) = parse_askings("cascade", automatic={"cascade": middle})
-    assert asking == Asking("cascade", automatic=middle)
+    (asking,) = parse_askings("cascade", automatic={"cascade": Automatic(middle)})
+    assert asking == Asking("cascade", automatic=Automatic(middle))
     (result,) = evaluate_prompts(predictor, decoded, plan, [asking], name="tiny", **QUICK)
     assert (result.prompts, result.oracle) == ("cascade", False)
     assert any(row.predicted_px for row in result.slices if row.reference_px == 0)

@@ -53,7 +53,7 @@ def evaluate_kinds(
 
     automatic = dict(AUTOMATIC)
     if kinds.cascade is not None:
-        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, str(predictor.device))
+        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, predictor)
     askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
@@ -76,17 +76,22 @@ def evaluate_kinds(
     typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
 
 
-def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", device: str) -> "Automatic":
-    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
+def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", predictor: "VolumePredictor") -> "Automatic":
+    """A cascade as a way of asking, after making sure that its dense run has not seen the part either.
+
+    Flips that are not the run's own were asked for, and reach the dense run too.
+    """
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
+    from segmed.inference.asking import Automatic
     from segmed.inference.cascade import CascadePredictor
 
-    loaded = load(folder, device=device)
+    flips = predictor.tta if predictor.tta != predictor.config.prediction.tta else None
+    loaded = load(folder, device=str(predictor.device), tta=flips)
     if not isinstance(loaded, CascadePredictor):
         raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
     plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
-    return loaded.answers
+    return Automatic(loaded.answers, loaded)
 
 
 def _floors(

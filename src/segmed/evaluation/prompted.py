@@ -25,6 +25,7 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
 from segmed.inference.asking import AskedVolume
+from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.propagate import propagate
@@ -72,22 +73,22 @@ def evaluate_prompts(
             name=f"{name} ({study.asking.name})",
             kind="run",
             part=plan.part,
-            leaking=plan.leaking,
+            leaking=plan.leaking or study.system.config.leaking,
             resamples=resamples,
             seed=seed,
         )
-        cost = run_cost(predictor, study.timer, study.memory)
+        cost = run_cost(study.system, study.timer, study.memory)
         told: dict[str, Any] = {"system": name, "told": study.asking.remark, "prompt_seed": SEED}
         if study.asking.name != "none":  # what is asked for is not removed for being small
             told["smallest_component"] = NOTHING_REMOVED
         evaluations.append(
             replace(
                 result,
-                threshold=predictor.config.threshold,
+                threshold=study.system.config.threshold,
                 data_hash=decoded.data_hash,
                 split=facts,
                 cost=replace(cost, ms_per_image=study.ms_per_image),
-                provenance={**result.provenance, **run_provenance(predictor, decoded, plan, batch_size), **told},
+                provenance={**result.provenance, **run_provenance(study.system, decoded, plan, batch_size), **told},
                 prompts=study.asking.name,
                 oracle=study.asking.oracle,
                 boxes=tuple(study.boxes),
@@ -100,6 +101,7 @@ class _Study:
     """One kind of prompts while patients are added."""
 
     def __init__(self, predictor: PromptedPredictor, decoded: DecodedDataset, asking: Asking, batch_size: int) -> None:
+        self.system: VolumePredictor = (asking.automatic.system if asking.automatic else None) or predictor
         self.asking, self.tally, self.boxes = asking, Tally(decoded.dataset.labels), list[BoxRow]()
         self.timer, self.memory = SliceTimer(), PeakMemory(predictor.device.type)
         self._predictor, self._decoded, self._batch_size = predictor, decoded, batch_size
@@ -143,7 +145,7 @@ class _Study:
 
     def _answers(self, records: Sequence[Record], volume: AskedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
         if self.asking.automatic is not None:
-            return self.asking.automatic(self._predictor, volume)
+            return self.asking.automatic.answers(self._predictor, volume)
         prompts = [each.prompts for each in drawn]
         if self.asking.carry is not None:
             positions = [record.slice_index for record in records]

@@ -1,8 +1,9 @@
-"""Ways of asking a promptable model without the reference: what to predict of a patient's slices, and nobody's box."""
+"""Prompting without the reference: from proposals, from none, or from neighbouring slices."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from segmed.inference.base import VolumePredictor
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
 
@@ -16,8 +17,14 @@ class AskedVolume:
     """One for each of `slices.images`."""
 
 
-Automatic = Callable[[PromptedPredictor, AskedVolume], list[Answer]]
-"""An answer for each slice asked about: from prompts that are proposed, from none, or from neighbouring slices."""
+@dataclass(frozen=True)
+class Automatic:
+    """A way of asking a promptable run that is told nothing."""
+
+    answers: Callable[[PromptedPredictor, AskedVolume], list[Answer]]
+    """An answer for each slice asked about."""
+    system: VolumePredictor | None = None
+    """What answers, threshold and cost included, where it is more than the run alone: a cascade."""
 
 
 def unprompted(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
@@ -25,7 +32,7 @@ def unprompted(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer
     return predictor.decode_volume(volume.encoded)
 
 
-AUTOMATIC: Mapping[str, Automatic] = {"none": unprompted}
+AUTOMATIC: Mapping[str, Automatic] = {"none": Automatic(unprompted)}
 """Ways that need nothing but the model, by their name in `--prompts`; others are passed beside these."""
 NEEDS: Mapping[str, str] = {"cascade": "a folder made by `segmed cascade`, named with --cascade"}
 """Ways that need something more, and what."""
