@@ -39,8 +39,9 @@ def test_a_trained_one_takes_boxes_and_goes_without(tmp_path: Path) -> None:
         ("prompting.mix={gt: 1, points: 1}", "takes no points, but prompting has 'points'"),
         ("prompting.validation=points", "takes no points"),
         ("prompting.refinements=1", "takes no mask prompts"),
+        ("prompting.compare_at=mask", "Set prompting.compare_at to network"),
     ],
 )
-def test_a_recipe_that_would_give_it_more_than_boxes_is_refused(override: str, words: str) -> None:
+def test_a_recipe_that_asks_more_of_it_than_boxes_is_refused(override: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         boxed_recipe(override)

@@ -158,7 +158,7 @@ def open_maps(config: PromptingConfig, data_hash: str, split: Split, fold: int) 
 
 
 def require_boxes_alone(config: PromptingConfig) -> None:
-    """Raise `ConfigError` where a model that takes nothing but boxes would be given something else."""
+    """Raise `ConfigError` where a model that takes nothing but boxes would be given, or compared at, something else."""
     for name in (*(name for name, weight in config.mix.items() if weight > 0), config.validation):
         source, chosen = config.proposals, PROMPTS["gt"] if name == PROPOSALS else parse_prompt(name)
         extra = name == PROPOSALS and (source.point_share or source.mask_share)
@@ -169,6 +169,10 @@ def require_boxes_alone(config: PromptingConfig) -> None:
             )
     if config.refinements:
         raise ConfigError("A box channel takes no mask prompts. Set prompting.refinements to 0.")
+    if config.compare_at == "mask":
+        raise ConfigError(
+            "A dense model with a box channel has no mask grid of its own. Set prompting.compare_at to network."
+        )
 
 
 @dataclass(frozen=True)
