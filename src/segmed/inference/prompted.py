@@ -15,9 +15,9 @@ from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
 from segmed.inference.tta import FLIPS, Axes, turned
+from segmed.models.asked import Askable, largest_logits
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
-from segmed.models.sam.asked import Askable, largest_logits
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
 

@@ -17,7 +17,7 @@ from segmed.data.prompting_grid import prompt_grid
 from segmed.data.prompting_masks import correction_point
 from segmed.data.proposing import propose
 from segmed.losses import Loss
-from segmed.models.sam.asked import Askable, asked_logits
+from segmed.models.asked import Askable, asked_logits
 from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.training.prompting import (
