@@ -42,7 +42,7 @@ class BoxedDense(nn.Module):
         return self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device)).logits[:, None]
 
     def encode(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The image itself: such a model cannot be asked twice for the price of once."""
+        """The image itself: every prompt costs a full forward pass."""
         return image
 
     def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -35,7 +35,7 @@ def cached_slices(
     cache.require(embedding_key(model, recipe.preprocess, data), cases)
     _require_shape(recipe, model, cache)
     views = cache.views(partition.train)
-    preprocess, guided = Preprocess(recipe.preprocess), bool(getattr(model, "reads_image", False))
+    preprocess, guided = Preprocess(recipe.preprocess), bool(getattr(model, "guided", False))
     images = guided or recipe.prompting.regions > 0
     training = EmbeddedSlices(data, partition.train, preprocess, cache, views=views, with_images=images)
     validation = EmbeddedSlices(data, partition.validation, preprocess, cache, with_images=guided)

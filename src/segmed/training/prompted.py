@@ -158,7 +158,7 @@ def _coarse(task: Task, cells: Size | None) -> Prompts:
 
 
 def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"]:
-    """IoU of masks `m h w`, row by row; 1 where both are empty, so that saying nothing of nothing is right."""
+    """IoU of masks `m h w`, row by row; an empty prediction of an empty mask counts as correct, 1."""
     union = (first | second).sum((1, 2)).float()
     common = (first & second).sum((1, 2)).float()
     return torch.where(union > 0, common / union.clamp_min(1), torch.ones_like(union))

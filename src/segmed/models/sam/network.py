@@ -80,7 +80,8 @@ class Promptable(nn.Module):
 
     @property
     def guided(self) -> bool:
-        """Whether the image guides an upsampling (FeatUp), so that a learned filter can stand on that guidance."""
+        """Whether the image guides an upsampling (FeatUp): decoding from the encoder's features takes it as well, and a
+        learned filter can stand on it."""
         return self.fine is not None or self.raiser is not None
 
     @property
@@ -92,11 +93,6 @@ class Promptable(nn.Module):
     def feature_cells(self) -> int:
         """Cells along each side of what the image encoder gives: `grid`, or fewer where it reads a smaller image."""
         return self.config.encoder_side // self.stride
-
-    @property
-    def reads_image(self) -> bool:
-        """Whether decoding from the encoder's features still takes the image, as the guidance of an upsampling."""
-        return self.raiser is not None or self.fine is not None
 
     @property
     def mask_side(self) -> int:
