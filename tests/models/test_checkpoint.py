@@ -12,7 +12,15 @@ from segmed.core.errors import ConfigError, ModelError, SplitError
 from segmed.core.files import sha256_of
 from segmed.core.labels import LabelMap
 from segmed.core.split import Partition, Split
-from segmed.models.checkpoint import RunConfig, known_patients, load_run, patient_digest, save_run, weights_digest
+from segmed.models.checkpoint import (
+    RunConfig,
+    known_patients,
+    load_run,
+    patient_digest,
+    save_run,
+    summed_times,
+    weights_digest,
+)
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -33,6 +41,12 @@ def run(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     save_run(tmp_path / "run", build_model(replace(CONFIG.model, encoder_weights="none")), CONFIG)
     return tmp_path / "run"
+
+
+def test_times_of_several_trainings_are_summed_where_all_are_known() -> None:
+    both = replace(CONFIG, training={"seconds": 60, "cpu_seconds": 90.5})
+    assert summed_times([both, both]) == {"seconds": 120, "cpu_seconds": 181}
+    assert summed_times([both, replace(CONFIG, training={"seconds": 5})]) == {"seconds": 65}
 
 
 def test_outputs_and_contract_survive_the_way_through_disk(run: Path) -> None:

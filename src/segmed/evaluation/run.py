@@ -1,6 +1,6 @@
 """Evaluate a trained run on a part of a split, after making sure that it has not seen that part."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,23 +160,14 @@ def _require_unseen(
 
 def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
     """What a run costs, as measured while it was evaluated."""
-    seconds = predictor.config.training.get("seconds")
+    times = {key: predictor.config.training.get(key) for key in ("seconds", "cpu_seconds")}
     return Cost(
         parameters=sum(parameter.numel() for network in predictor.networks() for parameter in network.parameters()),
         ms_per_image=timer.ms_per_image,
         peak_memory_mib=memory.mib,
-        training_seconds=None if seconds is None else float(seconds),
-        training_cpu_seconds=_processor_seconds(predictor.config.training),
+        training_seconds=None if times["seconds"] is None else float(times["seconds"]),
+        training_cpu_seconds=None if times["cpu_seconds"] is None else float(times["cpu_seconds"]),
     )
-
-
-def _processor_seconds(training: Mapping[str, Any]) -> float | None:
-    """That of all runs where there are several; None where any does not tell."""
-    if "runs" not in training:
-        seconds = training.get("cpu_seconds")
-        return None if seconds is None else float(seconds)
-    known = [_processor_seconds(run) for run in training["runs"]]
-    return None if None in known else sum(each for each in known if each is not None)
 
 
 NOTHING_REMOVED = {"pixels in slice": 0, "voxels": 0}

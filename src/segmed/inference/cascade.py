@@ -25,7 +25,7 @@ from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, summed_times
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig, Tta
 
@@ -167,8 +167,6 @@ def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings:
             "that no patients are new to both. Train both on the same."
         )
     seen = [known_patients(run.folder, run.config) for run in (dense, promptable)]
-    seconds = [run.training.get("seconds") for run in (one, other)]
-    known = [float(each) for each in seconds if each is not None]
     return replace(
         one,
         model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
@@ -178,7 +176,7 @@ def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings:
         training={
             "cascade": config_to_mapping(settings),
             "runs": [dict(one.training), dict(other.training)],
-            **({"seconds": sum(known)} if len(known) == len(seconds) else {}),
+            **summed_times([one, other]),
         },
         seen={part: sorted({each for run in seen for each in run.get(part, [])}) for part in ("train", "validation")},
     )

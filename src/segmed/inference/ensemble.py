@@ -21,7 +21,7 @@ from segmed.core.files import read_json, sha256_of, write_json
 from segmed.inference.base import VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, load_run
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, load_run, summed_times
 from segmed.models.prediction import PredictionConfig, Tta
 
 ENSEMBLE = "ensemble.json"
@@ -116,15 +116,11 @@ def joined_config(members: Sequence[Path]) -> RunConfig:
 
 
 def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> dict[str, Any]:
-    seconds = [config.training.get("seconds") for config in configs]
-    known = [float(each) for each in seconds if each is not None]
-    facts: dict[str, Any] = {
-        "members": [
-            {"run": member.name, "model": config.model.name, "encoder": config.model.encoder, "fold": config.fold}
-            for member, config in zip(members, configs, strict=True)
-        ]
-    }
-    return {**facts, "seconds": sum(known)} if len(known) == len(configs) else facts
+    described = [
+        {"run": member.name, "model": config.model.name, "encoder": config.model.encoder, "fold": config.fold}
+        for member, config in zip(members, configs, strict=True)
+    ]
+    return {"members": described, **summed_times(configs)}
 
 
 def _member(folder: Path, digest: str, device: torch.device, tta: Tta) -> Predictor:

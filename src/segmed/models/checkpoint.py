@@ -1,6 +1,7 @@
 """A trained model on disk: `model.safetensors` and `config.json`, nothing that runs code when it is read."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ class RunConfig:
             raise ModelError(
                 f"{source}: not a run's config ({error!r}). Train again or copy the whole folder."
             ) from error
+
+
+def summed_times(configs: Sequence[RunConfig]) -> dict[str, float]:
+    """`seconds` and `cpu_seconds` of the trainings of several runs together, each where all runs tell it."""
+    return {
+        key: sum(float(config.training[key]) for config in configs)
+        for key in ("seconds", "cpu_seconds")
+        if all(config.training.get(key) is not None for config in configs)
+    }
 
 
 def patient_digest(patient: str) -> str:
