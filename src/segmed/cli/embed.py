@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segmed.cli.opening import PatientRegex
-from segmed.cli.progress import clock, progress_bar
+from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from segmed.inference.embedding import EmbeddingCost
@@ -84,6 +84,8 @@ def _source(source: str, overrides: list[str] | None, decoded: Any) -> tuple[Any
 
 
 def _announce(cost: "EmbeddingCost") -> None:
+    from segmed.evaluation.report.numbers import duration
+
     for line in cost.damaged:
         typer.secho(line, fg="red", err=True)
     size = f"{cost.entries} embeddings of {cost.entry_bytes / 2**10:,.0f} KiB, {cost.bytes / 2**30:.2f} GiB in all"
@@ -91,5 +93,5 @@ def _announce(cost: "EmbeddingCost") -> None:
         typer.echo(f"{size}: complete, every checksum is right", err=True)
         return
     typer.echo(
-        f"{size}; {cost.missing} to make at {cost.seconds_each:.2f} s each, about {clock(cost.seconds)}", err=True
+        f"{size}; {cost.missing} to make at {cost.seconds_each:.2f} s each, about {duration(cost.seconds)}", err=True
     )

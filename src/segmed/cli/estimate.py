@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from segmed.cli.opening import PatientRegex
-from segmed.cli.progress import clock
 
 
 def estimate(
@@ -37,6 +36,7 @@ def estimate(
     from segmed.cli.opening import open_decoded
     from segmed.cli.train import chosen_recipe, opened_cache
     from segmed.core.split import Split
+    from segmed.evaluation.report.numbers import duration
     from segmed.training.estimate import estimate as measure
 
     chosen = chosen_recipe(
@@ -52,7 +52,7 @@ def estimate(
     typer.echo(f"{chosen.model.name} with {chosen.model.encoder}: {found.parameters / 1e6:.1f} M parameters")
     typer.echo(f"on {found.device}, {found.precision}")
     typer.echo(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
-               f"{clock(found.seconds_per_epoch)}")  # fmt: skip
-    typer.echo(f"the run: {found.epochs} epochs, {clock(found.seconds)}")
+               f"{duration(found.seconds_per_epoch)}")  # fmt: skip
+    typer.echo(f"the run: {found.epochs} epochs, {duration(found.seconds)}")
     typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
     typer.echo(f"disk: {found.disk_mib:,.0f} MiB while it runs")

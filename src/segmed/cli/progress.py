@@ -140,10 +140,3 @@ def training_display() -> Iterator[TrainingDisplay]:
         yield display
     finally:
         display.close()
-
-
-def clock(seconds: float) -> str:
-    """Seconds in words: `2 min 05 s` or `3 h 20 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -34,6 +34,11 @@ class Degradation:
         """Such as lowpass-0.5."""
         return f"{self.kind}-{self.severity:g}"
 
+    @property
+    def order(self) -> tuple[int, float]:
+        """For sorting: kinds as they are listed, and of each the mildest first."""
+        return list(KINDS).index(self.kind), abs(self.severity - KINDS[self.kind].none)
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.severity:g}"
 

@@ -46,7 +46,7 @@ def degraded_rows(
     return tuple(
         _result(system, degradation, evaluation, comparison.patients)
         for system in comparison.systems
-        for degradation, evaluation in sorted(evaluations.get(system.name, {}).items(), key=_worse)
+        for degradation, evaluation in sorted(evaluations.get(system.name, {}).items(), key=lambda item: item[0].order)
     )
 
 
@@ -91,11 +91,6 @@ def _applied(evaluation: Evaluation) -> tuple[object, ...]:
     told = evaluation.provenance
     flips, smallest = told.get("test_time_flips") or "none", told.get("smallest_component") or {}
     return evaluation.threshold, flips, smallest.get("pixels in slice", 0), smallest.get("voxels", 0)
-
-
-def _worse(item: tuple[Degradation, Evaluation]) -> tuple[int, float]:
-    degradation = item[0]
-    return list(KINDS).index(degradation.kind), abs(degradation.severity - KINDS[degradation.kind].none)
 
 
 def _result(system: Evaluation, degradation: Degradation, evaluation: Evaluation, patients: Sequence[str]) -> Degraded:

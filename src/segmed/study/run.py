@@ -15,6 +15,7 @@ from segmed.data.degrade import Degradation, parse_degradations
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.groups import group_of, parse_groups
+from segmed.evaluation.report.numbers import duration
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
@@ -184,10 +185,10 @@ def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller, hardware: Hardw
             continue
         total += found.seconds * len(alike)
         teller.say(
-            f"{protocol}, {row}: {len(alike)} x {found.epochs} epochs, about {_clock(found.seconds)} each "
+            f"{protocol}, {row}: {len(alike)} x {found.epochs} epochs, about {duration(found.seconds)} each "
             f"on {found.device}"
         )
-    teller.say(f"about {_clock(total)} of training in all, tests and floors apart")
+    teller.say(f"about {duration(total)} of training in all, tests and floors apart")
     return total
 
 
@@ -266,9 +267,3 @@ def _several_institutions(data: DecodedDataset) -> bool:
     except SplitError:
         return False
     return True
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

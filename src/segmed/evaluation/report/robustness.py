@@ -44,9 +44,7 @@ def robustness(comparison: Comparison, results: Sequence[Degraded]) -> Robustnes
     """The section; None where no run was evaluated on degraded images."""
     if not results:
         return None
-    degradations = sorted(
-        {r.degradation for r in results}, key=lambda d: (list(KINDS).index(d.kind), _severity_rank(d))
-    )
+    degradations = sorted({result.degradation for result in results}, key=lambda each: each.order)
     known = {(result.system, result.degradation): result for result in results}
     rows = []
     for place, system in enumerate(comparison.systems):
@@ -80,10 +78,6 @@ def write_robustness(results: Sequence[Degraded], path: Path) -> None:
         writer.writerow([*row, *("" if math.isnan(value) else repr(value) for value in values)])
     with written_aside(path) as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
-
-
-def _severity_rank(degradation: Any) -> float:
-    return abs(degradation.severity - KINDS[degradation.kind].none)
 
 
 def _cell(result: Degraded | None) -> tuple[str, str]:
