@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.layers.raising import KINDS, Guidance, Kind, Raiser, build_raise
+from segmed.layers.raising import KINDS, Guidance, Raiser, RaiserKind, build_raise
 
 
 def parameters(module: nn.Module) -> int:
@@ -23,7 +23,7 @@ def test_stacks_of_all_kinds_have_the_same_number_of_parameters() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [None, (9, 13)])
 def test_every_kind_raises_to_any_size_and_reuses_what_it_took_from_the_image(
-    kind: Kind, size: tuple[int, int] | None
+    kind: RaiserKind, size: tuple[int, int] | None
 ) -> None:
     torch.manual_seed(0)
     raiser = Raiser(kind, 4, 2).eval()
@@ -37,7 +37,7 @@ def test_every_kind_raises_to_any_size_and_reuses_what_it_took_from_the_image(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_constant_guidance_is_blind_to_the_image(kind: Kind) -> None:
+def test_only_constant_guidance_is_blind_to_the_image(kind: RaiserKind) -> None:
     torch.manual_seed(0)
     raiser = Raiser(kind, 2, 1).eval()
     for parameter in raiser.parameters():
@@ -71,7 +71,7 @@ def test_a_filter_in_front_of_the_guidance_changes_what_the_kernels_see() -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_that_are_not_finite_are_refused(kind: Kind) -> None:
+def test_values_that_are_not_finite_are_refused(kind: RaiserKind) -> None:
     raiser = Raiser(kind, 2, 1)
     source, image = torch.randn(1, 2, 4, 4), torch.randn(1, 3, 8, 8)
     with pytest.raises(ModelError, match="features hold nan or infinite values"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.layers.raising import KINDS, JBURaise, Kind
+from segmed.layers.raising import KINDS, JBURaise, RaiserKind
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
@@ -43,7 +43,7 @@ def test_with_nearest_raising_the_guided_decoder_is_the_architectures_own(name: 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_adds_31165_parameters_and_gives_logits_at_the_images_size(name: str, kind: Kind) -> None:
+def test_every_kind_adds_31165_parameters_and_gives_logits_at_the_images_size(name: str, kind: RaiserKind) -> None:
     plain = build_model(configured(name, "interpolate"))
     guided = build_model(configured(name, kind, labels=2)).eval()
     added = sum(p.numel() for p in guided.decoder.parameters()) - sum(p.numel() for p in plain.decoder.parameters())  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from segmed.cli.opening import PatientRegex
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from segmed.data.proposing import Kinds
+    from segmed.data.proposing import PromptKinds
 
 
 def cascade(
@@ -62,7 +62,7 @@ def cascade(
     typer.echo(f"Next: segmed evaluate {out} --data {data}")
 
 
-def _kinds(text: str) -> "list[Kinds]":
+def _kinds(text: str) -> "list[PromptKinds]":
     from segmed.core.errors import ConfigError
     from segmed.data.proposing import KINDS
 

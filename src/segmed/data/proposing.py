@@ -17,8 +17,8 @@ from segmed.core.prompts import Prompts
 from segmed.data.prompting_boxes import kept_in_image, sides_scaled
 from segmed.data.prompting_masks import lesions, tight_boxes
 
-Kinds = Literal["box", "box+point", "box+mask", "box+point+mask"]
-KINDS: tuple[Kinds, ...] = get_args(Kinds)
+PromptKinds = Literal["box", "box+point", "box+mask", "box+point+mask"]
+KINDS: tuple[PromptKinds, ...] = get_args(PromptKinds)
 """What a proposal becomes as a prompt."""
 
 SUREST = 1 / 510
@@ -57,7 +57,7 @@ class Proposals:
         """Some of them."""
         return Proposals(self.components[kept], self.boxes[kept], self.peaks[kept], self.logits[kept])
 
-    def prompts(self, kinds: Kinds, grid: PromptGrid, cells: Size | None = None) -> Prompts:
+    def prompts(self, kinds: PromptKinds, grid: PromptGrid, cells: Size | None = None) -> Prompts:
         """One object per proposal, on the map's grid, which is the image's of `grid`.
 
         `cells` is the size of the model's mask prompts; it is needed where `kinds` has masks, and only there.

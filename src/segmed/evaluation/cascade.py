@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64
 from segmed.core.errors import SplitError
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
-from segmed.data.proposing import Kinds, Proposals, propose
+from segmed.data.proposing import PromptKinds, Proposals, propose
 from segmed.evaluation.part import records_of
 from segmed.inference.base import VolumePredictor
 from segmed.inference.cascade import NEVER, CascadeConfig, ask, joined_mask
@@ -25,7 +25,7 @@ SIZES = (5, 20, 50)
 
 
 @dataclass(frozen=True)
-class Choice:
+class CascadeChoice:
     """The chosen settings, and mean patient Dice of every candidate in the order in which they were tried.
 
     `dense` is the Dice of the dense run alone, `always` the best of those that refine whatever is proposed.
@@ -45,9 +45,9 @@ def tune_cascade(
     decoded: DecodedDataset,
     cases: Sequence[str],
     *,
-    kinds: Sequence[Kinds] = ("box",),
+    kinds: Sequence[PromptKinds] = ("box",),
     progress: Callable[[int, int], None] | None = None,
-) -> Choice:
+) -> CascadeChoice:
     """Try every candidate on the patients of `cases`, which neither run may have been trained on.
 
     Never refining is among the candidates, so that here, and only here, a cascade cannot be worse than its dense run.
@@ -66,7 +66,7 @@ def tune_cascade(
     means = np.where(known, dice, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     best = int(np.argmax(np.round(means, 9)))
     always = [mean for candidate, mean in zip(candidates, means, strict=True) if candidate.gate == 0]
-    return Choice(
+    return CascadeChoice(
         settings=candidates[best],
         dice=float(means[best]),
         dense=float(means[0]),
@@ -76,7 +76,7 @@ def tune_cascade(
     )
 
 
-def _candidates(kinds: Sequence[Kinds]) -> Iterator[CascadeConfig]:
+def _candidates(kinds: Sequence[PromptKinds]) -> Iterator[CascadeConfig]:
     """All settings, the gate that never opens first and once."""
     yield CascadeConfig(gate=NEVER, prompts=kinds[0], min_pixels=SIZES[0])
     for gate, kind, share, margin, size in product(GATES[1:], kinds, SHARES, MARGINS, SIZES):
@@ -120,8 +120,8 @@ def _slice(
     candidates: Sequence[CascadeConfig],
 ) -> "np.ndarray":
     """Hits and predicted pixels of one slice under every candidate; each question is asked once."""
-    answers: dict[tuple[float, float, Kinds], tuple[Proposals, Answer]] = {}
-    counted: dict[tuple[tuple[float, float, Kinds], bytes], tuple[int, int]] = {}
+    answers: dict[tuple[float, float, PromptKinds], tuple[Proposals, Answer]] = {}
+    counted: dict[tuple[tuple[float, float, PromptKinds], bytes], tuple[int, int]] = {}
     rows = []
     for candidate in candidates:
         key = (candidate.share, candidate.margin, candidate.prompts)
@@ -142,7 +142,7 @@ def _slice(
     return np.array(rows, np.int64)
 
 
-def facts_of(choice: Choice) -> Mapping[str, object]:
+def facts_of(choice: CascadeChoice) -> Mapping[str, object]:
     """What is kept of a choice beside the settings."""
     return {
         "on": "validation patients, by mean volumetric Dice",

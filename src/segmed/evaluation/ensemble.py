@@ -9,7 +9,7 @@ from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.run import Plan, plan_evaluation
-from segmed.inference.ensemble import joined_config, save_ensemble
+from segmed.inference.ensemble import ensemble_config, save_ensemble
 from segmed.models.checkpoint import CONFIG, RunConfig, load_run, seen_patients
 
 
@@ -32,7 +32,7 @@ def make_ensemble(
     """
     if (out / CONFIG).exists() or any(out.resolve() == member.resolve() for member in members):
         raise ConfigError(f"{out}: is a run's folder. Choose another for the ensemble.")
-    config = joined_config(members)
+    config = ensemble_config(members)
     if split is None and not config.split_hash:
         raise SplitError(
             "The runs were trained on different splits or folds. Name a split with --split whose test and validation "

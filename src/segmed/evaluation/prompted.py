@@ -55,49 +55,49 @@ def evaluate_prompts(
     counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    studies = [_Study(predictor, decoded, asking, batch_size) for asking in askings]
+    kinds = [_AskedKind(predictor, decoded, asking, batch_size) for asking in askings]
     for done, records in enumerate(groups.values(), start=1):
         slices = patient_slices(decoded, records)
         encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
         with memory.measuring(), encoding.timing(len(slices.images)):
             encoded = predictor.encode_volume(slices, batch_size=batch_size)
-        for study in studies:
-            study.add(records, AskedVolume(slices, encoded), encoding.ms_per_image)
-            study.memory.mib = max(filter(None, (study.memory.mib, memory.mib)), default=None)
+        for asked in kinds:
+            asked.add(records, AskedVolume(slices, encoded), encoding.ms_per_image)
+            asked.memory.mib = max(filter(None, (asked.memory.mib, memory.mib)), default=None)
         if progress is not None:
             progress(done, len(groups))
     facts = split_facts(decoded, plan.split, plan.fold, plan.part)
     evaluations = []
-    for study in studies:
-        result = study.tally.evaluation(
-            name=f"{name} ({study.asking.name})",
+    for asked in kinds:
+        result = asked.tally.evaluation(
+            name=f"{name} ({asked.asking.name})",
             kind="run",
             part=plan.part,
-            leaking=plan.leaking or study.system.config.leaking,
+            leaking=plan.leaking or asked.system.config.leaking,
             resamples=resamples,
             seed=seed,
         )
-        cost = run_cost(study.system, study.timer, study.memory)
-        told: dict[str, Any] = {"system": name, "told": study.asking.remark, "prompt_seed": SEED}
-        if study.asking.name != "none":  # what is asked for is not removed for being small
+        cost = run_cost(asked.system, asked.timer, asked.memory)
+        told: dict[str, Any] = {"system": name, "told": asked.asking.remark, "prompt_seed": SEED}
+        if asked.asking.name != "none":  # what is asked for is not removed for being small
             told["smallest_component"] = NOTHING_REMOVED
         evaluations.append(
             replace(
                 result,
-                threshold=study.system.config.threshold,
+                threshold=asked.system.config.threshold,
                 data_hash=decoded.data_hash,
                 split=facts,
-                cost=replace(cost, ms_per_image=study.ms_per_image),
-                provenance={**result.provenance, **run_provenance(study.system, decoded, plan, batch_size), **told},
-                prompts=study.asking.name,
-                oracle=study.asking.oracle,
-                boxes=tuple(study.boxes),
+                cost=replace(cost, ms_per_image=asked.ms_per_image),
+                provenance={**result.provenance, **run_provenance(asked.system, decoded, plan, batch_size), **told},
+                prompts=asked.asking.name,
+                oracle=asked.asking.oracle,
+                boxes=tuple(asked.boxes),
             )
         )
     return evaluations
 
 
-class _Study:
+class _AskedKind:
     """One kind of prompts while patients are added."""
 
     def __init__(self, predictor: PromptedPredictor, decoded: DecodedDataset, asking: Asking, batch_size: int) -> None:

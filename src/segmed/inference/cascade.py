@@ -19,7 +19,7 @@ from torch import nn
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ModelError
 from segmed.core.files import read_json, sha256_of, write_json
-from segmed.data.proposing import Kinds, Proposals, ProposeConfig, propose
+from segmed.data.proposing import PromptKinds, Proposals, ProposeConfig, propose
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import load
@@ -46,7 +46,7 @@ class CascadeConfig:
     """Smaller components of the dense map propose nothing and stand as they are."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.1
     """How far each side of a component's tight box moves out, as a share of the box's sides."""
-    prompts: Kinds = "box"
+    prompts: PromptKinds = "box"
     """What the promptable run is given of a component: its box, with its peak as a point, with its logits as a mask."""
     gate: Annotated[float, Field(ge=0)] = 0.5
     """The dense mask of a component stands where the expected IoU of the refined one is below this."""
@@ -119,7 +119,7 @@ class CascadePredictor(VolumePredictor):
         return np.maximum(ground, refined)
 
 
-def ask(promptable: PromptedPredictor, encoded: EncodedImage, found: Proposals, kinds: Kinds) -> Answer:
+def ask(promptable: PromptedPredictor, encoded: EncodedImage, found: Proposals, kinds: PromptKinds) -> Answer:
     """What the promptable run makes of a slice's proposals."""
     cells = promptable.mask_cells if "mask" in kinds else None
     return promptable.decode(encoded, found.prompts(kinds, encoded.grid, cells))
@@ -145,7 +145,7 @@ def joined_mask(
     return np.asarray((dense & ~found.components[accepted].any(axis=0)) | refined[accepted].any(axis=0))
 
 
-def joined_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
+def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
     Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data, and where the
@@ -231,9 +231,9 @@ def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) 
 def join(
     dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig, folder: Path
 ) -> CascadePredictor:
-    """A cascade of two loaded runs; raises what `joined_config` does."""
-    config = joined_config(dense, promptable, settings)
-    assert isinstance(promptable, PromptedPredictor)  # joined_config has made sure
+    """A cascade of two loaded runs; raises what `cascade_config` does."""
+    config = cascade_config(dense, promptable, settings)
+    assert isinstance(promptable, PromptedPredictor)  # cascade_config has made sure
     return CascadePredictor(dense, promptable, settings, config, folder)
 
 

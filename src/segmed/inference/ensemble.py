@@ -86,7 +86,7 @@ def change_ensemble(folder: Path, config: RunConfig) -> None:
     write_json(folder / ENSEMBLE, {**value, "config": config.to_json()})
 
 
-def joined_config(members: Sequence[Path]) -> RunConfig:
+def ensemble_config(members: Sequence[Path]) -> RunConfig:
     """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
 
     Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ,

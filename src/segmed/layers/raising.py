@@ -24,10 +24,10 @@ from segmed.layers.jbu_checks import Size, check_finite, check_guidance, plan_si
 from segmed.layers.jbu_fast import raise_map, stage_kernel
 from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype, kernel_dtype
 
-Kind = Literal["jbu", "jbu-constant", "bilinear-control"]
-Upsampler = Literal["interpolate", Kind]
+RaiserKind = Literal["jbu", "jbu-constant", "bilinear-control"]
+Upsampler = Literal["interpolate", RaiserKind]
 """How a decoder raises its maps: as its architecture does, or by a kind."""
-KINDS: tuple[Kind, ...] = ("jbu", "jbu-constant", "bilinear-control")
+KINDS: tuple[RaiserKind, ...] = ("jbu", "jbu-constant", "bilinear-control")
 GAIN_HIDDEN = 76
 """Hidden units of a control's gain: 3 -> 76 -> 76 -> 1 has the 6,233 parameters of a JBU stage."""
 
@@ -137,7 +137,7 @@ class BilinearStack(nn.Module):
 class Raiser(nn.Module):
     """A stack of any kind with its guidance: features and the preprocessed image in, raised features out."""
 
-    def __init__(self, kind: Kind, channels: int, stages: int, *, image_channels: int = 3) -> None:
+    def __init__(self, kind: RaiserKind, channels: int, stages: int, *, image_channels: int = 3) -> None:
         super().__init__()
         self.kind = kind
         self.guidance = Guidance(image_channels, constant=kind == "jbu-constant")
@@ -159,6 +159,6 @@ class Raiser(nn.Module):
         return self.upsample(source, self.kernels(image, (source.shape[2], source.shape[3]), size))
 
 
-def build_raise(kind: Kind) -> JBURaise | BilinearRaise:
+def build_raise(kind: RaiserKind) -> JBURaise | BilinearRaise:
     """One stage of a kind."""
     return BilinearRaise() if kind == "bilinear-control" else JBURaise()

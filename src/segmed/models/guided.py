@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.jbu_checks import Size
-from segmed.layers.raising import BilinearRaise, Guidance, JBURaise, Kind, build_raise
+from segmed.layers.raising import BilinearRaise, Guidance, JBURaise, RaiserKind, build_raise
 
 GUIDED = ("unet", "unetplusplus")
 """Architectures whose decoder can be guided."""
 
 
-def guide_decoder(model: nn.Module, name: str, kind: Kind, channels: int) -> None:
+def guide_decoder(model: nn.Module, name: str, kind: RaiserKind, channels: int) -> None:
     """Put a guided decoder in the place of the model's own, in place.
 
     Raises `ModelError` for an architecture, or an encoder, that it does not work for.
@@ -42,7 +42,7 @@ def guide_decoder(model: nn.Module, name: str, kind: Kind, channels: int) -> Non
 class GuidedDecoder(nn.Module):
     """What both decoders share: the decoder whose blocks they run, one stage per scale, and the guidance."""
 
-    def __init__(self, decoder: nn.Module, kind: Kind, channels: int) -> None:
+    def __init__(self, decoder: nn.Module, kind: RaiserKind, channels: int) -> None:
         super().__init__()
         self.decoder = decoder
         self.guidance = Guidance(channels, constant=kind == "jbu-constant")

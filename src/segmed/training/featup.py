@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
-from segmed.layers.raising import Kind
+from segmed.layers.raising import RaiserKind
 from segmed.models.checkpoint import load_config, load_run
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
@@ -95,7 +95,7 @@ FROM_THE_RUN = ("model", "preprocess", "prompting", "start")
 
 
 def distil_recipe(
-    base: Recipe, run: str | Path, *, encode_at: int, raiser: Kind = "jbu", seed: int | None = None
+    base: Recipe, run: str | Path, *, encode_at: int, raiser: RaiserKind = "jbu", seed: int | None = None
 ) -> Recipe:
     """The schedule of `base` for the model, preprocessing and prompts of `run`, encoding at `encode_at` pixels.
 

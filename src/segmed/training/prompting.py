@@ -23,7 +23,7 @@ from segmed.data.prompting import PROMPTS, Probability, PromptConfig, Prompted, 
 from segmed.data.prompting_masks import tight_boxes
 from segmed.data.prompting_names import parse_prompt
 from segmed.data.proposals import ProposalMaps
-from segmed.data.proposing import Kinds, ProposeConfig, claimed, propose
+from segmed.data.proposing import PromptKinds, ProposeConfig, claimed, propose
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -65,7 +65,7 @@ class ProposalSource:
             probability=sum(self.probability) / 2, margin=sum(self.margin) / 2, min_pixels=self.min_pixels
         )
 
-    def draw(self, rng: np.random.Generator) -> tuple[ProposeConfig, Kinds]:
+    def draw(self, rng: np.random.Generator) -> tuple[ProposeConfig, PromptKinds]:
         """Settings for one slice, and what its proposals are prompted with."""
         settings = ProposeConfig(
             probability=float(rng.uniform(*self.probability)),
@@ -73,7 +73,7 @@ class ProposalSource:
             min_pixels=self.min_pixels,
         )
         point, mask = rng.random() < self.point_share, rng.random() < self.mask_share
-        kinds: dict[tuple[bool, bool], Kinds] = {
+        kinds: dict[tuple[bool, bool], PromptKinds] = {
             (False, False): "box",
             (True, False): "box+point",
             (False, True): "box+mask",

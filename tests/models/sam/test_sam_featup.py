@@ -14,7 +14,7 @@ from segmed.core.prompts import Prompts
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
 from segmed.layers.gafl import GaflConfig
-from segmed.layers.raising import KINDS, Kind, Raiser
+from segmed.layers.raising import KINDS, Raiser, RaiserKind
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
@@ -47,7 +47,7 @@ def decode(model: Promptable, image: torch.Tensor, *prompts: Prompts) -> Decoded
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_at_the_start_masks_are_bit_identical_to_those_without_the_branch(kind: Kind) -> None:
+def test_at_the_start_masks_are_bit_identical_to_those_without_the_branch(kind: RaiserKind) -> None:
     plain, with_branch = tiny(), tiny(featup=kind)
     assert torch.equal(decode(plain, images(), BOX, BOX).logits, decode(with_branch, images(), BOX, BOX).logits)
     with torch.inference_mode():
@@ -105,7 +105,7 @@ def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: Kind) -> None:
+def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: RaiserKind) -> None:
     model = tiny(encode_at=32, encode_raiser=kind)
     with torch.inference_mode():
         assert model.features(images()).shape == (2, 256, 4, 4)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmed.layers.raising import Kind, Raiser
+from segmed.layers.raising import Raiser, RaiserKind
 
 STAGES = 2
 """Doublings between the embedding's grid and the mask grid."""
@@ -25,7 +25,7 @@ class FineBranch(nn.Module):
     everything that is linear in the channels.
     """
 
-    def __init__(self, channels: int, kind: Kind, *, image_channels: int = 3) -> None:
+    def __init__(self, channels: int, kind: RaiserKind, *, image_channels: int = 3) -> None:
         super().__init__()
         fine = channels // SHARE
         self.reduce = nn.Conv2d(channels, fine, 1)
