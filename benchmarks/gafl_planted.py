@@ -70,7 +70,7 @@ def main() -> None:
         inside, outside = gain[channel][ring].mean(), gain[channel][~ring].mean()
         print(f"channel {channel}: mean gain {inside:.2f} in the band, {outside:.2f} elsewhere")
     config = GaflConfig(size=(SIZE, SIZE))
-    learned = LearnedFilter(layer.eval(), config, PreprocessConfig(), (FLAIR,))
+    learned = LearnedFilter(layer.eval(), config, PreprocessConfig(), (f"channel {FLAIR}",))
     with torch.no_grad():
         before = (clean + noise)[0]
         after = layer(before[None])[0]

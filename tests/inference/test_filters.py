@@ -11,8 +11,16 @@ from PIL import Image as Pillow
 from commands import segmed
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.evaluation.filters import filter_figure
-from segmed.inference.filters import BeforeAndAfter, LearnedFilter, Seen, filter_image, learned_filter, seen_filter
+from segmed.evaluation.filters import filter_figure, write_filter_curve
+from segmed.inference.filters import (
+    BeforeAndAfter,
+    LearnedFilter,
+    Seen,
+    filter_image,
+    input_names,
+    learned_filter,
+    seen_filter,
+)
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
@@ -24,14 +32,26 @@ from segmed.preprocess import PreprocessConfig
 ENCODER = "tu-mobilenetv3_small_050"
 
 
-def run_with(folder: Path, gafl: GaflConfig | None, name: str = "unet", shift: float = 0.3) -> Path:
-    model = ModelConfig(name=name, encoder=ENCODER, encoder_weights="none", gafl=gafl, sam=SamConfig(size=64))
+SLICES = PreprocessConfig(size=(64, 96))
+
+
+def run_with(
+    folder: Path, gafl: GaflConfig | None, name: str = "unet", shift: float = 0.3, preprocess: PreprocessConfig = SLICES
+) -> Path:
+    model = ModelConfig(
+        name=name,
+        encoder=ENCODER,
+        encoder_weights="none",
+        gafl=gafl,
+        sam=SamConfig(size=64),
+        channels=preprocess.inputs,
+    )
     network = build_model(model)
     if gafl is not None:
         with torch.no_grad():
             for weight in filter_of(network).parameters():
                 weight += shift
-    config = RunConfig(model=model, preprocess=PreprocessConfig(size=(64, 96)), labels=LabelMap(), threshold=0.5)
+    config = RunConfig(model=model, preprocess=preprocess, labels=LabelMap(), threshold=0.5)
     save_run(folder, network, config)
     return folder
 
@@ -92,11 +112,46 @@ def test_the_command_writes_a_picture_and_the_curve(tmp_path: Path) -> None:
     assert float(rows[-1]["cycles_per_pixel"]) == pytest.approx(0.5**0.5, abs=1e-5)
 
 
+def test_the_channels_of_a_25d_run_are_named_by_their_slice_in_the_order_of_the_input() -> None:
+    names = input_names(PreprocessConfig(channels=(1, 2), neighbours=1))
+    assert names[:3] == ("channel 1, slice -1", "channel 2, slice -1", "channel 1, slice 0")
+    assert names[-1] == "channel 2, slice 1"
+    assert input_names(PreprocessConfig(channels=(1,))) == ("channel 1",)
+
+
+@pytest.mark.parametrize("channels", [(1,), (0, 1, 2)])
+def test_the_curve_of_a_25d_run_has_a_column_for_every_channel_of_the_network(
+    tmp_path: Path, channels: tuple[int, ...]
+) -> None:
+    run = run_with(
+        tmp_path / "run", GaflConfig(), preprocess=PreprocessConfig(size=(32, 32), channels=channels, neighbours=1)
+    )
+    segmed("filters", run, "-o", tmp_path / "out")
+    header, *rows = csv.reader((tmp_path / "out" / "filter.csv").read_text().splitlines())
+    assert header[1] == f"gain_channel_{channels[0]}_slice_-1"
+    assert {len(row) for row in rows} == {len(header)} == {1 + 3 * len(channels)}
+
+
+def test_the_picture_of_a_25d_run_names_the_slice_of_each_curve(tmp_path: Path) -> None:
+    preprocess = PreprocessConfig(size=(32, 32), channels=(1,), neighbours=1)
+    learned = learned_filter(run_with(tmp_path, GaflConfig(), preprocess=preprocess))
+    figure = filter_figure(learned, seen_filter(learned), None, title="2.5D")
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert labels == ["channel 1, slice -1", "channel 1, slice 0", "channel 1, slice 1"]
+
+
+def test_names_that_are_not_as_many_as_the_channels_write_no_curve(tmp_path: Path) -> None:
+    seen = Seen("gain", np.array([0.0, 0.7]), np.ones((3, 2)), np.ones((3, 8, 8)))
+    with pytest.raises(ValueError, match="zip"):
+        write_filter_curve(seen, ["channel 1"], tmp_path / "filter.csv")
+
+
 @pytest.mark.parametrize(("gain", "reach", "ticks"), [(0.25, 4, [0.25, 1, 4]), (1.0, 1.1, [0.91, 1, 1.1])])
 def test_gains_are_drawn_as_far_below_one_as_above(gain: float, reach: float, ticks: list[float]) -> None:
     seen = Seen("gain", np.array([0.0, 0.7]), np.full((1, 2), gain), np.full((1, 8, 8), gain))
     layer = GAFL(1)
-    figure = filter_figure(LearnedFilter(layer, GaflConfig(), PreprocessConfig(), (0,)), seen, None, title="flat")
+    learned = LearnedFilter(layer, GaflConfig(), PreprocessConfig(), ("channel 0",))
+    figure = filter_figure(learned, seen, None, title="flat")
     curve, spectrum = figure.axes[:2]
     assert curve.get_yscale() == "log"
     assert curve.get_ylim() == pytest.approx((1 / reach**1.1, reach**1.1))
@@ -107,7 +162,7 @@ def test_gains_are_drawn_as_far_below_one_as_above(gain: float, reach: float, ti
 def test_either_image_has_a_grey_scale_of_its_own() -> None:
     before = np.linspace(0, 1, 64).reshape(1, 8, 8)
     seen = Seen("gain", np.array([0.0, 0.7]), np.ones((1, 2)), np.ones((1, 8, 8)))
-    learned = LearnedFilter(GAFL(1), GaflConfig(), PreprocessConfig(), (0,))
+    learned = LearnedFilter(GAFL(1), GaflConfig(), PreprocessConfig(), ("channel 0",))
     figure = filter_figure(learned, seen, BeforeAndAfter(before, 20 * before), title="louder")
     first, second = (np.array(axes.images[0].get_clim()) for axes in figure.axes[2:4])
     assert second == pytest.approx(20 * first)

@@ -27,6 +27,6 @@ def filters(
         f"{run.resolve().name}: {learned.config.mode}, {learned.config.parametrisation}, on the {learned.config.place}"
     )
     write_filter_picture(filter_figure(learned, seen, views, title=title), out / "filter.png")
-    write_filter_curve(seen, learned.channels, out / "filter.csv")
+    write_filter_curve(seen, learned.inputs, out / "filter.csv")
     typer.echo(f"Written: {out / 'filter.png'}")
     typer.echo(f"Written: {out / 'filter.csv'}")

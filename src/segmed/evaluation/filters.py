@@ -18,19 +18,19 @@ _SIDE = 2.3
 
 
 def filter_figure(learned: LearnedFilter, seen: Seen, image: BeforeAndAfter | None, *, title: str) -> Any:
-    """A matplotlib figure: a row per sequence, with its radial curve, its spectrum and, with an image, three views."""
+    """A matplotlib figure: a row per channel, with its radial curve, its spectrum and, with an image, three views."""
     from matplotlib.figure import Figure
 
-    curves, spectra, names = seen.curves, seen.spectra, [f"channel {channel}" for channel in learned.channels]
+    curves, spectra, names = seen.curves, seen.spectra, learned.inputs
     if len(curves) > MOST_CHANNELS or not names:
-        curves, spectra, names = curves.mean(0)[None], spectra.mean(0)[None], [f"mean of {len(curves)} channels"]
+        curves, spectra, names = curves.mean(0)[None], spectra.mean(0)[None], (f"mean of {len(curves)} channels",)
         image = None
     columns = 2 if image is None else 5
     figure = Figure(figsize=(_SIDE * columns + 0.9, _SIDE * len(names) + 0.7), layout="constrained")
     grid = figure.subplots(len(names), columns, squeeze=False)
-    for row, name in enumerate(names):
-        _curve(grid[row, 0], seen, curves[row], name, spread=seen.curves if len(names) == 1 else None)
-        _spectrum(figure, grid[row, 1], seen, spectra[row])
+    for row, (name, curve, spectrum) in enumerate(zip(names, curves, spectra, strict=True)):
+        _curve(grid[row, 0], seen, curve, name, spread=seen.curves if len(names) == 1 else None)
+        _spectrum(figure, grid[row, 1], seen, spectrum)
         if image is not None:
             _views(figure, grid[row, 2:], image.before[row], image.after[row])
     headings = (f"{seen.quantity} by frequency", f"{seen.quantity}, spectrum", "before", "after", "after - before")
@@ -58,13 +58,18 @@ def png_of(figure: Any) -> bytes:
     return small.getvalue()
 
 
-def write_filter_curve(seen: Seen, channels: Sequence[int], path: Path) -> None:
-    """The radial curves as CSV: frequency in cycles per pixel, then a column per channel; empty where undefined."""
-    numbers = channels or range(len(seen.curves))
+def write_filter_curve(seen: Seen, inputs: Sequence[str], path: Path) -> None:
+    """The radial curves as CSV: frequency in cycles per pixel, then a column per channel; empty where undefined.
+
+    `inputs` names the channels; without names, as on an embedding, they have numbers.
+    """
+    names = inputs or [f"channel {number}" for number in range(len(seen.curves))]
+    columns = dict(zip(names, seen.curves, strict=True))
+    headings = [f"{seen.quantity} {name}".replace(",", "").replace(" ", "_") for name in columns]
     with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["cycles_per_pixel", *(f"{seen.quantity}_channel_{number}" for number in numbers)])
-        for frequency, values in zip(seen.frequencies, seen.curves.T, strict=True):
+        writer.writerow(["cycles_per_pixel", *headings])
+        for frequency, *values in zip(seen.frequencies, *columns.values(), strict=True):
             writer.writerow([f"{frequency:.6f}", *("" if np.isnan(value) else f"{value:.6g}" for value in values)])
 
 
@@ -73,8 +78,9 @@ def _curve(
 ) -> None:
     axes.axhline(0 if seen.quantity == "phase" else 1, color="0.75", linewidth=1)
     if spread is not None and len(spread) > 1:
-        low, high = np.nanquantile(spread, (0.05, 0.95), axis=0)
-        axes.fill_between(seen.frequencies, low, high, color="C0", alpha=0.2, linewidth=0)
+        defined = np.isfinite(spread).any(axis=0)
+        low, high = np.nanquantile(spread[:, defined], (0.05, 0.95), axis=0)
+        axes.fill_between(seen.frequencies[defined], low, high, color="C0", alpha=0.2, linewidth=0)
     axes.plot(seen.frequencies, curve, color="C0")
     axes.set_ylabel(name, fontsize=9)
     if seen.quantity != "phase":

@@ -25,20 +25,20 @@ RINGS = 48
 
 @dataclass(frozen=True)
 class LearnedFilter:
-    """The filter of a run, with its settings, the preprocessing before it, and its channels' numbers in stored images.
+    """The filter of a run, with its settings, the preprocessing before it, and a name for each channel of the input.
 
-    `channels` is empty for a filter on the image embedding.
+    `inputs` is empty for a filter on the image embedding.
     """
 
     layer: GAFL
     config: GaflConfig
     preprocess: PreprocessConfig
-    channels: tuple[int, ...]
+    inputs: tuple[str, ...]
 
     @property
     def size(self) -> tuple[int, int]:
         """The size at which it is shown: its own, that of the preprocessing, or 256 x 256."""
-        return self.config.size or (self.preprocess.size if self.channels else None) or IMAGE_SIZE
+        return self.config.size or (self.preprocess.size if self.inputs else None) or IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def learned_filter(run: Path) -> LearnedFilter | None:
         for prefix in prefixes
         if name.startswith(prefix)
     }
-    shown: tuple[int, ...]
+    shown: tuple[str, ...]
     if gafl.place == "embedding":
         layer, shown = _of_embedding(gafl, tensors, (config.model.sam or SamConfig()).size), ()
     else:
-        layer, shown = build_gafl(gafl, config.model.channels), config.preprocess.channels
+        layer, shown = build_gafl(gafl, config.model.channels), input_names(config.preprocess)
     try:
         layer.load_state_dict(tensors)
     except RuntimeError as error:
@@ -99,12 +99,22 @@ def learned_filter(run: Path) -> LearnedFilter | None:
     return LearnedFilter(layer.eval(), gafl, config.preprocess, shown)
 
 
+def input_names(preprocess: PreprocessConfig) -> tuple[str, ...]:
+    """The network's input channels by their number in stored images, with the slice where there are neighbours."""
+    reach = preprocess.neighbours
+    return tuple(
+        f"channel {channel}, slice {offset}" if reach else f"channel {channel}"
+        for offset in range(-reach, reach + 1)
+        for channel in preprocess.channels
+    )
+
+
 def filter_image(learned: LearnedFilter, image: Shaped[np.ndarray, "..."]) -> BeforeAndAfter:
     """A stored image (`h w c`) as the network gets it, before and after the filter; normalised by itself alone.
 
     Raises `DataError` for a filter that no image passes.
     """
-    if not learned.channels:
+    if not learned.inputs:
         raise DataError("The filter is on the image embedding, which no image shows. Leave the image out.")
     preprocess = Preprocess(learned.preprocess)
     alone = [image] * (2 * learned.preprocess.neighbours + 1)  # the image stands in for its neighbours

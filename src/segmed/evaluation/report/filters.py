@@ -33,7 +33,7 @@ def filter_pictures(
         if learned is None or (pictures is None and not learned.layer.linear):
             continue
         views = None
-        if pictures is not None and learned.channels:
+        if pictures is not None and learned.inputs:
             views = filter_image(learned, pictures.image(example_case(systems[0])))
         elif not learned.layer.linear:
             continue
