@@ -16,6 +16,7 @@ class Outer:
     name: str = "x"
     inner: Inner = Inner()
     size: tuple[int, int] | None = None
+    optional: Inner | None = None
 
 
 def test_a_nested_value_reaches_its_field() -> None:
@@ -27,6 +28,8 @@ def test_a_nested_value_reaches_its_field() -> None:
     [
         ({"nmae": "y"}, "r.yaml: unknown key 'nmae'. Did you mean 'name'?"),
         ({"inner": {"raet": 1}}, "r.yaml: unknown key 'inner.raet'. Did you mean 'rate'?"),
+        ({"optional": {"raet": 1}}, "r.yaml: unknown key 'optional.raet'. Did you mean 'rate'?"),
+        ({"optional": {"qq": 1}}, "r.yaml: unknown key 'optional.qq'. Choose one of: rate."),
         ({"inner": {"rate": "fast"}}, "r.yaml: inner.rate: .*number.*got 'fast'"),
     ],
 )

@@ -39,6 +39,8 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
     [
         ("epocs: 3", r"r\.yaml: unknown key 'epocs'. Did you mean 'epochs'"),
         ("optim: {learning_rat: 1}", r"r\.yaml: unknown key 'optim.learning_rat'. Did you mean 'learning_rate'"),
+        ("model: {gafl: {mod: phase}}", r"r\.yaml: unknown key 'model.gafl.mod'. Did you mean 'mode'"),
+        ("model: {sam: {trian: all}}", r"r\.yaml: unknown key 'model.sam.trian'. Did you mean 'trains'"),
         ("epochs: many", r"r\.yaml: epochs: .*integer.*'many'"),
         ("epochs: [", r"r\.yaml: not valid YAML"),
         ("- a", r"r\.yaml: a recipe is a mapping"),

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -72,8 +72,14 @@ def _first_problem(cls: type[Any], error: ValidationError) -> str:
 def _known_keys(cls: type[Any], path: list[str]) -> list[str]:
     for part in path:
         fields = {field.name: field.type for field in dataclasses.fields(cls)}
-        inner = fields.get(part)
-        if not (isinstance(inner, type) and dataclasses.is_dataclass(inner)):
+        inner = _group(fields.get(part))
+        if inner is None:
             break
         cls = inner
     return sorted(field.name for field in dataclasses.fields(cls))
+
+
+def _group(annotation: Any) -> type[Any] | None:
+    """The config that a field holds, also where it may be None; None for a plain value."""
+    choices = get_args(annotation) or (annotation,)
+    return next((each for each in choices if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
