@@ -15,6 +15,7 @@ from segmed.core.image import Geometry
 from segmed.core.labels import LabelMap
 from segmed.inference import PatientSlices, Predictor, load
 from segmed.inference.files import find_inputs, predict_files
+from segmed.inference.predictor import chosen_device
 from segmed.io import read_mask
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
@@ -107,6 +108,28 @@ def test_an_unknown_device_is_refused(tmp_path: Path) -> None:
     run = save_random_run(tmp_path)
     with pytest.raises(ModelError, match="Unknown device 'gpu7'"):
         load(run, device="gpu7")
+
+
+@pytest.mark.parametrize("name", ["xpu", "meta", "cpu:1", "mps:0", "cuda:", "cuda:-1", "cuda:01"])
+def test_only_devices_that_segmed_knows_are_taken(name: str) -> None:
+    with pytest.raises(ModelError, match=f"Unknown device '{name}'"):
+        chosen_device(name)
+
+
+@pytest.mark.parametrize(("name", "words"), [("cuda", "no CUDA device"), ("cuda:1", "no CUDA device"), ("mps", "MPS")])
+def test_a_device_that_the_machine_lacks_is_refused(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ModelError, match=rf"{words}.* Use --device cpu"):
+        chosen_device(name)
+
+
+def test_a_cuda_device_beyond_the_last_is_refused_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ModelError, match="no cuda:2: the last of this machine's 2 CUDA devices is cuda:1"):
+        chosen_device("cuda:2")
 
 
 def test_files_keep_their_folders_names_and_formats(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Apply a trained run: preprocess by its contract, predict logits, return to the original grid, label."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -77,10 +78,14 @@ def chosen_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"Unknown device {name!r}. Use auto, cpu, cuda or mps.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    wanted = re.fullmatch(r"(cpu|mps|cuda)|cuda:(0|[1-9]\d*)", name)
+    if wanted is None:
+        raise ModelError(f"Unknown device {name!r}. Use auto, cpu, cuda, cuda:1 (any number) or mps.")
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError("This machine has no CUDA device that torch can use. Use --device cpu.")
-    return device
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("This machine has no MPS device (Apple's GPU) that torch can use. Use --device cpu.")
+    count = torch.cuda.device_count()
+    if wanted[2] and int(wanted[2]) >= count:
+        raise ModelError(f"There is no {name}: the last of this machine's {count} CUDA devices is cuda:{count - 1}.")
+    return torch.device(name)
