@@ -83,7 +83,7 @@ def test_the_validation_part_of_its_own_split_may_be_scored(run, decoded):
 
 
 def test_the_training_part_is_refused(run, decoded):
-    with pytest.raises(SplitError, match="was trained on patient a and 1 more of the train part"):
+    with pytest.raises(SplitError, match=r"on patient a and 1 more of the train part\. Evaluate it on the test"):
         scored(run, decoded, part="train")
 
 

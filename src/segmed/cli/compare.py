@@ -21,7 +21,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
-    part: Annotated[str | None, typer.Option(help="Part to take from run folders: train, validation or test.")] = None,
+    part: Annotated[str | None, typer.Option(help="Part to take from run folders: test or validation.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
     patient_regex: PatientRegex = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,

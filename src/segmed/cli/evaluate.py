@@ -26,7 +26,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
     split: Annotated[Path | None, typer.Option(help="Another split than the run's own, or that of masks.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
-    part: Annotated[str, typer.Option(help="test, or validation, on which the run was chosen.")] = "test",
+    part: Annotated[
+        str, typer.Option(help="test, or validation, on which the run was chosen; of masks also train.")
+    ] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
     labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
@@ -97,7 +99,7 @@ def evaluate(
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
-    chosen_part, folder = _part(part), out or _folder_beside(run, part)
+    chosen_part, folder = _part_of_run(part), out or _folder_beside(run, part)
     chosen_split = None if split is None else Split.load(split)
     predictor = load(run, device=device, tta=parse_tta(tta))
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
@@ -249,6 +251,12 @@ def _part(name: str) -> "PartName":
         if name == part:
             return part
     raise ConfigError(f"--part {name}: unknown. Choose one of: {', '.join(PARTS)}.")
+
+
+def _part_of_run(name: str) -> "PartName":
+    if name == "train":
+        raise ConfigError("--part train: a run is not scored on what it was trained on. Choose test or validation.")
+    return _part(name)
 
 
 def _folder_beside(run: str, part: str) -> Path:

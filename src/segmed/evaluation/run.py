@@ -154,7 +154,7 @@ def _require_unseen(
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise SplitError(
                 f"{folder}: was {verb} on {shared[0]}{more} of the {part} part. "
-                "Evaluate it with its own split and fold, which is the default."
+                "Evaluate it on the test part of its own split and fold, which is the default."
             )
 
 
