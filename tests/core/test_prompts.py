@@ -1,5 +1,7 @@
 """Prompts are checked when they are made, and never change."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,7 @@ def test_prompts_are_equal_only_where_every_number_is():
         ({"points": [[1, float("nan")]]}, "Point 0 .* not finite"),
         ({"points": [[1, 2]], "point_labels": [2]}, "label is 1 .* or 0 .*, got 2"),
         ({"points": [[1, 2]], "point_labels": [0.5]}, "whole number"),
+        ({"points": [[1, 2]], "point_objects": [1e300]}, "whole number"),
         ({"points": [[1, 2], [3, 4]], "point_labels": [1]}, "2 points have 1 labels"),
         ({"points": [[1, 2], [3, 4]], "point_objects": [0, 2]}, "Object 1 has no prompt"),
         ({"points": [[1, 2]], "point_objects": [-1]}, "names object -1"),
@@ -92,6 +95,16 @@ def test_prompts_are_equal_only_where_every_number_is():
 def test_what_makes_no_sense_is_refused_by_name(arguments, message):
     with pytest.raises(DataError, match=message):
         Prompts(**arguments)
+
+
+def test_a_large_object_number_is_refused_without_counting_up_to_it():
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="Object 0 has no prompt"):
+            Prompts(points=[[1, 2]], point_objects=[2_000_000])
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_prompts_within_the_image_are_returned_as_they_are():

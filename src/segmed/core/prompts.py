@@ -224,7 +224,8 @@ def _integers(values: Numbers, what: str) -> Shaped[np.ndarray, " p"]:
         raise DataError(f"{what} holds one whole number per point, got {values!r}.") from error
     if array.size == 0:
         return np.zeros(0, np.int64)
-    if array.ndim != 1 or not np.equal(array, np.round(array)).all():
+    exact = np.abs(array) < 2.0**53  # a larger float is not one whole number
+    if array.ndim != 1 or not (exact & np.equal(array, np.round(array))).all():
         raise DataError(f"{what} holds one whole number per point, got {array.tolist()}.")
     return array.astype(np.int64)
 
@@ -276,12 +277,13 @@ def _require_objects(
     if owners.size == 0:
         return
     known = len(boxes) or (0 if masks is None else len(masks))
-    asked = set(range(known)) if known else set(range(int(owners.max()) + 1))
-    strange = [int(owner) for owner in owners if owner not in asked]
-    if strange:
-        raise DataError(f"point_objects names object {strange[0]}, but there are {len(asked)} objects, counted from 0.")
-    if not known and asked != set(owners.tolist()):
-        missing = min(asked - set(owners.tolist()))
+    asked = known or int(owners.max()) + 1
+    strange = owners[(owners < 0) | (owners >= asked)]
+    if strange.size:
+        raise DataError(f"point_objects names object {int(strange[0])}, but there are {asked} objects, counted from 0.")
+    named = np.unique(owners)
+    if not known and len(named) != asked:
+        missing = int(np.flatnonzero(named != np.arange(len(named)))[0])
         raise DataError(f"Object {missing} has no prompt: point_objects must name each object from 0 to the last.")
 
 
