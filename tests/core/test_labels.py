@@ -48,6 +48,24 @@ def test_values_that_no_eight_bit_mask_can_hold_are_refused(stored: tuple[object
         LabelMap(("a",), stored)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "has lists 'names' and 'stored'"),
+        ({"names": ["a"]}, "has lists 'names' and 'stored'"),
+        ({"names": [1], "stored": [0, 1]}, "has lists 'names' and 'stored'"),
+        ({"names": ["a"], "stored": [0, "x"]}, "whole numbers or all colours"),
+        ({"names": ["a"], "stored": [0, None]}, "whole numbers or all colours"),
+        ({"names": ["a"], "stored": [0, 1.5]}, "whole numbers or all colours"),
+        ({"names": ["a"], "stored": [[0, 0], [1, 1]]}, "whole numbers or all colours"),
+        ({"names": ["a"], "stored": [0, [1, 1, 1]]}, "whole numbers or all colours"),
+    ],
+)
+def test_json_that_is_no_label_map_is_refused(value: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        LabelMap.from_json(value)
+
+
 def test_two_labels_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="Label names must differ"):
         LabelMap(("a", "a"), (0, 1, 2))

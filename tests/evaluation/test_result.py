@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -155,6 +156,29 @@ def test_a_folder_without_an_evaluation_says_what_was_expected(tmp_path):
 def test_another_json_file_is_refused(tmp_path):
     (tmp_path / "evaluation.json").write_text("[]")
     with pytest.raises(DataError, match="format 1"):
+        Evaluation.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "name is None"),
+        ({"threshold": "abc"}, "threshold is 'abc'"),
+        ({"labels": {"names": ["a"], "stored": [0, "x"]}}, "whole numbers"),
+        ({"metrics": []}, "a value is wrong"),
+        ({"metrics": {"dice": {"value": "x", "low": None, "high": None}}}, "'x'"),
+        ({"metrics": {"dice": {"low": None, "high": None}}}, "'value' is missing"),
+        ({"cost": {"parameters": "many"}}, "cost holds"),
+        ({"cost": {"euros": 1}}, "euros"),
+        ({"calibration": []}, "a value is wrong"),
+        ({"split": []}, "split is"),
+    ],
+)
+def test_a_wrong_value_in_the_facts_names_the_file(tmp_path, change, message):
+    evaluation().save(tmp_path)
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(DataError, match=rf"evaluation\.json: .*{message}.*Run `segmed evaluate` again"):
         Evaluation.load(tmp_path)
 
 

@@ -105,11 +105,30 @@ def test_a_hub_id_out_of_reach_is_one_clear_error() -> None:
         load_run("someone/something")
 
 
-@pytest.mark.parametrize("change", [{"format": 99}, {"threshold": None}, {"labels": {}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"threshold": None},
+        {"threshold": "abc"},
+        {"fold": "first"},
+        {"training": "long"},
+        {"model": "unet"},
+        {"labels": {}},
+        {"labels": []},
+        {"labels": {"names": ["a"], "stored": [0, "x"]}},
+    ],
+)
 def test_a_config_that_is_wrong_is_refused(run: Path, change: dict[str, object]) -> None:
     value = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**value, **change}))
-    with pytest.raises(ValueError):
+    with pytest.raises(ModelError, match=r"config\.json: "):
+        load_run(run)
+
+
+def test_a_config_that_is_a_list_is_refused(run: Path) -> None:
+    (run / "config.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"config\.json: not a run's config"):
         load_run(run)
 
 

@@ -1,6 +1,5 @@
 """Which stored mask value, or colour, means which label; one-hot encoding and its exact reverse."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,13 +74,15 @@ class LabelMap:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> "LabelMap":
+    def from_json(cls, value: object) -> "LabelMap":
         """Read what `to_json` wrote; raises `DataError` for anything else."""
-        names, stored = value.get("names"), value.get("stored")
-        if not isinstance(names, list) or not isinstance(stored, list):
+        names, stored = (value.get("names"), value.get("stored")) if isinstance(value, dict) else (None, None)
+        if not isinstance(names, list) or not isinstance(stored, list) or not all(isinstance(n, str) for n in names):
             raise DataError(f"A label map has lists 'names' and 'stored', got {value!r}.")
-        values = tuple(tuple(v) if isinstance(v, list) else int(v) for v in stored)
-        return cls(names=tuple(str(name) for name in names), stored=values)
+        values = [tuple(each) if isinstance(each, list) else each for each in stored]
+        if not (all(map(_is_whole, values)) or all(map(_is_colour, values))):
+            raise DataError(f"Stored label values are all whole numbers or all colours of three, got {stored!r}.")
+        return cls(names=tuple(names), stored=tuple(values))
 
 
 def one_hot(labels: UInt8[np.ndarray, "h w"], classes: int) -> Bool[np.ndarray, "k h w"]:
@@ -92,6 +93,14 @@ def one_hot(labels: UInt8[np.ndarray, "h w"], classes: int) -> Bool[np.ndarray, 
 def reverse_one_hot(channels: Shaped[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
     """The class with the largest value at each pixel: undoes `one_hot`, and reads class scores as well."""
     return channels.argmax(axis=0).astype(np.uint8)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_whole, value))
 
 
 def _listed(values: tuple[StoredValue, ...]) -> str:

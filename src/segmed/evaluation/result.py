@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -115,7 +116,7 @@ class Evaluation:
         return {patient: _mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the folder. `evaluation.json` goes first and comes last, so a folder that has it is complete.
+        """Write the folder. `evaluation.json` is deleted first and written last, so a folder that has it is complete.
 
         Masks of an earlier evaluation there, of cases that this one lacks, go too.
         """
@@ -145,29 +146,18 @@ class Evaluation:
             raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")
         slices = read_rows(folder / "slices.csv", SliceRow)
         try:
-            labels = LabelMap.from_json(facts["labels"])
-            return cls(
-                name=facts["name"],
-                kind=facts["kind"],
-                part=facts["part"],
-                leaking=facts["leaking"],
-                threshold=facts["threshold"],
-                labels=labels,
-                data_hash=facts["data_hash"],
-                split=facts["split"],
-                metrics={name: _metric_from_json(value) for name, value in facts["metrics"].items()},
-                patients=read_rows(folder / "patients.csv", PatientRow),
-                slices=slices,
-                predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), labels),
-                cost=Cost(**facts["cost"]),
-                calibration=_calibration_from_json(facts["calibration"]),
-                provenance=facts["provenance"],
-                prompts=facts.get("prompts"),
-                oracle=bool(facts.get("oracle", False)),
-                boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
+            stored = _facts_from_json(facts)
+        except KeyError as error:
+            raise DataError(f"{path}: {error} is missing. Run `segmed evaluate` again.") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}: a value is wrong ({error}). Run `segmed evaluate` again.") from error
+        return cls(
+            **stored,
+            patients=read_rows(folder / "patients.csv", PatientRow),
+            slices=slices,
+            predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), stored["labels"]),
+            boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
+        )
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -248,16 +238,52 @@ def _nan_to_null(value: Any) -> Any:
     return value
 
 
-def _null_to_nan(value: float | None) -> float:
+def _null_to_nan(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _metric_from_json(value: Mapping[str, Any]) -> MetricValue:
+_STORED: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "kind": (str,),
+    "part": (str,),
+    "leaking": (bool,),
+    "threshold": (int, float, NoneType),
+    "data_hash": (str, NoneType),
+    "split": (dict,),
+    "provenance": (dict,),
+}
+"""Facts that are stored as they are, and their types."""
+
+
+def _facts_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an evaluation that `evaluation.json` holds; an error of Python's where one is not."""
+    for key, kinds in _STORED.items():
+        if not isinstance(facts[key], kinds):
+            raise TypeError(f"{key} is {facts[key]!r}")
+    return {
+        **{key: facts[key] for key in _STORED},
+        "labels": LabelMap.from_json(facts["labels"]),
+        "metrics": {name: _metric_from_json(value) for name, value in facts["metrics"].items()},
+        "cost": _cost_from_json(facts["cost"]),
+        "calibration": _calibration_from_json(facts["calibration"]),
+        "prompts": facts.get("prompts"),
+        "oracle": bool(facts.get("oracle", False)),
+    }
+
+
+def _metric_from_json(value: Any) -> MetricValue:
     numbers = {key: _null_to_nan(value[key]) for key in ("value", "low", "high")}
-    return MetricValue(**{**value, **numbers})
+    return MetricValue(**{**value, **numbers, "n": int(value["n"]), "undefined": int(value["undefined"])})
 
 
-def _calibration_from_json(value: Mapping[str, Any] | None) -> Calibration | None:
+def _cost_from_json(value: Any) -> Cost:
+    strange = {key: number for key, number in value.items() if not isinstance(number, int | float | None)}
+    if strange:
+        raise TypeError(f"cost holds {strange!r}")
+    return Cost(**value)
+
+
+def _calibration_from_json(value: Any) -> Calibration | None:
     if value is None:
         return None
     return Calibration(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from segmed.core.config import config_from_mapping, config_to_mapping
-from segmed.core.errors import DataError, ModelError, SplitError
+from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.files import read_json, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.split import PartName, Split
@@ -66,8 +66,10 @@ class RunConfig:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], source: str) -> "RunConfig":
+    def from_json(cls, value: Any, source: str) -> "RunConfig":
         """Read `to_json`'s values; raises `ModelError` or `ConfigError` naming `source`."""
+        if not isinstance(value, dict):
+            raise ModelError(f"{source}: not a run's config. Train again or copy the whole folder.")
         if value.get("format") != FORMAT:
             raise ModelError(f"{source}: format {value.get('format')} is not {FORMAT}. Use the version that wrote it.")
         try:
@@ -84,7 +86,11 @@ class RunConfig:
                 seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
                 prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except ConfigError:
+            raise
+        except DataError as error:  # of the label map, which knows no file
+            raise ModelError(f"{source}: {error} Train again or copy the whole folder.") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"{source}: not a run's config ({error!r}). Train again or copy the whole folder."
             ) from error
