@@ -45,13 +45,13 @@ def test_a_regex_may_give_the_slice_too(tmp_path: Path) -> None:
 
 def test_a_stem_that_the_regex_does_not_fit_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, ("a_1.png", "odd.png"), ("a_1.png", "odd.png"))
-    with pytest.raises(DataError, match=r"odd\.png: patient_regex .* finds no patient or slice in 'odd'"):
+    with pytest.raises(DataError, match=r"odd\.png: --patient-regex .* finds no patient or slice in 'odd'"):
         open_dataset(tmp_path, patient_regex=r"^([a-z]+)_")
 
 
 def test_a_broken_regex_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, ("a.png",), ("a.png",))
-    with pytest.raises(DataError, match="patient_regex"):
+    with pytest.raises(DataError, match=r"--patient-regex.*Try for example"):
         open_dataset(tmp_path, patient_regex="(")
 
 

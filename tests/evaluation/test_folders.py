@@ -112,6 +112,15 @@ def test_a_folder_without_masks_says_what_was_expected(folders, tmp_path):
         pair_folders(folders[0], tmp_path / "nowhere")
 
 
+def test_a_name_without_the_slice_that_others_have_is_refused(tmp_path):
+    for folder in ("predictions", "references"):
+        for name in ("p1_1", "p1"):
+            write(tmp_path / folder, f"{name}.png", 4)
+    regex = r"^(?P<patient>p\d)(_(?P<slice>\d))?$"
+    with pytest.raises(DataError, match=r"p1\.png: --patient-regex .* finds no patient or slice in 'p1'"):
+        pair_folders(tmp_path / "predictions", tmp_path / "references", patient_regex=regex)
+
+
 @pytest.mark.parametrize(("regex", "reason"), [("(", "Try for example"), ("^x", "finds no patient")])
 def test_a_wrong_pattern_is_explained(folders, regex, reason):
     with pytest.raises(DataError, match=reason):

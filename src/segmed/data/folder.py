@@ -1,33 +1,29 @@
 """`images/` beside `masks/`: a file in each with the same stem, or with `_mask` added in `masks/`."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.listing import Findings, Listing, in_order, natural_key, numbered, without_masks
+from segmed.data.listing import Findings, Listing, grouped, in_order, natural_key, without_masks
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
 def list_folder(root: Path, labels: LabelMap, patient_regex: str | None = None) -> Listing:
     """List `root/images` and `root/masks`; without a mask folder, or with an empty one, masks are None.
 
-    Every image is a patient of its own unless `patient_regex` finds the patient in its stem: group `patient`, else
-    the first group, else the whole match. A group `slice`, a number, gives the position; else the natural order.
+    Every image is a patient of its own unless `patient_regex` finds the patient in its stem, see `grouped`.
     """
     findings = Findings()
     images = _by_stem(root / "images", IMAGE_SUFFIXES, findings, kind="image")
     masks = _by_stem(root / "masks", MASK_SUFFIXES, findings, kind="mask")
     _find_unpaired(images, masks, findings)
-    pattern = _compiled(patient_regex)
     records = [
         Record(stem, stem, 1, path, masks.get(stem))
         for stem, path in sorted(images.items(), key=lambda item: natural_key(item[0]))
     ]
-    if pattern is not None:
-        records = _grouped(records, pattern, findings)
+    if patient_regex is not None:
+        records = grouped(records, patient_regex, findings)
     return Listing(SliceDataset(root.resolve().name, root, in_order(records), labels), tuple(findings.found))
 
 
@@ -57,34 +53,3 @@ def _find_unpaired(images: Mapping[str, Path], masks: Mapping[str, Path], findin
         findings.error("missing-mask", images[stem], text)
     for stem in sorted(masks.keys() - images.keys(), key=natural_key):
         findings.error("missing-image", masks[stem], "a mask without its image. Add the image, or remove the mask.")
-
-
-def _compiled(patient_regex: str | None) -> re.Pattern[str] | None:
-    if patient_regex is None:
-        return None
-    try:
-        return re.compile(patient_regex)
-    except re.error as error:
-        raise DataError(f"patient_regex {patient_regex!r}: {error}. Try for example '^([^_]+)_'.") from error
-
-
-def _grouped(records: Sequence[Record], pattern: re.Pattern[str], findings: Findings) -> list[Record]:
-    """Records with the patient, and where the pattern says it the slice, taken from their stem."""
-    numbered_by_name = "slice" in pattern.groupindex
-    grouped = []
-    for record in records:
-        match = pattern.search(record.case)
-        patient = _patient(match) if match else None
-        number = match["slice"] if match and numbered_by_name else "1"
-        if not patient or number is None or not number.isdecimal():
-            text = f"patient_regex {pattern.pattern!r} finds no patient or slice in {record.case!r}. Correct it."
-            findings.error("no-patient", record.image, text)
-            continue
-        grouped.append(Record(record.case, patient, int(number), record.image, record.mask))
-    return grouped if numbered_by_name else numbered(grouped)
-
-
-def _patient(match: re.Match[str]) -> str | None:
-    if "patient" in match.re.groupindex:
-        return match["patient"]
-    return match[1] if match.re.groups else match[0]

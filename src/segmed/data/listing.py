@@ -89,6 +89,38 @@ def numbered(records: Sequence[Record]) -> list[Record]:
     return result
 
 
+def grouped(records: Sequence[Record], patient_regex: str, findings: Findings) -> list[Record]:
+    """Records with the patient that the expression finds in their case: group `patient`, else the first, else all.
+
+    A group `slice`, a number, gives the position; without one it is the order given. Cases in which either is not
+    found are left out, with an error each. Raises `DataError` for what is no regular expression.
+    """
+    try:
+        pattern = re.compile(patient_regex)
+    except re.error as error:
+        raise DataError(
+            f"--patient-regex {patient_regex!r}: {error}. Try for example '^(.+)_(?P<slice>[0-9]+)$'."
+        ) from error
+    positioned = "slice" in pattern.groupindex
+    found = []
+    for record in records:
+        match = pattern.search(record.case)
+        patient = _patient(match) if match else None
+        number = match["slice"] if match and positioned else "1"
+        if not patient or number is None or not number.isdecimal():
+            text = f"--patient-regex {patient_regex!r} finds no patient or slice in {record.case!r}. Correct it."
+            findings.error("no-patient", record.image, text)
+            continue
+        found.append(Record(record.case, patient, int(number), record.image, record.mask))
+    return found if positioned else numbered(found)
+
+
+def _patient(match: re.Match[str]) -> str | None:
+    if "patient" in match.re.groupindex:
+        return match["patient"]
+    return match[1] if match.re.groups else match[0]
+
+
 def without_masks(image_count: int, masks: Mapping[str, object]) -> bool:
     """Whether a folder holds images alone, to predict on; then a missing mask is no error."""
     return image_count > 0 and not masks

@@ -1,6 +1,5 @@
 """Evaluate masks of any other tool: a folder of predictions against references, matched by name."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import holds_lgg
-from segmed.data.listing import in_order, natural_key, numbered
+from segmed.data.listing import Findings, grouped, in_order, natural_key
 from segmed.data.sources import MANIFESTS, open_dataset
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
@@ -163,38 +162,20 @@ def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tupl
         if without:
             raise DataError(f"{path}: case {without[0].case} has no reference mask. Add it, or leave the case out.")
         return dataset.records, not has_images or patient_regex is not None
-    masks = _masks_below(path)
-    pattern = None if patient_regex is None else _compiled(patient_regex)
-    records = [_plain_record(mask, pattern) for mask in masks.values()]
+    stems = [(mask.stem.removesuffix("_mask"), mask) for mask in _masks_below(path).values()]
+    records = [Record(stem, stem, 1, mask, mask) for stem, mask in stems]
     cases = {record.case: record for record in records}
     if len(cases) < len(records):
         first = next(record for record in records if record is not cases[record.case])
         raise DataError(
             f"{cases[first.case].mask}: a second mask of case {first.case}, besides {first.mask}. Keep one."
         )
-    if pattern is not None and "slice" not in pattern.groupindex:
-        records = numbered(records)
-    return in_order(records), pattern is not None
-
-
-def _plain_record(mask: Path, pattern: re.Pattern[str] | None) -> Record:
-    stem = mask.stem.removesuffix("_mask")
-    if pattern is None:
-        return Record(stem, stem, 1, mask, mask)
-    match = pattern.search(stem)
-    patient, position = _patient_and_slice(match) if match else ("", "")
-    if not patient or not position.isdecimal():
-        raise DataError(
-            f"{mask}: --patient-regex {pattern.pattern!r} finds no patient or slice in {stem!r}. Correct it."
-        )
-    return Record(stem, patient, int(position), mask, mask)
-
-
-def _patient_and_slice(match: re.Match[str]) -> tuple[str, str]:
-    """Group `patient`, else the first group, else the whole match; and group `slice`, else 1."""
-    named = match.groupdict()
-    first = match[1] if match.re.groups else match[0]
-    return named.get("patient") or first or "", named.get("slice") or "1"
+    if patient_regex is not None:
+        findings = Findings()
+        records = grouped(records, patient_regex, findings)
+        for finding in findings.found:
+            raise DataError(f"{finding.where}: {finding.message}")
+    return in_order(records), patient_regex is not None
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:
@@ -227,12 +208,3 @@ def _visible(folder: Path) -> Sequence[Path]:
 def _stem_of(record: Record) -> str:
     """The name of a case's image, under which `segmed predict` writes its prediction."""
     return record.image.stem.removesuffix("_mask")
-
-
-def _compiled(patient_regex: str) -> re.Pattern[str]:
-    try:
-        return re.compile(patient_regex)
-    except re.error as error:
-        raise DataError(
-            f"--patient-regex {patient_regex!r}: {error}. Try for example '^(.+)_(?P<slice>[0-9]+)$'."
-        ) from error
