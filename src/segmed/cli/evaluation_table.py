@@ -1,6 +1,5 @@
 """The table that `segmed evaluate` prints: the run beside baselines that learn nothing."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segmed.evaluation.groups import GroupTable
-    from segmed.evaluation.result import Evaluation, MetricValue
+    from segmed.evaluation.result import Evaluation
 
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -54,11 +53,13 @@ def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
     from rich.console import Console
     from rich.panel import Panel
 
+    from segmed.evaluation.report.page import leaking_text
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
     if result.leaking:
-        console.print(Panel(leak_text(result), title="LEAKING", style="bold red", expand=False))
+        console.print(Panel(leaking_text([result]), title="LEAKING", style="bold red", expand=False))
     console.print(table(result, floors))
     for line in notes(result, floors):
         console.print(line, style="dim", highlight=False)
@@ -90,6 +91,8 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
     from rich import box
     from rich.table import Table
 
+    from segmed.evaluation.report.numbers import metric, metric_value
+
     patients, slices = len({row.patient for row in result.patients}), len({row.case for row in result.slices})
     title = f"{result.name}: {result.part} part, {patients} patients, {slices} slices"
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -104,8 +107,8 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
                 grid.add_row()
             grid.add_row(title, style="italic")
         for key, words in present:
-            others = [number(floor.metrics[key]) if key in floor.metrics else "" for floor in floors]
-            grid.add_row(words, with_interval(result.metrics[key]), *others)
+            others = [metric_value(floor.metrics[key]) if key in floor.metrics else "" for floor in floors]
+            grid.add_row(words, metric(result.metrics[key]), *others)
     return grid
 
 
@@ -121,39 +124,10 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     warnings = part_note(result.part), few_patients_note(len({row.patient for row in result.patients}))
     lines += [warning for warning in warnings if warning]
     shown = [(words, result.metrics[key]) for _, metrics in SECTIONS for key, words in metrics if key in result.metrics]
-    undefined = [f"{words} {metric.undefined}" for words, metric in shown if metric.undefined]
+    undefined = [f"{words} {value.undefined}" for words, value in shown if value.undefined]
     if undefined:
         lines.append(f"Patients without a value, left out: {', '.join(undefined)}.")
     for floor in floors:
         if not any(row.predicted_px for row in floor.slices) and floor.name != "predict nothing":
             lines.append(f"{floor.name}: {floor.provenance['remark']}")
     return lines
-
-
-def leak_text(result: "Evaluation") -> str:
-    """What makes the numbers of a leaking split no numbers about new patients."""
-    text = "The split spreads a patient's slices over training and test. These scores say nothing about new patients."
-    facts = result.split
-    if "share_with_train_neighbour" in facts:
-        text += (
-            f"\n{facts['patients_also_in_train']} of {facts['patients']} patients are in training; "
-            f"{facts['share_with_train_neighbour']:.1%} of slices have a neighbour there."
-        )
-    return text
-
-
-def with_interval(metric: "MetricValue") -> str:
-    """A value with its interval in brackets, where there is one."""
-    text = number(metric)
-    if not math.isnan(metric.low):
-        text += f" ({_digits(metric, metric.low)}–{_digits(metric, metric.high)})"
-    return text
-
-
-def number(metric: "MetricValue") -> str:
-    """A value in as many digits as its unit deserves; a dash where it is undefined."""
-    return "–" if math.isnan(metric.value) else _digits(metric, metric.value)
-
-
-def _digits(metric: "MetricValue", value: float) -> str:
-    return f"{value:.3f}" if metric.unit == "" else f"{value:.0f}" if metric.unit == "patients" else f"{value:.1f}"

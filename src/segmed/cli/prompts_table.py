@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from segmed.cli.evaluation_table import leak_text, number, with_interval
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,11 +29,13 @@ def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluat
     from rich.console import Console
     from rich.panel import Panel
 
+    from segmed.evaluation.report.page import leaking_text
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
     if results[0].leaking:
-        console.print(Panel(leak_text(results[0]), title="LEAKING", style="bold red", expand=False))
+        console.print(Panel(leaking_text(results), title="LEAKING", style="bold red", expand=False))
     for oracle in (True, False):
         some = [result for result in results if result.oracle == oracle]
         if some:
@@ -82,9 +82,11 @@ def table(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evalua
 
 
 def _cells(result: "Evaluation", *, intervals: bool) -> list[str]:
+    from segmed.evaluation.report.numbers import metric, metric_value
+
     cells = []
     for key, _ in COLUMNS:
-        metric = result.metrics.get(key)
-        shown = with_interval if intervals and key in WITH_INTERVAL else number
-        cells.append("" if metric is None else shown(metric))
+        found = result.metrics.get(key)
+        shown = metric if intervals and key in WITH_INTERVAL else metric_value
+        cells.append("" if found is None else shown(found))
     return cells

@@ -170,13 +170,13 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
 def _banners(comparison: Comparison) -> list[tuple[str, str]]:
     """Marks that stand at the page's head with their text, and in every caption."""
     part = comparison.evaluations[0].part
-    leaking = [("LEAKING", _leaking_text(comparison.all_evaluations))] if comparison.leaking else []
+    leaking = [("LEAKING", leaking_text(comparison.all_evaluations))] if comparison.leaking else []
     if comparison.told:
         leaking.append(("ORACLE", oracle_text(comparison.told)))
     return leaking + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
 
 
-def _leaking_text(evaluations: Sequence[Evaluation]) -> str:
+def leaking_text(evaluations: Sequence[Evaluation]) -> str:
     """What leaked, how far (where the split's facts say so), and whose result is concerned if not all are."""
     leaks = [evaluation for evaluation in evaluations if evaluation.leaking]
     sentences = [LEAKING_TEXT]
