@@ -174,8 +174,9 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
         (["run", "--data", "d", "--prompts", "gt", "--groups", "sex"], "leave out --prompts, or evaluate twice"),
         (
             ["--predictions", "p", "--references", "r", "-o", "x", "--split", "s.json", "--tta", "flips"],
-            "--tta, --split:",
+            "--tta, --split: does not apply to --predictions with --references. Leave",
         ),
+        (["--predictions", "p", "--data", "d", "-o", "x", "--cascade", "c"], "does not apply to --predictions. Leave"),
     ],
 )
 def test_a_wrong_call_says_what_is_missing(arguments, reason, tmp_path, monkeypatch, capsys):

@@ -68,7 +68,8 @@ def evaluate(
         strange = {"--cascade": cascade, "--tta": tta, "--uncertainty": None if uncertainty == 1 else uncertainty}
         strange |= {"--split": split, "--fold": fold} if references is not None else {}
         if given := [option for option, value in strange.items() if value is not None]:
-            raise ConfigError(f"{', '.join(given)}: says nothing of these masks. Leave it out.")
+            masks_from = "--predictions" if references is None else "--predictions with --references"
+            raise ConfigError(f"{', '.join(given)}: does not apply to {masks_from}. Leave it out.")
     if columns and data is None:
         raise ConfigError("--groups: columns come from a data set. Name it with --data.")
     if predictions is not None or references is not None:

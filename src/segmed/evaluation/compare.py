@@ -60,7 +60,10 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What the test says; fewer than 6 patients, for several tests more, cannot say anything."""
+        """What the test says.
+
+        With fewer than 6 patients (more when several tests are corrected) no difference can be significant.
+        """
         if self.least_p >= ALPHA:
             return "too few patients to tell"
         return "separable" if self.p_holm < ALPHA else "not separable"
