@@ -73,7 +73,7 @@ def test_good_data_has_no_findings_and_is_counted(tree: Path) -> None:
     assert found(report) == set()
     assert report.ok
     assert (report.facts.patients, report.facts.slices, report.facts.positive_slices) == (2, 8, 4)
-    assert report.facts.tumour_pixels == 4 * 6 * 7
+    assert report.facts.foreground_pixels == 4 * 6 * 7
     assert report.facts.sizes == {"20x31x3": 8}
     assert report.facts.institutions == {"DU": 1, "HT": 1}
 
@@ -91,7 +91,7 @@ def test_every_unreadable_file_is_listed_and_the_rest_is_still_counted(tree: Pat
     report = check(tree)
     bad = {(finding.code, Path(finding.where).name) for finding in report.errors}
     assert bad == {("bad-image", f"{A}_1.tif"), ("bad-image", f"{B}_4.tif"), ("bad-mask", f"{B}_1_mask.tif")}
-    assert report.facts.tumour_pixels == 4 * 6 * 7
+    assert report.facts.foreground_pixels == 4 * 6 * 7
 
 
 def test_the_message_of_an_unreadable_file_does_not_repeat_its_name(tree: Path) -> None:

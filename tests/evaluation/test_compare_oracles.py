@@ -84,7 +84,7 @@ def test_the_page_keeps_oracles_in_a_marked_table_of_their_own(pages: Path) -> N
     assert oracle.count('<span class="tag">ORACLE</span>') == 5  # two tables, the curve, two reliability plots
     assert "IoU of masks against IoU of boxes" in oracle
     assert "x8 averages as many boxes around each" in oracle
-    assert "Told where the tumour is, and so in a table of their own, the best reach 0.935" in main
+    assert "Told where the foreground is, and so in a table of their own, the best reach 0.935" in main
 
 
 def test_a_page_of_oracles_alone_says_so_on_top_and_in_every_caption(tmp_path: Path) -> None:

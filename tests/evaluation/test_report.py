@@ -122,7 +122,7 @@ def test_learning_curves_and_the_configuration_come_from_the_run_folder(html):
 
 def test_the_page_says_that_it_is_for_research_only_and_what_the_conventions_are(html):
     assert "Research use only, not a medical device." in html
-    assert "Missed and invented tumour" in html
+    assert "Missed and invented foreground" in html
 
 
 def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
@@ -193,8 +193,8 @@ def test_headline_page_and_tables_are_over_the_patients_that_all_can_be_ranked_o
     text = words(write_report(members, out=tmp_path).read_text(encoding="utf-8"))
     assert "alarming leads careful by 0.010 [0.010, 0.010]" in text
     assert "Mean patient Dice 0.810 [0.81, 0.81] against 0.800 [0.76, 0.83], on 9 patients" in text
-    note = "1 of 10 patients has no tumour in the reference, where Dice counts only false alarms, and is left out of "
-    note += "ranking and tests; tumour is predicted there by alarming in 1."
+    note = "1 of 10 patients has no foreground in the reference, where Dice counts only false alarms, and is left out "
+    note += "of ranking and tests; foreground is predicted there by alarming in 1."
     assert note in text
     assert note in (tmp_path / "comparison.md").read_text(encoding="utf-8")
 
@@ -213,7 +213,7 @@ def test_a_report_on_few_patients_says_that_its_intervals_and_tests_say_little(h
 def test_systems_on_patients_without_any_tumour_still_make_a_report_with_nothing_to_rank(tmp_path):
     members = [evaluation("a", (math.nan, math.nan)), evaluation("b", (0.0, math.nan)), floor("c", (math.nan, 0.0))]
     page = write_report(members, out=tmp_path).read_text(encoding="utf-8")
-    assert "a and b: no patient has tumour, so there is no Dice to rank by." in page
+    assert "a and b: no patient has foreground, so there is no Dice to rank by." in page
     assert "too few patients to tell" in page
     assert re.search(r"\bnan\b", words(page)) is None
     assert "Stability of the ranking" not in page
@@ -268,7 +268,7 @@ def test_each_pictured_patient_is_chosen_once(dice, words):
     assert list(chosen_patients(evaluation("a", dice)).values()) == words
 
 
-def test_the_pictured_slice_is_the_one_with_the_largest_tumour():
+def test_the_pictured_slice_is_the_one_with_the_most_foreground():
     assert largest_slice(evaluation("a", (0.5,)), "P0") == "P0_2"
 
 
@@ -276,5 +276,5 @@ def test_the_worst_patients_are_pictured_where_most_pixels_are_wrong_too():
     sample = evaluation("a", (0.5,))
     wrong = dataclasses.replace(sample.slices[0], fp=500)
     sample = dataclasses.replace(sample, slices=(wrong, *sample.slices[1:]))
-    assert chosen_slices(sample, "P0", "worst") == {"P0_2": "largest tumour", "P0_0": "most wrong pixels"}
-    assert chosen_slices(sample, "P0", "median") == {"P0_2": "largest tumour"}
+    assert chosen_slices(sample, "P0", "worst") == {"P0_2": "most foreground", "P0_0": "most wrong pixels"}
+    assert chosen_slices(sample, "P0", "median") == {"P0_2": "most foreground"}

@@ -55,7 +55,7 @@ def _facts_table(facts: Facts) -> Table:
         ("patients", f"{facts.patients:,}"),
         ("slices", f"{facts.slices:,}"),
         ("slices with foreground", f"{facts.positive_slices:,}"),
-        ("foreground pixels", f"{facts.tumour_pixels:,}"),
+        ("foreground pixels", f"{facts.foreground_pixels:,}"),
         ("patients whose post-contrast is FLAIR (third channel = second)", str(len(facts.post_is_flair))),
         ("of them, pre-contrast is FLAIR too (all channels equal)", str(len(facts.pre_and_post_are_flair))),
         ("constant planes, and slices with one", f"{facts.constant_planes}, {facts.slices_with_constant_plane}"),

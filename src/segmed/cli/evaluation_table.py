@@ -27,8 +27,8 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "By slice",
         (
-            ("dice_positive_slices", "Dice, tumour slices"),
-            ("iou_positive_slices", "IoU, tumour slices"),
+            ("dice_positive_slices", "Dice, foreground slices"),
+            ("iou_positive_slices", "IoU, foreground slices"),
             ("specificity_empty_slices", "Empty slices kept"),
             ("one_sided_slices", "One-sided slices"),
         ),
@@ -36,14 +36,14 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         'Readings of "IoU"',
         (
-            ("iou_pooled", "tumour pixels pooled"),
+            ("iou_pooled", "foreground pooled"),
             ("iou_per_image_empty_one", "per image, empty = 1"),
             ("iou_two_class_macro", "two classes, macro"),
             ("iou_two_class_macro_per_image", "the same per image"),
             ("iou_one_hot_micro", "two classes, one-hot"),
         ),
     ),
-    ("Near the tumour", (("ece", "Calibration error"), ("brier", "Brier score"))),
+    ("Near the foreground", (("ece", "Calibration error"), ("brier", "Brier score"))),
 )
 """Metric names of `evaluation.json` with their words in the table; the rest is in the files and the report."""
 

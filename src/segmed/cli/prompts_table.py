@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     ("dice", "Dice\npatient"),
     ("iou", "IoU\npatient"),
-    ("iou_positive_slices", "IoU\ntumour slices"),
+    ("iou_positive_slices", "IoU\nforeground slices"),
     ("iou_per_image_empty_one", "IoU\nall slices"),
     ("specificity_empty_slices", "Empty\nkept"),
     ("ece", "Calibr.\nerror"),
@@ -19,7 +19,7 @@ COLUMNS = (
 """Metrics of `evaluation.json` with their words in the table."""
 WITH_INTERVAL = ("dice", "iou_positive_slices")
 ORACLE_NOTE = (
-    "ORACLE: prompts are made from the reference, which also tells which slices have the tumour, so empty ones are "
+    "ORACLE: prompts are made from the reference, which also tells which slices have foreground, so empty ones are "
     "kept by construction. These are no scores of an automatic method."
 )
 

@@ -17,7 +17,7 @@ class Facts:
     patients: int = 0
     slices: int = 0
     positive_slices: int = 0
-    tumour_pixels: int = 0
+    foreground_pixels: int = 0
     post_is_flair: tuple[str, ...] = ()
     pre_and_post_are_flair: tuple[str, ...] = ()
     constant_planes: int = 0
@@ -37,7 +37,7 @@ FULL_LGG: dict[str, int] = {
     "patients": 110,
     "slices": 3929,
     "positive_slices": 1373,
-    "tumour_pixels": 2651854,
+    "foreground_pixels": 2651854,
     "post_is_flair": 10,
     "pre_and_post_are_flair": 6,
     "slices_with_constant_plane": 63,

@@ -7,7 +7,7 @@ Results of prompts made from the reference (oracles) are compared apart, each ki
 ranked beside results that were told nothing.
 
 All of it is over one set of patients, those on which every evaluation has a Dice. Dice has no value where reference
-and prediction are both empty, so in a patient without tumour only false alarms would have one.
+and prediction are both empty, so in a patient without foreground only false alarms would have one.
 """
 
 import dataclasses

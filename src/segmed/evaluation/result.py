@@ -67,7 +67,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Reliability in the tumour band: per bin of predicted probability, what was predicted and what was seen.
+    """Reliability in the band around the foreground: per bin of probability, what was predicted and what was seen.
 
     `bin_edges` has one entry more than the others. Empty bins have count 0 and NaN for both means.
     """
@@ -86,7 +86,7 @@ class Evaluation:
     result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
     `prompts` names what a promptable model was told, None where models take no prompts. `oracle` marks prompts made
-    from the reference: the model was told where the tumour is, so the result is never ranked beside automatic ones.
+    from the reference: the model was told where the foreground is, so the result is never ranked beside automatic ones.
     """
 
     name: str

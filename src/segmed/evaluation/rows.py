@@ -22,7 +22,7 @@ class PatientRow:
     `missed`: the label is in the reference and not one of its pixels was found. `one_sided_slices`: slices where
     only one of reference and prediction has the label; their surface pixels count the image's diagonal in HD95 and as
     not within tolerance in NSD.
-    `volume_error` is (predicted - reference) / reference. `brier` is over the tumour band.
+    `volume_error` is (predicted - reference) / reference. `brier` is over the band around the foreground.
     """
 
     patient: str

@@ -29,7 +29,7 @@ PATIENT_MEANS: Mapping[str, tuple[str, str, str, bool | None]] = {
     # name: (column of patients.csv, unit, description, higher is better)
     "dice": ("dice", "", "Volumetric Dice, mean over patients", True),
     "iou": ("iou", "", "Volumetric IoU, mean over patients", True),
-    "sensitivity": ("sensitivity", "", "Share of the tumour's volume found, mean over patients", True),
+    "sensitivity": ("sensitivity", "", "Share of the foreground's volume found, mean over patients", True),
     "precision": ("precision", "", "Share of the predicted volume that is right, mean over patients", True),
     "hd95": (
         "hd95",
@@ -43,24 +43,24 @@ PATIENT_MEANS: Mapping[str, tuple[str, str, str, bool | None]] = {
     "lesion_precision": ("lesion_precision", "", "Share of found lesions that are real, mean over patients", True),
     "lesion_recall": ("lesion_recall", "", "Share of lesions found, mean over patients", True),
     "volume_bias": ("volume_error", "", "(predicted - reference) / reference volume, mean over patients", None),
-    "brier": ("brier", "", f"Squared error of probability within {BAND:g} px of tumour, mean over patients", False),
+    "brier": ("brier", "", f"Squared error of probability within {BAND:g} px of foreground, mean over patients", False),
 }
 
 SLICE_METRICS: Mapping[str, tuple[str, bool]] = {
     # name: (description, higher is better)
-    "dice_positive_slices": ("Dice of a slice, mean over slices with tumour", True),
-    "iou_positive_slices": ("IoU of a slice, mean over slices with tumour", True),
-    "specificity_empty_slices": ("Share of the slices without tumour that are left empty", True),
-    "one_sided_slices": ("Share of slices with tumour in only one of both masks, of those with any", False),
-    "dice_pooled": ("Dice of the tumour pixels of all slices together", True),
-    "iou_pooled": ("IoU of the tumour pixels of all slices together", True),
+    "dice_positive_slices": ("Dice of a slice, mean over slices with foreground", True),
+    "iou_positive_slices": ("IoU of a slice, mean over slices with foreground", True),
+    "specificity_empty_slices": ("Share of the slices without foreground that are left empty", True),
+    "one_sided_slices": ("Share of slices with foreground in only one of both masks, of those with any", False),
+    "dice_pooled": ("Dice of the foreground pixels of all slices together", True),
+    "iou_pooled": ("IoU of the foreground pixels of all slices together", True),
     "iou_per_image_empty_one": ("IoU of a slice, 1 where it is empty in both masks, mean over slices", True),
-    "iou_two_class_macro": ("Mean of IoU of background and of tumour, each over the pixels of all slices", True),
+    "iou_two_class_macro": ("Mean of IoU of background and of foreground, each over the pixels of all slices", True),
     "iou_two_class_macro_per_image": (
-        "Mean of IoU of background and of tumour in a slice, 1 where empty in both masks, mean over slices",
+        "Mean of IoU of background and of foreground in a slice, 1 where empty in both masks, mean over slices",
         True,
     ),
-    "iou_one_hot_micro": ("IoU over the pixels of background and tumour channels of all slices together", True),
+    "iou_one_hot_micro": ("IoU over the pixels of background and foreground channels of all slices together", True),
     **{
         f"iou_batch_{size}": (f"IoU of the pixels of {size} slices in their order, 1 if empty, mean over batches", True)
         for size in BATCH_SIZES
@@ -149,7 +149,7 @@ def _patient_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> di
     description = "|predicted - reference| / reference volume, mean over patients"
     metrics["volume_error"] = _value(mean_of(error), weights, error, "", description, False)
     missed = tables.column("missed").sum(axis=0)
-    description = "Patients (per label) of whose tumour not one pixel was found"
+    description = "Patients (per label) of whose foreground not one pixel was found"
     metrics["missed"] = _value(lambda w: w @ missed, weights, missed, "patients", description, False)
     return metrics
 
@@ -158,12 +158,12 @@ def _slice_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> dict
     """Numbers over slices and over pooled pixels; a patient is still drawn with all its slices."""
     pixels = {name: tables.slice_column(name) for name in ("tp", "fp", "fn", "tn")}
     tp, fp, fn, tn = (tables.summed(values) for values in pixels.values())
-    with_tumour = pixels["tp"] + pixels["fn"] > 0
-    with_any = with_tumour | (pixels["fp"] > 0)
-    positive, anything = tables.summed(with_tumour), tables.summed(with_any)
+    with_foreground = pixels["tp"] + pixels["fn"] > 0
+    with_any = with_foreground | (pixels["fp"] > 0)
+    positive, anything = tables.summed(with_foreground), tables.summed(with_any)
     everything, both_empty = tables.summed(np.ones(len(with_any))), tables.summed(~with_any)
-    dice_positive = tables.summed(np.where(with_tumour, tables.slice_column("dice"), 0.0))
-    iou_positive = tables.summed(np.where(with_tumour, tables.slice_column("iou"), 0.0))
+    dice_positive = tables.summed(np.where(with_foreground, tables.slice_column("dice"), 0.0))
+    iou_positive = tables.summed(np.where(with_foreground, tables.slice_column("iou"), 0.0))
     iou_empty_one = np.where(with_any, tables.slice_column("iou"), 1.0)
     background_union = pixels["tn"] + pixels["fp"] + pixels["fn"]
     iou_background = np.divide(pixels["tn"], background_union, out=np.ones(len(with_any)), where=background_union > 0)
@@ -213,7 +213,7 @@ def _calibration_error(reliability: Sequence[ReliabilitySums], weights: Float64[
     def statistic(drawn: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
         return expected_calibration_error(drawn @ pixels, drawn @ probability, drawn @ positive)
 
-    description = f"Expected calibration error within {BAND:g} px of tumour, pixels of all patients together"
+    description = f"Expected calibration error within {BAND:g} px of foreground, pixels of all patients together"
     found = interval(statistic, weights)
     with_band = int(np.count_nonzero(pixels.sum(axis=1)))
     return MetricValue(

@@ -78,7 +78,7 @@ def _facts(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]]) -> Fa
         patients=len(volumes),
         slices=len(slices),
         positive_slices=sum(mask.foreground > 0 for mask in masks),
-        tumour_pixels=sum(mask.foreground for mask in masks),
+        foreground_pixels=sum(mask.foreground for mask in masks),
         post_is_flair=tuple(patient for patient, (_, post) in copies.items() if post),
         pre_and_post_are_flair=tuple(patient for patient, (pre, post) in copies.items() if pre and post),
         constant_planes=sum(len(image.constant_channels) for image in images),

@@ -161,7 +161,7 @@ def most_wrong_slice(evaluation: Evaluation, patient: str) -> str:
 
 def chosen_slices(evaluation: Evaluation, patient: str, rank: str) -> dict[str, str]:
     """The slices that are pictured of a patient, each with the reason: of the worst also where most is wrong."""
-    chosen = {largest_slice(evaluation, patient): "largest tumour"}
+    chosen = {largest_slice(evaluation, patient): "most foreground"}
     if rank == "worst":
         chosen.setdefault(most_wrong_slice(evaluation, patient), "most wrong pixels")
     return chosen

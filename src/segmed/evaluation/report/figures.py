@@ -130,7 +130,7 @@ def calibration_plot(
             _draw_line(axes, points, places.get(run), faint=False, markers=True)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set(xlabel="predicted probability", ylabel="observed frequency")
-        return svg.inline_svg(figure, name=f"{name}-{width}", description="Reliability in the tumour band")
+        return svg.inline_svg(figure, name=f"{name}-{width}", description="Reliability near the foreground")
 
 
 def quality_plot(

@@ -31,7 +31,7 @@ def headline(comparison: Comparison) -> Headline:
     support = (*_against_floors(comparison), *_oracles(comparison), *notes(comparison))
     if not comparison.patients:
         names = " and ".join(system.name for system in comparison.systems)
-        return Headline(f"{names}: no patient has tumour, so there is no Dice to rank by.", support)
+        return Headline(f"{names}: no patient has foreground, so there is no Dice to rank by.", support)
     if not others:
         title = f"{leader.name} reaches a mean patient Dice of {_score(comparison, leader)} on {_patients(comparison)}."
         return Headline(title, support)
@@ -74,7 +74,7 @@ def _oracles(comparison: Comparison) -> tuple[str, ...]:
     found = [
         f"{_score(oracle, oracle.systems[0])} under {oracle.told}" for oracle in comparison.oracles if oracle.patients
     ]
-    return (f"Told where the tumour is, and so in a table of their own, the best reach {', '.join(found)}.",)
+    return (f"Told where the foreground is, and so in a table of their own, the best reach {', '.join(found)}.",)
 
 
 def _score(comparison: Comparison, evaluation: Evaluation) -> str:

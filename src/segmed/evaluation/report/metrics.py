@@ -87,21 +87,21 @@ CONVENTIONS = (
         "Nothing there and nothing predicted",
         (
             "Overlap has no value where both masks are empty. Such patients and slices are left out and counted, "
-            "never scored 0 or 1. Slices without tumour have their own number, specificity."
+            "never scored 0 or 1. Slices without foreground have their own number, specificity."
         ),
     ),
     (
-        "Missed and invented tumour",
+        "Missed and invented foreground",
         (
-            "A tumour of which nothing was found has Dice, IoU and NSD 0 and, as HD95, the diagonal of the image; it "
-            "is counted under Missed. A tumour predicted where there is none has Dice and NSD 0 and the same HD95."
+            "Foreground of which nothing was found has Dice, IoU and NSD 0 and, as HD95, the diagonal of the image; it "
+            "is counted under Missed. Foreground predicted where there is none has Dice and NSD 0 and the same HD95."
         ),
     ),
     (
         "Distances are pixels in the slice",
         (
             "HD95 is the larger of the two directed 95th percentiles between the outlines; NSD is the share of both "
-            "outlines within a tolerance of the other. A slice with tumour in only one of the two masks has no "
+            "outlines within a tolerance of the other. A slice with foreground in only one of the two masks has no "
             "distance: its outline counts as the image's diagonal away and as out of tolerance. The share of such "
             "one-sided slices stands beside HD95, since a few of them decide it."
         ),

@@ -19,8 +19,9 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
 def oracle_text(kind: str) -> str:
     """Why scores under prompts made from the reference are no scores of an automatic method."""
     return (
-        f"The prompts ({kind}) were made from the reference, which tells where the tumour is and which slices have "
-        "one. Read these numbers beside the floors under the same prompts, never beside those of an automatic method."
+        f"The prompts ({kind}) were made from the reference, which tells where the foreground is and which "
+        "slices have any. Read these numbers beside the floors under the same prompts, never beside those of an "
+        "automatic method."
     )
 
 
@@ -36,7 +37,7 @@ def part_note(part: str) -> str:
 
 
 def left_out_note(comparison: Comparison) -> str:
-    """How many patients have no tumour and are out of ranking and tests, and who predicts tumour there."""
+    """How many patients have no foreground and are out of ranking and tests, and who predicts foreground there."""
     number = len(comparison.left_out)
     if not number:
         return ""
@@ -44,9 +45,9 @@ def left_out_note(comparison: Comparison) -> str:
     named = [f"{e.name} in {alarms[e.name]}" for e in comparison.evaluations if alarms[e.name]]
     total = number + len(comparison.patients)
     return (
-        f"{number} of {total} patients {'has' if number == 1 else 'have'} no tumour in the reference, where Dice "
-        f"counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and tests; tumour is "
-        f"predicted there by {', '.join(named) or 'none'}."
+        f"{number} of {total} patients {'has' if number == 1 else 'have'} no foreground in the reference, where "
+        f"Dice counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and tests; "
+        f"foreground is predicted there by {', '.join(named) or 'none'}."
     )
 
 

@@ -20,7 +20,7 @@ COLUMNS = (
     "nsd_2px",
     "ece",
 )
-"""The table's metrics: by patient, then tumour slices apart from all slices."""
+"""The table's metrics: by patient, then slices with foreground apart from all slices."""
 
 
 @dataclass(frozen=True)
