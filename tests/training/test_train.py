@@ -23,11 +23,11 @@ from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
 from segmed.training import Hardware, train
 from segmed.training.beginning import begin
-from segmed.training.estimate import estimate
+from segmed.training.estimate import WARMUP, estimate
 from segmed.training.keeper import COLUMNS, RunKeeper
 from segmed.training.listen import Silent
-from segmed.training.module import learning_rate_share
-from segmed.training.preparing import fit_recipe
+from segmed.training.module import SegmentationModule, learning_rate_share
+from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import OptimConfig
 from toydata import write_toy
 
@@ -250,6 +250,30 @@ def test_the_estimate_counts_every_step_and_measures_time_and_memory(toy: tuple[
     assert (found.steps_per_epoch, found.epochs) == (3, 3)
     assert found.seconds > found.seconds_per_epoch > found.seconds_per_step > 0
     assert found.memory_mib > 50
+
+
+def test_the_estimate_augments_batches_as_training_does(
+    toy: tuple[DecodedDataset, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augmented, seen = SegmentationModule.augmented, []
+
+    def watched(self: SegmentationModule, batch: Batch, generator: torch.Generator) -> Batch:
+        seen.append(batch.cases)
+        return augmented(self, batch, generator)
+
+    monkeypatch.setattr(SegmentationModule, "augmented", watched)
+    estimate(tiny_recipe(), data=toy[0], split=toy[1], steps=1)
+    assert len(seen) == WARMUP + 1
+
+
+def test_a_proposal_is_augmented_exactly_as_its_mask(toy: tuple[DecodedDataset, Split]) -> None:
+    recipe = fit_recipe(tiny_recipe("augment=seed"), toy[0])
+    trained, (training, _) = prepare(recipe, data=toy[0], split=toy[1], fold=0)
+    batch = next(iter(training))
+    moved = trained.augmented(dataclasses.replace(batch, proposal=batch.mask.float()), torch.Generator().manual_seed(0))
+    assert not torch.equal(moved.mask, batch.mask)
+    assert moved.proposal is not None
+    assert torch.equal(moved.proposal, moved.mask.float())
 
 
 def test_the_learning_rate_rises_and_then_falls_to_its_final_share() -> None:

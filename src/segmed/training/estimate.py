@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,6 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
     trained = [parameter for parameter in module.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
     generator = torch.Generator(device).manual_seed(0)
-    augment = module.augment_for(next(iter(loader)))
     started = 0.0
     done = 0
     while done < WARMUP + steps:
@@ -111,10 +110,9 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
             if done == WARMUP:
                 _wait(device)
                 started = time.perf_counter()
-            moved = batch.to(device)
-            image, mask = augment(moved.image, moved.mask, generator)
+            augmented = module.augmented(batch.to(device), generator)
             with _autocast(device, precision):
-                loss = module.objective.loss(module.model, replace(moved, image=image, mask=mask), seed=done)
+                loss = module.objective.loss(module.model, augmented, seed=done)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()

@@ -61,7 +61,9 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Augment, predict, compare. Raises `ModelError`, naming the cases, when the loss is not a number."""
-        loss = self.objective.loss(self.model, self._augmented(batch, batch_idx), seed=self._step_seed(batch_idx))
+        seed = self._step_seed(batch_idx)
+        generator = torch.Generator(batch.image.device).manual_seed(seed)
+        loss = self.objective.loss(self.model, self.augmented(batch, generator), seed=seed)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"The loss is {loss.item()} at step {self.global_step} on cases {', '.join(batch.cases)}. "
@@ -112,17 +114,15 @@ class SegmentationModule(pl.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _augmented(self, batch: Batch, batch_idx: int) -> Batch:
-        generator = torch.Generator(batch.image.device)
-        generator.manual_seed(self._step_seed(batch_idx))
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch under the recipe's random changes: images, masks and proposals alike."""
         planes = batch.mask if batch.proposal is None else torch.cat([batch.mask, batch.proposal], dim=1)
-        image, planes = self.augment_for(batch)(batch.image, planes, generator)  # a map moves exactly as its mask does
+        image, planes = self._augment_for(batch)(batch.image, planes, generator)  # a map moves exactly as its mask does
         labels = batch.mask.shape[1]
         proposal = None if batch.proposal is None else planes[:, labels:]
         return dataclasses.replace(batch, image=image, mask=planes[:, :labels], proposal=proposal)
 
-    def augment_for(self, batch: Batch) -> Augment:
-        """The recipe's random changes, at the size of this batch."""
+    def _augment_for(self, batch: Batch) -> Augment:
         slices = 2 * self.recipe.preprocess.neighbours + 1
         return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]), slices)
 
