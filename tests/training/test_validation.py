@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from segmed.training.validation import THRESHOLDS, ThresholdCounts
+from segmed.models.prediction import THRESHOLDS
+from segmed.training.validation import ThresholdCounts
 
 
 def brute_force(slices: list[tuple[torch.Tensor, np.ndarray]], label: int, threshold: float) -> float:

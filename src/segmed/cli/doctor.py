@@ -9,11 +9,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from segmed.core.provenance import processor
 from segmed.version import __version__
 
 OPTIONAL = (
@@ -121,16 +121,6 @@ def devices() -> list[dict[str, Any]]:
     if torch.backends.mps.is_available():
         found.append({"device": "mps", "name": "Apple GPU", "memory_gib": None})
     return found
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def main_memory_gib() -> float | None:

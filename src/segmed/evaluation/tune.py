@@ -21,9 +21,8 @@ from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
-from segmed.models.prediction import TTA_NAMES, PredictionConfig, Tta
+from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig, Tta
 
-THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SMALLEST_IN_SLICE = (0, 5, 10, 20, 40, 80)
 SMALLEST_IN_VOLUME = (0, 10, 25, 50, 100, 200, 400)
 

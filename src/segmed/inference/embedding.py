@@ -133,7 +133,7 @@ class SliceEncoder:
     def __call__(self, entries: Sequence[Entry]) -> Float[Tensor, "b c h w"]:
         """The embeddings of entries."""
         images = torch.stack([viewed(self._image(case), view) for case, view in entries]).to(self._device)
-        with torch.inference_mode(), _autocast(self._device, self._precision):
+        with torch.inference_mode(), autocast(self._device, self._precision):
             embeddings: Tensor = self._model.features(images)
         return embeddings
 
@@ -177,6 +177,7 @@ def _encoder(model: nn.Module) -> nn.Module:
     return encoder
 
 
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The arithmetic of Lightning's `precision` by name: 32-true, bf16-mixed or 16-mixed."""
     dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=not precision.startswith("32"))

@@ -8,6 +8,8 @@ from segmed.core.errors import ConfigError
 Tta = Literal["none", "mirror", "flips"]
 TTA_NAMES: tuple[Tta, ...] = get_args(Tta)
 """From the cheapest to the dearest."""
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+"""Candidate thresholds: 0.05 to 0.95."""
 
 
 @config_dataclass

@@ -8,12 +8,10 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
 from segmed.inference.embedding import embedding_key
+from segmed.models.filtering import FROZEN
 from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess
 from segmed.training.recipe import Recipe
-
-FROZEN = ("decoder", "decoder+prompts")
-"""Values of `model.sam.trains` that leave the image encoder as it is."""
 
 
 def cached_slices(

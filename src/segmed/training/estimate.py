@@ -12,6 +12,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
+from segmed.inference.embedding import autocast
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
@@ -111,7 +112,7 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
                 _wait(device)
                 started = time.perf_counter()
             augmented = module.augmented(batch.to(device), generator)
-            with _autocast(device, precision):
+            with autocast(device, precision):
                 loss = module.objective.loss(module.model, augmented, seed=done)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -126,15 +127,10 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
 def _time_validation(module: SegmentationModule, batch: Batch, device: torch.device, precision: str) -> float:
     module.eval()
     started = time.perf_counter()
-    with torch.inference_mode(), _autocast(device, precision):
+    with torch.inference_mode(), autocast(device, precision):
         module.objective.judge(module.model, batch)
     _wait(device)
     return time.perf_counter() - started
-
-
-def _autocast(device: torch.device, precision: str) -> Any:
-    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=not precision.startswith("32"))
 
 
 def _wait(device: torch.device) -> None:

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Candidate thresholds: 0.05 to 0.95."""
+from segmed.models.prediction import THRESHOLDS
 
 
 class ThresholdCounts:
