@@ -115,8 +115,8 @@ class Prompts:
         """What these prompts are on a grid of `size` (height, width) whose rows or columns stand in reverse order."""
         height, width = size
         boxes, points, logits = self.boxes.copy(), self.points.copy(), self.logits
-        for axis, length, turned in ((0, width, columns), (1, height, rows)):
-            if turned:
+        for axis, length, flipped in ((0, width, columns), (1, height, rows)):
+            if flipped:
                 boxes[:, [axis, axis + 2]] = length - boxes[:, [axis + 2, axis]]
                 points[:, axis] = length - points[:, axis]
                 logits = None if logits is None else np.flip(logits, 2 - axis)

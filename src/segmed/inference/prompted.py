@@ -14,7 +14,7 @@ from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
-from segmed.inference.tta import FLIPS, Axes, turned
+from segmed.inference.tta import FLIPS, Axes, flipped
 from segmed.models.asked import Askable, largest_logits
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
@@ -114,7 +114,7 @@ class PromptedPredictor(Predictor):
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
                 undos = [applied[index][1] for index in group]
-                passes = [self._encoded(turned(stacked, axes), undos) for axes in FLIPS[self.tta]]
+                passes = [self._encoded(flipped(stacked, axes), undos) for axes in FLIPS[self.tta]]
                 for plain, *mirrored in zip(*passes, strict=True):
                     yield replace(plain, mirrored=tuple(mirrored))
 
@@ -191,11 +191,11 @@ class PromptedPredictor(Predictor):
                 merged = torch.minimum(merged, present[:, None, None])
         back = tuple(axis - 1 for axis in axes)
         return _Pass(
-            merged=turned(merged, back).float().cpu(),
-            objects=turned(logits, back).float().cpu(),
+            merged=flipped(merged, back).float().cpu(),
+            objects=flipped(logits, back).float().cpu(),
             iou=decoded.iou.float().cpu(),
             presence=None if present is None else present.float().sigmoid().cpu(),
-            logits=turned(decoded.logits, back).float().cpu(),
+            logits=flipped(decoded.logits, back).float().cpu(),
         )
 
     def _on_network(self, image: EncodedImage, prompts: Prompts) -> Prompts:

@@ -29,10 +29,10 @@ def averaged_probabilities(
 
 
 def _logits(model: nn.Module, images: Float[Tensor, "b c h w"], axes: tuple[int, ...]) -> Float[Tensor, "b k h w"]:
-    logits: Tensor = model(turned(images, axes).contiguous(memory_format=torch.channels_last))
-    return turned(logits, axes).float().cpu()
+    logits: Tensor = model(flipped(images, axes).contiguous(memory_format=torch.channels_last))
+    return flipped(logits, axes).float().cpu()
 
 
-def turned(image: Shaped[Tensor, "..."], axes: Axes) -> Shaped[Tensor, "..."]:
+def flipped(image: Shaped[Tensor, "..."], axes: Axes) -> Shaped[Tensor, "..."]:
     """Mirrored along axes; the tensor itself where there are none."""
     return image.flip(axes) if axes else image
