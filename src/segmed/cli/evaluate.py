@@ -120,10 +120,10 @@ def evaluate(
             _finish(result, [], folder.with_name(f"{folder.name}-{each.label}"))
         return
     if prompts is not None:
-        from segmed.cli.evaluate_prompts import Kinds, evaluate_kinds
+        from segmed.cli.evaluate_prompts import PromptOptions, evaluate_kinds
 
-        kinds = Kinds(prompts, uncertainty, floors, cascade)
-        evaluate_kinds(predictor, decoded, plan, kinds, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
+        asked = PromptOptions(prompts, uncertainty, floors, cascade, parse_tta(tta))
+        evaluate_kinds(predictor, decoded, plan, asked, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
         return
     result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
     _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)

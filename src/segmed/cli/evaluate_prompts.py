@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from segmed.evaluation.run import Plan
     from segmed.inference import VolumePredictor
     from segmed.inference.asking import Automatic
+    from segmed.models.prediction import Tta
 
 
 @dataclass(frozen=True)
-class Kinds:
-    """The options `--prompts`, `--uncertainty`, `--floors` and `--cascade`."""
+class PromptOptions:
+    """The options `--prompts`, `--uncertainty`, `--floors`, `--cascade` and `--tta`; the last is None if not given."""
 
     prompts: str
     uncertainty: int
     floors: bool
     cascade: Path | None = None
+    tta: "Tta | None" = None
 
 
 def evaluate_kinds(
     predictor: "VolumePredictor",
     decoded: "DecodedDataset",
     plan: "Plan",
-    kinds: Kinds,
+    options: PromptOptions,
     folder: Path,
     *,
     name: str,
@@ -52,9 +54,9 @@ def evaluate_kinds(
     from segmed.inference.prompted import PromptedPredictor
 
     automatic = dict(AUTOMATIC)
-    if kinds.cascade is not None:
-        automatic["cascade"] = _cascade(kinds.cascade, decoded, plan, predictor)
-    askings = parse_askings(kinds.prompts, uncertainty=kinds.uncertainty, automatic=automatic)
+    if options.cascade is not None:
+        automatic["cascade"] = _cascade(options.cascade, decoded, plan, device=str(predictor.device), tta=options.tta)
+    askings = parse_askings(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
             f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
@@ -63,7 +65,7 @@ def evaluate_kinds(
         results = evaluate_prompts(
             predictor, decoded, plan, askings, name=name, batch_size=batch_size, progress=progress, **bootstrap
         )
-    floors = _floors(decoded, plan, askings, bootstrap) if kinds.floors else {}
+    floors = _floors(decoded, plan, askings, bootstrap) if options.floors else {}
     command = " ".join(["segmed", *sys.argv[1:]])
     for asking, result in zip(askings, results, strict=True):
         result = replace(result, provenance={**result.provenance, "command": command})
@@ -76,18 +78,14 @@ def evaluate_kinds(
     typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
 
 
-def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", predictor: "VolumePredictor") -> "Automatic":
-    """A cascade as a way of asking, after making sure that its dense run has not seen the part either.
-
-    Flips that are not the run's own were asked for, and reach the dense run too.
-    """
+def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":
+    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
     from segmed.inference.asking import Automatic
     from segmed.inference.cascade import CascadePredictor
 
-    flips = predictor.tta if predictor.tta != predictor.config.prediction.tta else None
-    loaded = load(folder, device=str(predictor.device), tta=flips)
+    loaded = load(folder, device=device, tta=tta)
     if not isinstance(loaded, CascadePredictor):
         raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
     plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
