@@ -34,7 +34,7 @@ class Batch:
     proposal: Float[Tensor, "b 1 h w"] | None = None
     """Out-of-fold probabilities on the network's grid, where training draws proposals from them."""
     embedding: Float[Tensor, "b d g g"] | None = None
-    """What a frozen image encoder says of the images, if from a cache; these may have no channels then."""
+    """Embeddings of the images by a frozen encoder, if from a cache; the images may have no channels then."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; images in channels-last memory, which convolutions prefer."""

@@ -1,7 +1,7 @@
 """Train FeatUp's upsampler, or an encoder that reads smaller images, on a run's own features at full size.
 
-The target is exact: what the same encoder says of the image at its full size. All recent work trains so, by cosine and
-squared difference (JAFAR, LoftUp, AnyUp); FeatUp's own multi-view objective is in `multiview`.
+The target is exact: the features of the same encoder for the image at its full size. All recent work trains so, by
+cosine and squared difference (JAFAR, LoftUp, AnyUp); FeatUp's own multi-view objective is in `multiview`.
 """
 
 import dataclasses
