@@ -310,6 +310,19 @@ def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowh
     assert "may be tested on the split as in the report" in own.refused[1][1]
 
 
+def test_no_network_is_built_of_a_run_of_ones_own_that_may_not_be_tested(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(*_: object, **__: object) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr("segmed.study.externals.load", built)
+    run = next(job.folder(study.out) for job in study.jobs if job.row == "unet" and job.fold == 1)
+    settings = dataclasses.replace(SETTINGS, runs=(("mine", (str(run),)),))
+    own = external_evaluations(dataclasses.replace(study, out=tmp_path / "study", settings=settings))
+    assert len(own.refused) == 2
+
+
 def test_a_run_of_ones_own_stands_in_the_reports_table_with_its_losses(study: Study, page: str, tmp_path: Path) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     run = next(job.folder(out) for job in study.jobs if job.row == "unet--our-settings")

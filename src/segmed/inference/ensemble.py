@@ -53,18 +53,23 @@ class EnsemblePredictor(VolumePredictor):
 
 def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> EnsemblePredictor:
     """Load an ensemble's folder. Raises `ModelError` where a member is gone or was trained anew since."""
-    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
-    try:
-        if value["format"] != FORMAT:
-            raise ModelError(f"{folder / ENSEMBLE}: format {value['format']} is not {FORMAT}. Make the ensemble again.")
-        config = RunConfig.from_json(value["config"], str(folder / ENSEMBLE))
-        members = [(folder / str(each["folder"]), str(each["config_sha256"])) for each in value["members"]]
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ENSEMBLE}: {error} is missing or wrong. Make the ensemble again.") from error
+    config, members = read_ensemble(folder)
     chosen = chosen_device(device)
     return EnsemblePredictor(
         [_member(place, digest, chosen, tta or config.prediction.tta) for place, digest in members], config, folder
     )
+
+
+def read_ensemble(folder: Path) -> tuple[RunConfig, list[tuple[Path, str]]]:
+    """What an ensemble is, and its members' folders with the SHA-256 of their configs. No network is built."""
+    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
+    try:
+        if value["format"] != FORMAT:
+            raise ModelError(f"{folder / ENSEMBLE}: format {value['format']} is not {FORMAT}. Make the ensemble again.")
+        members = [(folder / str(each["folder"]), str(each["config_sha256"])) for each in value["members"]]
+        return RunConfig.from_json(value["config"], str(folder / ENSEMBLE)), members
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder / ENSEMBLE}: {error} is missing or wrong. Make the ensemble again.") from error
 
 
 def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, copy: bool = False) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from segmed.inference.base import VolumePredictor
-from segmed.inference.ensemble import ENSEMBLE, load_ensemble
+from segmed.inference.ensemble import ENSEMBLE, load_ensemble, read_ensemble
 from segmed.inference.predictor import Predictor
-from segmed.models.checkpoint import load_run
+from segmed.models.checkpoint import CONFIG, RunConfig, load_config, load_run
 from segmed.models.prediction import Tta
 from segmed.models.zoo import takes_prompts
 
@@ -29,3 +29,10 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     from segmed.inference.prompted import PromptedPredictor  # imports transformers
 
     return PromptedPredictor(trained, device=device, tta=tta)
+
+
+def config_of(folder: Path) -> RunConfig:
+    """The config of what `load` loads; networks are built for a cascade alone, whose config is that of both runs."""
+    if (folder / ENSEMBLE).is_file():
+        return read_ensemble(folder)[0]
+    return load_config(folder)[0] if (folder / CONFIG).is_file() else load(folder).config

@@ -10,9 +10,10 @@ from segmed.core.errors import DataError, SegmedError, SplitError
 from segmed.core.files import held, read_json, write_json
 from segmed.evaluation.folders import evaluate_masks
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.run import evaluate_run, plan_evaluation
+from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
 from segmed.inference.ensemble import ENSEMBLE
+from segmed.inference.loading import config_of
 from segmed.models.checkpoint import CONFIG
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
@@ -96,16 +97,18 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
         return Evaluation.load(_place(study, name, protocol, fold))
     split = study.splits[protocol]
     for folder, source in zip(folders, sources, strict=True):
-        predictor = load(folder)
         try:
-            plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=fold)
+            plan = plan_evaluation(folder, config_of(folder), study.data, split=split, fold=fold)
         except (SplitError, DataError) as error:
             reason = error
             continue
-        score = partial(evaluate_run, predictor, study.data, plan, name=name)
-        return _kept(study, name, protocol, fold, source, score)
+        return _kept(study, name, protocol, fold, source, partial(_score, study, folder, plan, name))
     what = f"fold {fold}" if protocol == "patient" else "the split as in the report"
     raise SeenError(f"no run of {name} may be tested on {what}: {reason} Train one on this fold of the study's split.")
+
+
+def _score(study: Study, folder: Path, plan: Plan, name: str) -> Evaluation:
+    return evaluate_run(load(folder), study.data, plan, name=name)
 
 
 def _kept(

@@ -72,8 +72,10 @@ class StudySettings:
 
     @property
     def rows(self) -> tuple[System, ...]:
-        """The systems that are asked for, in the order of `SYSTEMS` whatever that of the asking, so that all parts of a
-        study agree; cascades, and the row that they start from though nobody asked for it, come last and first."""
+        """The systems that are asked for, in the order of `SYSTEMS` whatever that of the asking, so that parts agree.
+
+        Cascades come last; the row that they start from is added where nobody asked for it.
+        """
         chosen = chosen_systems(self.systems or self.plan.systems)
         rows = tuple(row for row in SYSTEMS.values() if row in chosen)
         cascades = [row for row in rows if row.judged == OTHERS]
