@@ -293,8 +293,9 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
 
 
 def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowhere_else(
-    study: Study, page: str, tmp_path: Path
+    study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     runs = {job.protocol: job.folder(out) for job in study.jobs if job.system.name == "unet" and job.fold == 0}
     settings = dataclasses.replace(
@@ -304,6 +305,7 @@ def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowh
     assert [(row.evaluation.name, row.evaluation.leaking, row.run) for row in own.report] == [
         ("mine by slice", True, runs["report"])
     ]
+    assert not Path(own.report[0].evaluation.provenance["run"]).is_absolute()  # no folder of a machine on the page
     assert own.patient == ()  # one run is of one fold, and there are two
     assert [name for name, _ in own.refused] == ["mine by patient", "mine by patient"]
     assert "may be tested on fold 1" in own.refused[0][1]

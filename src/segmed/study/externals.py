@@ -18,7 +18,7 @@ from segmed.models.checkpoint import CONFIG
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
-from segmed.study.settings import safe_name
+from segmed.study.settings import from_here, safe_name
 
 SOURCE = "source.json"
 _Scorer = Callable[[Protocol], list[Evaluation]]
@@ -108,7 +108,7 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
 
 
 def _score(study: Study, folder: Path, plan: Plan, name: str) -> Evaluation:
-    return evaluate_run(load(folder), study.data, plan, name=name)
+    return evaluate_run(load(from_here(folder)), study.data, plan, name=name)  # whose path is told with the scores
 
 
 def _kept(

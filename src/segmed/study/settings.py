@@ -98,13 +98,13 @@ class StudySettings:
             "--seeds": [str(self.plan.seeds)],
             "--set": self.changes,
             "--groups": [self.groups],
-            "--run": [f"{name}={','.join(map(_from_here, folders))}" for name, folders in self.runs],
-            "--predictions": [f"{name}={_from_here(folder)}" for name, folder in self.predictions],
+            "--run": [f"{name}={','.join(map(from_here, folders))}" for name, folders in self.runs],
+            "--predictions": [f"{name}={from_here(folder)}" for name, folder in self.predictions],
             "--labels": [self.labels],
             "--patient-regex": [self.patient_regex],
             "--channel": ["" if self.channel is None else str(self.channel)],
         }
-        words = ["segmed", "study", _from_here(data), "--out", _from_here(out)]
+        words = ["segmed", "study", from_here(data), "--out", from_here(out)]
         words += [word for option, values in options.items() for value in values if value for word in (option, value)]
         words += [] if self.pictures else ["--no-pictures"]
         return shlex.join([*words, *(["--anonymise"] if self.anonymise else [])])
@@ -206,7 +206,7 @@ def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> Stu
     return replace(settings, runs=runs, predictions=predictions)
 
 
-def _from_here(path: str | Path) -> str:
+def from_here(path: str | Path) -> str:
     """A path from the current folder where it is below it, else in full."""
     full = Path(path).resolve()
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
