@@ -9,6 +9,9 @@ from segmed.models.checkpoint import CONFIG, RunConfig, load_config, load_run
 from segmed.models.prediction import Tta
 from segmed.models.zoo import takes_prompts
 
+CASCADE = "cascade.json"
+"""As in `inference.cascade`, which imports transformers."""
+
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
     """Load the folder of a run, an ensemble or a cascade, or a hub id `owner/name`, on `device` (auto, cpu, cuda, mps).
@@ -19,7 +22,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     folder = Path(path_or_hub_id)
     if (folder / ENSEMBLE).is_file():
         return load_ensemble(folder, device=device, tta=tta)
-    if (folder / "cascade.json").is_file():
+    if (folder / CASCADE).is_file():
         from segmed.inference.cascade import load_cascade
 
         return load_cascade(folder, device=device, tta=tta)
@@ -29,6 +32,11 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     from segmed.inference.prompted import PromptedPredictor  # imports transformers
 
     return PromptedPredictor(trained, device=device, tta=tta)
+
+
+def configs_in(folder: Path) -> tuple[Path, ...]:
+    """The files that say what `load` finds in a folder; none where it is no run, ensemble or cascade."""
+    return tuple(folder / name for name in (CONFIG, ENSEMBLE, CASCADE) if (folder / name).is_file())
 
 
 def config_of(folder: Path) -> RunConfig:

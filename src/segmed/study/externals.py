@@ -12,9 +12,7 @@ from segmed.evaluation.folders import evaluate_masks
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
-from segmed.inference.ensemble import ENSEMBLE
-from segmed.inference.loading import config_of
-from segmed.models.checkpoint import CONFIG
+from segmed.inference.loading import config_of, configs_in
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
@@ -142,12 +140,9 @@ def _place(study: Study, name: str, protocol: Protocol, fold: int) -> Path:
 
 def _digest_of_run(folder: Path) -> str:
     """Of what decides a run's answers: its configuration, which changes with every training, or its members'."""
-    from segmed.inference.cascade import CASCADE  # imports transformers
-
     digest = hashlib.sha256()
-    for name in (CONFIG, ENSEMBLE, CASCADE):
-        if (folder / name).is_file():
-            digest.update((folder / name).read_bytes())
+    for path in configs_in(folder):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -248,11 +248,10 @@ def _unfinished(study: Study, usable: Usable, row: Sequence[Job]) -> str:
 
 def _usable(study: Study) -> Usable:
     """Of a cascade both runs must be of the study's settings."""
-    own = {job.folder(study.out): job for job in study.jobs if not job.system.trained_as}
-    known = {folder for folder, job in own.items() if _is_usable(study, job)}
-    usable = (job for job in study.jobs if _is_usable(study, job))
+    usable = [job for job in study.jobs if _is_usable(study, job)]
+    trained = {job.folder(study.out) for job in usable if not job.system.trained_as}
     return frozenset(
-        job.evaluation(study.out) for job in usable if not job.judges_a_cascade or job.proposer(study.out) in known
+        job.evaluation(study.out) for job in usable if not job.judges_a_cascade or job.proposer(study.out) in trained
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import read_json, write_json
-from segmed.models.checkpoint import CONFIG
+from segmed.inference.loading import configs_in
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
 
@@ -190,15 +190,12 @@ def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> Stu
 
     New ones must be there, which is better known now than after the trainings.
     """
-    from segmed.inference.cascade import CASCADE  # imports transformers
-    from segmed.inference.ensemble import ENSEMBLE
-
     known = {*before.runs, *before.predictions} if before else set()
     runs = tuple((name, tuple(str(Path(folder).resolve()) for folder in folders)) for name, folders in settings.runs)
     predictions = tuple((name, str(Path(folder).resolve())) for name, folder in settings.predictions)
     for name, folders in runs:
         for folder in folders if (name, folders) not in known else ():
-            if not any((Path(folder) / name).is_file() for name in (CONFIG, ENSEMBLE, CASCADE)):
+            if not configs_in(Path(folder)):
                 raise ConfigError(f"--run {name}: {folder} is not the folder of a run. Check the path.")
     for row in predictions:
         if row not in known and not Path(row[1]).is_dir():
