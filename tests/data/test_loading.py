@@ -26,14 +26,23 @@ def sampler(share: float | None = 0.5, size: int = 8, **settings: int) -> Traini
     return TrainingBatches(POSITIVE, SamplingConfig(batch_size=size, positive_share=share), seed=0, **settings)
 
 
-@pytest.mark.parametrize(("share", "size"), [(0.5, 8), (0.25, 8), (0.3, 7)])
+SHARES = [(0.5, 8), (0.25, 8), (0.3, 7), (0.7, 2), (0.7, 1), (0.5, 5), (0.5, 1)]
+
+
+@pytest.mark.parametrize(("share", "size"), SHARES)
 def test_the_share_of_positive_slices_is_kept_over_an_epoch(share: float, size: int) -> None:
     drawn = [index for batch in sampler(share, size) for index in batch]
     assert POSITIVE[drawn].sum() == pytest.approx(share * len(drawn), abs=1)
 
 
-def test_batches_are_full() -> None:
-    assert {len(batch) for batch in sampler(0.3, 7)} == {7}
+@pytest.mark.parametrize(("share", "size"), SHARES)
+def test_every_batch_has_the_size_asked_for(share: float, size: int) -> None:
+    assert {len(batch) for batch in sampler(share, size)} == {size}
+
+
+def test_a_share_of_one_passes_once_over_the_slices_with_foreground_alone() -> None:
+    drawn = [index for batch in sampler(1.0, 2) for index in batch]
+    assert sorted(drawn) == np.flatnonzero(POSITIVE).tolist()
 
 
 def test_without_a_share_an_epoch_repeats_no_slice() -> None:
@@ -104,7 +113,9 @@ def test_a_case_of_another_data_set_is_named(tmp_path: Path) -> None:
         PreprocessedSlices(toy(tmp_path), ["stranger"], Preprocess(PreprocessConfig()))
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"positive_share": 1.0}, {"steps_per_epoch": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"batch_size": 0}, {"positive_share": 1.1}, {"positive_share": 0.0}, {"steps_per_epoch": 0}]
+)
 def test_impossible_sampling_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SamplingConfig(**settings)  # type: ignore[arg-type]

@@ -66,17 +66,17 @@ class SamplingConfig:
     batch_size: int = 16
     """Slices per step and device."""
     positive_share: float | None = 0.5
-    """Share of each batch that carries foreground; None takes slices as they come."""
+    """Share of the slices drawn that carry foreground; 1 draws no others, None takes slices as they come."""
     steps_per_epoch: int | None = None
-    """Steps between two validations; None is as many as one pass over the slices takes."""
+    """Steps between two validations; None is as many as one pass over the slices that are drawn takes."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no batch."""
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}.")
-        if self.positive_share is not None and not 0 < self.positive_share < 1:
+        if self.positive_share is not None and not 0 < self.positive_share <= 1:
             raise ConfigError(
-                f"positive_share lies between 0 and 1, got {self.positive_share}. Use None for all slices."
+                f"positive_share is above 0 and at most 1, got {self.positive_share}. Use None for all slices."
             )
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
             raise ConfigError(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")
@@ -182,7 +182,8 @@ class TrainingBatches(Sampler[list[int]]):
     """Batches of slice numbers for one epoch, a share of each with foreground.
 
     Positive and other slices are each dealt from their own shuffled deck without replacement, reshuffled when it
-    runs out. The order is a function of seed, epoch and rank; call `set_epoch` before each epoch.
+    runs out. Every batch has as many slices as asked for; where the share of one is no whole number, it holds over
+    batches together. The order is a function of seed, epoch and rank; call `set_epoch` before each epoch.
     """
 
     def __init__(
@@ -191,8 +192,8 @@ class TrainingBatches(Sampler[list[int]]):
         self.config, self.seed, self.rank, self.world = config, seed, rank, world
         self.epoch = 0
         self._decks = _decks(positive, config)
-        per_step = config.batch_size * world
-        self.steps = config.steps_per_epoch or max(1, len(positive) // per_step)
+        self._per_step = config.batch_size * world
+        self.steps = config.steps_per_epoch or max(1, sum(map(len, self._decks)) // self._per_step)
 
     @property
     def sampler(self) -> "TrainingBatches":
@@ -210,14 +211,13 @@ class TrainingBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """The batches of this rank."""
         rng = np.random.default_rng([self.seed, self.epoch])
-        dealers = [(_deal(deck, rng), share) for deck, share in self._decks]
+        *first, last = [_deal(deck, rng) for deck in self._decks]
         for step in range(self.steps):
             batch: list[int] = []
-            for dealer, share in dealers:
-                wanted = _count(share, self.config.batch_size * self.world, step)
+            for dealer in first:
+                wanted = _count(self.config.positive_share or 0.0, self._per_step, step)
                 batch.extend(next(dealer) for _ in range(wanted))
-            missing = self.config.batch_size * self.world - len(batch)
-            batch.extend(next(dealers[-1][0]) for _ in range(missing))
+            batch.extend(next(last) for _ in range(self._per_step - len(batch)))
             mixed = [batch[index] for index in rng.permutation(len(batch))]
             yield mixed[self.rank :: self.world]
 
@@ -253,15 +253,16 @@ def make_loader(
     )
 
 
-def _decks(positive: Bool[np.ndarray, " n"], config: SamplingConfig) -> list[tuple[list[int], float]]:
-    everything = list(range(len(positive)))
-    if not everything:
+def _decks(positive: Bool[np.ndarray, " n"], config: SamplingConfig) -> list[list[int]]:
+    """The slices with foreground and the others where each has a share, else one deck of all that are drawn."""
+    if not len(positive):
         raise SplitError("The training part is empty. Make a split with more patients.")
     if config.positive_share is None or positive.all() or not positive.any():
-        return [(everything, 1.0)]
+        return [list(range(len(positive)))]
     with_foreground = np.flatnonzero(positive).tolist()
-    without = np.flatnonzero(~positive).tolist()
-    return [(with_foreground, config.positive_share), (without, 1 - config.positive_share)]
+    if config.positive_share == 1:
+        return [with_foreground]
+    return [with_foreground, np.flatnonzero(~positive).tolist()]
 
 
 def _deal(deck: list[int], rng: np.random.Generator) -> Iterator[int]:
