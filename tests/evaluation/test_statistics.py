@@ -7,9 +7,11 @@ from scipy import stats
 from segmed.evaluation.statistics import (
     bootstrap_ci,
     bootstrap_weights,
+    flips_for,
     holm,
     interval,
     kendall_tau,
+    least_p,
     mean_of,
     median_of,
     metric_agreement,
@@ -101,6 +103,14 @@ def test_the_random_sign_flip_test_agrees_with_the_t_test():
 
 def test_a_random_test_never_reports_a_p_value_of_zero():
     assert paired_sign_flip(np.ones(30), np.zeros(30), resamples=999).p_value == 1 / 1000
+
+
+@pytest.mark.parametrize("tests", [1, 45, 496])
+def test_a_clear_difference_stays_separable_however_many_tests_are_corrected(tests):
+    flips = flips_for(tests)
+    clear = paired_sign_flip(np.ones(20), np.zeros(20), resamples=10, flips=flips).p_value
+    assert clear == pytest.approx(least_p(20, flips), rel=1)
+    assert holm([clear] * tests)[0] < 0.05
 
 
 def test_equal_models_do_not_differ():

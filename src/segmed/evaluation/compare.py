@@ -299,26 +299,27 @@ def _tests(
     pairs: Sequence[tuple[Evaluation, Evaluation]], patients: Sequence[str], seed: int
 ) -> tuple[Difference, ...]:
     """Test every pair; Holm's correction is over these pairs together."""
-    drafts = [_test(first, second, patients, seed) for first, second in pairs]
+    flips = statistics.flips_for(len(pairs))
+    drafts = [_test(first, second, patients, flips, seed) for first, second in pairs]
     adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
-    least = min(1.0, len(drafts) * 2 / 2 ** len(patients))
+    least = min(1.0, len(drafts) * statistics.least_p(len(patients), flips))
     return tuple(dataclasses.replace(draft, p_holm=p, least_p=least) for draft, p in zip(drafts, adjusted, strict=True))
 
 
-def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], seed: int) -> Difference:
+def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], flips: int, seed: int) -> Difference:
     ours, theirs = patient_scores([first, second], patients)
-    flips = statistics.paired_sign_flip(ours, theirs, seed=seed)
+    found = statistics.paired_sign_flip(ours, theirs, flips=flips, seed=seed)
     return Difference(
         first=first.name,
         second=second.name,
-        difference=flips.difference,
-        low=flips.low,
-        high=flips.high,
-        p_sign_flip=flips.p_value,
+        difference=found.difference,
+        low=found.low,
+        high=found.high,
+        p_sign_flip=found.p_value,
         p_wilcoxon=statistics.paired_wilcoxon(ours, theirs, seed=seed).p_value,
         p_holm=math.nan,
         least_p=math.nan,
-        patients=flips.n,
+        patients=found.n,
     )
 
 
