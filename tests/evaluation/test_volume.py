@@ -10,6 +10,11 @@ def blank(height: int = 5, width: int = 7) -> np.ndarray:
     return np.zeros((height, width), np.uint8)
 
 
+def test_two_studies_of_a_patient_with_the_same_slice_numbers_are_no_volume():
+    with pytest.raises(DataError, match="first_1 and second_1 are slice 1 and then 1 of one volume"):
+        PatientVolume("p", ("first_1", "second_1"), [blank()] * 2, [blank()] * 2, None, (1, 1))
+
+
 def test_a_prediction_on_another_grid_names_its_case():
     with pytest.raises(DataError, match=r"b: the prediction is \(5, 8\)"):
         PatientVolume("p", ("a", "b"), [blank(), blank()], [blank(), blank(5, 8)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -14,7 +15,7 @@ class PatientVolume:
     """The slices of one patient in anatomical order; sizes may differ between patients, not within one.
 
     `reference` and `prediction` hold labels 0 … K. `probability` holds a value from 0 to 1 per foreground label,
-    or is None where only masks are known (no calibration then). `slice_indices` are positions in the volume; a
+    or is None where only masks are known (no calibration then). `slice_indices` are rising positions in the volume; a
     jump (a slice split gives a part of a volume) keeps slices apart that are not neighbours.
     """
 
@@ -35,6 +36,12 @@ class PatientVolume:
                 f"patient {self.patient}: {len(self.cases)} cases but {len(self.reference)} references and "
                 f"{len(self.prediction)} predictions. Give one of each per case."
             )
+        for (before, case), (low, high) in zip(pairwise(self.cases), pairwise(self.positions), strict=True):
+            if high <= low:
+                raise DataError(
+                    f"patient {self.patient}: {before} and {case} are slice {low} and then {high} of one volume. Two "
+                    "studies of one patient? Number the second's slices on, two after the first's last."
+                )
         grid = self.reference[0].shape
         for case, truth, guess in zip(self.cases, self.reference, self.prediction, strict=True):
             if truth.shape != grid:
