@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,18 +15,20 @@ from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.degrade import parse_degradations
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.report.cases import slice_dice
+from segmed.evaluation.report.numbers import MISSING
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
+from segmed.evaluation.rows import BoxRow
 from segmed.metrics.readings import READINGS
 from segmed.study.anchors import is_lgg
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.readings import fits, sentences
-from segmed.study.results import ReportRow
+from segmed.study.results import ReportRow, Results
 from segmed.study.settings import StudySettings
 from segmed.study.systems import SYSTEMS, chosen_systems
-from segmed.study.tables import Table, latex, seed_table
+from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
 
 
@@ -200,6 +203,34 @@ def test_seeds_are_nested_in_patients() -> None:
     other = renamed(seeds[0], "Q")
     with pytest.raises(DataError, match="different patients"):
         nest_seeds([seeds[0], other], name="a")
+
+
+def test_errors_of_volume_of_two_seeds_do_not_cancel_out() -> None:
+    one = samples.evaluation("a", (0.9, 0.5))
+    seeds = [
+        dataclasses.replace(one, patients=tuple(dataclasses.replace(row, volume_error=error) for row in one.patients))
+        for error in (-0.6, 0.6)
+    ]
+    metrics = nest_seeds(seeds, name="a", resamples=50).metrics
+    assert metrics["volume_bias"].value == 0
+    assert metrics["volume_error"].value == pytest.approx(0.6)
+
+
+def test_an_institution_of_one_patient_has_no_score_of_networks_that_saw_the_institution() -> None:
+    pooled = samples.evaluation("U-Net", (0.9, 0.5))
+    alone = dataclasses.replace(pooled, patients=tuple(row for row in pooled.patients if row.patient == "P0"))
+    nothing: dict[str, Any] = {field.name: () for field in dataclasses.fields(Results)}
+    held_out = (("U-Net", "A", alone), ("U-Net", "B", pooled))
+    results = Results(**{**nothing, "degraded": {}, "runs": {}, "ranked": (pooled,), "institutions": held_out})
+    cells = dict(institution_table(results).rows)
+    assert cells["U-Net: A"][2] == Cell(MISSING)
+    assert cells["U-Net: B"][2].value == "0.700"
+
+
+def test_boxes_of_all_seeds_are_kept_for_the_curve_of_their_quality() -> None:
+    boxes = tuple(BoxRow("P0_1", "P0", 1, 0.8, iou, 0.7, 0.6, 0.7) for iou in (0.2, 0.9))
+    seeds = [dataclasses.replace(samples.evaluation("a", (0.9, 0.5)), boxes=(box,)) for box in boxes]
+    assert nest_seeds(seeds, name="a", resamples=50).boxes == boxes
 
 
 def with_readings(name: str, **values: float):

@@ -62,15 +62,20 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     keys = [[(row.patient, row.label) for row in one.patients] for one in seeds]
     if any(other != keys[0] for other in keys[1:]):
         raise DataError(f"{name}: its seeds were tested on different patients. Finish the study first.")
-    rows = [_mean_row(several) for several in zip(*(one.patients for one in seeds), strict=True)]
+    by_seed = [one.patients for one in seeds]
+    rows = [_mean_row(several) for several in zip(*by_seed, strict=True)]
     slices = [row for one in seeds for row in one.slices]
     calibration = pool_calibration([one.calibration for one in seeds])
+    metrics = _metrics(rows, slices, calibration, resamples, seed)
+    sizes = [_mean_row([_without_sign(row) for row in several]) for several in zip(*by_seed, strict=True)]
+    metrics["volume_error"] = _metrics(sizes, slices, None, resamples, seed)["volume_error"]
     return replace(
         seeds[0],
         name=name,
-        metrics=_metrics(rows, slices, calibration, resamples, seed),
+        metrics=metrics,
         patients=tuple(rows),
         slices=tuple(slices),
+        boxes=tuple(row for one in seeds for row in one.boxes),
         cost=pool_costs([one.cost for one in seeds]),
         calibration=calibration,
         provenance={**seeds[0].provenance, "seeds": len(seeds), "dice_of_seeds": [mean_dice(one) for one in seeds]},
@@ -161,6 +166,11 @@ def _calibration_error(calibration: Calibration, patients: int) -> MetricValue:
 
 def _order(rows: Sequence[PatientRow]) -> dict[str, int]:
     return {patient: place for place, patient in enumerate(sorted({row.patient for row in rows}))}
+
+
+def _without_sign(row: PatientRow) -> PatientRow:
+    """The row with the size of its volume's error: those of two seeds do not cancel out."""
+    return replace(row, volume_error=abs(row.volume_error))
 
 
 def _mean_row(several: Sequence[PatientRow]) -> PatientRow:

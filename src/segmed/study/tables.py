@@ -56,12 +56,15 @@ def report_table(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> Tab
 
 
 def institution_table(results: Results) -> Table:
-    """Each institution scored by a network that never saw it, beside the same patients in the cross-validation."""
+    """Each institution scored by a network that never saw it, beside the same patients in the cross-validation.
+
+    The only patient of an institution has no others there, so the cross-validation holds its institution out as well.
+    """
     pooled = {evaluation.name: evaluation for evaluation in results.ranked}
     rows = []
     for system, institution, held_out in results.institutions:
         dice = held_out.by_patient("dice")
-        mixed = pooled[system].by_patient("dice") if system in pooled else {}
+        mixed = pooled[system].by_patient("dice") if system in pooled and len(dice) > 1 else {}
         cells = (
             Cell(numbers.count(len(dice))),
             _mean_cell(list(dice.values())),
