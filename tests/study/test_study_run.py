@@ -16,6 +16,10 @@ from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import split_by_institution
 from segmed.evaluation.report.oracle import quality_figure
+from segmed.evaluation.result import Evaluation
+from segmed.evaluation.run import plan_evaluation
+from segmed.evaluation.tune import tune
+from segmed.inference import load
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
 from segmed.study.externals import external_evaluations
@@ -30,7 +34,7 @@ from toydata import toy
 CPU = Hardware(accelerator="cpu")
 SETTINGS = StudySettings(
     protocol="both", budget="smoke", groups="institution",
-    systems=("unet", "sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"),
+    systems=("unet", "sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"),
     changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
 )  # fmt: skip
 
@@ -119,11 +123,23 @@ def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(
     assert boxes.folder(study.out) == cascade.folder(study.out)
     assert not study.failures
     head = next(csv.reader((study.out / "tables" / "per-patient.csv").read_text().splitlines()))
-    assert sorted(head[1:]) == ["U-Net", "U-Net, then SAM-tiny"]
+    assert sorted(head[1:]) == ["SAM-tiny, no prompt", "U-Net", "U-Net, then SAM-tiny"]
     given = page[page.index("boxes drawn from the reference") :]
     assert "SAM-tiny, given boxes" in given
     assert given.index("Floors, given the same boxes") < given.index("inscribed ellipse") < given.index("whole image")
     assert "Mean IoU of masks against mean IoU of the boxes" in given
+
+
+def test_a_promptable_network_asked_without_a_prompt_has_the_threshold_that_is_best_so_on_validation_patients(
+    study: Study, page: str
+) -> None:
+    job = next(job for job in study.jobs if job.row == "sam-tiny" and job.fold == 1)
+    predictor = load(job.folder(study.out), device="cpu")
+    plan = plan_evaluation(job.folder(study.out), predictor.config, study.data, part="validation")
+    best = tune({"none": predictor}, study.data, plan, in_slice=(), in_volume=()).best.threshold
+    assert best != predictor.config.threshold
+    assert Evaluation.load(job.evaluation(study.out)).threshold == best
+    assert "Of SAM-tiny, no prompt the epoch was chosen" in page
 
 
 def test_boxes_drawn_less_well_have_floors_of_their_own_and_one_quality_curve(study: Study, page: str) -> None:
@@ -172,7 +188,7 @@ def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of
 @pytest.mark.parametrize(
     ("trained", "stale"),
     [
-        ("sam-tiny", {"sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"}),
+        ("sam-tiny", {"sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"}),
         ("unet", {"unet", "sam-tiny-cascade"}),
     ],
 )
@@ -194,7 +210,8 @@ def test_a_cascade_is_not_shown_where_the_network_that_proposes_has_other_settin
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     recipe = out / "runs" / "patient" / "unet" / "seed-0" / "fold-1" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("epochs: 1", "epochs: 9"))
-    assert collect(dataclasses.replace(study, out=out), resamples=50).ranked == ()
+    ranked = collect(dataclasses.replace(study, out=out), resamples=50).ranked
+    assert [each.name for each in ranked] == ["SAM-tiny, no prompt"]
 
 
 def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

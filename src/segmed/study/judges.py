@@ -12,8 +12,11 @@ from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan, evaluate_run
+from segmed.evaluation.tune import tune
 from segmed.inference import VolumePredictor, load
 from segmed.models.checkpoint import CONFIG
+from segmed.models.zoo import takes_prompts
+from segmed.study.systems import Judged
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,19 @@ class Judging:
 
 
 Judge = Callable[[Judging], Evaluation]
+
+
+def threshold_for(judged: Judged, predictor: VolumePredictor, data: DecodedDataset, plan: Plan) -> float:
+    """The threshold that goes with a way of being judged: the run's own, but for a promptable run without a prompt.
+
+    Such a run's own was chosen with boxes of the reference, which leave slices without foreground alone. Here it is
+    chosen on the fold's validation patients asked as the test will be, by mean volumetric Dice.
+    """
+    if judged != "image alone" or not takes_prompts(predictor.config.model):
+        return predictor.config.threshold
+    validation = replace(plan, part="validation")
+    found = tune({predictor.config.prediction.tta: predictor}, data, validation, in_slice=(), in_volume=())
+    return found.best.threshold
 
 
 def image_alone(asked: Judging) -> Evaluation:

@@ -31,6 +31,10 @@ NOTE_ON_MASKS = (
     "Of {names} there are only masks: nothing tells whether what made them had seen these patients, or on whom it was "
     "tuned."
 )
+NOTE_ON_THRESHOLDS = (
+    "Of {names} the epoch was chosen on validation patients with boxes of the reference, the threshold then on the "
+    "same patients without a prompt, as in the test."
+)
 CONTENTS = (
     ("patient", "By patient", "has_patient"),
     ("report", "As in the report", "report"),
@@ -137,6 +141,9 @@ def _main(results: Results) -> Comparison:
 def _notes(results: Results) -> list[str]:
     """What a reader of the table by patient must know of some of its rows."""
     notes = [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else []
+    unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.judged == "image alone"}
+    if names := [each.name for each in results.ranked if each.name in unprompted]:
+        notes.append(NOTE_ON_THRESHOLDS.format(names="; ".join(names)))
     if results.unchecked:
         notes.append(NOTE_ON_MASKS.format(names=", ".join(results.unchecked)))
     return notes

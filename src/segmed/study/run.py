@@ -20,7 +20,7 @@ from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
-from segmed.study.judges import FLOORS, JUDGES, Judging
+from segmed.study.judges import FLOORS, JUDGES, Judging, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
 from segmed.training.beginning import is_finished
@@ -209,9 +209,11 @@ def run_job(
     )
     device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
     predictor = load(folder, device=device)
-    if job.variant == "double-sigmoid":  # smp's default, which the report's code has
-        predictor.config = replace(predictor.config, threshold=0.5)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
+    threshold = threshold_for(job.system.judged, predictor, study.data, plan)
+    if job.variant == "double-sigmoid":  # smp's default, which the report's code has
+        threshold = 0.5
+    predictor.config = replace(predictor.config, threshold=threshold)
     asked = Judging(
         predictor, study.data, plan, job.system.title, job.system.model, resamples, job.system.prompts,
         job.proposer(study.out), device,
