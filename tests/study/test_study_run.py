@@ -452,6 +452,12 @@ def test_systems_given_boxes_stand_apart_under_the_report_too(
     assert told.index(small.title) < told.index("inscribed ellipse (jitter:20)")
 
 
+def test_a_study_is_not_begun_where_a_file_is(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file: is a file"):
+        run_study(study.data, SETTINGS, tmp_path / "file", measure=False)
+
+
 def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
     with pytest.raises(ConfigError, match="already holds a study"):
         run_study(study.data, SETTINGS, study.out)

@@ -47,7 +47,7 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
         ("augment: wild", r"Unknown augmentation 'wild'. Choose one of: none, seed, mri"),
         ("model: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
         ("ema_decay: 1", r"ema_decay lies in"),
-        ("seed: -1", r"seed at least 0"),
+        ("seed: -1", r"seed 0 to"),
         ("optim: {accumulate: 0}", r"optim: .*accumulate at least 1"),
         ("optim: {final_share: 2}", r"optim: final_share lies between"),
         ("preprocess: {size: [100, 100]}", r"preprocess: size \(100, 100\) is not a multiple"),
@@ -79,6 +79,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_an_override_that_is_no_key_and_value_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         recipe_from_mapping({"epochs": 2}, [override], source="x")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "patience=0", "workers=-1", "seed=99999999999999999999", "optim.learning_rate=.nan", "optim.learning_rate=.inf",
+        "loss.focal_gamma=-1", "loss.tversky_alpha=.nan", "loss.focal_alpha=2",
+    ],
+)  # fmt: skip
+def test_a_number_that_no_training_can_have_is_refused_by_its_name(setting: str) -> None:
+    name = setting.partition("=")[0].rpartition(".")[2]
+    with pytest.raises(ConfigError, match=name):
+        recipe_from_mapping({}, [setting], source="x")
 
 
 def test_defaults_are_the_report_encoder_with_our_schedule() -> None:

@@ -14,7 +14,7 @@ from runs import tiny_recipe, toy_and_split
 
 import segmed.training.module as module
 import segmed.training.objectives as objectives
-from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
+from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.loading import Batch, SamplingConfig, TrainingBatches
@@ -120,6 +120,25 @@ def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -
 def test_a_folder_with_a_run_is_not_overwritten(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
     with pytest.raises(ConfigError, match=r"already holds files\. Continue it with --resume"):
         train(tiny_recipe(), data=toy[0], split=toy[1], out=run)
+
+
+@pytest.mark.parametrize(
+    ("fold", "change", "reason"),
+    [(1, "epochs=1", "Fold 1 does not exist"), (0, "start=nowhere", "nowhere"), (0, "model.encoder=nosuch", "nosuch")],
+)
+def test_a_training_that_is_refused_leaves_no_folder_in_the_way_of_the_next(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, fold: int, change: str, reason: str
+) -> None:
+    with pytest.raises(SegmedError, match=reason):
+        train(tiny_recipe(change), data=toy[0], split=toy[1], fold=fold, out=tmp_path / "r", hardware=CPU)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_folder_that_is_a_file_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match="file: is a file"):
+            train(tiny_recipe(), data=toy[0], split=toy[1], out=out, hardware=CPU)
 
 
 def test_resuming_a_finished_run_trains_nothing(run: Path, toy: tuple[DecodedDataset, Split]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from segmed.core.errors import DataError
+from segmed.core.errors import ConfigError, DataError
 
 
 @contextmanager
@@ -37,6 +37,15 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def require_folder(path: Path) -> None:
+    """Raise `ConfigError` where `path` cannot be a folder, since it or what it would lie in is a file."""
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ConfigError(f"{place}: is a file, where a folder is to be written. Choose another name.")
+            return
 
 
 @contextmanager

@@ -5,6 +5,7 @@ label, and return a scalar; a perfect confident prediction has a loss near 0. Th
 `seed-double-sigmoid`, which reproduces a mistake.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,6 +15,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from segmed.core.config import config_dataclass
+from segmed.core.errors import ConfigError
 from segmed.losses.overlap import BatchLogits, Overlap, Scalar, dice_loss, tversky_loss
 
 Loss = Callable[[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]], Float[Tensor, ""]]
@@ -39,6 +41,15 @@ class LossConfig:
     """Cost of false positives in the Tversky loss."""
     tversky_beta: float = 0.7
     """Cost of false negatives in the Tversky loss."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that turn a loss into another thing."""
+        for name in ("focal_gamma", "focal_weight", "tversky_alpha", "tversky_beta"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"loss.{name} is a number of at least 0, got {value}.")
+        if not self.focal_alpha <= 1:
+            raise ConfigError(f"loss.focal_alpha is at most 1, and negative for no weights, got {self.focal_alpha}.")
 
 
 def dice_bce(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import read_json, require_folder, write_json
 from segmed.inference.loading import configs_in
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
@@ -149,6 +149,7 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
     path = out / FILE
     settings = _with_own_rows(settings, load_settings(out) if resume and path.is_file() else None)
     now = _file(settings, data_hash)
+    require_folder(out)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")

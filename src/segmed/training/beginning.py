@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import read_json, require_folder, write_json
 from segmed.core.split import Split
 from segmed.models.checkpoint import CONFIG, WEIGHTS
 from segmed.training.keeper import resume_folder
@@ -26,12 +26,34 @@ def begin(
     embeddings: str | None = None,
     processes: int = 1,
 ) -> None:
-    """Write what the run is of, or with `resume` make sure that an interrupted one is of the same.
+    """Write what the run is of, unless with `resume` an interrupted one is of the same.
 
-    As many processes as began it go on with it: with others the same epoch would have other steps.
-
-    Raises `ConfigError` where the folder holds something else; nothing is written then.
+    Raises `ConfigError` as `require_place` does; nothing is written then.
     """
+    if require_place(out, recipe, split, fold, resume=resume, embeddings=embeddings, processes=processes):
+        return
+    save_recipe(out / "recipe.yaml", recipe)
+    split.save(out / "split.json")
+    write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
+
+
+def require_place(
+    out: Path,
+    recipe: Recipe,
+    split: Split,
+    fold: int,
+    *,
+    resume: bool,
+    embeddings: str | None = None,
+    processes: int = 1,
+) -> bool:
+    """Whether `out` has an interrupted run to continue; False where it is free for a new one.
+
+    As many processes as began a run go on with it: with others the same epoch would have other steps.
+
+    Raises `ConfigError` where it holds something else, or another run, or may not be continued.
+    """
+    require_folder(out)
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
@@ -40,12 +62,10 @@ def begin(
             before = read_json(_begun(out), what="how a run was begun").get("processes", 1)
             if before != processes:
                 raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
-            return
+            return True
         if not (out / "recipe.yaml").is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
-    save_recipe(out / "recipe.yaml", recipe)
-    split.save(out / "split.json")
-    write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
+    return False
 
 
 def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embeddings: str | None = None) -> None:

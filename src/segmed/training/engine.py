@@ -19,7 +19,7 @@ from segmed.data.splits import require_fit
 from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
-from segmed.training.beginning import begin, is_finished, require_same_run
+from segmed.training.beginning import begin, is_finished, require_place, require_same_run
 from segmed.training.curves import draw_curves
 from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint
 from segmed.training.listen import Listener, Silent
@@ -63,6 +63,7 @@ def train(
     The folder holds model.safetensors, config.json, recipe.yaml, split.json, metrics.csv, log.txt and curves.png.
     With `resume` an interrupted run continues from its last whole epoch, and a finished one is left as it is.
     With `embeddings`, made by `segmed embed`, the frozen image encoder of a promptable model never runs.
+    What is refused before the first step leaves no folder behind.
     Raises `SplitError` for a split that leaks or belongs to other data, `ConfigError` where the folder holds another
     run, and `ModelError` when the loss is not a number or memory runs out.
     """
@@ -77,16 +78,19 @@ def train(
             require_same_run(out, recipe, split, fold, embeddings=digest)
             listener.finished(f"{out} is a finished run")
             return out
+        run_of = {"resume": resume, "embeddings": digest, "processes": trainer.world_size}
         if trainer.is_global_zero:
-            begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=trainer.world_size)
+            require_place(out, recipe, split, fold, **run_of)
+        start = begun_from(recipe, split, fold)
+        module, loaders = prepare(
+            recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
+            embeddings=embeddings,
+        )  # fmt: skip
+        if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
+            begin(out, recipe, split, fold, **run_of)
         with logged(out, trainer.global_rank) as log:
             keeper.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
-            start = begun_from(recipe, split, fold)
-            module, loaders = prepare(
-                recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
-                embeddings=embeddings,
-            )  # fmt: skip
             warning = contract_warning(module.model, recipe.preprocess)
             if warning and trainer.is_global_zero:
                 log.warning(warning)
@@ -102,7 +106,9 @@ def train(
                     "devices": trainer.world_size,
                 }
                 _finish(out, module, keeper, data=data, split=split, fold=fold, facts=facts, start=start)
-                keeper.listener.finished(f"best epoch {keeper.best['epoch']}, Dice {keeper.best['dice']:.4f}, in {out}")
+                keeper.listener.finished(
+                    f"best epoch {keeper.best['epoch'] + 1}, Dice {keeper.best['dice']:.4f}, in {out}"
+                )
             trainer.strategy.barrier()
     return out
 

@@ -1,6 +1,7 @@
 """A recipe: everything that decides a training run, as one value, read from YAML and written beside the result."""
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import takewhile
@@ -48,9 +49,10 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no schedule has."""
-        if min(self.learning_rate, self.filter_learning_rate) <= 0 or self.accumulate < 1:
+        rates = (self.learning_rate, self.filter_learning_rate)
+        if not all(0 < rate < math.inf for rate in rates) or self.accumulate < 1:
             raise ConfigError(
-                "learning_rate and filter_learning_rate must be above 0 and accumulate at least 1, got "
+                "learning_rate and filter_learning_rate must be numbers above 0 and accumulate at least 1, got "
                 f"{self.learning_rate}, {self.filter_learning_rate} and {self.accumulate}."
             )
         if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
@@ -97,8 +99,12 @@ class Recipe:
         """Refuse settings that contradict each other."""
         if self.augment not in PRESETS:
             raise ConfigError(f"Unknown augmentation {self.augment!r}. Choose one of: {', '.join(PRESETS)}.")
-        if self.epochs < 1 or self.seed < 0:
-            raise ConfigError(f"epochs must be at least 1 and seed at least 0, got {self.epochs} and {self.seed}.")
+        if self.epochs < 1 or not 0 <= self.seed < 2**63:
+            raise ConfigError(f"epochs must be at least 1 and seed 0 to 2^63 - 1, got {self.epochs} and {self.seed}.")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"patience is at least 1 epoch, got {self.patience}. Use None to train to the end.")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"workers is at least 0, got {self.workers}. Use None for this machine's usual number.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
         if self.preprocess.inputs != self.model.channels:
