@@ -8,7 +8,9 @@ import pytest
 from segmed.core.errors import DataError
 from segmed.data.decoded import decode
 from segmed.data.manifest import write_manifest
-from segmed.data.sources import list_dataset, open_dataset
+from segmed.data.sources import holds_pairs, layout_of, list_dataset, open_dataset
+from segmed.evaluation.folders import evaluate_pairs, pair_folders
+from segmed.inference.files import find_inputs
 
 SIZE = (20, 25)
 
@@ -118,3 +120,31 @@ def test_a_manifest_of_files_that_hold_image_and_mask_lists_them_again(tmp_path:
     again = open_dataset(tmp_path / "set.csv", labels=dataset.labels)
     assert [(each.case, each.image) for each in again.records] == [(each.case, each.image) for each in dataset.records]
     assert decode(again, cache_dir=tmp_path / "cache").mask("data_00001").max() == 2
+
+
+def two_of_one_patient(folder: Path) -> Path:
+    folder.mkdir()
+    for number in (1, 2):
+        published(folder / f"data_0000{number}.npz", pid=5)
+    return folder
+
+
+def test_references_and_what_is_predicted_may_be_in_the_layout_too(tmp_path: Path) -> None:
+    references, predictions = two_of_one_patient(tmp_path / "references"), tmp_path / "predictions"
+    predictions.mkdir()
+    for path in references.iterdir():
+        np.savez(predictions / path.name, mask=np.abs(cup_in_disc("int8")).astype(np.uint8))
+    pairs = pair_folders(predictions, references)
+    assert pairs.patients_known
+    result = evaluate_pairs(pairs, open_dataset(references).labels, name="other tool", resamples=20)
+    assert result.by_patient("dice") == {"pid_5": 1.0}
+    assert {record.patient for record in find_inputs(references).records} == {"pid_5"}
+
+
+def test_arrays_that_are_only_named_alike_are_loose_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data_00001.npz", mask=np.zeros(SIZE, np.uint8))
+    (tmp_path / "data_00002.npz").write_bytes(b"no archive")
+    assert layout_of(tmp_path) == "fairseg"
+    assert not holds_pairs(tmp_path, "fairseg")
+    assert {record.patient for record in find_inputs(tmp_path).records} == {"data_00001.npz", "data_00002.npz"}
+    assert not pair_folders(tmp_path, tmp_path).patients_known

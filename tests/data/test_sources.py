@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.data.listing import natural_key
-from segmed.data.sources import open_dataset, parse_labels
+from segmed.data.sources import holds_pairs, layout_of, open_dataset, parse_labels
 
 
 def test_an_empty_folder_is_refused_with_the_layouts_that_are_known(tmp_path: Path) -> None:
@@ -39,6 +39,37 @@ def test_a_manifest_in_a_folder_goes_before_other_layouts(tmp_path: Path) -> Non
     Pillow.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "images" / "a.png")
     (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,images/a.png\n")
     assert [record.case for record in open_dataset(tmp_path).records] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("files", "layout", "pairs"),
+    [
+        ((), None, False),
+        (("a.png", "b.npz"), None, False),
+        (("manifest.json", "images/a.png", "data_1.npz"), "manifest", True),
+        (("images/a.png",), "folder", False),
+        (("images/a.png", "masks/a.png", "a_1.tif"), "folder", True),
+        (("data_1.npz", "a_1.tif"), "fairseg", False),
+        (("p/a_1.tif", "p/a_2.TIFF"), "lgg", False),
+        (("p/a_1_mask.tif",), "lgg", False),
+        (("p/a_1.tif", "p/a_1_mask.tif"), "lgg", True),
+    ],
+)
+def test_a_folder_has_the_first_layout_that_its_names_say(
+    tmp_path: Path, files: tuple[str, ...], layout: str | None, pairs: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = layout_of(tmp_path)
+    assert (found, holds_pairs(tmp_path, found)) == (layout, pairs)
+
+
+def test_a_file_is_a_manifest_by_its_ending_or_nothing(tmp_path: Path) -> None:
+    for name, layout in (("a.csv", "manifest"), ("a.JSON", "manifest"), ("a.txt", None)):
+        (tmp_path / name).touch()
+        assert layout_of(tmp_path / name) == layout
+    assert layout_of(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize("named", ["", "manifest.csv"])

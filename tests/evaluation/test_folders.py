@@ -98,6 +98,14 @@ def test_references_may_be_a_data_set_that_tells_its_patients(tmp_path):
     assert list(result.by_patient("dice").values()) == [1.0, 1.0]
 
 
+def test_masks_alone_are_plain_references_even_where_their_names_are_those_of_slices(tmp_path):
+    for folder in ("predictions", "references"):
+        write(tmp_path / folder, "p1_1.tif", 4)
+        write(tmp_path / folder, "p1_2.tif", 3)
+    pairs = pair_folders(tmp_path / "predictions", tmp_path / "references")
+    assert [record.case for record in pairs.references] == ["p1_1", "p1_2"]
+
+
 def test_two_predictions_with_one_stem_are_refused(folders):
     write(folders[0] / "again", "p1_1.png", 4)
     with pytest.raises(DataError, match="a second mask of case p1_1"):

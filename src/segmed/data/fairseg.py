@@ -12,6 +12,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.data.fairseg_facts import facts_of
 from segmed.data.listing import Findings, Listing, in_order, natural_key, numbered
+from segmed.io.fairseg import is_fairseg
 
 PATTERN = "data_*.npz"
 LABELS = LabelMap(("rim", "cup"), (0, 1, 2))
@@ -20,6 +21,11 @@ LABELS = LabelMap(("rim", "cup"), (0, 1, 2))
 def holds_fairseg(root: Path) -> bool:
     """Whether there is a file named as FairSeg's are."""
     return next(_files(root), None) is not None
+
+
+def holds_fairseg_keys(root: Path) -> bool:
+    """Whether one of these files holds an image and a mask by FairSeg's names."""
+    return any(is_fairseg(path) for path in _files(root))
 
 
 def list_fairseg(root: Path, labels: LabelMap | None = None) -> Listing:

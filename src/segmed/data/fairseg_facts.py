@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.io.arrays import read_member
-from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS
+from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, has_keys
 from segmed.io.formats import damaged, unreadable
 
 DAYS_IN_YEAR = 365.0
@@ -62,7 +62,7 @@ def facts_of(path: Path) -> dict[str, str]:
 
 def _require_keys(path: Path, names: set[str]) -> None:
     """Raise `DataError` unless an image key and a mask key are there."""
-    if not (names & set(IMAGE_KEYS) and names & set(MASK_KEYS)):
+    if not has_keys(names):
         raise DataError(
             f"{path}: no FairSeg file; expected {' or '.join(IMAGE_KEYS)} with {' or '.join(MASK_KEYS)}, found "
             f"{', '.join(sorted(names)[:6])}. Leave it out of the folder."

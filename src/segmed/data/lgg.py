@@ -43,6 +43,12 @@ def holds_lgg(root: Path) -> bool:
     return any(SLICE.match(path.name) for path in _files(root))
 
 
+def holds_lgg_pairs(root: Path) -> bool:
+    """Whether there is at least one mask in the Kaggle layout, and at least one slice that is none."""
+    matches = [match for path in _files(root) if (match := SLICE.match(path.name))]
+    return len({bool(match["mask"]) for match in matches}) == 2
+
+
 def patient_of(study: str) -> str:
     """The patient of a study: `TCGA_CS_4941` of `TCGA_CS_4941_19960909`; other names stay as they are."""
     return STUDY_DATE.sub("", study)

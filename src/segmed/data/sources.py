@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
-from segmed.data.fairseg import holds_fairseg, list_fairseg
+from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
 from segmed.data.folder import list_folder
-from segmed.data.lgg import holds_lgg, list_lgg
+from segmed.data.lgg import holds_lgg, holds_lgg_pairs, list_lgg
 from segmed.data.listing import Listing, require_no_errors
 from segmed.data.manifest import list_manifest
 
@@ -17,6 +18,35 @@ LAYOUTS = (
     "(CSV or JSON)"
 )
 MANIFESTS = ("manifest.csv", "manifest.json")
+Layout = Literal["manifest", "folder", "fairseg", "lgg"]
+
+
+def layout_of(path: Path) -> Layout | None:
+    """The layout that the names of files at `path` say; None for any other, and for what does not exist.
+
+    Where a folder has several, the order is manifest, images/, FairSeg, Kaggle's LGG: what was made on purpose first.
+    """
+    if path.is_file():
+        return "manifest" if path.suffix.lower() in (".csv", ".json") else None
+    if _manifest_in(path) is not None:
+        return "manifest"
+    if (path / "images").is_dir():
+        return "folder"
+    if holds_fairseg(path):
+        return "fairseg"
+    return "lgg" if path.is_dir() and holds_lgg(path) else None
+
+
+def holds_pairs(path: Path, layout: Layout | None) -> bool:
+    """Whether images and masks of this layout are there, or a manifest.
+
+    Files of another kind may be named alike: `scan_1.tif` in a folder of images, or masks that `predict` wrote.
+    """
+    if layout == "folder":
+        return (path / "masks").is_dir()
+    if layout == "fairseg":
+        return holds_fairseg_keys(path)
+    return layout == "manifest" or (layout == "lgg" and holds_lgg_pairs(path))
 
 
 def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> SliceDataset:
@@ -34,39 +64,36 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
 
 def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> Listing:
     """As `open_dataset`, but faulty files become findings beside the records that are usable."""
-    given, labels = labels, labels or LabelMap()
-    if patient_regex is not None and path.exists():
-        _require_names(path)
-    if path.is_file():
-        if path.suffix.lower() not in (".csv", ".json"):
-            raise DataError(f"{path}: not a data set; expected {LAYOUTS}.")
-        return list_manifest(path, labels)
-    if not path.is_dir():
+    if not path.exists():
         raise DataError(f"{path}: does not exist; expected {LAYOUTS}. Check the path.")
-    manifest = _manifest_in(path)
-    if manifest is not None:
-        return list_manifest(manifest, labels)
-    if (path / "images").is_dir():
-        listing = list_folder(path, labels, patient_regex)
-        if listing.dataset.records or listing.findings:
-            return listing
-        raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files.")
-    if holds_fairseg(path):
-        return list_fairseg(path, given)
-    if holds_lgg(path):
-        return list_lgg(path, labels)
-    raise DataError(f"{path}: no data set found in this folder; expected {LAYOUTS}.")
+    layout = layout_of(path)
+    if layout is None:
+        what = "not a data set" if path.is_file() else "no data set found in this folder"
+        raise DataError(f"{path}: {what}; expected {LAYOUTS}.")
+    if patient_regex is not None:
+        _require_names(path, layout)
+    if layout == "manifest":
+        return list_manifest(_manifest_in(path) or path, labels or LabelMap())
+    if layout == "folder":
+        return _folder_with_files(path, labels or LabelMap(), patient_regex)
+    return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LabelMap())
+
+
+def _folder_with_files(path: Path, labels: LabelMap, patient_regex: str | None) -> Listing:
+    listing = list_folder(path, labels, patient_regex)
+    if listing.dataset.records or listing.findings:
+        return listing
+    raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files.")
 
 
 def _manifest_in(folder: Path) -> Path | None:
     return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
 
 
-def _require_names(path: Path) -> None:
+def _require_names(path: Path, layout: Layout) -> None:
     """Raise `DataError` where patients are not told by the names of images, so that a regex would say nothing."""
-    by_manifest = path.is_file() or _manifest_in(path) is not None
-    if by_manifest or not (path / "images").is_dir():
-        who = "its manifest" if by_manifest else "its layout"
+    if layout != "folder":
+        who = "its manifest" if layout == "manifest" else "its layout"
         raise DataError(f"{path}: {who} says who the patients are, so --patient-regex says nothing. Leave it out.")
 
 

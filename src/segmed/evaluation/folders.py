@@ -9,9 +9,8 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.lgg import holds_lgg
 from segmed.data.listing import Findings, grouped, in_order, natural_key
-from segmed.data.sources import MANIFESTS, open_dataset
+from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
@@ -155,13 +154,13 @@ def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
 def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tuple[tuple[Record, ...], bool]:
     if not path.exists():
         raise DataError(f"{path}: does not exist; expected a folder of reference masks or a data set. Check the path.")
-    has_images = path.is_dir() and (path / "images").is_dir()
-    if path.is_file() or has_images or any((path / name).is_file() for name in MANIFESTS) or holds_lgg(path):
+    layout = layout_of(path)
+    if path.is_file() or layout == "folder" or holds_pairs(path, layout):
         dataset = open_dataset(path, labels=labels, patient_regex=patient_regex)
         without = [record for record in dataset.records if record.mask is None]
         if without:
             raise DataError(f"{path}: case {without[0].case} has no reference mask. Add it, or leave the case out.")
-        return dataset.records, not has_images or patient_regex is not None
+        return dataset.records, layout != "folder" or patient_regex is not None
     stems = [(mask.stem.removesuffix("_mask"), mask) for mask in _masks_below(path).values()]
     records = [Record(stem, stem, 1, mask, mask) for stem, mask in stems]
     cases = {record.case: record for record in records}

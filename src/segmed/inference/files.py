@@ -8,9 +8,8 @@ from pathlib import Path
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Image, Mask
 from segmed.core.records import Record, by_patient
-from segmed.data.lgg import holds_lgg
 from segmed.data.listing import Finding, natural_key, numbered
-from segmed.data.sources import MANIFESTS, list_dataset
+from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.base import VolumePredictor
 from segmed.io import read_image, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -137,14 +136,10 @@ def _loose_record(root: Path, file: Path, *, volumes: bool) -> Record:
 
 
 def _is_data_set(folder: Path) -> bool:
-    """Whether a folder says that it is a data set: a manifest, images/ beside masks/, or scans with their masks."""
+    """Whether a folder says that it is a data set: a manifest, or images with their masks in a known layout."""
     if not folder.is_dir():
         raise DataError(f"{folder}: does not exist. Give an image, a folder of images, or a data set.")
-    if any((folder / name).is_file() for name in MANIFESTS):
-        return True
-    if (folder / "images").is_dir() and (folder / "masks").is_dir():
-        return True
-    return next(folder.rglob("*_mask.tif"), None) is not None and holds_lgg(folder)
+    return holds_pairs(folder, layout_of(folder))
 
 
 def _costs_an_image(finding: Finding) -> bool:

@@ -4,6 +4,8 @@ Two sets of keys are about: that of the released files (`slo_fundus`, `disc_cup_
 code reads (`fundus_slo`, `disc_cup`).
 """
 
+import zipfile
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,20 @@ from segmed.core.errors import DataError
 
 IMAGE_KEYS = ("slo_fundus", "fundus_slo")
 MASK_KEYS = ("disc_cup_mask", "disc_cup")
+
+
+def is_fairseg(path: Path) -> bool:
+    """Whether a file is an NPZ with an image and a mask by these names; no array is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return has_keys({info.filename.removesuffix(".npy") for info in archive.infolist()})
+    except Exception:  # zipfile raises several types for a damaged file
+        return False
+
+
+def has_keys(names: Set[str]) -> bool:
+    """Whether names of arrays have an image and a mask among them."""
+    return not (names.isdisjoint(IMAGE_KEYS) or names.isdisjoint(MASK_KEYS))
 
 
 def as_labels(path: Path, stored: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
