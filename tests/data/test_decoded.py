@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
+from segmed.core.records import SliceDataset
 from segmed.data import decoded as module
 from segmed.data.decoded import DecodedDataset, cache_root, decode
 from segmed.data.sources import open_dataset
@@ -143,3 +144,8 @@ def test_progress_ends_at_the_number_of_slices(tmp_path: Path) -> None:
 def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "elsewhere"))
     assert cache_root() == tmp_path / "elsewhere"
+
+
+def test_a_data_set_without_records_is_refused_with_every_layout(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no image; expected a folder in the Kaggle.*FairSeg.*manifest"):
+        decode(SliceDataset("none", tmp_path, ()), cache_dir=tmp_path)

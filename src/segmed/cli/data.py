@@ -12,7 +12,7 @@ from segmed.core.errors import ConfigError, DataError
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
 
-DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, folder with images/ + masks/, or a manifest.")]
+DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
 Labels = Annotated[str | None, typer.Option(help="Mask values, such as background=0,rim=1,cup=2 or in #rrggbb.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 

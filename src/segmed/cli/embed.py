@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def embed(
     source: Annotated[str, typer.Argument(help="A recipe's name or YAML file, or a run folder.")],
-    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, or a manifest.")],
+    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
     fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,

@@ -9,7 +9,7 @@ from segmed.cli.opening import PatientRegex
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, or a manifest.")],
+    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
     split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")] = "default",

@@ -25,6 +25,7 @@ from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json
 from segmed.core.image import Image, Mask, require_same_grid
 from segmed.core.records import Record, SliceDataset
+from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
 
 FORMAT = 1
@@ -115,9 +116,7 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
     Raises `DataError` for the first file that is not as it should be; the cache then stays as it was.
     """
     if not dataset.records:
-        raise DataError(
-            f"{dataset.root}: holds no image. Point to a folder in the Kaggle layout, images/ or a manifest."
-        )
+        raise DataError(f"{dataset.root}: holds no image; expected {LAYOUTS}. Check the path.")
     signature = _signature(dataset)
     folder = _folder(dataset, cache_dir or cache_root() / "decoded", signature)
     if not _is_current(folder, signature):

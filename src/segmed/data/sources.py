@@ -53,9 +53,10 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     """List the slices of a data set, patients together and slices in numeric order.
 
     `path` is a folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
-    with `images/` and `masks/`, or a manifest: a file, or `manifest.csv` or `manifest.json` in a folder. `labels`
-    says how masks store labels (default: tumour, 0 and 255). `patient_regex` finds the patient in file names of an
-    images folder, where else each image counts as a patient of its own.
+    with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
+    `manifest.json` in a folder. `labels` says how masks store labels (default: tumour, 0 and 255; FairSeg's rim and
+    cup). `patient_regex` finds the patient in file names of an images folder, where else each image counts as a
+    patient of its own.
 
     Raises `DataError` for an unknown or empty layout, and for a missing or doubled mask or case.
     """

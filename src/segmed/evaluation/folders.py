@@ -40,10 +40,9 @@ def pair_folders(
 ) -> Pairs:
     """Match predicted masks to references by case id, path or file name, with or without `_mask` at its end.
 
-    `references` is a folder of masks, or any data set that SegMed reads (Kaggle layout, images/ and masks/, or a
-    manifest, which tells patients too). In a plain folder `patient_regex` finds the patient, and a group `slice`
-    the position, in the stem. Raises `DataError` naming the first reference without a prediction, and where names
-    do not tell whose prediction a file is.
+    `references` is a folder of masks, or any data set that `open_dataset` reads, which may tell patients too. In a
+    plain folder `patient_regex` finds the patient, and a group `slice` the position, in the stem. Raises `DataError`
+    naming the first reference without a prediction, and where names do not tell whose prediction a file is.
     """
     predicted = _masks_below(predictions)
     records, known = _references(references, labels or LabelMap(), patient_regex)
