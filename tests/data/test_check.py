@@ -16,6 +16,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.check import CheckReport, check
 from segmed.data.check.hashes import write_hashes
 from segmed.data.facts import FULL_LGG
+from segmed.data.manifest import write_manifest
 from segmed.data.sources import open_dataset
 
 A, B = "TCGA_DU_0001_19990101", "TCGA_HT_0002_20010203"
@@ -171,6 +172,20 @@ def test_missing_sequences_are_derived_from_pixels(tree: Path) -> None:
 def test_a_sequence_that_differs_on_one_slice_is_not_missing(tree: Path) -> None:
     change_images(tree, A, (1, 2, 3), channel=2, value=None)
     assert check(tree).facts.post_is_flair == ()
+
+
+def test_equal_channels_of_other_data_are_grey_images_and_no_missing_sequence(tree: Path, tmp_path: Path) -> None:
+    for channel in (0, 2):
+        change_images(tree, A, (1, 2, 3, 4), channel=channel, value=None)
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    shutil.copy(image_path(tree, A, 2), tmp_path / "set" / "images" / "a.tif")
+    shutil.copy(mask_path(tree, A, 2), tmp_path / "set" / "masks" / "a.tif")
+    report = check(tmp_path / "set")
+    assert found(report) == {("note", "equal-channels")}
+    assert report.facts.post_is_flair == ()
+    write_manifest(tmp_path / "manifest.csv", open_dataset(tree))
+    assert check(tmp_path / "manifest.csv").facts.post_is_flair == ("TCGA_DU_0001",)
 
 
 def test_constant_planes_are_counted_and_a_warning_only_on_foreground(tree: Path) -> None:

@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
-from segmed.data.lgg import institution_of, list_lgg, patient_of
+from segmed.core.records import Record, SliceDataset
+from segmed.data.lgg import channel_names, copies_of_flair, institution_of, is_lgg, list_lgg, patient_of
 from segmed.data.sources import open_dataset
 
 STUDY = "TCGA_DU_0001_19990101"
@@ -166,3 +168,25 @@ def test_a_patient_is_a_study_without_its_date() -> None:
 def test_the_institution_is_read_from_the_patient_where_it_is_there() -> None:
     assert institution_of("TCGA_CS_4941") == "CS"
     assert institution_of("volunteer_7") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "patient", "expected"), [("lgg", "p1", True), ("list", "TCGA_CS_4941", True), ("list", "p1", False)]
+)
+def test_lgg_is_told_by_layout_or_patients(name: str, patient: str, expected: bool) -> None:
+    record = Record("a", patient, 1, Path("a.png"), None)
+    assert is_lgg(SliceDataset(name, Path(), (record,))) == expected
+
+
+def test_a_missing_sequence_is_a_copy_of_flair_and_of_nothing_else() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    assert copies_of_flair(image) == (False, False)
+    assert copies_of_flair(image[..., [1, 1, 2]]) == (True, False)
+    assert copies_of_flair(image[..., [0, 1, 0]]) == (False, False)
+    assert copies_of_flair(image[..., [1, 1]]) == (False, False)
+
+
+def test_only_three_channels_of_lgg_are_its_sequences() -> None:
+    assert channel_names(3, is_lgg=True) == ("pre-contrast", "FLAIR", "post-contrast")
+    assert channel_names(3, is_lgg=False) == ("channel 1", "channel 2", "channel 3")
+    assert channel_names(1, is_lgg=True) == ("channel 1",)

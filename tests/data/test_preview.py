@@ -9,6 +9,7 @@ from PIL import Image
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.labels import LabelMap
 from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.lgg import SEQUENCES
 from segmed.data.phantom import write_phantom
 from segmed.data.preview import VIEWS, _choose, _figure, _row, contact_sheet
 from segmed.data.sources import open_dataset
@@ -63,7 +64,7 @@ def test_titles_name_the_sequences_and_the_views(decoded):
     import torch
 
     row = _row(decoded, _choose(decoded, 1, np.random.default_rng(0))[0], "mri", torch.Generator())
-    titles = [axis.get_title() for axis in _figure([row], "lgg: x", decoded.dataset.labels).axes]
+    titles = [axis.get_title() for axis in _figure([row], "x", SEQUENCES, decoded.dataset.labels).axes]
     assert titles[:4] == ["pre-contrast", "FLAIR", "post-contrast", "FLAIR, mask"]
     assert len(titles) == 4 + VIEWS
 

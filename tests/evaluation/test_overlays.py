@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from segmed.core.errors import DataError
+from segmed.core.image import shown_channel
 from segmed.evaluation.overlays import (
     PREDICTION_COLOUR,
     REFERENCE_COLOUR,
@@ -106,3 +107,8 @@ def test_a_prediction_without_image_is_filled():
     inside = overlay(None, None, square(5, 6, 5))[7, 8]
     outside = overlay(None, None, square(5, 6, 5))[0, 0]
     assert inside.tolist() != outside.tolist()
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+def test_the_middle_channel_stands_for_an_image(channels, expected):
+    assert shown_channel(channels) == expected

@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
 import report_samples as samples
 
 from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.data.decoded import decode
 from segmed.data.degrade import parse_degradations
+from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.report.cases import slice_dice
 from segmed.evaluation.report.numbers import MISSING
@@ -27,6 +31,7 @@ from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.readings import fits, sentences
 from segmed.study.results import ReportRow, Results
 from segmed.study.settings import StudySettings
+from segmed.study.shift import SEQUENCES, shift_attributes
 from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
@@ -283,6 +288,21 @@ def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure
 )
 def test_lgg_is_known_by_its_patients(patients: list[str], expected: bool) -> None:
     assert is_lgg(patients) == expected
+
+
+def test_grey_images_stored_as_rgb_are_a_missing_sequence_of_lgg_alone(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    grey = np.repeat(np.arange(48, dtype=np.uint8).reshape(6, 8, 1), 3, axis=2)
+    for patient, image in (("P0", grey), ("P1", grey * np.uint8([1, 2, 3]))):
+        Image.fromarray(image).save(tmp_path / "images" / f"{patient}.png")
+    other = open_dataset(tmp_path)
+    evaluation = samples.evaluation("a", (0.5, 0.5))
+    found = {}
+    for dataset in (other, dataclasses.replace(other, name="lgg")):
+        data = decode(dataset, cache_dir=tmp_path)
+        facts = shift_attributes(data, evaluation, tmp_path / "facts.json")
+        found[dataset.name] = {patient: facts[patient].get(SEQUENCES) for patient in ("P0", "P1")}
+    assert found == {other.name: {"P0": None, "P1": None}, "lgg": {"P0": "one missing", "P1": "complete"}}
 
 
 def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ class Mask:
     geometry: Geometry
 
 
+def shown_channel(channels: int) -> int:
+    """The channel that stands for an image in a picture: the middle one, which is FLAIR of LGG's sequences."""
+    return channels // 2
+
+
 def require_same_grid(image: Image, mask: Mask, name: str) -> None:
     """Raise `DataError` unless image and mask have the same height and width; `name` says which file is meant."""
     if image.geometry.size != mask.geometry.size:

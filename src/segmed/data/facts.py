@@ -9,9 +9,9 @@ from typing import Any
 class Facts:
     """Counts over a data set, all derived from pixels and never from a description.
 
-    The channels of the LGG set are pre-contrast, FLAIR and post-contrast; a missing sequence was filled with a copy
-    of FLAIR there, so equal channels mean a missing sequence. A constant plane is one channel of one slice with one
-    and the same value everywhere. `sizes` and `institutions` count slices and patients.
+    `post_is_flair` and `pre_and_post_are_flair` name the patients of LGG data whose sequences are missing, see
+    `lgg.copies_of_flair`; of other data none. A constant plane is one channel of one slice with one and the same
+    value everywhere. `sizes` and `institutions` count slices and patients.
     """
 
     patients: int = 0

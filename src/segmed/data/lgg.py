@@ -1,14 +1,19 @@
-"""The layout of the Kaggle LGG data set (Buda et al. 2019): `CASE/CASE_1.tif` with `CASE/CASE_1_mask.tif`.
+"""The Kaggle LGG data set (Buda et al. 2019): its layout, `CASE/CASE_1.tif` with `CASE/CASE_1_mask.tif`, and channels.
 
 CASE is `TCGA_<institution>_<number>_<date>`. A patient is CASE without its date, as in `data.csv`, so that two
 studies of one patient can never be split. Kaggle's archive holds the tree twice; each slice is counted once.
+
+Channels are pre-contrast, FLAIR and post-contrast. A sequence that was not acquired was filled with a copy of FLAIR.
 """
 
 import filecmp
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
@@ -22,6 +27,9 @@ STUDY_DATE = re.compile(r"_\d{8}$")
 INSTITUTION = re.compile(r"^[^_]+_(?P<institution>[^_]+)_[^_]+$")
 MAX_DEPTH = 5
 CLINICAL_TABLE = "data.csv"
+NAME = "lgg"
+SEQUENCES = ("pre-contrast", "FLAIR", "post-contrast")
+PRE, FLAIR, POST = range(3)
 
 
 def list_lgg(root: Path, labels: LabelMap) -> Listing:
@@ -34,7 +42,7 @@ def list_lgg(root: Path, labels: LabelMap) -> Listing:
     _find_strays(files, findings)
     records = in_order(_record(case, path, masks.get(case)) for case, path in sorted(images.items(), key=_by_name))
     attributes = _attributes(files, records, findings)
-    dataset = SliceDataset("lgg", root, records, labels, attributes)
+    dataset = SliceDataset(NAME, root, records, labels, attributes)
     return Listing(dataset, tuple(findings.found), (*image_copies, *mask_copies))
 
 
@@ -47,6 +55,35 @@ def holds_lgg_pairs(root: Path) -> bool:
     """Whether there is at least one mask in the Kaggle layout, and at least one slice that is none."""
     matches = [match for path in _files(root) if (match := SLICE.match(path.name))]
     return len({bool(match["mask"]) for match in matches}) == 2
+
+
+def is_lgg(dataset: SliceDataset) -> bool:
+    """Whether channels are LGG's sequences: for data in Kaggle's layout, and LGG's patients in any other."""
+    return dataset.name == NAME or are_of_tcga(dataset.patients)
+
+
+def are_of_tcga(patients: Iterable[str]) -> bool:
+    """Whether these are patients of TCGA, by their ids: only then do numbers published on LGG say something of them."""
+    ids = list(patients)
+    return bool(ids) and all(patient.startswith("TCGA_") for patient in ids)
+
+
+def channel_names(channels: int, *, is_lgg: bool) -> tuple[str, ...]:
+    """Names of stored channels: LGG's sequences, or `channel 1` and so on."""
+    if is_lgg and channels == len(SEQUENCES):
+        return SEQUENCES
+    return tuple(f"channel {number}" for number in range(1, channels + 1))
+
+
+def copies_of_flair(image: Shaped[np.ndarray, "h w c"]) -> tuple[bool, bool]:
+    """Whether pre-contrast, and post-contrast, is a copy of FLAIR on a slice; neither unless it has three channels.
+
+    A sequence is missing where that is so on every slice of a patient.
+    """
+    if image.shape[2] != len(SEQUENCES):
+        return False, False
+    pre, post = (np.array_equal(image[..., other], image[..., FLAIR]) for other in (PRE, POST))
+    return pre, post
 
 
 def patient_of(study: str) -> str:

@@ -1,5 +1,6 @@
 """A contact sheet: what the network will see in training, to be looked at before any training is started."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ from jaxtyping import Float, Shaped, UInt8
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import written_aside
+from segmed.core.image import shown_channel
 from segmed.core.labels import LabelMap, one_hot
 from segmed.core.records import Record, by_patient
 from segmed.data.augment import Augment, build_augment
 from segmed.data.augment.draws import Draws
 from segmed.data.decoded import DecodedDataset
+from segmed.data.lgg import channel_names, is_lgg
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 VIEWS = 2
-SEQUENCES = ("pre-contrast", "FLAIR", "post-contrast")
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 COLOURS = ("#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2", "#64d2ff")
 
@@ -57,9 +59,10 @@ def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path
     build_augment(preset, (32, 32))  # an unknown preset is refused before any pixel is read
     chosen = _choose(decoded, rows, np.random.default_rng(seed))
     drawn = [_row(decoded, record, preset, generator) for record in chosen]
-    figure = _figure(
-        drawn, f"{decoded.dataset.name}: augmentation preset {preset}, seed {seed}", decoded.dataset.labels
-    )
+    dataset = decoded.dataset
+    channels = channel_names(max(row.image.shape[2] for row in drawn), is_lgg=is_lgg(dataset))
+    title = f"{dataset.name}: augmentation preset {preset}, seed {seed}"
+    figure = _figure(drawn, title, channels, dataset.labels)
     with written_aside(path) as temporary:
         figure.savefig(temporary, dpi=110, facecolor="white")
 
@@ -91,7 +94,7 @@ def _row(decoded: DecodedDataset, record: Record, preset: str, generator: torch.
     planes = torch.from_numpy(one_hot(labels, len(decoded.dataset.labels.names) + 1)[1:]).float()
     height, width = network_image.shape[1:]
     augment = build_augment(preset, (height, width))
-    shown = _shown(image.shape[2])
+    shown = shown_channel(image.shape[2])
     views = tuple(_view(augment, network_image, planes, shown, generator) for _ in range(VIEWS))
     return _Row(record, image, mask, network_image[shown].numpy(), views)
 
@@ -116,25 +119,13 @@ def _remark(draws: Draws) -> str:
     return "post := FLAIR" if bool(draws.drop_post[0]) else ""
 
 
-def _shown(channels: int) -> int:
-    """The channel under the contours: FLAIR of three sequences, else the first."""
-    return 1 if channels == 3 else 0
-
-
-def _channel_names(dataset: str, channels: int) -> list[str]:
-    if dataset == "lgg" and channels == len(SEQUENCES):
-        return list(SEQUENCES)
-    return [f"channel {number}" for number in range(1, channels + 1)]
-
-
-def _figure(rows: list[_Row], title: str, labels: LabelMap) -> Any:
-    """A matplotlib figure, made without pyplot: no window and no global state."""
+def _figure(rows: list[_Row], title: str, names: Sequence[str], labels: LabelMap) -> Any:
+    """A matplotlib figure, made without pyplot: no window and no global state. `names` are those of channels."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    channels = max(row.image.shape[2] for row in rows)
-    names = _channel_names(title.partition(":")[0], channels)
-    shown = names[_shown(channels)]
+    channels = len(names)
+    shown = names[shown_channel(channels)]
     heads = [*names, f"{shown}, mask", *(f"{shown}, view {number}" for number in range(1, VIEWS + 1))]
     figure = Figure(figsize=(1.9 * len(heads), 1.95 * len(rows) + 0.9), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -158,7 +149,7 @@ def _draw_row(row: _Row, line: Any, channels: int) -> None:
             spine.set_visible(False)
     for channel in range(row.image.shape[2]):
         _draw(line[channel], row.image[..., channel], _window(row.image[..., channel]))
-    shown = row.image[..., _shown(row.image.shape[2])]
+    shown = row.image[..., shown_channel(row.image.shape[2])]
     _draw(line[channels], shown, _window(shown), row.mask)
     for axis, view in zip(line[channels + 1 :], row.views, strict=True):
         _draw(axis, view.image, _window(row.normalised), view.mask)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.image import shown_channel
 
 Colour = tuple[int, int, int]
 
@@ -37,7 +38,7 @@ def overlay(
     Masks hold labels, 0 being background; every label is outlined. The reference's line runs just outside its
     region and the prediction's just inside, so that where both agree the two lines lie side by side and neither
     is hidden.
-    `channel` defaults to the middle one, which is FLAIR for the LGG data's pre, FLAIR, post. The picture has
+    `channel` defaults to `shown_channel`. The picture has
     `scale` times the height and width; `thickness` is the width of a line in pixels of the picture.
 
     Raises `DataError` where sizes differ or the channel does not exist.
@@ -56,7 +57,7 @@ def overlay(
 def grey(image: Shaped[np.ndarray, "h w c"], *, channel: int | None = None) -> UInt8[np.ndarray, "h w"]:
     """One channel as 8-bit grey, stretched from its 0.5th to its 99.5th percentile; not finite pixels are black."""
     channels = image.shape[-1]
-    chosen = channels // 2 if channel is None else channel
+    chosen = shown_channel(channels) if channel is None else channel
     if not 0 <= chosen < channels:
         raise DataError(
             f"Channel {chosen} does not exist: the image has channels 0 to {channels - 1}. Choose one of these."

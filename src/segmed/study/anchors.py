@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from segmed.data.lgg import are_of_tcga
+
 
 @dataclass(frozen=True)
 class Anchor:
@@ -39,5 +41,4 @@ TO_BEAT = {"iou_pooled": 0.874, "iou_positive_slices": 0.75, "iou_per_image_empt
 
 def is_lgg(patients: Iterable[str]) -> bool:
     """Whether these are patients of TCGA-LGG by their ids, which is what all of the above is about."""
-    ids = list(patients)
-    return bool(ids) and all(patient.startswith("TCGA_") for patient in ids)
+    return are_of_tcga(patients)

@@ -1,4 +1,4 @@
-"""Where systems may fail: patients with a missing sequence, and the third with the smallest tumours.
+"""Where systems may fail: patients with a missing sequence, in LGG data, and the third with the smallest tumours.
 
 Both are groups of the out-of-fold predictions that are there already; nothing is trained for them.
 """
@@ -12,6 +12,7 @@ from segmed.core.errors import SegmedError
 from segmed.core.files import read_json, write_json
 from segmed.core.records import by_patient
 from segmed.data.decoded import DecodedDataset
+from segmed.data.lgg import copies_of_flair, is_lgg
 from segmed.evaluation.groups import Attributes, GroupColumn, GroupTable, group_table, parse_groups
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
@@ -27,9 +28,10 @@ def group_tables(
     """Tables of the columns asked for and of the two above, and why some are not there (empty where all are)."""
     if not evaluations:
         return [], ""
-    derived = shift_attributes(study, evaluations[0])
+    derived = shift_attributes(study.data, evaluations[0], study.out / "facts.json")
     columns = list(parse_groups(study.settings.groups)) if study.settings.groups else []
-    columns += [GroupColumn((SEQUENCES,)), GroupColumn((TUMOUR,))]
+    own = (SEQUENCES, TUMOUR) if is_lgg(study.data.dataset) else (TUMOUR,)
+    columns += [GroupColumn((name,)) for name in own]
     tables: list[GroupTable] = []
     reasons = []
     for column in columns:
@@ -43,18 +45,21 @@ def group_tables(
     return tables, " ".join(reasons)
 
 
-def shift_attributes(study: Study, evaluation: Evaluation) -> Attributes:
-    """The data's attributes, whether a patient's sequence is missing, and the third of volumes its tumour is in."""
-    missing = _missing_sequences(study.data, study.out / "facts.json")
+def shift_attributes(data: DecodedDataset, evaluation: Evaluation, kept: Path) -> Attributes:
+    """The data's attributes, whether a sequence of LGG's is missing, and the third of volumes its tumour is in.
+
+    What is found out about LGG's sequences is kept in the file `kept`.
+    """
+    missing = _missing_sequences(data, kept) if is_lgg(data.dataset) else {}
     volume: dict[str, int] = {}
     for row in evaluation.patients:
         volume[row.patient] = volume.get(row.patient, 0) + row.reference_px
     limits = np.quantile(list(volume.values()), [1 / 3, 2 / 3])
-    known = study.data.dataset.attributes
+    known = data.dataset.attributes
     return {
         patient: {
             **known.get(patient, {}),
-            SEQUENCES: missing.get(patient, ""),
+            **({SEQUENCES: missing[patient]} if patient in missing else {}),
             TUMOUR: THIRDS[int(np.searchsorted(limits, pixels))],
         }
         for patient, pixels in volume.items()
@@ -62,7 +67,7 @@ def shift_attributes(study: Study, evaluation: Evaluation) -> Attributes:
 
 
 def _missing_sequences(data: DecodedDataset, kept: Path) -> Mapping[str, str]:
-    """`complete` or `one missing` by patient: a channel that is everywhere a copy of another stands for none.
+    """`complete` or `one missing` (or two) by patient, see `lgg.copies_of_flair`.
 
     The result is kept in a file with the data's hash, since every pixel is read for it.
     """
@@ -70,13 +75,9 @@ def _missing_sequences(data: DecodedDataset, kept: Path) -> Mapping[str, str]:
         facts = read_json(kept, what="facts of the data set")
         if facts.get("data_hash") == data.data_hash:
             return dict(facts["sequences"])
-    found = {}
+    found: dict[str, str] = {}
     for patient, records in by_patient(data.dataset.records).items():
-        channels = data.shape(records[0].case)[2]
-        pairs = {(a, b) for a in range(channels) for b in range(a)}
-        for record in records:
-            image = data.image(record.case)
-            pairs = {(a, b) for a, b in pairs if np.array_equal(image[..., a], image[..., b])}
-        found[patient] = "one missing" if pairs else "complete"
+        copies = np.array([copies_of_flair(data.image(record.case)) for record in records])
+        found[patient] = "one missing" if copies.all(axis=0).any() else "complete"
     write_json(kept, {"data_hash": data.data_hash, "sequences": found})
     return found

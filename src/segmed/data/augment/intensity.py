@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from segmed.data.lgg import FLAIR, POST, PRE, SEQUENCES
+
 
 def clahe(image: Float[Tensor, "b c h w"], chosen: Bool[Tensor, "b"], limit: float) -> Float[Tensor, "b c h w"]:
     """Contrast-limited adaptive histogram equalisation of each channel, on 8 by 8 tiles (kornia)."""
@@ -76,9 +78,9 @@ def drop_sequences(
     if not post.any():
         return image
     changed = image.clone()
-    for first in range(0, image.shape[1], 3):
-        changed[post, first + 2] = image[post, first + 1]
-        changed[pre, first] = image[pre, first + 1]
+    for first in range(0, image.shape[1], len(SEQUENCES)):
+        changed[post, first + POST] = image[post, first + FLAIR]
+        changed[pre, first + PRE] = image[pre, first + FLAIR]
     return changed
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage
 
 from segmed.core.records import Record
+from segmed.data.lgg import copies_of_flair
 
 SMALL_FRAGMENT = 10
 """Foreground components of fewer pixels are more likely slips of the hand than findings."""
@@ -19,14 +20,13 @@ WITH_DIAGONALS = np.ones((3, 3), bool)
 class ImageMeasures:
     """Of one image: its grid and type, channels that are constant or equal, and a hash of the pixels.
 
-    `first_is_second` and `third_is_second` compare whole channels of three-channel images.
+    `copies_of_second` is whether the first channel, and the third, equals the second; see `lgg.copies_of_flair`.
     """
 
     shape: tuple[int, int, int]
     dtype: str
     constant_channels: tuple[int, ...]
-    first_is_second: bool
-    third_is_second: bool
+    copies_of_second: tuple[bool, bool]
     sha256: str
 
 
@@ -53,15 +53,13 @@ class SliceMeasures:
 def measure_image(array: Shaped[np.ndarray, "h w c"]) -> ImageMeasures:
     """Measure an image, `h w c`."""
     height, width, channels = array.shape
-    three = channels == 3
     first_pixel = array[0, 0]
     constant = (array == first_pixel).all(axis=(0, 1))
     return ImageMeasures(
         shape=(height, width, channels),
         dtype=str(array.dtype),
         constant_channels=tuple(int(channel) for channel in np.flatnonzero(constant)),
-        first_is_second=three and np.array_equal(array[..., 0], array[..., 1]),
-        third_is_second=three and np.array_equal(array[..., 2], array[..., 1]),
+        copies_of_second=copies_of_flair(array),
         sha256=hashlib.sha256(np.ascontiguousarray(array).data).hexdigest(),
     )
 

@@ -14,8 +14,9 @@ from segmed.data.check.read import measure_all
 from segmed.data.check.report import CheckReport
 from segmed.data.check.slices import check_copies, check_grids, check_labels
 from segmed.data.check.splits import check_split
-from segmed.data.check.volumes import check_volume, missing_sequences
+from segmed.data.check.volumes import check_volume, equal_channels
 from segmed.data.facts import FULL_LGG, Facts, counts
+from segmed.data.lgg import are_of_tcga, is_lgg
 from segmed.data.listing import Finding, Findings, Listing
 from segmed.data.sources import list_dataset
 
@@ -43,12 +44,12 @@ def check(
     dataset = listing.dataset
     findings = Findings(list(listing.findings))
     slices = measure_all(dataset.records, dataset.labels, findings, progress)
-    volumes = _by_patient(slices)
+    volumes, lgg = _by_patient(slices), is_lgg(dataset)
     check_grids(slices, findings)
     check_copies(slices, findings)
     check_labels(slices, dataset.labels, findings)
     for patient, volume in volumes.items():
-        check_volume(patient, volume, findings, is_lgg=dataset.name == "lgg")
+        check_volume(patient, volume, findings, is_lgg=lgg)
     _check_doubled_tree(listing, findings)
     _check_patients(dataset, patient_regex, findings)
     if split is not None:
@@ -57,7 +58,7 @@ def check(
         check_hashes(hashes, dataset, findings)
     facts = _facts(dataset, volumes)
     _compare_with_full_lgg(dataset, facts, findings)
-    _check_grey_as_rgb(dataset, facts, findings)
+    _check_grey_as_rgb(dataset, volumes, findings)
     return CheckReport(path, _worst_first(findings.found), facts)
 
 
@@ -72,7 +73,7 @@ def _facts(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]]) -> Fa
     slices = [measured for volume in volumes.values() for measured in volume]
     images = [measured.image for measured in slices if measured.image]
     masks = [measured.mask for measured in slices if measured.mask]
-    copies = {patient: missing_sequences(volume) for patient, volume in volumes.items()}
+    copies = {patient: equal_channels(volume) for patient, volume in volumes.items()} if is_lgg(dataset) else {}
     institutions = [dataset.attributes.get(patient, {}).get("institution") for patient in volumes]
     return Facts(
         patients=len(volumes),
@@ -101,22 +102,22 @@ def _check_doubled_tree(listing: Listing, findings: Findings) -> None:
 
 def _check_patients(dataset: SliceDataset, patient_regex: str | None, findings: Findings) -> None:
     alone = len(dataset.records) > 1 and len(dataset.patients) == len(dataset.records)
-    if alone and patient_regex is None and dataset.name != "lgg":
+    if alone and patient_regex is None and not is_lgg(dataset):
         text = (
             "every image counts as a patient of its own. If that is not so, give --patient-regex, and write a manifest."
         )
         findings.note("patients-unknown", dataset.root, text)
 
 
-def _check_grey_as_rgb(dataset: SliceDataset, facts: Facts, findings: Findings) -> None:
-    equal = len(facts.pre_and_post_are_flair)
-    if equal and dataset.name != "lgg":
-        text = f"three equal channels in {equal} of {facts.patients} patients: grey images stored as RGB?"
+def _check_grey_as_rgb(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]], findings: Findings) -> None:
+    equal = sum(all(equal_channels(volume)) for volume in volumes.values())
+    if equal and not is_lgg(dataset):
+        text = f"three equal channels in {equal} of {len(volumes)} patients: grey images stored as RGB?"
         findings.note("equal-channels", dataset.root, text)
 
 
 def _compare_with_full_lgg(dataset: SliceDataset, facts: Facts, findings: Findings) -> None:
-    if not all(patient.startswith("TCGA_") for patient in dataset.patients):
+    if not are_of_tcga(dataset.patients):
         return
     differing = [
         f"{name} {value} (not {FULL_LGG[name]})" for name, value in counts(facts).items() if value != FULL_LGG[name]

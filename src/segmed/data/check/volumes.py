@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from segmed.data.check.measure import SMALL_FRAGMENT, SliceMeasures
+from segmed.data.lgg import POST, PRE, SEQUENCES, channel_names
 from segmed.data.listing import Findings, natural_key
-
-CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
-"""Channels of the LGG set, in order."""
 
 
 def check_volume(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, is_lgg: bool) -> None:
@@ -21,12 +19,13 @@ def check_volume(patient: str, slices: Sequence[SliceMeasures], findings: Findin
         _check_shapes(patient, slices, findings)
 
 
-def missing_sequences(slices: Sequence[SliceMeasures]) -> tuple[bool, bool]:
-    """Whether the first channel, and the third, equals the second (FLAIR) on every slice that could be read."""
-    images = [measured.image for measured in slices if measured.image]
-    if not images:
-        return False, False
-    return all(image.first_is_second for image in images), all(image.third_is_second for image in images)
+def equal_channels(slices: Sequence[SliceMeasures]) -> tuple[bool, bool]:
+    """Whether the first channel, and the third, equals the second on every slice that could be read.
+
+    In LGG a sequence is missing then; where both are so, grey images may have been stored as RGB.
+    """
+    copies = [measured.image.copies_of_second for measured in slices if measured.image]
+    return bool(copies) and all(first for first, _ in copies), bool(copies) and all(third for _, third in copies)
 
 
 def _check_numbers(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, from_one: bool) -> None:
@@ -54,14 +53,14 @@ def _check_size(patient: str, slices: Sequence[SliceMeasures], findings: Finding
 
 
 def _check_channels(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, is_lgg: bool) -> None:
-    names = CHANNELS if is_lgg else ("channel 1", "channel 2", "channel 3")
-    missing = [name for name, equal in zip(names[::2], missing_sequences(slices), strict=True) if equal]
-    if missing and is_lgg:
+    equal = equal_channels(slices) if is_lgg else (False, False)
+    missing = [SEQUENCES[channel] for channel, copied in zip((PRE, POST), equal, strict=True) if copied]
+    if missing:
         text = f"FLAIR is copied into {' and '.join(missing)} on every slice: it was not acquired."
         findings.warning("missing-sequence", patient, text)
     for channel in sorted({c for measured in slices if measured.image for c in measured.image.constant_channels}):
         here = [m for m in slices if m.image and channel in m.image.constant_channels]
-        name = names[channel] if channel < len(names) else f"channel {channel + 1}"
+        name = channel_names(max(m.image.shape[2] for m in here if m.image), is_lgg=is_lgg)[channel]
         text = f"{name} is constant on slice {_listed(m.record.slice_index for m in here)}."
         if any(m.mask and m.mask.foreground for m in here):
             findings.warning("constant-plane", patient, f"{text} At least one of them has foreground: look at it.")
