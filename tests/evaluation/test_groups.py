@@ -51,6 +51,23 @@ def test_a_numeric_column_is_cut_into_bands() -> None:
     assert sorted(list(thirds.values()).count(band) for band in set(thirds.values())) == [4, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        (GroupColumn(("x",), (40.0, 99.0)), ("99", "7", "", "41", "7"), ["below 40", "40 to below 99", "99 and above"]),
+        (GroupColumn(("x",)), ("10", "9", "-3", "2.5", "10"), ["-3", "2.5", "9", "10"]),
+        (GroupColumn(("x",)), ("b", "below par", "10 mg", "9 mg", "b"), ["9 mg", "10 mg", "b", "below par"]),
+        (GroupColumn(("x", "y")), ("10", "9", "", "10", "9"), ["9 × p", "9 × q", "10 × p", "10 × q"]),
+    ],
+)
+def test_groups_are_in_the_order_of_their_values(
+    column: GroupColumn, values: tuple[str, ...], expected: list[str]
+) -> None:
+    facts = {f"P{n}": {"x": x, "y": y} for n, (x, y) in enumerate(zip(values, "pqpqp", strict=True))}
+    found = group_table(samples.evaluation("a", DICE), column, facts, resamples=100)
+    assert [group.group for group in found.groups] == [*expected, *(["unknown"] if "" in values else [])]
+
+
 def test_columns_can_cross() -> None:
     both = {"P0": {"sex": "f", "site": "A"}, "P1": {"sex": "f"}}
     assert group_of(GroupColumn(("sex", "site")), both, ["P0", "P1"]) == {"P0": "f × A", "P1": "unknown"}

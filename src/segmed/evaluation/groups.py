@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from jaxtyping import Bool, Float64
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import written_aside
+from segmed.data.listing import natural_key
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of, ratio_of
+from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of
 
 UNKNOWN = "unknown"
+CROSS = " × "
 MISSING_VALUES = frozenset({"", "-1", "na", "nan", "none", "n/a", "not available", "unknown"})
 MOST_GROUPS = 8
 """A numeric column with more different values than this is cut into bands of equally many patients."""
@@ -40,7 +43,7 @@ class GroupColumn:
     @property
     def title(self) -> str:
         """The columns' names, joined."""
-        return " × ".join(self.columns)
+        return CROSS.join(self.columns)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ def parse_groups(text: str) -> tuple[GroupColumn, ...]:
 
 def group_of(column: GroupColumn, attributes: Attributes, patients: Sequence[str]) -> dict[str, str]:
     """The group of each patient. Raises `DataError`, naming the columns there are, where no patient has the column."""
+    return _grouped(column, attributes, patients)[0]
+
+
+def _grouped(column: GroupColumn, attributes: Attributes, patients: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """As `group_of`, and the groups that have a patient in order: as their columns' values are, `unknown` last."""
     known = sorted({name for patient in patients for name in attributes.get(patient, {})})
     for name in column.columns:
         if name not in known:
@@ -108,9 +116,11 @@ def group_of(column: GroupColumn, attributes: Attributes, patients: Sequence[str
     parts = [_values(name, column.edges, attributes, patients) for name in column.columns]
     joined = {}
     for patient in patients:
-        values = [part[patient] for part in parts]
-        joined[patient] = UNKNOWN if UNKNOWN in values else " × ".join(values)
-    return joined
+        values = [part.get(patient, UNKNOWN) for part, _ in parts]
+        joined[patient] = UNKNOWN if UNKNOWN in values else CROSS.join(values)
+    names = [CROSS.join(values) for values in product(*(names for _, names in parts))]
+    taken = set(joined.values())
+    return joined, [name for name in (*names, UNKNOWN) if name in taken]
 
 
 def group_table(
@@ -125,9 +135,9 @@ def group_table(
     """Score the groups of one column by a column of `patients.csv` in which higher is better, such as dice."""
     scores = evaluation.by_patient(metric)
     patients = list(scores)
-    groups = group_of(column, attributes, patients)
+    groups, names = _grouped(column, attributes, patients)
     values = np.array([scores[patient] for patient in patients], np.float64)
-    member = {name: np.array([groups[p] == name for p in patients]) for name in _ordered(set(groups.values()))}
+    member = {name: np.array([groups[p] == name for p in patients]) for name in names}
     known = np.array([groups[p] != UNKNOWN for p in patients])
     weights = bootstrap_weights(len(patients), resamples, seed)
     rows = tuple(_group_score(name, values, chosen, weights) for name, chosen in member.items())
@@ -161,7 +171,10 @@ def write_group_csv(path: Path, tables: Sequence[GroupTable]) -> None:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
 
 
-def _values(name: str, edges: Sequence[float], attributes: Attributes, patients: Sequence[str]) -> dict[str, str]:
+def _values(
+    name: str, edges: Sequence[float], attributes: Attributes, patients: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """A column's value, or its band, of each patient for whom it is known, and these values in order."""
     raw = {patient: str(attributes.get(patient, {}).get(name, "")).strip() for patient in patients}
     known = {patient: value for patient, value in raw.items() if value.lower() not in MISSING_VALUES}
     numbers = _numbers(known)
@@ -169,8 +182,11 @@ def _values(name: str, edges: Sequence[float], attributes: Attributes, patients:
         raise DataError(f"{name}: has values that are no numbers, so it cannot be cut at {', '.join(map(str, edges))}.")
     if numbers is not None and (edges or len(set(numbers.values())) > MOST_GROUPS):
         limits = edges or _tertiles(list(numbers.values()))
-        known = {patient: _band(value, limits) for patient, value in numbers.items()}
-    return {patient: known.get(patient, UNKNOWN) for patient in patients}
+        bands, places = _bands(limits), np.searchsorted(limits, list(numbers.values()), side="right")
+        return {patient: bands[place] for patient, place in zip(numbers, places, strict=True)}, bands
+    if numbers is None:
+        return known, sorted(set(known.values()), key=lambda value: (natural_key(value), value))
+    return known, sorted(set(known.values()), key=lambda value: (float(value), value))
 
 
 def _numbers(values: Mapping[str, str]) -> dict[str, float] | None:
@@ -184,37 +200,21 @@ def _tertiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({float(limit) for limit in np.quantile(values, [1 / 3, 2 / 3], method="higher")}))
 
 
-def _band(value: float, limits: Sequence[float]) -> str:
+def _bands(limits: Sequence[float]) -> list[str]:
     """`below 40`, `40 to below 60`, `60 and above`."""
-    place = int(np.searchsorted(limits, value, side="right"))
-    if place == 0:
-        return f"below {limits[0]:g}"
-    return f"{limits[-1]:g} and above" if place == len(limits) else f"{limits[place - 1]:g} to below {limits[place]:g}"
-
-
-def _ordered(names: set[str]) -> list[str]:
-    """Bands by their numbers, others by name, `unknown` last."""
-
-    def key(name: str) -> tuple[bool, float, str]:
-        if name.startswith("below "):
-            return False, -math.inf, name
-        first = name.split(" ")[0]
-        return name == UNKNOWN, float(first) if first.replace(".", "", 1).isdigit() else 0.0, name
-
-    return sorted(names, key=key)
+    inner = [f"{low:g} to below {high:g}" for low, high in pairwise(limits)]
+    return [f"below {limits[0]:g}", *inner, f"{limits[-1]:g} and above"]
 
 
 def _mean_within(values: Float64[np.ndarray, "p"], chosen: Bool[np.ndarray, "p"]) -> Statistic:
-    counted = (chosen & ~np.isnan(values)).astype(np.float64)
-    return ratio_of((np.nan_to_num(values) * counted)[None], counted[None])
+    return mean_of(np.where(chosen, values, np.nan))
 
 
 def _group_score(
     name: str, values: Float64[np.ndarray, "p"], chosen: Bool[np.ndarray, "p"], weights: Float64[np.ndarray, "b p"]
 ) -> GroupScore:
     n = int(np.count_nonzero(chosen & ~np.isnan(values)))
-    within = np.where(chosen, values, np.nan)
-    found = interval(mean_of(within), weights)
+    found = interval(_mean_within(values, chosen), weights)
     return GroupScore(name, n, found if n > 1 else Interval(found.value, math.nan, math.nan))
 
 
