@@ -4,7 +4,8 @@ A dense model predicts the patients that it was trained on better than it will p
 on its proposals there would learn to trust them too much.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,50 +52,55 @@ def out_of_fold(
         raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")
     inner = split_within(data, split, fold, folds=folds, seed=recipe.seed)
     device = _device(hardware)
-    runs = []
+    runs: dict[int, Path] = {}
     files = []
     for number, partition in enumerate(inner.folds):
-        run = out / f"fold-{number}"
-        options = {"resume": True, "listener": listener, "hardware": hardware}
-        train(recipe, data=data, split=inner, out=run, fold=number, **options)  # type: ignore[arg-type]
-        runs.append(run)
-        files.append(_predicted(out / f"fold-{number}.safetensors", [run], data, partition.test, device, progress))
+        runs[number] = out / f"fold-{number}"
+        train(
+            recipe, data=data, split=inner, out=runs[number], fold=number, resume=True, listener=listener,
+            hardware=hardware,
+        )  # fmt: skip
+        file = out / f"fold-{number}.safetensors"
+        files.append(_predicted(file, {number: runs[number]}, data, partition.test, device, progress))
     validation = split.fold(fold).validation
     if validation:
-        files.append(_predicted(out / "validation.safetensors", runs, data, validation, device, progress))
+        file = out / "validation.safetensors"
+        files.append(_predicted(file, runs, data, validation, device, progress))
     write_index(out, [_described(each, inner) for each in files], data_hash=data.data_hash)
     return out
 
 
+@dataclass(frozen=True)
 class _Predicted:
-    """A file of maps and the runs behind it."""
+    """A file of maps, the SHA-256 of the weights behind it by their fold, and whose maps it holds."""
 
-    def __init__(self, path: Path, runs: Sequence[Path], predicted: tuple[str, ...]) -> None:
-        self.path, self.runs, self.predicted = path, tuple(runs), predicted
+    path: Path
+    weights: Mapping[int, str]
+    predicted: tuple[str, ...]
 
 
 def _predicted(
     path: Path,
-    runs: Sequence[Path],
+    runs: Mapping[int, Path],
     data: DecodedDataset,
     cases: Sequence[str],
     device: str,
     progress: Progress | None,
 ) -> _Predicted:
-    """Write the mean maps of `runs` for `cases`, unless the file is there and from the same weights."""
-    weights = [sha256_of(run / WEIGHTS) for run in runs]
+    """Write the mean maps of `runs`, by fold, for `cases`, unless the file is there and from the same weights."""
+    weights = {fold: sha256_of(run / WEIGHTS) for fold, run in runs.items()}
     wanted = set(cases)
     groups = by_patient(record for record in data.dataset.records if record.case in wanted)
-    if made_by(path) != tuple(weights):
-        predictors = [load(run, device=device) for run in runs]
+    if made_by(path) != tuple(weights.values()):
+        predictors = [load(run, device=device) for run in runs.values()]
         maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
         for done, records in enumerate(groups.values(), start=1):
             found = _of_patient(predictors, data, records)
             maps |= {case: to_bytes(each) for case, each in found.items()}
             if progress is not None:
                 progress(done, len(groups))
-        write_maps(path, maps, weights)
-    return _Predicted(path, runs, tuple(groups))
+        write_maps(path, maps, list(weights.values()))
+    return _Predicted(path, weights, tuple(groups))
 
 
 def _of_patient(
@@ -106,9 +112,8 @@ def _of_patient(
 
 
 def _described(made: _Predicted, inner: Split) -> MapFile:
-    """What the index says of a file, from the runs' own splits."""
-    folds = [int(run.name.removeprefix("fold-")) for run in made.runs]
-    parts = [inner.fold(number) for number in folds]
+    """What the index says of a file, from the folds behind it."""
+    parts = [inner.fold(number) for number in made.weights]
 
     def patients(cases: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(sorted({inner.patient_of[case] for some in cases for case in some}))
@@ -116,7 +121,7 @@ def _described(made: _Predicted, inner: Split) -> MapFile:
     return MapFile(
         file=made.path.name,
         sha256=sha256_of(made.path),
-        weights=tuple(sha256_of(run / WEIGHTS) for run in made.runs),
+        weights=tuple(made.weights.values()),
         trained_on=patients([part.train for part in parts]),
         chosen_on=patients([part.validation for part in parts]),
         predicted=made.predicted,
