@@ -1,6 +1,6 @@
 """Splits by patient, stratified by institution and tumour volume; the report's split by slice; and what leaks."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,8 @@ def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     order = _stratified_order(decoded, seed)
     partitions = []
     for name in names:
-        rest = [patient for patient in order if institution[patient] != name]
-        inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
-        partitions.append(_partition(groups, order, [inner.get(patient, 2) for patient in order]))
+        tested = {patient for patient in order if institution[patient] == name}
+        partitions.append(_testing(groups, order, tested))
     return _split("institution", decoded, seed, tuple(partitions), leaking=False)
 
 
@@ -200,10 +199,16 @@ def _folds(groups: dict[str, list[Record]], order: Sequence[str], folds: int) ->
     fold_of = _deal(order, [1.0] * folds)
     partitions = []
     for fold in range(folds):
-        rest = [patient for patient, number in zip(order, fold_of, strict=True) if number != fold]
-        inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
-        partitions.append(_partition(groups, order, [inner.get(patient, 2) for patient in order]))
+        tested = {patient for patient, number in zip(order, fold_of, strict=True) if number == fold}
+        partitions.append(_testing(groups, order, tested))
     return tuple(partitions)
+
+
+def _testing(groups: dict[str, list[Record]], order: Sequence[str], tested: Set[str]) -> Partition:
+    """The fold that tests these patients; of the others `VALIDATION_SHARE` validate."""
+    rest = [patient for patient in order if patient not in tested]
+    inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
+    return _partition(groups, order, [inner.get(patient, 2) for patient in order])
 
 
 def _require_ratios(ratios: tuple[float, float, float]) -> None:
