@@ -1,11 +1,11 @@
 """`images/` beside `masks/`: a file in each with the same stem, or with `_mask` added in `masks/`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.listing import Findings, Listing, grouped, in_order, natural_key, without_masks
+from segmed.data.listing import Findings, Listing, find_unpaired, grouped, in_order, natural_key
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
@@ -17,7 +17,7 @@ def list_folder(root: Path, labels: LabelMap, patient_regex: str | None = None) 
     findings = Findings()
     images = _by_stem(root / "images", IMAGE_SUFFIXES, findings, kind="image")
     masks = _by_stem(root / "masks", MASK_SUFFIXES, findings, kind="mask")
-    _find_unpaired(images, masks, findings)
+    find_unpaired(images, masks, findings, lambda stem: f"masks/{stem}.png or the like")
     records = [
         Record(stem, stem, 1, path, masks.get(stem))
         for stem, path in sorted(images.items(), key=lambda item: natural_key(item[0]))
@@ -43,13 +43,3 @@ def _by_stem(folder: Path, suffixes: Sequence[str], findings: Findings, *, kind:
         else:
             files[stem] = path
     return files
-
-
-def _find_unpaired(images: Mapping[str, Path], masks: Mapping[str, Path], findings: Findings) -> None:
-    if without_masks(len(images), masks):
-        return
-    for stem in sorted(images.keys() - masks.keys(), key=natural_key):
-        text = f"has no mask, expected masks/{stem}.png or the like. Add it, or remove the image."
-        findings.error("missing-mask", images[stem], text)
-    for stem in sorted(masks.keys() - images.keys(), key=natural_key):
-        findings.error("missing-image", masks[stem], "a mask without its image. Add the image, or remove the mask.")

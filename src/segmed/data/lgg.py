@@ -9,7 +9,7 @@ Channels are pre-contrast, FLAIR and post-contrast. A sequence that was not acqu
 import filecmp
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from jaxtyping import Shaped
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.listing import Findings, Listing, in_order, natural_key, without_masks
+from segmed.data.listing import Findings, Listing, find_unpaired, in_order, natural_key
 from segmed.data.tables import read_rows
 from segmed.io.formats import unreadable
 
@@ -38,7 +38,7 @@ def list_lgg(root: Path, labels: LabelMap) -> Listing:
     files = sorted(_files(root), key=_nearest_first)
     images, image_copies = _once(files, findings, mask=False)
     masks, mask_copies = _once(files, findings, mask=True)
-    _find_unpaired(images, masks, findings)
+    find_unpaired(images, masks, findings, lambda case: f"{images[case].stem}_mask{images[case].suffix}")
     _find_strays(files, findings)
     records = in_order(_record(case, path, masks.get(case)) for case, path in sorted(images.items(), key=_by_name))
     attributes = _attributes(files, records, findings)
@@ -159,18 +159,6 @@ def _same(path: Path, other: Path, *, by_content: bool) -> bool:
 def _record(case: str, image: Path, mask: Path | None) -> Record:
     study, _, number = case.rpartition("_")
     return Record(case, patient_of(study), int(number), image, mask)
-
-
-def _find_unpaired(images: Mapping[str, Path], masks: Mapping[str, Path], findings: Findings) -> None:
-    if without_masks(len(images), masks):
-        return
-    for case in sorted(images.keys() - masks.keys(), key=natural_key):
-        expected = images[case].with_name(f"{images[case].stem}_mask{images[case].suffix}")
-        findings.error(
-            "missing-mask", images[case], f"has no mask, expected {expected.name}. Add it, or remove the image."
-        )
-    for case in sorted(masks.keys() - images.keys(), key=natural_key):
-        findings.error("missing-image", masks[case], "a mask without its image. Add the image, or remove the mask.")
 
 
 def _find_strays(files: Sequence[Path], findings: Findings) -> None:

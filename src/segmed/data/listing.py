@@ -1,7 +1,7 @@
 """What a folder holds, good and bad: the records, and findings about files that do not fit."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -121,6 +121,17 @@ def _patient(match: re.Match[str]) -> str | None:
     return match[1] if match.re.groups else match[0]
 
 
-def without_masks(image_count: int, masks: Mapping[str, object]) -> bool:
-    """Whether a folder holds images alone, to predict on; then a missing mask is no error."""
-    return image_count > 0 and not masks
+def find_unpaired(
+    images: Mapping[str, Path], masks: Mapping[str, Path], findings: Findings, expected: Callable[[str], str]
+) -> None:
+    """An error for each image without a mask and each mask without an image, by case; `expected` names the mask.
+
+    A folder of images alone is there to be predicted: then a missing mask is no error.
+    """
+    if images and not masks:
+        return
+    for case in sorted(images.keys() - masks.keys(), key=natural_key):
+        text = f"has no mask, expected {expected(case)}. Add it, or remove the image."
+        findings.error("missing-mask", images[case], text)
+    for case in sorted(masks.keys() - images.keys(), key=natural_key):
+        findings.error("missing-image", masks[case], "a mask without its image. Add the image, or remove the mask.")
