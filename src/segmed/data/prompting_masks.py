@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy import ndimage
 
 from segmed.core.errors import DataError
-
-NEIGHBOURS_8 = np.ones((3, 3), bool)
+from segmed.core.volumes import touching
 
 
 def whole_mask(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "n h w"]:
@@ -22,7 +21,7 @@ def lesions(mask: Bool[np.ndarray, "h w"], min_pixels: int = 1) -> Bool[np.ndarr
 
     Components of fewer than `min_pixels` are left out, but never the largest: a mask that is not empty has a lesion.
     """
-    numbered, count = ndimage.label(mask, structure=NEIGHBOURS_8)
+    numbered, count = ndimage.label(mask, structure=touching(2))
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
     kept = [number for rank, number in enumerate(order) if rank == 0 or sizes[number] >= min_pixels]

@@ -7,10 +7,9 @@ from jaxtyping import Bool
 from scipy import ndimage
 
 from segmed.core.prompts import Prompts
+from segmed.core.volumes import touching
 from segmed.data.prompting import Prompted
 from segmed.data.prompting_masks import tight_boxes
-
-NEIGHBOURS_26 = np.ones((3, 3, 3), bool)
 
 
 def largest_slices(masks: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> list[Prompted]:
@@ -23,7 +22,7 @@ def largest_slices(masks: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence
     order = sorted(range(len(masks)), key=lambda index: positions[index])
     parts: list[list[Bool[np.ndarray, "h w"]]] = [[] for _ in masks]
     for run in _runs(order, positions):
-        numbered, count = ndimage.label(np.stack([masks[index] for index in run]), structure=NEIGHBOURS_26)
+        numbered, count = ndimage.label(np.stack([masks[index] for index in run]), structure=touching(3))
         for number in range(1, count + 1):
             lesion = numbered == number
             widest = int(lesion.sum(axis=(1, 2)).argmax())

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int, UInt8
 from scipy import ndimage
 
 from segmed.core.records import Record
-from segmed.core.volumes import stacked
+from segmed.core.volumes import stacked, touching
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
@@ -126,9 +126,9 @@ def _components(
     kind: str,
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Size of each predicted component, in the volume or within its slice, and how much of it is right."""
-    structure = np.ones((3, 3, 3), int)
+    structure = touching(3)
     if kind == "slice":
-        structure[[0, 2]] = 0
+        structure[[0, 2]] = False
     binary, right = stacked(guess, positions), stacked(truth, positions)
     numbers, count = ndimage.label(binary, structure)
     size = np.bincount(numbers.ravel(), minlength=count + 1)[1:]

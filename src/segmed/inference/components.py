@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
-from segmed.core.volumes import stacked
+from segmed.core.volumes import stacked, touching
 
 
 def remove_small(
@@ -37,7 +37,7 @@ def remove_small(
 
 def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int) -> Bool[np.ndarray, "*grid"]:
     """Where components (connected also by corners) of fewer than `smallest` pixels are."""
-    numbers, _ = ndimage.label(binary, np.ones((3,) * binary.ndim))
+    numbers, _ = ndimage.label(binary, touching(binary.ndim))
     sizes = np.bincount(numbers.ravel())
     small = sizes < smallest
     small[0] = False

@@ -8,12 +8,11 @@ from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage
 
 from segmed.core.records import Record
+from segmed.core.volumes import touching
 from segmed.data.lgg import copies_of_flair
 
 SMALL_FRAGMENT = 10
 """Foreground components of fewer pixels are more likely slips of the hand than findings."""
-
-WITH_DIAGONALS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def measure_mask(labels: UInt8[np.ndarray, "h w"]) -> MaskMeasures:
 def _components(foreground: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
     """Number of foreground components (8-connected) below `SMALL_FRAGMENT` pixels, and of holes (4-connected)."""
     inner = foreground[_bounding_box(foreground)]
-    components, _ = ndimage.label(inner, structure=WITH_DIAGONALS)
+    components, _ = ndimage.label(inner, structure=touching(2))
     sizes = np.bincount(components.ravel())[1:]
     _, holes = ndimage.label(ndimage.binary_fill_holes(inner) & ~inner)
     return int(np.count_nonzero(sizes < SMALL_FRAGMENT)), int(holes)
