@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from segmed.core.errors import SplitError
 from segmed.core.records import Record
@@ -111,14 +111,14 @@ def _patient(
 
 
 def _slice(
-    probability: "np.ndarray",
+    probability: Float32[np.ndarray, "h w"],
     mask: Bool[np.ndarray, "h w"],
     truth: Bool[np.ndarray, "h w"],
     encoded: EncodedImage,
     dense: VolumePredictor,
     promptable: PromptedPredictor,
     candidates: Sequence[CascadeConfig],
-) -> "np.ndarray":
+) -> Int64[np.ndarray, "candidates 2"]:
     """Hits and predicted pixels of one slice under every candidate; each question is asked once."""
     answers: dict[tuple[float, float, PromptKinds], tuple[Proposals, Answer]] = {}
     counted: dict[tuple[tuple[float, float, PromptKinds], bytes], tuple[int, int]] = {}

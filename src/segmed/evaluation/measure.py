@@ -32,9 +32,7 @@ def measure(volume: PatientVolume, labels: LabelMap) -> Measured:
             count(truth == label, guess == label)
             for truth, guess in zip(volume.reference, volume.prediction, strict=True)
         ]
-        slices += [
-            _slice_row(volume, position, name, one) for position, one in zip(range(len(counts)), counts, strict=True)
-        ]
+        slices += [_slice_row(volume, position, name, one) for position, one in enumerate(counts)]
         band = _reliability(volume, label)
         if band is not None:
             sums.append(band)
