@@ -4,10 +4,11 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, write_json, written_aside
+from segmed.core.files import read_json, write_json, write_table, written_aside
 
 
 def write(target: Path, text: str, *, fail: Exception | None = None) -> None:
@@ -47,3 +48,10 @@ def test_broken_json_is_named_with_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(DataError, match=r"a\.json: not valid JSON, expected a split"):
         read_json(tmp_path / "a.json", what="a split")
+
+
+def test_a_table_has_every_digit_and_nothing_for_what_is_not_known(tmp_path: Path) -> None:
+    rows = [["a, b", 1 / 3, float("nan"), None], ['"c"', 2, True, np.float64(0.1)]]
+    write_table(tmp_path / "a.csv", ["name", "x", "y", "z"], rows)
+    expected = b'name,x,y,z\n"a, b",0.3333333333333333,,\n"""c""",2,1,0.1\n'
+    assert (tmp_path / "a.csv").read_bytes() == expected

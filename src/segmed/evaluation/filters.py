@@ -1,6 +1,5 @@
 """The picture of a learned filter: gain by radius and as a spectrum, an image before and after it, the difference."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from segmed.core.files import written_aside
+from segmed.core.files import write_table, written_aside
 from segmed.inference.filters import BeforeAndAfter, LearnedFilter, Seen
 
 MOST_CHANNELS = 6
@@ -66,11 +65,11 @@ def write_filter_curve(seen: Seen, inputs: Sequence[str], path: Path) -> None:
     names = inputs or [f"channel {number}" for number in range(len(seen.curves))]
     columns = dict(zip(names, seen.curves, strict=True))
     headings = [f"{seen.quantity} {name}".replace(",", "").replace(" ", "_") for name in columns]
-    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["cycles_per_pixel", *headings])
-        for frequency, *values in zip(seen.frequencies, *columns.values(), strict=True):
-            writer.writerow([f"{frequency:.6f}", *("" if np.isnan(value) else f"{value:.6g}" for value in values)])
+    rows = [
+        [f"{frequency:.6f}", *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
+        for frequency, *values in zip(seen.frequencies, *columns.values(), strict=True)
+    ]
+    write_table(path, ["cycles_per_pixel", *headings], rows)
 
 
 def _curve(

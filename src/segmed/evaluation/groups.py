@@ -6,8 +6,6 @@ differ, so both are given by name. Patients whose group is not known are a row o
 the I that is scaled.
 """
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.files import written_aside
+from segmed.core.files import write_table
 from segmed.data.listing import natural_key
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of
@@ -157,18 +155,14 @@ def group_table(
 
 def write_group_csv(path: Path, tables: Sequence[GroupTable]) -> None:
     """A line per system, column and group, and one for each summary, in full precision."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["system", "column", "metric", "row", "patients", "value", "low", "high"])
+    lines: list[list[object]] = []
     for table in tables:
-        rows: list[tuple[str, int | str, Interval]] = [(g.group, g.n, g.score) for g in (*table.groups, table.overall)]
-        rows += [("equity-scaled (std)", "", table.equity_std), ("equity-scaled (sum)", "", table.equity_sum)]
-        rows += [("largest gap", "", table.gap)]
-        for name, n, found in rows:
-            numbers = ["" if math.isnan(v) else repr(v) for v in (found.value, found.low, found.high)]
-            writer.writerow([table.system, table.column, table.metric, name, n, *numbers])
-    with written_aside(path) as temporary:
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+        rows: list[tuple[str, int | None, Interval]] = [(g.group, g.n, g.score) for g in (*table.groups, table.overall)]
+        rows += [("equity-scaled (std)", None, table.equity_std), ("equity-scaled (sum)", None, table.equity_sum)]
+        rows += [("largest gap", None, table.gap)]
+        of = (table.system, table.column, table.metric)
+        lines += [[*of, name, n, found.value, found.low, found.high] for name, n, found in rows]
+    write_table(path, ["system", "column", "metric", "row", "patients", "value", "low", "high"], lines)
 
 
 def _values(

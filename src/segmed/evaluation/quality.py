@@ -4,15 +4,13 @@ A model whose curve lies on the ellipse's adds nothing to the box; one that stay
 at the image.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segmed.core.files import written_aside
+from segmed.core.files import table_text, written_aside
 from segmed.data.prompting_quality import QualityCurve, quality_curve
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
@@ -56,15 +54,13 @@ def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
 
 def quality_csv(curves: Mapping[str, QualityCurve]) -> str:
     """A line per curve and bin that is not empty: its borders, the boxes in it, mean IoU of boxes and of masks."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", "from", "to", "boxes", "box_iou", "mask_iou"])
+    rows: list[list[object]] = []
     for name, curve in curves.items():
         for index in np.flatnonzero(curve.count):
             borders = [f"{edge:g}" for edge in curve.edges[index : index + 2]]
-            means = [repr(float(curve.box_iou[index])), repr(float(curve.mask_iou[index]))]
-            writer.writerow([name, *borders, int(curve.count[index]), *means])
-    return buffer.getvalue()
+            means = [float(curve.box_iou[index]), float(curve.mask_iou[index])]
+            rows.append([name, *borders, int(curve.count[index]), *means])
+    return table_text(["name", "from", "to", "boxes", "box_iou", "mask_iou"], rows)
 
 
 def points_of(curve: QualityCurve) -> list[tuple[float, float]]:

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segmed.core.errors import DataError
-from segmed.core.files import written_aside
+from segmed.core.files import write_table
 
 R = TypeVar("R")
 
@@ -88,14 +87,9 @@ class BoxRow:
 
 def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], *, leaking: bool = False) -> None:
     """Write dataclass rows as CSV with a header, atomically; rows of a leaking split get a column that says so."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in dataclasses.fields(kind)]
     mark = (["leaking"], ["LEAKING"]) if leaking else ([], [])
-    writer.writerow([*names, *mark[0]])
-    writer.writerows([*(_to_text(getattr(row, name)) for name in names), *mark[1]] for row in rows)
-    with written_aside(path) as temporary:
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+    write_table(path, [*names, *mark[0]], ([*(getattr(row, name) for name in names), *mark[1]] for row in rows))
 
 
 def read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
@@ -114,14 +108,6 @@ def _parse(line: dict[str, str], kind: type[R], where: str) -> R:
         return kind(**{field.name: _from_text(line[field.name], field.type) for field in fields})
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{where}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
-
-
-def _to_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    return str(value)
 
 
 def _from_text(text: str, kind: Any) -> Any:

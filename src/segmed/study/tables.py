@@ -1,13 +1,10 @@
 """The study's tables: as cells for the page, and as CSV and LaTeX with the same numbers."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmed.core.files import written_aside
+from segmed.core.files import write_table, written_aside
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers
@@ -113,54 +110,48 @@ def write_tables(out: Path, comparison: Comparison | None, results: Results, nam
     """
     if comparison is not None:
         _write(out / "patient.tex", latex(_score_table(scores(comparison))))
-        _write(out / "per-patient.csv", per_patient(comparison.systems, names))
+        write_per_patient(out / "per-patient.csv", comparison.systems, names)
     if results.report or results.report_boxes:
         told = (results.report_boxes, results.report_box_floors)
-        _write(out / "report.csv", report_csv(results.report, results.report_floors, *told))
+        write_report(out / "report.csv", results.report, results.report_floors, *told)
         _write(out / "report.tex", latex(report_table(results.report, results.report_floors)))
     if results.report_boxes:
         _write(out / "report-oracle.tex", latex(report_table(results.report_boxes, results.report_box_floors)))
 
 
-def report_csv(
+def write_report(
+    path: Path,
     rows: Sequence[ReportRow],
     floors: Sequence[Evaluation],
     told: Sequence[ReportRow] = (),
     told_floors: Sequence[Evaluation] = (),
-) -> str:
-    """The table as in the report in full precision, every line marked LEAKING; empty where there is no value.
+) -> None:
+    """The table as in the report as CSV, in full precision, every line marked LEAKING; empty where there is no value.
 
     Below it, with ORACLE in the column `given`, what got boxes of the reference.
     """
     head = ["split", "given", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
     head += ["validation_loss", *(f"{name}{end}" for name in READINGS for end in ("", "_low", "_high")), "patient_dice"]
-    lines: list[list[str]] = [head]
+    lines: list[list[object]] = []
     for given, several, below in (("", rows, floors), ("ORACLE", told, told_floors)):
         for row in several:
             theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
             known = [row.system.report_iou, *(theirs or (None, None)), row.train_loss, row.validation_loss]
-            lines.append(["LEAKING", given, row.title, *map(_full, known), *_full_readings(row.evaluation)])
-        lines += [["LEAKING", given, floor.name, *[""] * 5, *_full_readings(floor)] for floor in below]
-    return _lines(lines)
+            lines.append(["LEAKING", given, row.title, *known, *_all_readings(row.evaluation)])
+        lines += [["LEAKING", given, floor.name, *[None] * 5, *_all_readings(floor)] for floor in below]
+    write_table(path, head, lines)
 
 
-def _full_readings(evaluation: Evaluation) -> list[str]:
+def _all_readings(evaluation: Evaluation) -> list[float]:
     values = [value for m in _metrics(evaluation, READINGS) for value in (m.value, m.low, m.high)]
-    return [_full(value) for value in (*values, mean_dice(evaluation))]
+    return [*values, mean_dice(evaluation)]
 
 
-def _full(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else repr(value)
-
-
-def per_patient(systems: Sequence[Evaluation], names: Names) -> str:
+def write_per_patient(path: Path, systems: Sequence[Evaluation], names: Names) -> None:
     """Dice of every patient under every system, as CSV in full precision; empty where undefined."""
     columns = [system.by_patient("dice") for system in systems]
-    rows = [
-        [names.patients[patient], *("" if math.isnan(column[patient]) else repr(column[patient]) for column in columns)]
-        for patient in columns[0]
-    ]
-    return _lines([["patient", *(system.name for system in systems)], *rows])
+    rows = [[names.patients[patient], *(column[patient] for column in columns)] for patient in columns[0]]
+    write_table(path, ["patient", *(system.name for system in systems)], rows)
 
 
 def latex(table: Table) -> str:
@@ -216,12 +207,6 @@ def _score_table(found: Scores) -> Table:
 
 def _blank(number: int) -> tuple[Cell, ...]:
     return tuple(Cell(numbers.MISSING) for _ in range(number))
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
 
 
 def _tex_row(name: str, cells: Sequence[Cell]) -> str:

@@ -1,6 +1,5 @@
 """Write a phantom data set in the Kaggle LGG layout, all of it or nothing."""
 
-import csv
 import datetime
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.files import write_table
 from segmed.data.phantom.scanner import SCANNERS, Study, scan
 
 FOLDER = "kaggle_3m"
@@ -108,8 +108,7 @@ def _write_all(
         rows.append([patient.name, patient.institution, sex, str(age)])
         if progress is not None:
             progress(number, patients)
-    with (folder / "data.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([["Patient", "institution", "sex", "age"], *rows])
+    write_table(folder / "data.csv", ["Patient", "institution", "sex", "age"], rows)
 
 
 def _patient(number: int) -> _Patient:

@@ -1,13 +1,10 @@
 """The plain files beside the page: `comparison.csv` with every digit, `comparison.md` to paste into a paper."""
 
-import csv
 import dataclasses
-import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from segmed.core.files import written_aside
+from segmed.core.files import write_table, written_aside
 from segmed.evaluation.compare import Comparison, Difference
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
@@ -21,19 +18,15 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     costs = [field.name for field in dataclasses.fields(Cost)]
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     header = ["name", "kind", "part", "split", "prompts", "oracle", *ends]
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*header, *costs])
+    rows: list[list[object]] = []
     for evaluation in comparison.all_evaluations:
         metrics = [tables.metric_of(evaluation, name) for name in names]
         values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
-        values += [getattr(evaluation.cost, cost) for cost in costs]
         split = "LEAKING" if evaluation.leaking else ""
         oracle = "ORACLE" if evaluation.oracle else ""
         facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
-        writer.writerow([*facts, *(_full(value) for value in values)])
-    with written_aside(path) as temporary:
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+        rows.append([*facts, *values, *(getattr(evaluation.cost, cost) for cost in costs)])
+    write_table(path, [*header, *costs], rows)
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
@@ -117,7 +110,3 @@ def _markdown(header: list[str], lines: list[list[str]]) -> str:
 
 def _escaped(cell: str) -> str:
     return " ".join(cell.split()).replace("|", "\\|")
-
-
-def _full(value: int | float | None) -> str:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else repr(value)

@@ -1,8 +1,5 @@
 """The report's section on degraded images: a panel per kind of degradation, a table, and its rows as CSV."""
 
-import csv
-import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from segmed.core.files import written_aside
+from segmed.core.files import write_table
 from segmed.data.degrade import KINDS
 from segmed.evaluation.compare import Comparison, mean_dice
 from segmed.evaluation.report import figures, numbers, svg
@@ -66,18 +63,13 @@ def robustness(comparison: Comparison, results: Sequence[Degraded]) -> Robustnes
 
 def write_robustness(results: Sequence[Degraded], path: Path) -> None:
     """A line per system and degradation with every digit."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    ends = ("", "_low", "_high")
-    writer.writerow(
-        ["name", "kind", "severity", "patients", *(f"{what}{end}" for what in ("dice", "loss") for end in ends)]
-    )
+    columns = [f"{what}{end}" for what in ("dice", "loss") for end in ("", "_low", "_high")]
+    rows: list[list[object]] = []
     for result in results:
         values = [v for i in (result.dice, result.loss) for v in (i.value, i.low, i.high)]
-        row = [result.system, result.degradation.kind, result.degradation.severity, result.patients]
-        writer.writerow([*row, *("" if math.isnan(value) else repr(value) for value in values)])
-    with written_aside(path) as temporary:
-        temporary.write_text(buffer.getvalue(), encoding="utf-8")
+        facts = [result.system, result.degradation.kind, result.degradation.severity, result.patients]
+        rows.append([*facts, *values])
+    write_table(path, ["name", "kind", "severity", "patients", *columns], rows)
 
 
 def _cell(result: Degraded | None) -> tuple[str, str]:
