@@ -149,6 +149,24 @@ def test_masks_of_any_tool_are_scored_on_a_split_beside_the_floors_and_comparabl
     assert len(list((tmp_path / "out").glob("floors/*/evaluation.json"))) == 3
 
 
+def test_groups_of_masks_are_scored_without_opening_the_data_again(tiny, tmp_path, monkeypatch, capsys):
+    from segmed.cli import evaluate as command
+
+    root, split = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "split.json"
+    first_patients(opened(root)).save(split)
+    masks, open_data, times = tmp_path / "masks", command.open_decoded, []
+    masks.mkdir()
+    for file in root.glob("*/*_mask.tif"):
+        (masks / file.name.replace("_mask", "")).write_bytes(file.read_bytes())
+    monkeypatch.setattr(command, "open_decoded", lambda *given: times.append(given) or open_data(*given))
+    monkeypatch.setattr(Evaluation, "load", None)
+    arguments = ("--predictions", masks, "--data", root, "--split", split, "-o", tmp_path / "out", "--resamples", 100)
+    assert segmed(monkeypatch, "evaluate", *arguments, "--no-floors", "--groups", "institution") == 0
+    assert len(times) == 1
+    assert "institution: mean patient Dice" in capsys.readouterr().out
+    assert "institution" in (tmp_path / "out" / "groups.csv").read_text()
+
+
 def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monkeypatch, capsys):
     root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
     (tmp_path / "some").mkdir()
@@ -176,6 +194,10 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
             ["--predictions", "p", "--references", "r", "-o", "x", "--split", "s.json", "--tta", "flips"],
             "--tta, --split: does not apply to --predictions with --references. Leave",
         ),
+        (["--predictions", "p", "--references", "r", "-o", "x", "--groups", "sex"], "Name it with --data"),
+        (["run", "--groups", "sex"], "Name it with --data"),
+        (["run", "--data", "d", "--prompts", "gt", "--cascade", "c"], "--cascade is for the kind of that name"),
+        (["run", "--data", "d", "--uncertainty", "2"], "--uncertainty moves boxes"),
         (["--predictions", "p", "--data", "d", "-o", "x", "--cascade", "c"], "does not apply to --predictions. Leave"),
     ],
 )

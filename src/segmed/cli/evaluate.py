@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.evaluate_options import Asked, refuse_conflicts
 from segmed.cli.opening import TtaOption, open_decoded, parse_columns, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
     from segmed.data.degrade import Degradation
-    from segmed.evaluation.groups import GroupColumn
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
     from segmed.inference.base import VolumePredictor
@@ -56,176 +56,153 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Score a run or a folder of masks, by patient."""
-    bootstrap = {"resamples": resamples, "seed": seed}
-    columns = parse_columns(groups)
-    if degrade is not None and (run is None or prompts is not None or columns):
-        raise ConfigError(
-            "--degrade makes the images of a run's evaluation worse; name the run, and no --prompts or --groups."
-        )
-    if columns and prompts is not None:
-        raise ConfigError("--groups scores a run as it is; leave out --prompts, or evaluate twice.")
-    if predictions is not None:
-        strange = {"--cascade": cascade, "--tta": tta, "--uncertainty": None if uncertainty == 1 else uncertainty}
-        strange |= {"--split": split, "--fold": fold} if references is not None else {}
-        if given := [option for option, value in strange.items() if value is not None]:
-            masks_from = "--predictions" if references is None else "--predictions with --references"
-            raise ConfigError(f"{', '.join(given)}: does not apply to {masks_from}. Leave it out.")
-    if columns and data is None:
-        raise ConfigError("--groups: columns come from a data set. Name it with --data.")
-    if predictions is not None or references is not None:
-        of_run = run is not None or prompts is not None
-        if of_run or predictions is None or out is None or (references is None) == (data is None):
-            raise ConfigError(
-                "Masks are scored with --predictions FOLDER -o OUT and either --references FOLDER, or --data and "
-                "--split to be compared with runs; and without a run."
-            )
-        name = name or predictions.resolve().name
-        if references is not None:
-            _finish(_from_folders(predictions, references, labels, patient_regex, name, bootstrap), [], out)
-        elif data is not None and split is not None:
-            masks = _Masks(predictions, data, split, fold or 0, _part(part), labels, patient_regex)
-            _finish(*_on_split(masks, name, bootstrap, floors=floors), out)
-            if columns:
-                _by_group(_load(out), open_decoded(data, labels, patient_regex), columns, bootstrap, out)
-        else:
-            raise ConfigError("--data says where the references are; name the cases with --split too.")
-        return
-    if cascade is not None and "cascade" not in (prompts or ""):
-        raise ConfigError("--cascade is for the kind of that name: add it, as in --prompts gt,cascade,none.")
-    if uncertainty > 1 and prompts is None:
-        raise ConfigError("--uncertainty moves boxes: name kinds of prompts with --prompts, such as gt,jitter:5.")
-    if run is None or data is None:
-        raise ConfigError("Name a run and its data: segmed evaluate RUN --data FOLDER. See segmed evaluate --help.")
-    from segmed.core.split import Split
-    from segmed.evaluation.run import plan_evaluation
-    from segmed.inference import load
-
-    chosen_part, folder = _part_of_run(part), out or _folder_beside(run, part)
-    chosen_split = None if split is None else Split.load(split)
-    predictor = load(run, device=device, tta=parse_tta(tta))
-    decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
-    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=chosen_split, fold=fold, part=chosen_part)
-    if out is None and not plan.own:
-        raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
-    if plan.leaking:
-        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
-    if not plan.training_known:
-        _note("The run does not say which patients it was trained on, so they may be among these.")
-    name = name or predictor.folder.resolve().name
-    if degrade is not None:
-        from segmed.data.degrade import parse_degradations
-
-        for each in parse_degradations(degrade):
-            result = _scored(predictor, decoded, plan, name, batch_size, bootstrap, each)
-            _finish(result, [], folder.with_name(f"{folder.name}-{each.label}"))
-        return
-    if prompts is not None:
-        from segmed.cli.evaluate_prompts import PromptOptions, evaluate_kinds
-
-        asked = PromptOptions(prompts, uncertainty, floors, cascade, parse_tta(tta))
-        evaluate_kinds(predictor, decoded, plan, asked, folder, name=name, batch_size=batch_size, bootstrap=bootstrap)
-        return
-    result = _scored(predictor, decoded, plan, name, batch_size, bootstrap)
-    _finish(result, _floors(decoded, plan, bootstrap) if floors else [], folder)
-    if columns:
-        _by_group(result, decoded, columns, bootstrap, folder)
+    asked = Asked(
+        run=run, data=data, split=split, fold=fold, part=_part(part), predictions=predictions, references=references,
+        labels=labels, patient_regex=patient_regex, degrade=degrade, out=out, name=name, columns=parse_columns(groups),
+        floors=floors, prompts=prompts, cascade=cascade, uncertainty=uncertainty, resamples=resamples, seed=seed,
+        tta=parse_tta(tta), batch_size=batch_size, device=device,
+    )  # fmt: skip
+    refuse_conflicts(asked)
+    if asked.predictions is not None and asked.out is not None:
+        _of_masks(asked, asked.predictions, asked.out)
+    elif asked.run is not None and asked.data is not None:
+        _of_run(asked, asked.run, asked.data)
 
 
-def _by_group(
-    result: "Evaluation",
-    decoded: "DecodedDataset",
-    columns: tuple["GroupColumn", ...],
-    bootstrap: dict[str, int],
-    folder: Path,
-) -> None:
-    """Print the groups' scores and write them beside the evaluation."""
-    from segmed.cli.evaluation_table import show_groups
-    from segmed.evaluation.groups import group_table, write_group_csv
-
-    resamples, seed = bootstrap["resamples"], bootstrap["seed"]
-    attributes = decoded.dataset.attributes
-    tables = [group_table(result, column, attributes, resamples=resamples, seed=seed) for column in columns]
-    write_group_csv(folder / "groups.csv", tables)
-    show_groups(tables)
+def _of_masks(asked: Asked, predictions: Path, out: Path) -> None:
+    """Score masks of any tool against a folder of references, or on a part of a split."""
+    name = asked.name or predictions.resolve().name
+    if asked.references is not None:
+        _finish(_against_folder(asked, predictions, asked.references, name), [], out)
+    elif asked.data is not None and asked.split is not None:
+        _on_split(asked, predictions, asked.data, asked.split, name, out)
 
 
-def _load(folder: Path) -> "Evaluation":
-    from segmed.evaluation.result import Evaluation
-
-    return Evaluation.load(folder)
-
-
-def _scored(
-    predictor: "VolumePredictor",
-    decoded: "DecodedDataset",
-    plan: "Plan",
-    name: str,
-    batch_size: int,
-    bootstrap: dict[str, int],
-    degradation: "Degradation | None" = None,
-) -> "Evaluation":
-    from segmed.evaluation.run import evaluate_run
-
-    with progress_bar("evaluating patients" if degradation is None else f"evaluating under {degradation}") as progress:
-        return evaluate_run(
-            predictor, decoded, plan, name=name, batch_size=batch_size, progress=progress, degradation=degradation,
-            **bootstrap,
-        )  # fmt: skip
-
-
-def _floors(decoded: "DecodedDataset", plan: "Plan", bootstrap: dict[str, int]) -> list["Evaluation"]:
-    from segmed.evaluation.floors import floor_evaluations
-
-    with progress_bar("floors") as progress:
-        return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **bootstrap)
-
-
-def _from_folders(
-    predictions: Path,
-    references: Path,
-    labels: str | None,
-    patient_regex: str | None,
-    name: str,
-    bootstrap: dict[str, int],
-) -> "Evaluation":
+def _against_folder(asked: Asked, predictions: Path, references: Path, name: str) -> "Evaluation":
     from segmed.core.labels import LabelMap
     from segmed.data.sources import parse_labels
     from segmed.evaluation.folders import evaluate_pairs, pair_folders
 
-    label_map = LabelMap() if labels is None else parse_labels(labels)
-    pairs = pair_folders(predictions, references, labels=label_map, patient_regex=patient_regex)
+    labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
+    pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
     if not pairs.patients_known:
         _note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
     if pairs.unused:
         _note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
-    return evaluate_pairs(pairs, label_map, name=name, **bootstrap)
+    return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)
 
 
-@dataclass(frozen=True)
-class _Masks:
-    """Masks of another tool, and the part of a split on which they are scored."""
-
-    folder: Path
-    data: Path
-    split: Path
-    fold: int
-    part: "PartName"
-    labels: str | None
-    patient_regex: str | None
-
-
-def _on_split(
-    masks: _Masks, name: str, bootstrap: dict[str, int], *, floors: bool
-) -> tuple["Evaluation", list["Evaluation"]]:
+def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
+    """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
     from segmed.core.split import Split
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
-    split = Split.load(masks.split)
-    decoded = open_decoded(masks.data, masks.labels, masks.patient_regex)
-    result = evaluate_masks(masks.folder, decoded, split, fold=masks.fold, part=masks.part, name=name, **bootstrap)
-    plan = Plan(split, masks.fold, masks.part, split.leaking)
-    return result, _floors(decoded, plan, bootstrap) if floors else []
+    split = Split.load(split_file)
+    plan = Plan(split, asked.fold or 0, asked.part, split.leaking)
+    decoded = open_decoded(data, asked.labels, asked.patient_regex)
+    result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
+    _finish(result, _floors(asked, decoded, plan), out)
+    _by_group(asked, result, decoded, out)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A run with the data and the patients it is scored on, its name in tables, and the folder for the result."""
+
+    predictor: "VolumePredictor"
+    decoded: "DecodedDataset"
+    plan: "Plan"
+    name: str
+    folder: Path
+
+
+def _of_run(asked: Asked, run: str, data: Path) -> None:
+    """Score a run as it is, on images made worse, or under prompts."""
+    test = _test_of(asked, run, data)
+    if asked.out is None and not test.plan.own:
+        raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
+    if test.plan.leaking:
+        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    if not test.plan.training_known:
+        _note("The run does not say which patients it was trained on, so they may be among these.")
+    if asked.degrade is not None:
+        _degraded(asked, test, asked.degrade)
+    elif asked.prompts is not None:
+        _prompted(asked, test, asked.prompts)
+    else:
+        _plain(asked, test)
+
+
+def _test_of(asked: Asked, run: str, data: Path) -> _Test:
+    from segmed.core.split import Split
+    from segmed.evaluation.run import plan_evaluation
+    from segmed.inference import load
+
+    folder = asked.out or _folder_beside(run, asked.part)
+    split = None if asked.split is None else Split.load(asked.split)
+    predictor = load(run, device=asked.device, tta=asked.tta)
+    decoded = open_decoded(data, asked.labels, asked.patient_regex, default_labels=predictor.config.labels)
+    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=split, fold=asked.fold, part=asked.part)
+    return _Test(predictor, decoded, plan, asked.name or predictor.folder.resolve().name, folder)
+
+
+def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
+    from segmed.data.degrade import parse_degradations
+
+    for each in parse_degradations(degradations):
+        _finish(_scored(asked, test, each), [], test.folder.with_name(f"{test.folder.name}-{each.label}"))
+
+
+def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
+    from segmed.cli.evaluate_prompts import PromptOptions, evaluate_kinds
+
+    options = PromptOptions(prompts, asked.uncertainty, asked.floors, asked.cascade, asked.tta)
+    evaluate_kinds(
+        test.predictor, test.decoded, test.plan, options, test.folder,
+        name=test.name, batch_size=asked.batch_size, bootstrap=asked.bootstrap,
+    )  # fmt: skip
+
+
+def _plain(asked: Asked, test: _Test) -> None:
+    result = _scored(asked, test)
+    _finish(result, _floors(asked, test.decoded, test.plan), test.folder)
+    _by_group(asked, result, test.decoded, test.folder)
+
+
+def _scored(asked: Asked, test: _Test, degradation: "Degradation | None" = None) -> "Evaluation":
+    from segmed.evaluation.run import evaluate_run
+
+    with progress_bar("evaluating patients" if degradation is None else f"evaluating under {degradation}") as progress:
+        return evaluate_run(
+            test.predictor, test.decoded, test.plan, name=test.name, batch_size=asked.batch_size, progress=progress,
+            degradation=degradation, **asked.bootstrap,
+        )  # fmt: skip
+
+
+def _floors(asked: Asked, decoded: "DecodedDataset", plan: "Plan") -> list["Evaluation"]:
+    """Baselines that learn nothing, on the same part; none where they are not wanted."""
+    from segmed.evaluation.floors import floor_evaluations
+
+    if not asked.floors:
+        return []
+    with progress_bar("floors") as progress:
+        return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **asked.bootstrap)
+
+
+def _by_group(asked: Asked, result: "Evaluation", decoded: "DecodedDataset", folder: Path) -> None:
+    """Print the scores of the groups that were asked for, and write them beside the evaluation."""
+    from segmed.cli.evaluation_table import show_groups
+    from segmed.evaluation.groups import group_table, write_group_csv
+
+    if not asked.columns:
+        return
+    tables = [
+        group_table(result, column, decoded.dataset.attributes, resamples=asked.resamples, seed=asked.seed)
+        for column in asked.columns
+    ]
+    write_group_csv(folder / "groups.csv", tables)
+    show_groups(tables)
 
 
 def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
@@ -252,12 +229,6 @@ def _part(name: str) -> "PartName":
         if name == part:
             return part
     raise ConfigError(f"--part {name}: unknown. Choose one of: {', '.join(PARTS)}.")
-
-
-def _part_of_run(name: str) -> "PartName":
-    if name == "train":
-        raise ConfigError("--part train: a run is not scored on what it was trained on. Choose test or validation.")
-    return _part(name)
 
 
 def _folder_beside(run: str, part: str) -> Path:
