@@ -95,7 +95,7 @@ def test_split_by_patient_writes_a_file_and_prints_that_nothing_leaks(tree: Path
     split = Split.load(tmp_path / "s.json")
     assert result.exit_code == 0
     assert "(0.0%) have a neighbouring slice in training; 0 of" in result.stdout
-    assert "LEAKING" not in result.stdout
+    assert "LEAKING" not in result.output
     assert sum(len(split.folds[0].part(part)) for part in ("train", "validation", "test")) == 24
 
 
@@ -108,7 +108,7 @@ def test_split_prints_patients_slices_and_positive_slices_of_each_part(tree: Pat
 
 def test_split_by_slice_says_leaking_loudly(tree: Path, tmp_path: Path) -> None:
     result = run("split", tree, "-o", tmp_path / "s.json", "--strategy", "slice")
-    assert "LEAKING: patients are in several parts" in result.stdout
+    assert "LEAKING: patients are in several parts" in result.stderr
     assert Split.load(tmp_path / "s.json").leaking
     checked = run("check", tree, "--split", tmp_path / "s.json")
     assert "split-leaking" in checked.stdout

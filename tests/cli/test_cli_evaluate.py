@@ -100,7 +100,8 @@ def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, c
     predictor = tiny.predictor_of(run, tiny.config_of(decoded))
     monkeypatch.setattr("segmed.inference.load", lambda path, device, tta: predictor)
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100, "--no-floors") == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
+    assert "LEAKING: patients are in several parts" in said
     assert "LEAKING" in shown
     assert "4 of 4 patients were in training too" in shown
 

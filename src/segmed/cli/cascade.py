@@ -26,7 +26,7 @@ def cascade(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Join a dense and a promptable run, so that no box is needed."""
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import announce_leak, open_decoded
     from segmed.core.errors import ConfigError
     from segmed.evaluation.cascade import facts_of, tune_cascade
     from segmed.evaluation.run import plan_evaluation
@@ -45,6 +45,7 @@ def cascade(
     joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
     decoded = open_decoded(data, labels, patient_regex, default_labels=joined.config.labels)
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")
+    announce_leak(plan.leaking)
     cases = plan.split.fold(plan.fold).validation
     with progress_bar("validation patients") as progress:
         choice = tune_cascade(joined.dense, joined.promptable, decoded, cases, kinds=kinds, progress=progress)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex, open_decoded, parse_columns
+from segmed.cli.opening import PatientRegex, announce_leak, open_decoded, parse_columns
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def compare(
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
     )
-    if comparison.leaking:
-        typer.secho("LEAKING: patients were in training and in this part; see the report.", fg="red", err=True)
+    announce_leak(comparison.leaking)
     typer.echo(headline(comparison).title)
     for note in notes(comparison):
         typer.echo(f"Note: {note}")

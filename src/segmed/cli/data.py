@@ -118,7 +118,7 @@ def split(
 ) -> None:
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import announce_leak, open_decoded
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
     _require_new(out, force)
@@ -134,6 +134,7 @@ def split(
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
     plan.save(out)
     print_split(plan, decoded)
+    announce_leak(plan.leaking)
     if len(decoded.dataset.patients) == len(decoded.dataset.records):
         typer.secho(
             "Every image counts as a patient of its own. If several are slices of one patient, this split leaks: "

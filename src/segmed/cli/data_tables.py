@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from segmed.core.split import PARTS, Partition, Split
 from segmed.data.check import CheckReport
@@ -31,7 +30,7 @@ def print_check(report: CheckReport, *, most: int | None) -> None:
 
 
 def print_split(split: Split, decoded: DecodedDataset) -> None:
-    """Print how many patients, slices and positive slices each part has, and what leaks."""
+    """Print how many patients, slices and positive slices each part has, and how far it leaks."""
     console = _console()
     table = Table("part", "patients", "slices", "positive", title=f"Split by {split.strategy}, seed {split.seed}")
     for column in table.columns[1:]:
@@ -43,9 +42,6 @@ def print_split(split: Split, decoded: DecodedDataset) -> None:
     console.print(table)
     for number, fold in enumerate(split.folds):
         console.print(_leak_line(decoded, number, fold))
-    if split.leaking:
-        text = "LEAKING: patients are in several parts. Scores on this split say nothing about new patients."
-        console.print(Text(text, style="bold white on red"))
 
 
 def _facts_table(facts: Facts) -> Table:

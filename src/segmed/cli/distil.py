@@ -36,11 +36,10 @@ def distil(
     both learn to give what the run's own encoder gives at full size. Decoder and prompts stay as they are. Go on with
     `segmed train --set start=OUT` to fine-tune on masks.
     """
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
-    from segmed.core.split import Split
     from segmed.layers.raising import KINDS
     from segmed.training import Hardware, train
     from segmed.training.featup import FROM_THE_RUN, distil_recipe
@@ -58,12 +57,13 @@ def distil(
     if base.objective == "masks":
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
     chosen = distil_recipe(base, run, encode_at=encode_at, raiser=kind, seed=seed)
+    plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex)
     with training_display() as listener:
         train(
             chosen,
             data=decoded,
-            split=Split.load(split),
+            split=plan,
             out=out,
             fold=fold,
             resume=resume,

@@ -29,9 +29,8 @@ def embed(
     """Run a frozen image encoder once and keep what it says."""
     import torch
 
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import open_decoded, open_split
     from segmed.core.errors import ConfigError
-    from segmed.core.split import Split
     from segmed.data.splits import require_fit
     from segmed.data.views import parse_views
     from segmed.inference.embedding import embed as run
@@ -41,7 +40,7 @@ def embed(
     if precision not in ("auto", "32", "bf16", "16"):
         raise ConfigError(f"--precision {precision}: choose auto, 32, bf16 or 16.")
     shown = parse_views(views)
-    plan = Split.load(split) if split else None
+    plan = open_split(split) if split else None
     decoded = open_decoded(data, labels, patient_regex)
     if plan is not None:
         require_fit(plan, decoded)

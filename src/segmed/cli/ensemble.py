@@ -25,7 +25,7 @@ def ensemble(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Make one predictor of several runs."""
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import announce_leak, open_decoded
     from segmed.cli.tune import choose, save_choice, say
     from segmed.core.split import Split
     from segmed.evaluation.ensemble import make_ensemble
@@ -36,6 +36,7 @@ def ensemble(
     decoded = open_decoded(data, labels, patient_regex, default_labels=load_run(runs[0]).config.labels)
     chosen_split = None if split is None else Split.load(split)
     config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)
+    announce_leak(plan.leaking)
     found = choose(out, decoded, plan, flips=flips, components=components, device=device)
     say(found)
     save_choice(out, config, found)

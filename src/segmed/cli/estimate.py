@@ -33,9 +33,8 @@ def estimate(
     import dataclasses
     import json
 
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import open_decoded, open_split
     from segmed.cli.train import chosen_recipe, opened_cache
-    from segmed.core.split import Split
     from segmed.evaluation.report.numbers import duration
     from segmed.training.estimate import estimate as measure
 
@@ -44,8 +43,9 @@ def estimate(
         epochs=epochs, batch_size=batch_size, gafl=gafl, start=start,
     )  # fmt: skip
     cache = opened_cache(embeddings, chosen)
+    plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex)
-    found = measure(chosen, data=decoded, split=Split.load(split), fold=fold, embeddings=cache)
+    found = measure(chosen, data=decoded, split=plan, fold=fold, embeddings=cache)
     if json_:
         typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return

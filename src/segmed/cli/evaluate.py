@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
-from segmed.cli.opening import TtaOption, open_decoded, parse_columns, parse_tta
+from segmed.cli.opening import TtaOption, announce_leak, open_decoded, open_split, parse_columns, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
@@ -94,11 +94,10 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
 
 def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
     """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
-    from segmed.core.split import Split
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
-    split = Split.load(split_file)
+    split = open_split(split_file)
     plan = Plan(split, asked.fold or 0, asked.part, split.leaking)
     decoded = open_decoded(data, asked.labels, asked.patient_regex)
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
@@ -122,8 +121,7 @@ def _of_run(asked: Asked, run: str, data: Path) -> None:
     test = _test_of(asked, run, data)
     if asked.out is None and not test.plan.own:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
-    if test.plan.leaking:
-        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    announce_leak(test.plan.leaking)
     if not test.plan.training_known:
         _note("The run does not say which patients it was trained on, so they may be among these.")
     if asked.degrade is not None:

@@ -22,14 +22,13 @@ def oof(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
 ) -> None:
     """Predict training patients by models that have not seen them."""
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
-    from segmed.core.split import Split
     from segmed.training import Hardware
     from segmed.training.oof import out_of_fold
 
-    chosen, plan = chosen_recipe(recipe, set_, seed=seed), Split.load(split)
+    chosen, plan = chosen_recipe(recipe, set_, seed=seed), open_split(split)
     decoded = open_decoded(data, labels, patient_regex)
     with training_display() as listener:
         out_of_fold(

@@ -1,4 +1,4 @@
-"""Open and decode a data set with a progress bar: what most commands begin with."""
+"""What most commands begin with: open and decode a data set, open a split, and say where it leaks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +9,12 @@ from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
+    from segmed.core.split import Split
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.groups import GroupColumn
     from segmed.models.prediction import Tta
+
+LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
 
 PatientRegex = Annotated[
     str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
@@ -44,6 +47,21 @@ def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
     from segmed.evaluation.groups import parse_groups
 
     return parse_groups(text) if text is not None else ()
+
+
+def announce_leak(leaking: bool) -> None:
+    """One red line on stderr where a split leaks, or a run or an evaluation comes from one that does."""
+    if leaking:
+        typer.secho(LEAKING, fg="red", err=True)
+
+
+def open_split(path: Path) -> "Split":
+    """The split in a file, announced where it leaks; raises `SplitError` where it is none."""
+    from segmed.core.split import Split
+
+    split = Split.load(path)
+    announce_leak(split.leaking)
+    return split
 
 
 def open_decoded(

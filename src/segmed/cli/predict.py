@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import TtaOption, parse_tta
+from segmed.cli.opening import TtaOption, announce_leak, parse_tta
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
 
@@ -45,6 +45,7 @@ def predict(
 
     inputs = find_inputs(input_, volumes=volumes)
     predictor = load(run, device=device, tta=parse_tta(tta))
+    announce_leak(predictor.config.leaking)
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(

@@ -50,7 +50,7 @@ def study(
 
     With --resume, --systems and --protocol say what is trained now; the page has all that was ever asked for.
     """
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import announce_leak, open_decoded
     from segmed.study import StudySettings, run_study
     from segmed.study.page import NothingYetError, write_page
     from segmed.study.settings import is_study, load_settings
@@ -88,8 +88,7 @@ def study(
             teller=_Teller(display),
             measure=estimate,
         )
-    if done.settings.has("report"):
-        typer.secho("LEAKING: the report's protocol splits by slice; its rows say so.", fg="red", err=True)
+    announce_leak(done.settings.has("report"))
     if done.pending:
         typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:

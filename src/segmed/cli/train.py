@@ -41,9 +41,8 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
 ) -> None:
     """Train a model and leave a complete run folder."""
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import open_decoded, open_split
     from segmed.cli.progress import training_display
-    from segmed.core.split import Split
     from segmed.training import Hardware
     from segmed.training import train as run
 
@@ -52,9 +51,7 @@ def train(
         epochs=epochs, batch_size=batch_size, seed=seed, gafl=gafl, start=start,
     )  # fmt: skip
     cache = opened_cache(embeddings, chosen)
-    plan = Split.load(split)
-    if plan.leaking:
-        typer.secho("LEAKING split: slices of one patient are in several parts.", fg="red", err=True)
+    plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex)
     with training_display() as listener:
         run(

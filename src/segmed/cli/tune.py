@@ -34,7 +34,7 @@ def tune(
 
     Chooses threshold, test-time flips and the removal of small components, and saves them in the run.
     """
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.opening import announce_leak, open_decoded
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
@@ -46,6 +46,7 @@ def tune(
     predictor = load(run, device=device)
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
+    announce_leak(plan.leaking)
     found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)
     say(found)
     if dry_run:
