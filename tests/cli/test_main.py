@@ -69,6 +69,14 @@ def test_asking_a_command_for_help_does_not_import_torch(name: str) -> None:
     assert not modules_after(name, "--help") & {"torch", "lightning", "monai", "kornia", "matplotlib"}
 
 
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_where_a_command_writes_is_named_with_out_or_o(name: str) -> None:
+    command = main.load_command(name)
+    for each in (command, *getattr(command, "commands", {}).values()):
+        written = [option.opts for option in each.params if {"-o", "--out", "--output"} & set(option.opts)]
+        assert written in ([], [["--out", "-o"]])
+
+
 @pytest.mark.usefixtures("failing_doctor")
 def test_an_error_is_one_line_on_stderr_and_exit_code_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ import typer
 
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth, .safetensors, transformers folder, or SegMed run.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="File to write, ending in .safetensors.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, ending in .safetensors.")],
     contract: Annotated[
         Literal["sam", "medsam"] | None, typer.Option(help="Preprocessing, where the checkpoint does not tell.")
     ] = None,

@@ -12,7 +12,7 @@ from segmed.core.errors import ConfigError
 def ensemble(
     runs: Annotated[list[Path], typer.Argument(help="Run folders whose probabilities are averaged.")],
     data: Annotated[Path, typer.Option(help="The data set, on whose validation patients the threshold is chosen.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the ensemble.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
     flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = False,

@@ -38,7 +38,7 @@ def evaluate(
     degrade: Annotated[
         str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the result.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
     groups: Annotated[
         str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name.")],
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks.")],
     box: Annotated[
         list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
     ] = None,
