@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def cascade(
         str, typer.Option(help="What the second is given: box, box+point, box+mask, box+point+mask; several to choose.")
     ] = "box",
     copy: Annotated[bool, typer.Option("--copy", help="Copy both runs into the folder, so that it can move.")] = False,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Join a dense and a promptable run, so that no box is needed."""
     from segmed.cli.opening import announce_leak, open_decoded

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex, announce_leak, open_decoded, parse_columns
+from segmed.cli.opening import announce_leak, open_decoded, parse_columns
+from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ def compare(
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
     part: Annotated[str | None, typer.Option(help="Part to take from run folders: test or validation.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
-    ] = None,
+    groups: GroupsOption = None,
     anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:

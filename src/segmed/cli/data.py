@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import LabelsOption, PatientRegexOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, DataError
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
 
 DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
-Labels = Annotated[str | None, typer.Option(help="Mask values, such as background=0,rim=1,cup=2 or in #rrggbb.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -69,8 +68,8 @@ def phantom(
 @app.command()
 def check(
     path: DataPath,
-    labels: Labels = None,
-    patient_regex: PatientRegex = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
     split: Annotated[Path | None, typer.Option(help="Check this split for leaks too.")] = None,
     hashes: Annotated[Path | None, typer.Option(help="Compare files with this list of SHA-256.")] = None,
     write_hashes: Annotated[Path | None, typer.Option(help="Write such a list.")] = None,
@@ -112,8 +111,8 @@ def split(
     folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
-    labels: Labels = None,
-    patient_regex: PatientRegex = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
     force: Force = False,
 ) -> None:
     """Divide a data set into training, validation and test."""
@@ -152,8 +151,8 @@ def preview(
     preset: Annotated[Preset, typer.Option(help="Augmentation to show.")] = Preset.mri,
     seed: Annotated[int, typer.Option(min=0, help="Seed of cases and augmentation.")] = 0,
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
-    labels: Labels = None,
-    patient_regex: PatientRegex = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
 ) -> None:
     """Draw a contact sheet of images, masks and augmented views."""
     from segmed.cli.opening import open_decoded
@@ -167,7 +166,7 @@ def preview(
 def manifest(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("manifest.csv"),
-    patient_regex: PatientRegex = None,
+    patient_regex: PatientRegexOption = None,
     force: Force = False,
 ) -> None:
     """Write a data set down as a manifest, to name patients once for all later steps."""

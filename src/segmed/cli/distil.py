@@ -5,30 +5,40 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import (
+    AcceleratorOption,
+    DevicesOption,
+    EpochsOption,
+    FoldOption,
+    LabelsOption,
+    PatientRegexOption,
+    ResumeOption,
+    RunOutOption,
+    SeedOption,
+)
 
 
 def distil(
     run: Annotated[str, typer.Argument(help="Promptable run whose features are the target.")],
     data: Annotated[Path, typer.Option(help="Data set.")],
     split: Annotated[Path, typer.Option(help="The split that the run was trained on.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    out: RunOutOption,
     encode_at: Annotated[int, typer.Option(help="Side in pixels that the image encoder is to read.")],
     recipe: Annotated[
         str, typer.Option(help="featup-encoder (adapts the encoder too), featup, featup-multiview, or a YAML file.")
     ] = "featup-encoder",
     upsampler: Annotated[str, typer.Option(help="jbu, or a control: jbu-constant, bilinear-control.")] = "jbu",
-    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    fold: FoldOption = 0,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A key of how it trains: a.b=value. Repeatable.")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
-    devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    resume: ResumeOption = False,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
 ) -> None:
     """Teach a promptable run to read smaller images, by FeatUp.
 

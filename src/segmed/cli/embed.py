@@ -1,15 +1,19 @@
 """`segmed embed`: run a frozen image encoder once over a data set, and keep what it says."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, SetOption
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from segmed.data.decoded import DecodedDataset
     from segmed.inference.embedding import EmbeddingCost
+    from segmed.preprocess import PreprocessConfig
 
 
 def embed(
@@ -17,14 +21,14 @@ def embed(
     data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
-    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    fold: FoldOption = 0,
     views: Annotated[str, typer.Option(help="none, flips, rot90, all, or a list such as identity,hflip.")] = "none",
     max_gib: Annotated[float | None, typer.Option(help="Refuse a cache larger than this.")] = None,
     precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: auto, 32, bf16 or 16.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Slices encoded together.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
+    set_: SetOption = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
 ) -> None:
     """Run a frozen image encoder once and keep what it says."""
     import torch
@@ -63,7 +67,9 @@ def embed(
     typer.echo(f"Next: segmed train ... --embeddings {cache.folder} --set augment=none", err=True)
 
 
-def _source(source: str, overrides: list[str] | None, decoded: Any) -> tuple[Any, Any]:
+def _source(
+    source: str, overrides: list[str] | None, decoded: "DecodedDataset"
+) -> "tuple[nn.Module, PreprocessConfig]":
     """The network and preprocessing of a run folder, or those that a recipe's training would begin with."""
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
 from segmed.core.errors import ConfigError
 
 
@@ -20,9 +20,9 @@ def ensemble(
         bool, typer.Option("--components/--no-components", help="Try to remove small components.")
     ] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Hold copies of the runs, so that the folder can move.")] = False,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Make one predictor of several runs."""
     from segmed.cli.opening import announce_leak, open_decoded

@@ -5,28 +5,42 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import (
+    EmbeddingsOption,
+    EncoderOption,
+    EncoderWeightsOption,
+    EpochsOption,
+    FoldOption,
+    GaflOption,
+    LabelsOption,
+    ModelOption,
+    PatientRegexOption,
+    RecipeArgument,
+    SetOption,
+    SplitOption,
+    StartOption,
+    StepSlicesOption,
+    UpsamplerOption,
+)
 
 
 def estimate(
     data: Annotated[Path, typer.Option(help="Data set.")],
-    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")] = "default",
-    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Model.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder.")] = None,
-    encoder_weights: Annotated[str | None, typer.Option(help="As for `segmed train`.")] = None,
-    upsampler: Annotated[str | None, typer.Option(help="interpolate or jbu.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
-    gafl: Annotated[
-        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
-    ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    embeddings: Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")] = None,
-    start: Annotated[str | None, typer.Option(help="Run whose weights training begins with.")] = None,
+    split: SplitOption,
+    recipe: RecipeArgument = "default",
+    fold: FoldOption = 0,
+    model: ModelOption = None,
+    encoder: EncoderOption = None,
+    encoder_weights: EncoderWeightsOption = None,
+    upsampler: UpsamplerOption = None,
+    epochs: EpochsOption = None,
+    batch_size: StepSlicesOption = None,
+    gafl: GaflOption = None,
+    set_: SetOption = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    embeddings: EmbeddingsOption = None,
+    start: StartOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a training will take before it starts."""

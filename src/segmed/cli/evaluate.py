@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
-from segmed.cli.opening import TtaOption, announce_leak, open_decoded, open_split, parse_columns, parse_tta
+from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns, parse_tta
+from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
 
@@ -31,7 +32,7 @@ def evaluate(
     ] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
+    labels: LabelsOption = None,
     patient_regex: Annotated[
         str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of images or references.")
     ] = None,
@@ -40,9 +41,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
-    ] = None,
+    groups: GroupsOption = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
     prompts: Annotated[
         str | None, typer.Option(help="Kinds of prompts of a promptable run, such as gt,jitter:5,loose,none.")
@@ -52,8 +51,8 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     tta: TtaOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: SlicesAtATimeOption = 8,
+    device: DeviceOption = "auto",
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     asked = Asked(

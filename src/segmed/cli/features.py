@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.options import DeviceOption
 from segmed.core.errors import ConfigError
 
 
@@ -15,7 +16,7 @@ def features(
     implicit: Annotated[
         bool, typer.Option("--implicit", help="Also fit FeatUp's implicit variant to this image. Slow.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Draw a run's features before and after FeatUp.
 

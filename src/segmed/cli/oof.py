@@ -5,21 +5,21 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import AcceleratorOption, FoldOption, LabelsOption, PatientRegexOption, SetOption, SplitOption
 
 
 def oof(
     data: Annotated[Path, typer.Option(help="Data set.")],
-    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
+    split: SplitOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps and the models behind them.")],
     recipe: Annotated[str, typer.Argument(help="A dense recipe's name or YAML file.")] = "unet-cpu",
     folds: Annotated[int, typer.Option(min=2, help="Models to train, each on all but a share of the patients.")] = 5,
-    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
+    fold: FoldOption = 0,
     seed: Annotated[int | None, typer.Option(help="Seed of folds, weights, order and augmentation.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    set_: SetOption = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Predict training patients by models that have not seen them."""
     from segmed.cli.opening import open_decoded, open_split

@@ -1,7 +1,7 @@
 """What most commands begin with: open and decode a data set, open a split, and say where it leaks."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from segmed.models.prediction import Tta
 
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
-
-PatientRegex = Annotated[
-    str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
-]
-
-TtaOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tta",
-        help="Test-time flips: none, mirror (left, right) or flips (up, down too); by default what was tuned.",
-    ),
-]
 
 
 def parse_tta(name: str | None) -> "Tta | None":

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import TtaOption, announce_leak, parse_tta
+from segmed.cli.opening import announce_leak, parse_tta
+from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
 
@@ -36,8 +37,8 @@ def predict(
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
     tta: TtaOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: SlicesAtATimeOption = 8,
+    device: DeviceOption = "auto",
 ) -> None:
     """Write the masks a trained model predicts."""
     from segmed.inference import load

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.options import SetOption
+
 
 def recipes(
     recipe: Annotated[str | None, typer.Argument(help="A recipe's name or YAML file; all are listed without.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
+    set_: SetOption = None,
 ) -> None:
     """List the recipes, or print all settings of one.
 

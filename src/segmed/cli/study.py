@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import AcceleratorOption, LabelsOption, PatientRegexOption
 from segmed.cli.progress import training_display
 from segmed.core.errors import ConfigError
 
@@ -30,8 +30,8 @@ def study(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A recipe key in all rows, a.b=value, or in one, ROW:a.b=value.")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
     ] = False,
@@ -44,7 +44,7 @@ def study(
     ] = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Measure the cost first.")] = True,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Train, score and explain all systems under the same splits.
 

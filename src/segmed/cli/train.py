@@ -1,43 +1,62 @@
 """`segmed train`: a recipe, a data set and a split in; a complete run folder out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import (
+    AcceleratorOption,
+    DevicesOption,
+    EmbeddingsOption,
+    EncoderOption,
+    EncoderWeightsOption,
+    EpochsOption,
+    FoldOption,
+    GaflOption,
+    LabelsOption,
+    ModelOption,
+    PatientRegexOption,
+    RecipeArgument,
+    ResumeOption,
+    RunOutOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    StartOption,
+    StepSlicesOption,
+    UpsamplerOption,
+)
+
+if TYPE_CHECKING:
+    from segmed.data.embeddings import EmbeddingCache
+    from segmed.training.recipe import Recipe
 
 
 def train(
     data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
-    split: Annotated[Path, typer.Option(help="Split made by `segmed data split`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")] = "default",
-    fold: Annotated[int, typer.Option(help="Fold of the split, from 0.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Model: unet, unetplusplus, pan, deeplabv3, ...")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder: efficientnet-b5, resnet18, tu-..., ...")] = None,
-    encoder_weights: Annotated[
-        str | None, typer.Option(help="imagenet; hub, a file or a folder (SAM, MedSAM); none for random weights.")
-    ] = None,
-    upsampler: Annotated[
-        str | None, typer.Option(help="interpolate, or jbu: a U-Net decoder guided by the image.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Slices per step and device.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
-    gafl: Annotated[
-        str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")
-    ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
-    devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,
+    split: SplitOption,
+    out: RunOutOption,
+    recipe: RecipeArgument = "default",
+    fold: FoldOption = 0,
+    model: ModelOption = None,
+    encoder: EncoderOption = None,
+    encoder_weights: EncoderWeightsOption = None,
+    upsampler: UpsamplerOption = None,
+    epochs: EpochsOption = None,
+    batch_size: StepSlicesOption = None,
+    seed: SeedOption = None,
+    gafl: GaflOption = None,
+    set_: SetOption = None,
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    resume: ResumeOption = False,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
     nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto",
-    embeddings: Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")] = None,
-    start: Annotated[str | None, typer.Option(help="Run whose weights training begins with.")] = None,
+    embeddings: EmbeddingsOption = None,
+    start: StartOption = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
 ) -> None:
     """Train a model and leave a complete run folder."""
@@ -69,7 +88,7 @@ def train(
     typer.echo(str(out))
 
 
-def opened_cache(folder: Path | None, recipe: Any) -> Any:
+def opened_cache(folder: Path | None, recipe: "Recipe") -> "EmbeddingCache | None":
     """The embedding cache in a folder; without one, a line on stderr where the recipe could train from a cache."""
     from segmed.data.embeddings import EmbeddingCache
     from segmed.training.cached import cache_hint, require_cacheable
@@ -83,7 +102,7 @@ def opened_cache(folder: Path | None, recipe: Any) -> Any:
     return None
 
 
-def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any:
+def chosen_recipe(name: str, overrides: list[str] | None, **options: object) -> "Recipe":
     """The named recipe with options and `--set` applied; `default` is a recipe of defaults.
 
     A promptable model without a recipe gets its own: it needs the size and preprocessing that it was made for.
@@ -106,8 +125,9 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: Any) -> Any
         keys["gafl"], options["gafl"] = "model.gafl", "null"
     given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
     everything = [*given, *(overrides or [])]
-    if name == "default" and options.get("model") in PROMPTABLE:
-        name = recipe_of(options["model"])
+    model = options.get("model")
+    if name == "default" and isinstance(model, str) and model in PROMPTABLE:
+        name = recipe_of(model)
     if name == "default":
         return recipe_from_mapping({}, everything, source="options")
     return load_recipe(name, everything)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import PatientRegex
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
 
@@ -25,10 +25,10 @@ def tune(
         bool, typer.Option("--components/--no-components", help="Try to remove small components.")
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be chosen, and change nothing.")] = False,
-    labels: Annotated[str | None, typer.Option(help="Mask values, such as background=0,tumour=255.")] = None,
-    patient_regex: PatientRegex = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Slices at a time.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: LabelsOption = None,
+    patient_regex: PatientRegexOption = None,
+    batch_size: SlicesAtATimeOption = 8,
+    device: DeviceOption = "auto",
 ) -> None:
     """Tune a run on its validation patients.
 
