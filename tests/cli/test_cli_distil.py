@@ -51,5 +51,3 @@ def test_a_run_without_prompts_and_a_recipe_for_masks_are_refused(toy_split: tup
         segmed(*distil, "--recipe", "sam-tiny")
     with pytest.raises(ConfigError, match="model, preprocess, prompting, start are the run's own"):
         segmed(*distil, "--set", "model.sam.trains=lora")
-    with pytest.raises(ConfigError, match="--upsampler nearest: choose one of jbu"):
-        segmed(*distil, "--upsampler", "nearest")

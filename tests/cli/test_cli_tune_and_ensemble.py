@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from commands import TINY, segmed
-from segmed.cli.main import app
 from segmed.core.errors import ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
@@ -107,8 +105,3 @@ def test_an_ensemble_is_not_tested_on_the_patients_that_chose_its_threshold(plac
     both = load(tmp_path / "both").config
     with pytest.raises(SplitError, match=rf"patient {first}"):
         plan_evaluation(tmp_path / "both", both, data)
-
-
-def test_an_unknown_way_of_flipping_is_refused(place: Path) -> None:
-    result = CliRunner().invoke(app, ["predict", str(place / "run1"), str(place / "data"), "-o", "x", "--tta", "rot"])
-    assert "--tta rot: unknown" in str(result.exception)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.opening import announce_leak, open_decoded, parse_columns
-from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption
+from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
-    part: Annotated[str | None, typer.Option(help="Part to take from run folders: test or validation.")] = None,
+    part: Annotated[ScoredPart | None, typer.Option(help="Part to take from run folders.")] = None,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,

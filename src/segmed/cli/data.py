@@ -1,12 +1,11 @@
 """`segmed data`: get, make, check, split and look at data sets."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.options import LabelsOption, PatientRegexOption
+from segmed.cli.options import LabelsOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, DataError
 
@@ -14,20 +13,6 @@ app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data
 
 DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
-
-
-class Strategy(StrEnum):
-    """How to split."""
-
-    patient = "patient"
-    slice = "slice"
-
-
-class Preset(StrEnum):
-    """Augmentation presets."""
-
-    mri = "mri"
-    seed = "seed"
 
 
 @app.command()
@@ -106,8 +91,8 @@ def split(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write.")] = Path("split.json"),
     strategy: Annotated[
-        Strategy, typer.Option(help="patient; or slice, the report's own, which LEAKS.")
-    ] = Strategy.patient,
+        Literal["patient", "slice"], typer.Option(help="slice is the report's own, which LEAKS.")
+    ] = "patient",
     folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
@@ -122,12 +107,12 @@ def split(
 
     _require_new(out, force)
     shares = _parse_ratios(ratios) if ratios else DEFAULT_RATIOS
-    if strategy is Strategy.slice and (folds or ratios):
+    if strategy == "slice" and (folds or ratios):
         raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
     if folds and ratios:
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
     decoded = open_decoded(path, labels, patient_regex)
-    if strategy is Strategy.slice:
+    if strategy == "slice":
         plan = split_by_slice(decoded, seed=seed)
     else:
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
@@ -148,7 +133,7 @@ def split(
 def preview(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
-    preset: Annotated[Preset, typer.Option(help="Augmentation to show.")] = Preset.mri,
+    preset: Annotated[PresetName, typer.Option(help="Augmentation to show.")] = "mri",
     seed: Annotated[int, typer.Option(min=0, help="Seed of cases and augmentation.")] = 0,
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
     labels: LabelsOption = None,
@@ -158,7 +143,7 @@ def preview(
     from segmed.cli.opening import open_decoded
     from segmed.data.preview import contact_sheet
 
-    contact_sheet(open_decoded(path, labels, patient_regex), preset=preset.value, seed=seed, path=out, rows=rows)
+    contact_sheet(open_decoded(path, labels, patient_regex), preset=preset, seed=seed, path=out, rows=rows)
     typer.echo(str(out))
 
 

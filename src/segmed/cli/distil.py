@@ -12,6 +12,7 @@ from segmed.cli.options import (
     FoldOption,
     LabelsOption,
     PatientRegexOption,
+    RaiserName,
     ResumeOption,
     RunOutOption,
     SeedOption,
@@ -27,7 +28,7 @@ def distil(
     recipe: Annotated[
         str, typer.Option(help="featup-encoder (adapts the encoder too), featup, featup-multiview, or a YAML file.")
     ] = "featup-encoder",
-    upsampler: Annotated[str, typer.Option(help="jbu, or a control: jbu-constant, bilinear-control.")] = "jbu",
+    upsampler: Annotated[RaiserName, typer.Option(help="FeatUp's jbu, or one of its controls.")] = "jbu",
     fold: FoldOption = 0,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
@@ -50,13 +51,9 @@ def distil(
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
-    from segmed.layers.raising import KINDS
     from segmed.training import Hardware, train
     from segmed.training.featup import FROM_THE_RUN, distil_recipe
 
-    kind = next((each for each in KINDS if each == upsampler), None)
-    if kind is None:
-        raise ConfigError(f"--upsampler {upsampler}: choose one of {', '.join(KINDS)}.")
     taken = [each for each in set_ or () if each.partition("=")[0].partition(".")[0] in FROM_THE_RUN]
     if taken:
         raise ConfigError(
@@ -66,7 +63,7 @@ def distil(
     base = chosen_recipe(recipe, set_, epochs=epochs)
     if base.objective == "masks":
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
-    chosen = distil_recipe(base, run, encode_at=encode_at, raiser=kind, seed=seed)
+    chosen = distil_recipe(base, run, encode_at=encode_at, raiser=upsampler, seed=seed)
     plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex)
     with training_display() as listener:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, SetOption
+from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def embed(
     fold: FoldOption = 0,
     views: Annotated[str, typer.Option(help="none, flips, rot90, all, or a list such as identity,hflip.")] = "none",
     max_gib: Annotated[float | None, typer.Option(help="Refuse a cache larger than this.")] = None,
-    precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: auto, 32, bf16 or 16.")] = "auto",
+    precision: Annotated[PrecisionName, typer.Option(help="Arithmetic of the encoder.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Slices encoded together.")] = None,
     set_: SetOption = None,
     labels: LabelsOption = None,
@@ -34,15 +34,12 @@ def embed(
     import torch
 
     from segmed.cli.opening import open_decoded, open_split
-    from segmed.core.errors import ConfigError
     from segmed.data.splits import require_fit
     from segmed.data.views import parse_views
     from segmed.inference.embedding import embed as run
     from segmed.inference.embedding import entries_of
     from segmed.training.precision import choose_precision
 
-    if precision not in ("auto", "32", "bf16", "16"):
-        raise ConfigError(f"--precision {precision}: choose auto, 32, bf16 or 16.")
     shown = parse_views(views)
     plan = open_split(split) if split else None
     decoded = open_decoded(data, labels, patient_regex)

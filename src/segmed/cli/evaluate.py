@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
-from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns, parse_tta
+from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns
 from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError, SegmedError
+from segmed.core.split import PartName
 
 if TYPE_CHECKING:
-    from segmed.core.split import PartName
     from segmed.data.decoded import DecodedDataset
     from segmed.data.degrade import Degradation
     from segmed.evaluation.result import Evaluation
@@ -28,7 +28,7 @@ def evaluate(
     split: Annotated[Path | None, typer.Option(help="Another split than the run's own, or that of masks.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
     part: Annotated[
-        str, typer.Option(help="test, or validation, on which the run was chosen; of masks also train.")
+        PartName, typer.Option(help="The run was chosen on validation; train is for masks alone.")
     ] = "test",
     predictions: Annotated[Path | None, typer.Option(help="Folder of masks of any tool, in place of a run.")] = None,
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, or a data set.")] = None,
@@ -56,10 +56,10 @@ def evaluate(
 ) -> None:
     """Score a run or a folder of masks, by patient."""
     asked = Asked(
-        run=run, data=data, split=split, fold=fold, part=_part(part), predictions=predictions, references=references,
+        run=run, data=data, split=split, fold=fold, part=part, predictions=predictions, references=references,
         labels=labels, patient_regex=patient_regex, degrade=degrade, out=out, name=name, columns=parse_columns(groups),
         floors=floors, prompts=prompts, cascade=cascade, uncertainty=uncertainty, resamples=resamples, seed=seed,
-        tta=parse_tta(tta), batch_size=batch_size, device=device,
+        tta=tta, batch_size=batch_size, device=device,
     )  # fmt: skip
     refuse_conflicts(asked)
     if asked.predictions is not None and asked.out is not None:
@@ -217,15 +217,6 @@ def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> N
     typer.echo(f"Written: {folder}")
     if result.kind == "run":
         typer.echo(f"Next: segmed compare {folder} --data {result.provenance['data']} --out report")
-
-
-def _part(name: str) -> "PartName":
-    from segmed.core.split import PARTS
-
-    for part in PARTS:
-        if name == part:
-            return part
-    raise ConfigError(f"--part {name}: unknown. Choose one of: {', '.join(PARTS)}.")
 
 
 def _folder_beside(run: str, part: str) -> Path:

@@ -12,22 +12,8 @@ if TYPE_CHECKING:
     from segmed.core.split import Split
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.groups import GroupColumn
-    from segmed.models.prediction import Tta
 
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
-
-
-def parse_tta(name: str | None) -> "Tta | None":
-    """The option's value; raises `ConfigError` for an unknown one."""
-    from segmed.core.errors import ConfigError
-    from segmed.models.prediction import TTA_NAMES
-
-    for known in TTA_NAMES:
-        if name == known:
-            return known
-    if name is not None:
-        raise ConfigError(f"--tta {name}: unknown. Choose one of: {', '.join(TTA_NAMES)}.")
-    return None
 
 
 def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":

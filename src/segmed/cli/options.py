@@ -1,9 +1,23 @@
-"""Options that several commands have: one name, type and help for each."""
+"""Options that several commands have: one name, type and help for each.
+
+Choices are literals, which typer shows in the help and checks before a command begins. They repeat those of the
+library, whose modules would make the help slow; a test holds them equal.
+"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+RaiserName = Literal["jbu", "jbu-constant", "bilinear-control"]
+UpsamplerName = Literal["interpolate", RaiserName]
+GaflName = Literal["none", "radial", "free", "lowrank"]
+TtaName = Literal["none", "mirror", "flips"]
+PrecisionName = Literal["auto", "32", "bf16", "16"]
+ScoredPart = Literal["test", "validation"]
+ProtocolName = Literal["report", "patient", "both"]
+BudgetName = Literal["smoke", "cpu", "full"]
+PresetName = Literal["mri", "seed"]
 
 LabelsOption = Annotated[
     str | None, typer.Option(help="Mask values, such as background=0,tumour=255, or colours as #rrggbb.")
@@ -25,8 +39,10 @@ EncoderOption = Annotated[str | None, typer.Option(help="Encoder: efficientnet-b
 EncoderWeightsOption = Annotated[
     str | None, typer.Option(help="imagenet; hub, a file or a folder (SAM, MedSAM); none for random weights.")
 ]
-UpsamplerOption = Annotated[str | None, typer.Option(help="interpolate, or jbu: a U-Net decoder guided by the image.")]
-GaflOption = Annotated[str | None, typer.Option(help="A learned filter on the input: radial, free, lowrank, or none.")]
+UpsamplerOption = Annotated[
+    UpsamplerName | None, typer.Option(help="How a U-Net's decoder raises its maps; jbu is guided by the image.")
+]
+GaflOption = Annotated[GaflName | None, typer.Option(help="A learned filter on the input.")]
 EpochsOption = Annotated[int | None, typer.Option(help="Epochs.")]
 StepSlicesOption = Annotated[int | None, typer.Option("--batch-size", help="Slices per step and device.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")]
@@ -35,15 +51,14 @@ StartOption = Annotated[str | None, typer.Option(help="Run whose weights trainin
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 RunOutOption = Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")]
 
-AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")]
+AcceleratorOption = Annotated[Literal["auto", "cpu", "gpu", "mps"], typer.Option(help="Where to train.")]
 DevicesOption = Annotated[int, typer.Option(help="Devices on each node.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 SlicesAtATimeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Slices at a time.")]
 
 TtaOption = Annotated[
-    str | None,
+    TtaName | None,
     typer.Option(
-        "--tta",
-        help="Test-time flips: none, mirror (left, right) or flips (up, down too); by default what was tuned.",
+        "--tta", help="Test-time flips: mirror (left, right) or flips (up, down too); by default what was tuned."
     ),
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import announce_leak, parse_tta
+from segmed.cli.opening import announce_leak
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
@@ -45,7 +45,7 @@ def predict(
     from segmed.inference.files import find_inputs, predict_files
 
     inputs = find_inputs(input_, volumes=volumes)
-    predictor = load(run, device=device, tta=parse_tta(tta))
+    predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking)
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:

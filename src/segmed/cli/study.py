@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmed.cli.options import AcceleratorOption, LabelsOption, PatientRegexOption
+from segmed.cli.options import AcceleratorOption, BudgetName, LabelsOption, PatientRegexOption, ProtocolName
 from segmed.cli.progress import training_display
 from segmed.core.errors import ConfigError
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def study(
     data: Annotated[Path, typer.Argument(help="Data set.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
-    protocol: Annotated[str | None, typer.Option(help="report (by slice, LEAKING), patient, or both.")] = None,
-    budget: Annotated[str | None, typer.Option(help="smoke (minutes), cpu (hours, the default) or full (GPU).")] = None,
+    protocol: Annotated[ProtocolName | None, typer.Option(help="report is by slice, LEAKING.")] = None,
+    budget: Annotated[
+        BudgetName | None, typer.Option(help="smoke takes minutes, cpu (the default) hours, full a GPU.")
+    ] = None,
     systems: Annotated[str | None, typer.Option(help="Only these rows, such as unet,pan; all: the budget's.")] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds by patient; 0 is the budget's.")] = 0,
     seeds: Annotated[int, typer.Option(min=0, help="Seeds by patient; 0 is the budget's.")] = 0,

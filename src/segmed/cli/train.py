@@ -1,7 +1,7 @@
 """`segmed train`: a recipe, a data set and a split in; a complete run folder out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -54,7 +54,7 @@ def train(
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
     nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
-    strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto",
+    strategy: Annotated[Literal["auto", "ddp"], typer.Option(help="How several devices share the work.")] = "auto",
     embeddings: EmbeddingsOption = None,
     start: StartOption = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
