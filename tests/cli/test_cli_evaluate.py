@@ -62,15 +62,16 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     save_run(run, build_model(config.model), config)
     first_patients(opened(root)).save(run / "split.json")
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--resamples", 100) == 0
-    shown = capsys.readouterr().out
+    shown, said = capsys.readouterr()
     result = Evaluation.load(run / "evaluation-test")
     assert result.name == "run"
+    assert shown.splitlines()[-1] == str(run / "evaluation-test")
     assert result.cost.parameters > 10_000_000
     assert result.provenance["command"].startswith("segmed evaluate")
     assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
     assert "interpolation" in shown
     assert "Dice, mean" in shown
-    assert f"--data {root} --out report" in shown
+    assert f"Next: segmed compare {run / 'evaluation-test'} --data {root} --out report" in said
     assert "No patient has training slices here, so it predicts nothing." in " ".join(shown.split())
     assert "LEAKING" not in shown
     assert "The intervals rest on 1 patient; below 20" in " ".join(shown.split())

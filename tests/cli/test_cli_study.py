@@ -25,7 +25,7 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
     assert not (out / "study.html").exists()
     begun = json.loads((out / "study.json").read_text())
     second = segmed("study", data, "--out", out, "--resume", "--no-estimate", "--accelerator=cpu")
-    assert f"Page: {out / 'study.html'}" in second
+    assert str(out / "study.html") in second.splitlines()
     assert json.loads((out / "study.json").read_text()) == begun
     page = (out / "study.html").read_text()
     assert "TOY_" not in page  # --anonymise and --no-pictures are the study's

@@ -7,6 +7,7 @@ import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step
 
 if TYPE_CHECKING:
     from segmed.data.proposing import PromptKinds
@@ -60,7 +61,8 @@ def cascade(
             f"  {chosen.prompts}, margin {chosen.margin:g}, from {chosen.share:g} of the threshold, at least "
             f"{chosen.min_pixels} pixels, gate {chosen.gate:g}"
         )
-    typer.echo(f"Next: segmed evaluate {out} --data {data}")
+    typer.echo(str(out))
+    next_step(f"segmed evaluate {out} --data {data}")
 
 
 def _kinds(text: str) -> "list[PromptKinds]":

@@ -8,6 +8,7 @@ import typer
 
 from segmed.cli.opening import announce_leak, open_decoded, parse_columns
 from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart
+from segmed.cli.talk import note
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def compare(
     )
     announce_leak(comparison.leaking)
     typer.echo(headline(comparison).title)
-    for note in notes(comparison):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Report: {page}")
+    for each in notes(comparison):
+        note(each)
+    typer.echo(str(page))
 
 
 def _group_tables(
@@ -79,10 +80,10 @@ def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None)
     try:
         decoded = open_decoded(folder, patient_regex=patient_regex, default_labels=scored.labels)
     except SegmedError as error:
-        typer.echo(f"Note: pictures without images, since {error} Name the data that was scored with --data.", err=True)
+        note(f"pictures without images, since {error} Name the data that was scored with --data.")
         return None
     if decoded.data_hash != scored.data_hash:
-        typer.echo(f"Note: pictures without images, since {folder} is not the data that was scored.", err=True)
+        note(f"pictures without images, since {folder} is not the data that was scored.")
         return None
-    typer.echo(f"Note: images and references for pictures are read from {folder}.", err=True)
+    note(f"images and references for pictures are read from {folder}.")
     return decoded

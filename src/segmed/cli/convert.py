@@ -22,8 +22,8 @@ def convert(
     done = run(checkpoint, out, contract=contract, layout=layout)
     found = done.architecture
     kind = found.model or f"a ViT of width {found.vit.width} and depth {found.vit.depth}"
-    typer.echo(f"{checkpoint}: {kind} at {found.size} px ({done.form})")
-    typer.echo(f"preprocessing: {done.contract}'s ({done.why})")
+    typer.echo(f"{checkpoint}: {kind} at {found.size} px ({done.form})", err=True)
+    typer.echo(f"preprocessing: {done.contract}'s ({done.why})", err=True)
     if done.left_out:
-        typer.echo(f"left out, as SAM has no place for it: {', '.join(done.left_out)}")
+        typer.echo(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)
     typer.echo(str(done.weights))

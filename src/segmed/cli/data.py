@@ -7,6 +7,7 @@ import typer
 
 from segmed.cli.options import LabelsOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step
 from segmed.core.errors import ConfigError, DataError
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
@@ -31,7 +32,7 @@ def get(
     with progress_bar("copying") as progress:
         folder = get_lgg(dest, progress=progress)
     typer.echo(str(folder))
-    typer.echo(f"Next: segmed data check {folder}", err=True)
+    next_step(f"segmed data check {folder}")
 
 
 @app.command()
@@ -47,7 +48,7 @@ def phantom(
     with progress_bar("making phantoms") as progress:
         folder = write_phantom(dest, patients=patients, seed=seed, size=size, progress=progress)
     typer.echo(str(folder))
-    typer.echo(f"Next: segmed data check {folder}", err=True)
+    next_step(f"segmed data check {folder}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import typer
 
 from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +62,7 @@ def embed(
             progress=progress,
         )
     typer.echo(str(cache.folder))
-    typer.echo(f"Next: segmed train ... --embeddings {cache.folder} --set augment=none", err=True)
+    next_step(f"segmed train ... --embeddings {cache.folder} --set augment=none")
 
 
 def _source(

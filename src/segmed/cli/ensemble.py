@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
+from segmed.cli.talk import next_step
 from segmed.core.errors import ConfigError
 
 
@@ -40,4 +41,5 @@ def ensemble(
     found = choose(out, decoded, plan, flips=flips, components=components, device=device)
     say(found)
     save_choice(out, config, found)
-    typer.echo(f"{len(runs)} runs in {out}. Next: segmed evaluate {out} --data {data}")
+    typer.echo(str(out))
+    next_step(f"segmed evaluate {out} --data {data}")

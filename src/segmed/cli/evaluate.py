@@ -11,6 +11,7 @@ from segmed.cli.evaluate_options import Asked, refuse_conflicts
 from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns
 from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step, note
 from segmed.core.errors import ConfigError, SegmedError
 from segmed.core.split import PartName
 
@@ -85,9 +86,9 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
     labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
     pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
     if not pairs.patients_known:
-        _note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
+        note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
     if pairs.unused:
-        _note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
+        note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
     return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)
 
 
@@ -122,7 +123,7 @@ def _of_run(asked: Asked, run: str, data: Path) -> None:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
     announce_leak(test.plan.leaking)
     if not test.plan.training_known:
-        _note("The run does not say which patients it was trained on, so they may be among these.")
+        note("The run does not say which patients it was trained on, so they may be among these.")
     if asked.degrade is not None:
         _degraded(asked, test, asked.degrade)
     elif asked.prompts is not None:
@@ -214,16 +215,12 @@ def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> N
     (folder / "groups.csv").unlink(missing_ok=True)  # of an earlier evaluation
     save_with_floors(folder, result, floors)
     show(result, floors)
-    typer.echo(f"Written: {folder}")
+    typer.echo(str(folder))
     if result.kind == "run":
-        typer.echo(f"Next: segmed compare {folder} --data {result.provenance['data']} --out report")
+        next_step(f"segmed compare {folder} --data {result.provenance['data']} --out report")
 
 
 def _folder_beside(run: str, part: str) -> Path:
     if not Path(run).is_dir():
         raise SegmedError(f"{run}: is not a folder here, so name one for the result with -o.")
     return Path(run) / f"evaluation-{part}"
-
-
-def _note(text: str) -> None:
-    typer.secho(f"Note: {text}", err=True)

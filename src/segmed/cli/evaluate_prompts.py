@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def evaluate_kinds(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
     )
     show(results, floors)
-    typer.echo(f"Written: {folder / 'prompts'}")
-    typer.echo(f"Next: segmed compare {folder} --data {results[0].provenance['data']} --out report")
+    typer.echo(str(folder / "prompts"))
+    next_step(f"segmed compare {folder} --data {results[0].provenance['data']} --out report")
 
 
 def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":

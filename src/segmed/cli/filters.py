@@ -28,5 +28,5 @@ def filters(
     )
     write_filter_picture(filter_figure(learned, seen, views, title=title), out / "filter.png")
     write_filter_curve(seen, learned.inputs, out / "filter.csv")
-    typer.echo(f"Written: {out / 'filter.png'}")
-    typer.echo(f"Written: {out / 'filter.csv'}")
+    typer.echo(str(out / "filter.png"))
+    typer.echo(str(out / "filter.csv"))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import AcceleratorOption, FoldOption, LabelsOption, PatientRegexOption, SetOption, SplitOption
+from segmed.cli.talk import next_step
 
 
 def oof(
@@ -42,4 +43,4 @@ def oof(
             hardware=Hardware(accelerator=accelerator),
         )
     typer.echo(str(out))
-    typer.echo(f"Next: segmed train sam-tiny-proposals --set prompting.proposals.folder={out} ...")
+    next_step(f"segmed train sam-tiny-proposals --set prompting.proposals.folder={out} ...")

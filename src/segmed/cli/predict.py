@@ -8,6 +8,7 @@ import typer
 from segmed.cli.opening import announce_leak
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import note
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def predict(
             predict=asked,
             progress=progress,
         )
-    typer.echo(f"{len(outcome.written)} masks in {out}")
+    typer.echo(f"{len(outcome.written)} masks", err=True)
+    typer.echo(str(out))
     for _, reason in outcome.failures:
         typer.secho(f"skipped: {reason}", fg="red", err=True)
     if outcome.failures:
@@ -96,7 +98,7 @@ def _prompted(
     by_image = given_by_image(given, inputs)
     silent = len(inputs.records) - len(by_image)
     if silent and not propagate:
-        typer.secho(f"Note: {silent} images have no box or point, so their masks are empty.", err=True)
+        note(f"{silent} images have no box or point, so their masks are empty.")
     carry = PropagateConfig() if propagate else None
     return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
 

@@ -24,7 +24,7 @@ def recipes(
     names = recipe_names()
     for name in names:
         typer.echo(f"{name:{max(map(len, names))}}  {_first_words(recipe_head(name))}")
-    typer.echo("\nAll settings of one: segmed recipes NAME. To train: segmed train NAME …")
+    typer.echo("\nAll settings of one: segmed recipes NAME. To train: segmed train NAME …", err=True)
 
 
 def _first_words(head: str) -> str:

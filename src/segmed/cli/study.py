@@ -8,6 +8,7 @@ import typer
 
 from segmed.cli.options import AcceleratorOption, BudgetName, LabelsOption, PatientRegexOption, ProtocolName
 from segmed.cli.progress import training_display
+from segmed.cli.talk import note
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ def study(
         )
     announce_leak(done.settings.has("report"))
     if done.pending:
-        typer.echo(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
+        note(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:
-        typer.echo(f"Page: {write_page(done)}")
+        typer.echo(str(write_page(done)))
     except NothingYetError as error:
-        typer.echo(str(error))
+        note(str(error))
     if done.failures:
         raise typer.Exit(2)
 

@@ -8,6 +8,7 @@ import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import next_step
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def tune(
     if dry_run:
         return
     save_choice(run, predictor.config, found)
-    typer.echo(f"Changed: {run}. Evaluate it again: segmed evaluate {run} --data {data}")
+    typer.echo(str(run))
+    next_step(f"segmed evaluate {run} --data {data}")
 
 
 def choose(
