@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,23 @@ def test_the_table_of_commands_says_what_the_command_says(name: str) -> None:
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_asking_a_command_for_help_does_not_import_torch(name: str) -> None:
     assert not modules_after(name, "--help") & {"torch", "lightning", "monai", "kornia", "matplotlib"}
+
+
+def test_the_help_of_train_says_what_is_trained_without_a_recipe() -> None:
+    words = " ".join(main.load_command("train").help.split())
+    assert "Without a recipe every setting has its default" in words
+
+
+def test_the_docs_train_by_recipe_and_not_by_model() -> None:
+    root = Path(__file__).parents[2]
+    commands = [
+        line
+        for page in (root / "README.md", *sorted((root / "docs" / "howto").glob("*.md")))
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("segmed train ", "segmed estimate "))
+    ]
+    assert len(commands) > 5
+    assert [line for line in commands if "--model" in line] == []
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)

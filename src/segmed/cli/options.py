@@ -32,7 +32,9 @@ GroupsOption = Annotated[
 SplitOption = Annotated[Path, typer.Option(help="Split made by `segmed data split`.")]
 FoldOption = Annotated[int, typer.Option(help="Fold of the split, from 0.")]
 
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe's name or YAML file.")]
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A recipe's name, of those that `segmed recipes` lists, or YAML file.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: a.b=value. Repeatable.")]
 ModelOption = Annotated[str | None, typer.Option(help="Model: unet, unetplusplus, pan, deeplabv3, ...")]
 EncoderOption = Annotated[str | None, typer.Option(help="Encoder: efficientnet-b5, resnet18, tu-..., ...")]

@@ -59,7 +59,12 @@ def train(
     start: StartOption = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
 ) -> None:
-    """Train a model and leave a complete run folder."""
+    """Train a model and leave a complete run folder.
+
+    `segmed train unet` trains the recipe of that name. Without a recipe every setting has its default, those of a
+    U-Net, and `--model pan` changes the model alone: that is another training than the recipe `pan`. A promptable
+    model without a recipe gets the recipe that fits it.
+    """
     from segmed.cli.opening import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.training import Hardware
