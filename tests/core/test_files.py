@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, write_json, write_table, written_aside
+from segmed.core.files import held, read_json, write_json, write_table, written_aside
 
 
 def write(target: Path, text: str, *, fail: Exception | None = None) -> None:
@@ -55,3 +55,21 @@ def test_a_table_has_every_digit_and_nothing_for_what_is_not_known(tmp_path: Pat
     write_table(tmp_path / "a.csv", ["name", "x", "y", "z"], rows)
     expected = b'name,x,y,z\n"a, b",0.3333333333333333,,\n"""c""",2,1,0.1\n'
     assert (tmp_path / "a.csv").read_bytes() == expected
+
+
+def test_a_folder_is_held_once_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    with held(Path()) as first, held(tmp_path / "run") as second:
+        assert (first, second) == (True, False)
+    with held(tmp_path / "run") as again:
+        assert again
+
+
+def test_a_folder_that_cannot_be_held_for_want_of_a_place_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DataError, match=r"run: cannot be written \(.*\)\. Choose another"),
+        held(tmp_path / "file" / "run"),
+    ):
+        pass

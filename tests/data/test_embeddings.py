@@ -130,6 +130,12 @@ def test_two_processes_do_not_fill_one_cache(tmp_path: Path) -> None:
         pass
 
 
+def test_a_cache_cannot_take_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(DataError, match=r"cache: cannot be written"), alone(tmp_path / "cache"):
+        pass
+
+
 def test_a_damaged_embedding_is_named_when_it_is_read(cache: EmbeddingCache) -> None:
     damage(shard_path(cache.folder, 1))
     assert EmbeddingCache(cache.folder).embedding("case_0") is not None

@@ -54,14 +54,21 @@ def require_folder(path: Path) -> None:
 @contextmanager
 def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone works on a folder, by a lock file beside it; the system lets go of that however the
-    process ends. With `wait` it is always true: others' work is waited for."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"), blocking=wait)
+    process ends. With `wait` it is always true: others' work is waited for.
+
+    Raises `DataError` where the lock file cannot be written.
+    """
+    place = folder.resolve()  # also of ".", which has no name of its own
+    lock = FileLock(place.with_name(f"{place.name}.lock"), blocking=wait)
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         yield False
         return
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{folder}: cannot be written ({reason}). Choose another folder.") from error
     try:
         yield True
     finally:

@@ -1,6 +1,5 @@
 """Fill an embedding cache: shard by shard, each written aside and renamed, so that a kill costs one shard at most."""
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.core.errors import DataError
+from segmed.core.files import held
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
 from segmed.data.embeddings.shard import Embedding, Shard, write_shard
@@ -110,18 +110,15 @@ def fill(
 def alone(folder: Path) -> Iterator[None]:
     """Hold the folder against another process that fills it, and clear what killed ones left half written.
 
-    Raises `DataError` where another process is at work there. The lock ends with this process, however it ends.
+    Raises `DataError` where another process is at work there, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another folder.") from error
-    with lock:
+    with held(folder) as mine:
+        if not mine:
+            raise DataError(f"{folder}: another process is filling this cache. Wait for it to end.")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise DataError(f"{folder}: another process is filling this cache. Wait for it to end.") from error
+            raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another folder.") from error
         for left in (*folder.glob(".shard-*"), *folder.glob(f".{INDEX}.*")):
             left.unlink(missing_ok=True)
         yield
