@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,9 +36,11 @@ from torch.nn import functional as F
 
 from segmed.core.files import write_json
 from segmed.core.provenance import machine
+from segmed.inference.memory import PeakMemory
 from segmed.layers import JBUStack
 
 Run = Callable[[Tensor, Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 def unfolded(stack: JBUStack, source: Tensor, guidance: Tensor) -> Tensor:
@@ -124,9 +126,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     guidance = torch.randn(1, 3, full, full)
     with torch.no_grad():
         run = subject(name, stack, source, guidance)
-        before = resident_from_here()
-        result = run(source, guidance)
-        forward_peak = peak() - before
+        result, forward_peak = peak_above(lambda: run(source, guidance))
         forward = timed(lambda: run(source, guidance), options.repeats)
     if options.result is not None:
         torch.save(result, options.result)
@@ -154,10 +154,8 @@ def measure_backward(run: Run, source: Tensor, guidance: Tensor, repeats: int) -
     def both() -> None:
         run(source, guidance).sum().backward()
 
-    before = resident_from_here()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        both()
-    both_peak = peak() - before
+        _, both_peak = peak_above(both)
     times = timed(both, repeats)
     largest = largest_allocation(both)
     return {
@@ -188,16 +186,19 @@ def timed(call: Callable[[], object], repeats: int) -> list[float]:
     return seconds
 
 
-def resident_from_here() -> int:
-    """Bytes in memory now; the peak counts from here on (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
+def peak_above(call: Callable[[], Result]) -> tuple[Result, int]:
+    """What `call` gives, and the most bytes in memory at once while it ran, above those before it (Linux)."""
+    memory, before = PeakMemory(), resident()
+    with memory.measuring():
+        result = call()
+    if memory.mib is None:
+        raise OSError("Only Linux counts the peak of memory from a chosen moment on.")
+    return result, round(memory.mib * 2**20) - before
+
+
+def resident() -> int:
+    """Bytes in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def peak() -> int:
-    """The most bytes that were in memory at once since `resident_from_here`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def in_own_process(name: str, options: argparse.Namespace, result: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from segmed.evaluation import memory
-from segmed.evaluation.memory import PeakMemory
+from segmed.inference import memory
+from segmed.inference.memory import PeakMemory
 
 MIB = 2**20
 

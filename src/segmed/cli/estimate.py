@@ -68,5 +68,6 @@ def estimate(
     typer.echo(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
                f"{duration(found.seconds_per_epoch)}")  # fmt: skip
     typer.echo(f"the run: {found.epochs} epochs, {duration(found.seconds)}")
-    typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
+    if found.memory_mib is not None:
+        typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
     typer.echo(f"disk: {found.disk_mib:,.0f} MiB while it runs")

@@ -16,7 +16,6 @@ from segmed.data.prompting_masks import tight_boxes
 from segmed.data.prompting_quality import box_iou
 from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import Tally
-from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import records_of, split_facts
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
@@ -27,6 +26,7 @@ from segmed.evaluation.volume import PatientVolume
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
+from segmed.inference.memory import PeakMemory
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.propagate import propagate
 from segmed.inference.uncertainty import decode_jittered

@@ -13,13 +13,13 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation
 from segmed.data.splits import require_fit
 from segmed.evaluation.evaluate import evaluate
-from segmed.evaluation.memory import PeakMemory
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
+from segmed.inference.memory import PeakMemory
 from segmed.models.checkpoint import RunConfig, own_split, patient_digest
 
 

@@ -1,6 +1,5 @@
 """What a training run will take, measured on a few batches of the real thing before it starts."""
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
 from segmed.inference.embedding import autocast
+from segmed.inference.memory import PeakMemory
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
@@ -34,8 +34,8 @@ class Estimate:
     epochs: int
     seconds_per_step: float
     validation_seconds: float
-    memory_mib: float
-    """Peak of this process (CPU) or of the GPU during the measured steps."""
+    memory_mib: float | None
+    """Peak of this process (CPU) or of the GPU during the measured steps; None where the system does not tell."""
     disk_mib: float
     """The decoded data set, the best weights, and two resume checkpoints (weights, average and optimiser state)."""
 
@@ -82,10 +82,10 @@ def _measured(
     device = torch.device("cuda" if accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
     module.to(device)
     precision = choose_precision(recipe.precision, accelerator)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    seconds = _time_steps(module, training, device, precision.name, steps)
-    validated = _time_validation(module, next(iter(validation)).to(device), device, precision.name)
+    memory = PeakMemory(device.type)
+    with memory.measuring():
+        seconds = _time_steps(module, training, device, precision.name, steps)
+        validated = _time_validation(module, next(iter(validation)).to(device), device, precision.name)
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     return Estimate(
         device=torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
@@ -95,7 +95,7 @@ def _measured(
         epochs=recipe.epochs,
         seconds_per_step=seconds,
         validation_seconds=validated * len(validation),
-        memory_mib=_peak_memory(device),
+        memory_mib=memory.mib,
         disk_mib=(data.bytes + parameters * 4 * (1 + 2 * (4 if recipe.ema_decay else 3))) / MIB,
     )
 
@@ -136,12 +136,3 @@ def _time_validation(module: SegmentationModule, batch: Batch, device: torch.dev
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _peak_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / MIB
-    import resource  # not on every system
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
