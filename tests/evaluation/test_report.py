@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import re
 from pathlib import Path
@@ -12,9 +11,14 @@ import pytest
 from report_samples import Pictures, evaluation, floor, square
 
 from segmed.core.errors import DataError
+from segmed.core.files import write_json
+from segmed.core.labels import LabelMap
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
+from segmed.models.checkpoint import RunConfig
+from segmed.models.config import ModelConfig
+from segmed.preprocess import PreprocessConfig
 
 GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
 POOR = (0.7, 0.86, 0.6, 0.75, 0.5, 0.66, 0.61, 0.59)
@@ -26,7 +30,8 @@ def pages(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     run = folder / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps({"model": "<b>unet</b>"}), encoding="utf-8")
+    config = RunConfig(ModelConfig(name="<b>unet</b>"), PreprocessConfig(), LabelMap(), threshold=0.5)
+    write_json(run / "config.json", config.to_json())
     (run / "metrics.csv").write_text(
         "epoch,step,train/loss,validation/loss,validation/dice\n0,9,0.9,,\n0,9,,0.8,0.3\n1,19,0.5,,\n1,19,,0.6,0.5\n",
         encoding="utf-8",

@@ -58,6 +58,8 @@ def test_without_pictures_of_patients_filters_are_drawn_and_features_are_not(run
     assert not section(runs, "features", None)
 
 
-def test_a_folder_that_is_no_run_has_no_features(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"members": []}')
-    assert not section({"featup": tmp_path, "plain": tmp_path / "gone"}, "features", Pictures())
+def test_an_ensemble_has_neither_features_nor_a_filter_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "ensemble.json").write_text("{}")
+    folders = {"featup": tmp_path, "plain": tmp_path / "gone"}
+    assert not section(folders, "features", Pictures())
+    assert not section(folders, "filters", Pictures())

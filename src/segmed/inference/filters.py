@@ -10,12 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.files import read_json
 from segmed.layers.gafl import GAFL, GaflConfig, build_gafl
 from segmed.layers.gafl.adaptive import ring_weights
 from segmed.layers.gafl.config import IMAGE_SIZE
 from segmed.layers.gafl.frequencies import HIGHEST
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig
+from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config
 from segmed.models.sam.config import SamConfig
 from segmed.preprocess import Preprocess, PreprocessConfig
 
@@ -70,11 +69,7 @@ def learned_filter(run: Path) -> LearnedFilter | None:
     """Read the filter of a run without building its network; None where it has none, or is not a finished run."""
     if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
         return None
-    value = read_json(run / CONFIG, what="a run's config")
-    model = value.get("model") if isinstance(value, dict) else None
-    if not isinstance(model, dict) or not model.get("gafl"):
-        return None
-    config = RunConfig.from_json(value, str(run / CONFIG))
+    config, _ = load_config(run)
     gafl = config.model.gafl
     if gafl is None:
         return None

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmed.core.files import read_json
 from segmed.evaluation.filters import png_of
 from segmed.evaluation.report.cases import Pictures, data_address, example_case
 from segmed.evaluation.result import Evaluation
 from segmed.inference import Predictor, load
 from segmed.inference.features import draw_features, feature_panels
-from segmed.models.checkpoint import CONFIG, RunConfig
+from segmed.models.checkpoint import CONFIG, load_config
 from segmed.models.config import ModelConfig
 
 
@@ -46,12 +45,7 @@ def feature_pictures(
 
 def _has_featup(run: Path) -> bool:
     """Whether the folder is a finished run whose network raises features by the image."""
-    if not (run / CONFIG).is_file():
-        return False
-    value = read_json(run / CONFIG, what="a run's config")
-    if not isinstance(value, dict) or not isinstance(value.get("model"), dict):  # a cascade's or an ensemble's
-        return False
-    return _raises_by_image(RunConfig.from_json(value, str(run / CONFIG)).model)
+    return (run / CONFIG).is_file() and _raises_by_image(load_config(run)[0].model)
 
 
 def _raises_by_image(model: ModelConfig) -> bool:
