@@ -13,7 +13,7 @@ from segmed.core.config import config_dataclass, config_from_mapping
 from segmed.core.errors import ConfigError, DataError
 from segmed.data.prompting_names import prompt_names
 from segmed.evaluation.floors import folder_name
-from segmed.layers.gafl.config import IMAGE_SIZE
+from segmed.layers.gafl.parametrisations import IMAGE_SIZE
 from segmed.models.filtering import fit_filter
 from segmed.training.recipe import Recipe, load_recipe
 

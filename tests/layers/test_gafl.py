@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.layers import GAFL
 from segmed.layers.gafl import ACTIVATIONS, MODES, PARAMETRISATIONS
+from segmed.layers.gafl.modes import Activation, ModeName
 
 KINDS = [(mode, "relu") for mode in MODES if mode != "general"] + [("general", name) for name in ACTIVATIONS]
 """Every mode, and general with every activation."""
@@ -28,6 +30,10 @@ def shaken(layer: GAFL, *, by: float = 0.2, seed: int = 0) -> GAFL:
 
 def images(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_every_mode_and_activation_that_a_recipe_may_name_can_be_built() -> None:
+    assert (tuple(MODES), tuple(ACTIVATIONS)) == (get_args(ModeName), get_args(Activation))
 
 
 # --- the start -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from torch import Tensor
 from segmed.core.errors import DataError, ModelError
 from segmed.layers.gafl import GAFL, GaflConfig, build_gafl
 from segmed.layers.gafl.adaptive import ring_weights
-from segmed.layers.gafl.config import IMAGE_SIZE
 from segmed.layers.gafl.frequencies import HIGHEST
+from segmed.layers.gafl.parametrisations import IMAGE_SIZE
 from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config
 from segmed.models.sam.config import SamConfig
 from segmed.preprocess import Preprocess, PreprocessConfig

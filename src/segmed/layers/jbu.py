@@ -40,6 +40,12 @@ class JBUStage(nn.Module):
         """The weights of the 49 neighbours of every pixel, row by row."""
         key = self.range_proj(guidance)  # b 32 H W
         similarity = (neighbourhoods(key) * key.unsqueeze(2)).sum(1)  # b 49 H W
+        return self.kernel_from(similarity, guidance, renormalise=renormalise)
+
+    def kernel_from(
+        self, similarity: Float[Tensor, "b 49 H W"], guidance: Float[Tensor, "b 3 H W"], *, renormalise: bool
+    ) -> Float[Tensor, "b 49 H W"]:
+        """The same from the products of keys on."""
         range_kernel = (temperature(self) * similarity).softmax(1)
         kernel = range_kernel * spatial_gaussian(self.sigma_spatial).view(1, TAPS, 1, 1)
         kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-7)

@@ -56,7 +56,7 @@ def stage_kernel(
 def kernel_from(
     stage: JBUStage, similarity: Float[Tensor, "b n W 49"], image: Float[Tensor, "b n W 3"], renormalise: bool
 ) -> Float[Tensor, "b n W 49"]:
-    """`JBUStage.kernel` from the products of keys on, line by line."""
+    """`JBUStage.kernel_from` line by line, channels last; written out again, since that one is what it is tested by."""
     dtype = similarity.dtype
     range_kernel = (temperature(stage).to(dtype) * similarity).softmax(-1)
     kernel = range_kernel * spatial_gaussian(stage.sigma_spatial.to(dtype))

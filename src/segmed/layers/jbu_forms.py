@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmed.layers.jbu import FIXUP_SHARE, SIDE, TAPS, JBUStage, reflect_pad, spatial_gaussian, temperature
+from segmed.layers.jbu import FIXUP_SHARE, SIDE, TAPS, JBUStage, reflect_pad
 from segmed.layers.jbu_checks import Size, check_guidance, check_source, plan_sizes
 from segmed.layers.jbu_stack import JBUStack
 
@@ -54,12 +54,7 @@ def plain_kernel(stage: JBUStage, guidance: Float[Tensor, "b 3 H W"], renormalis
     """`JBUStage.kernel` one tap at a time."""
     key = stage.range_proj(guidance)
     similarity = torch.cat([(key * shifted).sum(1, keepdim=True) for shifted in shifts(key)], 1)
-    kernel = (temperature(stage) * similarity).softmax(1) * spatial_gaussian(stage.sigma_spatial).view(1, TAPS, 1, 1)
-    kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-7)
-    fixup = stage.fixup_proj(torch.cat([kernel, guidance], 1))
-    if renormalise:
-        fixup = fixup - fixup.mean(1, keepdim=True)
-    return kernel + FIXUP_SHARE * fixup
+    return stage.kernel_from(similarity, guidance, renormalise=renormalise)
 
 
 def shifts(image: Float[Tensor, "b c H W"]) -> list[Tensor]:

@@ -16,6 +16,7 @@ from segmed.core.errors import ConfigError
 from segmed.layers.jbu import FIXUP_SHARE, JBUStage
 from segmed.layers.jbu_checks import Size, check_finite, check_guidance, check_match, check_source, plan_sizes
 from segmed.layers.jbu_fast import raise_map, stage_kernel
+from segmed.layers.jbu_windows import summed_in
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class JBUStack(nn.Module):
         """
         check_guidance(guidance, source_size)
         sizes = plan_sizes(source_size, size, self.stages)
-        image = guidance.to(kernel_dtype(guidance, self.stage(0).range_temp))
+        image = guidance.to(summed_in(guidance, self.stage(0).range_temp))
         stages = []
         before = source_size
         with torch.autocast(guidance.device.type, enabled=False):
@@ -120,11 +121,6 @@ class JBUStack(nn.Module):
             if projection.bias is not None:
                 features.add_(FIXUP_SHARE * projection.bias.to(features.dtype))  # in place: as large as the result
         return features.movedim(-1, 1)
-
-
-def kernel_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 where an argument is, float32 otherwise."""
-    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
 def in_autocast_dtype(source: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def spread(kernel: Tensor, mixed: Tensor) -> Tensor:
 
 
 def summed_in(*tensors: Tensor) -> torch.dtype:
-    """The dtype that products are summed in: float64 where an argument is, float32 otherwise."""
+    """The dtype that kernels and sums of products are in: float64 where an argument is, float32 otherwise."""
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 

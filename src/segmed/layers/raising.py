@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from segmed.layers.jbu import FIXUP_SHARE, GUIDANCE_CHANNELS, JBUStage
 from segmed.layers.jbu_checks import Size, check_finite, check_guidance, plan_sizes
 from segmed.layers.jbu_fast import raise_map, stage_kernel
-from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype, kernel_dtype
+from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype
+from segmed.layers.jbu_windows import summed_in
 
 RaiserKind = Literal["jbu", "jbu-constant", "bilinear-control"]
 Upsampler = Literal["interpolate", RaiserKind]
@@ -62,7 +63,7 @@ class JBURaise(nn.Module):
         """Kernels that raise maps of `source_size` to `size`, for `forward`; in float32, or float64."""
         check_guidance(guidance, source_size)
         with torch.autocast(guidance.device.type, enabled=False):
-            image = F.adaptive_avg_pool2d(guidance.to(kernel_dtype(guidance, self.stage.range_temp)), size)
+            image = F.adaptive_avg_pool2d(guidance.to(summed_in(guidance, self.stage.range_temp)), size)
             check_finite(image, "guidance")
             doubles = size == (2 * source_size[0], 2 * source_size[1])
             return stage_kernel(self.stage, image, doubles=doubles, renormalise=True)

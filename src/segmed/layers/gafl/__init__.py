@@ -9,8 +9,8 @@ from segmed.layers.gafl.config import GaflConfig, build_gafl
 from segmed.layers.gafl.export import exportable
 from segmed.layers.gafl.fixed import FixedFilter
 from segmed.layers.gafl.insert import Filtered, gain_parameters, with_gafl
-from segmed.layers.gafl.layer import GAFL
-from segmed.layers.gafl.modes import ACTIVATIONS, MODES
+from segmed.layers.gafl.layer import GAFL, MODES
+from segmed.layers.gafl.modes import ACTIVATIONS
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
 
 __all__ = [

@@ -17,6 +17,8 @@ Where it differs from the reference (cviaai/GAFL@2962aa5 models/adaptive_layer.p
 - float32 (float64 for double images) inside, whatever the autocast: half precision overflows at frequency 0.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -29,7 +31,7 @@ from segmed.layers.gafl.control import ConvolutionControl
 from segmed.layers.gafl.fixed import FixedFilter, require_size
 from segmed.layers.gafl.modes import (
     ACTIVATIONS,
-    MODES,
+    ADAPTIVE,
     General,
     LinearMode,
     Phase,
@@ -39,8 +41,35 @@ from segmed.layers.gafl.modes import (
     SpectrumLog,
 )
 from segmed.layers.gafl.paired import filtered_in_pairs
-from segmed.layers.gafl.parametrisations import PARAMETRISATIONS, field_maker
+from segmed.layers.gafl.parametrisations import BANDS, IMAGE_SIZE, PARAMETRISATIONS, RANK, NewField, field_maker
 from segmed.layers.gafl.transforms import FFT, Images, Transform, filtered, through_spectrum
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a mode is built from; each takes what it needs."""
+
+    channels: int
+    new_field: NewField
+    adaptation: RadialAdaptation | None
+    activation: str
+
+
+MODES: dict[str, Callable[[Parts], nn.Module]] = {
+    "spectrum": lambda parts: SpectrumGain(parts.new_field, parts.adaptation),
+    "spectrum-log": lambda parts: SpectrumLog(parts.new_field, parts.adaptation),
+    "phase": lambda parts: Phase(parts.new_field),
+    "general": lambda parts: General(parts.new_field, parts.channels, parts.activation),
+    "convolution-control": lambda parts: ConvolutionControl(parts.channels),
+}
+"""How each of `modes.ModeName` is built."""
+
+
+def refusal(mode: str, *, adaptive: bool) -> str | None:
+    """What is wrong with a mode that is to follow the image; None where nothing is."""
+    if adaptive and mode not in ADAPTIVE:
+        return f"Adaptive gains exist for the modes {' and '.join(ADAPTIVE)}, not for {mode}."
+    return None
 
 
 class GAFL(nn.Module):
@@ -70,38 +99,30 @@ class GAFL(nn.Module):
         parametrisation: str = "radial",
         *,
         activation: str = "relu",
-        bands: int = 24,
-        rank: int = 4,
-        size: tuple[int, int] = (256, 256),
+        bands: int = BANDS,
+        rank: int = RANK,
+        size: tuple[int, int] = IMAGE_SIZE,
         padding: int = 0,
         adaptive: bool = False,
         reference: bool = False,
     ) -> None:
         super().__init__()
-        _require("mode", mode, MODES)
+        _require("mode", mode, tuple(MODES))
         _require("parametrisation", parametrisation, PARAMETRISATIONS)
         _require("activation", activation, tuple(ACTIVATIONS))
         _require_counts(channels=channels, bands=bands - 1, rank=rank, height=size[0] - 1, width=size[1] - 1)
-        if adaptive and mode not in ("spectrum", "spectrum-log"):
-            raise ModelError(f"Adaptive gains exist for the modes spectrum and spectrum-log, not for {mode}.")
+        refused = refusal(mode, adaptive=adaptive)
+        if refused is not None:
+            raise ModelError(refused)
         self.channels, self.mode_name, self.padding, self.adaptive = channels, mode, padding, adaptive
         self.only_size = _reference_size(channels, mode, size, padding, adaptive) if reference else None
         self.transform: Transform = FFT()
         adaptation = RadialAdaptation(bands) if adaptive else None
         new_field = field_maker(parametrisation, channels, bands=bands, rank=rank, size=size)
-        self.mode: nn.Module
-        if reference:
-            self.mode = ReferenceGain(channels, size)
-        elif mode == "spectrum":
-            self.mode = SpectrumGain(new_field, adaptation)
-        elif mode == "spectrum-log":
-            self.mode = SpectrumLog(new_field, adaptation)
-        elif mode == "phase":
-            self.mode = Phase(new_field)
-        elif mode == "convolution-control":
-            self.mode = ConvolutionControl(channels)
-        else:
-            self.mode = General(new_field, channels, activation)
+        parts = Parts(channels, new_field, adaptation, activation)
+        self.mode = ReferenceGain(channels, size) if reference else MODES[mode](parts)
+        self.linear = hasattr(self.mode, "change") and not adaptive
+        """Whether the filter is the same for every image, so that it has a response and can be folded."""
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Filter `image`; the result has its dtype. Raises `ModelError` for other channels and for images too small."""
@@ -109,11 +130,6 @@ class GAFL(nn.Module):
         in_pairs = self.linear and self.only_size is None and isinstance(self.transform, FFT) and len(image) > 1
         change = self._change_in_pairs if in_pairs else through_spectrum(self.transform, self.mode)
         return filtered(image, self.padding, change)
-
-    @property
-    def linear(self) -> bool:
-        """Whether the filter is the same for every image, so that it has a response and can be folded."""
-        return self.mode_name in ("spectrum", "phase", "convolution-control") and not self.adaptive
 
     @torch.no_grad()
     def response(self, height: int, width: int) -> Complex[Tensor, "c h f"]:

@@ -5,7 +5,7 @@ Gains are `exp` of a bounded field: always positive, 1 at the start, and with a 
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,12 @@ from segmed.layers.gafl.transforms import Spectrum
 
 Response = Float[Tensor, "c h f 2"]
 
+ModeName = Literal["spectrum", "spectrum-log", "phase", "general", "convolution-control"]
+"""Gain; exponent of the amplitude; phase; affine with an activation; and the control, which the paper does not have."""
+ADAPTIVE: tuple[ModeName, ...] = ("spectrum", "spectrum-log")
+"""Modes whose field can also follow the image."""
+
+Activation = Literal["relu", "sigmoid", "relu6", "softplus", "tanh", "swish", "mish"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "sigmoid": torch.sigmoid,
@@ -46,7 +52,7 @@ MAX_LOG_EXPONENT = 1.2
 
 
 class LinearMode(Protocol):
-    """A mode whose filter does not depend on the image."""
+    """A mode whose filter does not depend on the image, unless it is adaptive; the other modes have no `change`."""
 
     real: bool
     """Whether the response has no imaginary part."""
@@ -165,10 +171,6 @@ class General(nn.Module):
 
     def _leaky(self, values: Tensor) -> Tensor:
         return (1 - LEAK) * self.activation(values) + LEAK * values
-
-
-MODES: tuple[str, ...] = ("spectrum", "spectrum-log", "phase", "general", "convolution-control")
-"""Gain; exponent of the amplitude; phase; affine with an activation; and the control, which the paper does not have."""
 
 
 def bounded(values: Tensor, limit: float) -> Tensor:

@@ -6,6 +6,7 @@ starts as a product would have no gradient if a factor were zero, so products ha
 
 import math
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -121,8 +122,14 @@ class Fixed(nn.Module):
         return self.values.to(dtype)
 
 
-PARAMETRISATIONS: tuple[str, ...] = ("radial", "free", "lowrank")
-"""radial: 24 numbers per channel; free: one per frequency; lowrank: 4 x (rows + columns)."""
+BANDS, RANK = 24, 4
+"""Where nothing is said: numbers per channel of radial, and products of lowrank."""
+IMAGE_SIZE = (256, 256)
+"""(height, width) of a filter of images where a recipe names none and no data set tells."""
+
+Parametrisation = Literal["radial", "free", "lowrank"]
+"""radial: `BANDS` numbers per channel; free: one per frequency; lowrank: `RANK` x (rows + columns)."""
+PARAMETRISATIONS: tuple[str, ...] = get_args(Parametrisation)
 
 NewField = Callable[..., nn.Module]
 """Makes a field: `new_field(odd=...)`."""
