@@ -9,6 +9,7 @@ import torch
 from PIL import Image as Pillow
 
 from commands import segmed
+from filter_parts import filter_of
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.evaluation.filters import filter_figure, write_filter_curve
@@ -24,7 +25,6 @@ from segmed.inference.filters import (
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.filtering import filter_of
 from segmed.models.sam.config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig

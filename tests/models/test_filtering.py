@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from filter_parts import filter_of
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.core.prompts import Prompts
@@ -15,7 +16,7 @@ from segmed.layers.gafl import MODES, GaflConfig
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.dense import stride
-from segmed.models.filtering import filter_of, fit_filter
+from segmed.models.filtering import fit_filter
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model

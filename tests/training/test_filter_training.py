@@ -9,6 +9,7 @@ from runs import TINY, tiny_recipe, toy_and_split
 from safetensors.torch import load_file
 
 from commands import segmed
+from filter_parts import filter_of
 from segmed.cli.train import chosen_recipe
 from segmed.core.errors import ConfigError
 from segmed.core.split import Split
@@ -16,7 +17,6 @@ from segmed.data.decoded import DecodedDataset
 from segmed.inference import load
 from segmed.layers.gafl import GaflConfig, gain_parameters
 from segmed.models.config import ModelConfig
-from segmed.models.filtering import filter_of
 from segmed.models.zoo import build_model
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate

@@ -90,11 +90,6 @@ def one_hot(labels: UInt8[np.ndarray, "h w"], classes: int) -> Bool[np.ndarray, 
     return np.arange(classes, dtype=np.uint8)[:, None, None] == labels[None]
 
 
-def reverse_one_hot(channels: Shaped[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
-    """The class with the largest value at each pixel: undoes `one_hot`, and reads class scores as well."""
-    return channels.argmax(axis=0).astype(np.uint8)
-
-
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 

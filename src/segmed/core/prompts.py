@@ -152,11 +152,6 @@ class PromptBatch:
     logits: Float32[np.ndarray, "b n h w"] | None
     has_logits: Bool[np.ndarray, "b n"]
 
-    @property
-    def has_point(self) -> Bool[np.ndarray, "b n p"]:
-        """Which points are points and not padding."""
-        return self.point_labels != NO_POINT
-
     @classmethod
     def stack(cls, several: Sequence[Prompts]) -> "PromptBatch":
         """Pad the prompts of the images, in order. Raises `DataError` where mask prompts differ in size."""
@@ -175,10 +170,6 @@ class PromptBatch:
             batch._fill(image, prompts)
         return batch
 
-    def unstack(self) -> tuple[Prompts, ...]:
-        """The prompts of each image: exactly what was stacked."""
-        return tuple(self._image(image) for image in range(len(self.objects)))
-
     def _fill(self, image: int, prompts: Prompts) -> None:
         self.objects[image, : len(prompts)] = True
         self.boxes[image, : len(prompts.boxes)] = prompts.boxes
@@ -191,17 +182,6 @@ class PromptBatch:
         place = np.arange(len(prompts.points)) - first[prompts.point_objects]
         self.points[image, prompts.point_objects, place] = prompts.points
         self.point_labels[image, prompts.point_objects, place] = prompts.point_labels
-
-    def _image(self, image: int) -> Prompts:
-        owners, place = np.nonzero(self.has_point[image])  # by object, then in order
-        with_logits = self.has_logits[image]
-        return Prompts(
-            boxes=self.boxes[image, self.has_box[image]],
-            points=self.points[image, owners, place],
-            point_labels=self.point_labels[image, owners, place],
-            point_objects=owners,
-            logits=self.logits[image, with_logits] if self.logits is not None and with_logits.any() else None,
-        )
 
 
 def _rows(values: Numbers, width: int, what: str) -> Float64[np.ndarray, "n w"]:

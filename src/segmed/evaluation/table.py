@@ -155,7 +155,10 @@ def _patient_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> di
 
 
 def _slice_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> dict[str, MetricValue]:
-    """Numbers over slices and over pooled pixels; a patient is still drawn with all its slices."""
+    """Numbers over slices and over pooled pixels; a patient is still drawn with all its slices.
+
+    The readings of IoU are those that `metrics.readings` defines one by one, here for all resamples at once.
+    """
     pixels = {name: tables.slice_column(name) for name in ("tp", "fp", "fn", "tn")}
     tp, fp, fn, tn = (tables.summed(values) for values in pixels.values())
     with_foreground = pixels["tp"] + pixels["fn"] > 0

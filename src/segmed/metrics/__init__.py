@@ -1,6 +1,6 @@
 """Metrics of masks: integer counts first, then one formula each; every convention for empties and misses is stated."""
 
-from segmed.metrics.counts import Counts, count, dice, iou, precision, sensitivity, specificity, total, volume_error
+from segmed.metrics.counts import Counts, count, dice, iou, precision, sensitivity, total, volume_error
 from segmed.metrics.lesions import lesion_scores
 from segmed.metrics.surface import surface_scores
 
@@ -12,7 +12,6 @@ __all__ = [
     "lesion_scores",
     "precision",
     "sensitivity",
-    "specificity",
     "surface_scores",
     "total",
     "volume_error",

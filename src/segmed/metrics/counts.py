@@ -69,11 +69,6 @@ def sensitivity(counts: Counts) -> float:
     return ratio(counts.tp, counts.reference)
 
 
-def specificity(counts: Counts) -> float:
-    """TN / (TN + FP); NaN where the reference covers everything."""
-    return ratio(counts.tn, counts.tn + counts.fp)
-
-
 def precision(counts: Counts) -> float:
     """TP / (TP + FP); NaN where the prediction is empty."""
     return ratio(counts.tp, counts.predicted)

@@ -2,6 +2,9 @@
 
 The same masks score 0.00 to 0.98 depending on the reading, so a number without its reading says nothing. On LGG,
 predicting nothing at all scores 0.65 per image when an empty image counts 1, and 0.98 over one-hot classes.
+
+These are the plain definitions. `evaluation.table` takes the means over batches from here; all others it computes for
+thousands of resampled sets of patients at once, and its tests hold it to the functions here.
 """
 
 import math

@@ -63,8 +63,3 @@ def fit_filter(config: ModelConfig, size: tuple[int, int]) -> ModelConfig:
     if gafl is None or gafl.size is not None or gafl.place == "embedding":
         return config
     return dataclasses.replace(config, gafl=dataclasses.replace(gafl, size=size))
-
-
-def filter_of(model: nn.Module) -> GAFL | None:
-    """The filter of a model, wherever it stands; None without one."""
-    return next((part for part in model.modules() if isinstance(part, GAFL)), None)
