@@ -14,10 +14,13 @@ from segmed.core.labels import LabelMap
 from segmed.core.split import Partition, Split
 from segmed.models.checkpoint import (
     RunConfig,
+    copy_run,
     known_patients,
     load_run,
     patient_digest,
+    relative_to,
     save_run,
+    seen_by_any,
     summed_times,
     weights_digest,
 )
@@ -171,3 +174,18 @@ def test_without_patients_in_the_config_the_runs_own_split_tells(tmp_path: Path)
 def test_unknown_patients_are_no_empty_list(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="does not say which patients it was trained on"):
         known_patients(tmp_path, replace(CONFIG, seen={}))
+
+
+def test_what_any_of_several_runs_has_seen_counts_as_seen() -> None:
+    seen = seen_by_any([{"train": ["b", "a"], "validation": ["c"]}, {"train": ["a", "d"]}, {}])
+    assert seen == {"train": ["a", "b", "d"], "validation": ["c"]}
+
+
+def test_a_copied_run_keeps_its_recipe_and_split_and_leaves_the_rest(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "split.json", "log.txt"):
+        (run / name).write_text(name)
+    place = copy_run(run, tmp_path / "cascade" / "dense")
+    assert sorted(path.name for path in place.iterdir()) == ["config.json", "model.safetensors", "split.json"]
+    assert relative_to(tmp_path / "cascade", run) == "../runs/one"

@@ -32,8 +32,8 @@ def cascade(
     from segmed.evaluation.cascade import facts_of, tune_cascade
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
-    from segmed.inference.cascade import CASCADE, CascadeConfig, join, save_cascade
-    from segmed.models.checkpoint import CONFIG, WEIGHTS
+    from segmed.inference.cascade import CascadeConfig, join, save_cascade
+    from segmed.models.checkpoint import CASCADE, CONFIG, WEIGHTS
 
     kinds = _kinds(prompts)
     if out.exists() and any(out.iterdir()) and not (out / CASCADE).is_file():

@@ -38,8 +38,9 @@ def tune(
     from segmed.cli.opening import announce_leak, open_decoded
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
+    from segmed.models.checkpoint import CASCADE
 
-    if (run / "cascade.json").is_file():
+    if (run / CASCADE).is_file():
         raise ConfigError(
             f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, with --no-components, and make it "
             "again."
@@ -103,8 +104,8 @@ def say(found: "Tuning") -> None:
 def save_choice(run: Path, config: "RunConfig", found: "Tuning") -> None:
     """Write the choice to the run's config, or the ensemble's."""
     from segmed.core.files import write_json
-    from segmed.inference.ensemble import ENSEMBLE, change_ensemble
-    from segmed.models.checkpoint import CONFIG
+    from segmed.inference.ensemble import change_ensemble
+    from segmed.models.checkpoint import CONFIG, ENSEMBLE
 
     changed = replace(
         config,

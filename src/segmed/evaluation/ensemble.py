@@ -10,7 +10,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import ensemble_config, save_ensemble
-from segmed.models.checkpoint import CONFIG, RunConfig, load_run, seen_patients
+from segmed.models.checkpoint import CONFIG, SPLIT, RunConfig, load_run, seen_patients
 
 
 def make_ensemble(
@@ -46,7 +46,7 @@ def make_ensemble(
     seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
     config = replace(config, seen=seen)
     save_ensemble(out, members, config, copy=copy)
-    (out / "split.json").unlink(missing_ok=True)
+    (out / SPLIT).unlink(missing_ok=True)
     if config.split_hash:
-        shutil.copyfile(members[0] / "split.json", out / "split.json")
+        shutil.copyfile(members[0] / SPLIT, out / SPLIT)
     return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part="validation")

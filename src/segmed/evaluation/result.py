@@ -24,6 +24,8 @@ from segmed.core.labels import LabelMap
 from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_rows, write_rows
 
 FORMAT = 1
+EVALUATION = "evaluation.json"
+"""What makes a folder an evaluation."""
 Kind = Literal["run", "predictions", "floor"]
 DEGRADATION = "degradation"
 """Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
@@ -120,8 +122,8 @@ class Evaluation:
 
         Masks of an earlier evaluation there, of cases that this one lacks, go too.
         """
-        replaced = (folder / "evaluation.json").is_file()
-        _discard(folder / "evaluation.json")
+        replaced = (folder / EVALUATION).is_file()
+        _discard(folder / EVALUATION)
         write_rows(folder / "patients.csv", self.patients, PatientRow, leaking=self.leaking)
         write_rows(folder / "slices.csv", self.slices, SliceRow, leaking=self.leaking)
         if self.boxes:
@@ -135,12 +137,12 @@ class Evaluation:
             written = {mask_path(folder, case) for case in self.predictions}
             for stale in set((folder / "predictions").rglob("*.png")) - written:
                 _discard(stale)
-        write_json(folder / "evaluation.json", self._facts())
+        write_json(folder / EVALUATION, self._facts())
 
     @classmethod
     def load(cls, folder: Path) -> "Evaluation":
         """Read what `save` wrote; masks are read from disk when asked for. Raises `DataError` naming the file."""
-        path = folder / "evaluation.json"
+        path = folder / EVALUATION
         facts = read_json(path, what="an evaluation made by `segmed evaluate`")
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")

@@ -12,7 +12,7 @@ from segmed.core.errors import DataError
 from segmed.core.files import read_json
 from segmed.data.degrade import KINDS, Degradation, parse_degradations
 from segmed.evaluation.compare import Comparison, patient_scores
-from segmed.evaluation.result import DEGRADATION, Evaluation
+from segmed.evaluation.result import DEGRADATION, EVALUATION, Evaluation
 from segmed.evaluation.statistics import Interval, bootstrap_ci
 
 
@@ -59,7 +59,7 @@ def kinds_of(results: Iterable[Degraded]) -> tuple[str, ...]:
 def degraded_evaluations(run: Path, part: str) -> dict[Degradation, Evaluation]:
     """The degraded evaluations in a run folder, read whole."""
     found = {}
-    for file in sorted(run.glob(f"evaluation-{part}-*/evaluation.json")):
+    for file in sorted(run.glob(f"evaluation-{part}-*/{EVALUATION}")):
         text = read_json(file, what="an evaluation made by `segmed evaluate`").get("provenance", {}).get(DEGRADATION)
         if text is not None:
             (degradation,) = parse_degradations(str(text))

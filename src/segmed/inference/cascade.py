@@ -1,10 +1,10 @@
 """The cascade: a dense run proposes, a promptable run refines, and its expected IoU decides whose mask stands.
 
 A cascade is a folder with `cascade.json`: the settings, chosen on validation patients, and where both runs are, with
-the hashes of their weights. Whatever takes a run takes a cascade.
+the hashes of their weights. Their thresholds are those of their configs at every loading, so a run of a cascade may be
+tuned again, but not trained again. Whatever takes a run takes a cascade.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,11 +25,21 @@ from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import load
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, summed_times
+from segmed.models.checkpoint import (
+    CASCADE,
+    CONFIG,
+    SPLIT,
+    WEIGHTS,
+    RunConfig,
+    copy_run,
+    known_patients,
+    relative_to,
+    seen_by_any,
+    summed_times,
+)
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig, Tta
 
-CASCADE = "cascade.json"
 FORMAT = 1
 NEVER = 1.01
 """A gate that no expected IoU reaches: the dense mask stands everywhere."""
@@ -166,7 +176,6 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
             "that no patients are new to both. Train both on the same."
         )
-    seen = [known_patients(run.folder, run.config) for run in (dense, promptable)]
     return replace(
         one,
         model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
@@ -178,7 +187,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
             "runs": [dict(one.training), dict(other.training)],
             **summed_times([one, other]),
         },
-        seen={part: sorted({each for run in seen for each in run.get(part, [])}) for part in ("train", "validation")},
+        seen=seen_by_any([known_patients(run.folder, run.config) for run in (dense, promptable)]),
     )
 
 
@@ -192,15 +201,11 @@ def save_cascade(
     folder.mkdir(parents=True, exist_ok=True)
     runs = {"dense": dense, "promptable": promptable}
     if copy:
-        runs = {name: _copied(run, folder / name) for name, run in runs.items()}
-    if (dense / "split.json").is_file():
-        shutil.copyfile(dense / "split.json", folder / "split.json")
+        runs = {name: copy_run(run, folder / name) for name, run in runs.items()}
+    if (dense / SPLIT).is_file():
+        shutil.copyfile(dense / SPLIT, folder / SPLIT)
     places = {
-        name: {
-            "folder": Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix(),
-            "weights": sha256_of(run / WEIGHTS),
-        }
-        for name, run in runs.items()
+        name: {"folder": relative_to(folder, run), "weights": sha256_of(run / WEIGHTS)} for name, run in runs.items()
     }
     value = {"format": FORMAT, "settings": config_to_mapping(settings), **places, "chosen": facts}
     write_json(folder / CASCADE, value)
@@ -235,11 +240,3 @@ def join(
     config = cascade_config(dense, promptable, settings)
     assert isinstance(promptable, PromptedPredictor)  # cascade_config has made sure
     return CascadePredictor(dense, promptable, settings, config, folder)
-
-
-def _copied(run: Path, place: Path) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, CONFIG, "recipe.yaml", "split.json"):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, place / name)
-    return place

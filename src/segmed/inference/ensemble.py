@@ -1,11 +1,10 @@
 """Several runs as one predictor: the mean of their probabilities, labelled by a threshold of its own.
 
 An ensemble is a folder with `ensemble.json`, which names its members (folders, relative to it) with the digests of
-their configs, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble.
+their configs, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble. A config is written
+anew by every training, and tells which patients a member has seen, so that its digest stands for the member.
 """
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,20 @@ from segmed.core.files import read_json, sha256_of, write_json
 from segmed.inference.base import VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
 from segmed.inference.slices import PatientSlices
-from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, known_patients, load_run, summed_times
+from segmed.models.checkpoint import (
+    CONFIG,
+    ENSEMBLE,
+    RunConfig,
+    copy_run,
+    known_patients,
+    load_run,
+    relative_to,
+    seen_by_any,
+    summed_times,
+)
 from segmed.models.prediction import PredictionConfig, Tta
 
-ENSEMBLE = "ensemble.json"
 FORMAT = 1
-COPIED = (WEIGHTS, CONFIG, "recipe.yaml", "split.json")
 
 
 class EnsemblePredictor(VolumePredictor):
@@ -74,14 +81,11 @@ def read_ensemble(folder: Path) -> tuple[RunConfig, list[tuple[Path, str]]]:
 
 def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, copy: bool = False) -> None:
     """Write `ensemble.json`; with `copy` also the members themselves, below `members/`, so that it can be moved."""
-    places = [_copied(folder, number, member) for number, member in enumerate(members)] if copy else list(members)
-    entries = [
-        {
-            "folder": Path(os.path.relpath(place.resolve(), folder.resolve())).as_posix(),
-            "config_sha256": sha256_of(place / CONFIG),
-        }
-        for place in places
-    ]
+    places = list(members)
+    if copy:
+        names = [f"{number}-{member.resolve().name}" for number, member in enumerate(members)]
+        places = [copy_run(run, folder / "members" / name) for run, name in zip(members, names, strict=True)]
+    entries = [{"folder": relative_to(folder, place), "config_sha256": sha256_of(place / CONFIG)} for place in places]
     write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
 
 
@@ -105,7 +109,6 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
                 f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "
                 "An ensemble's runs share their labels."
             )
-    seen = [known_patients(member, config) for member, config in zip(members, configs, strict=True)]
     same = len({(config.split_hash, config.fold) for config in configs}) == 1
     return replace(
         first,
@@ -115,7 +118,7 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
         fold=first.fold if same else 0,
         leaking=any(config.leaking for config in configs),
         training=_training(members, configs),
-        seen={part: sorted({each for one in seen for each in one.get(part, [])}) for part in ("train", "validation")},
+        seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         prediction=PredictionConfig(),
     )
 
@@ -136,12 +139,3 @@ def _member(folder: Path, digest: str, device: torch.device, tta: Tta) -> Predic
     if sha256_of(folder / CONFIG) != digest:
         raise ModelError(f"{folder}: was changed since the ensemble was made. Make the ensemble again.")
     return Predictor(load_run(folder), device=str(device), tta=tta)
-
-
-def _copied(folder: Path, number: int, member: Path) -> Path:
-    place = folder / "members" / f"{number}-{member.resolve().name}"
-    place.mkdir(parents=True, exist_ok=True)
-    for name in COPIED:
-        if (member / name).is_file():
-            shutil.copyfile(member / name, place / name)
-    return place

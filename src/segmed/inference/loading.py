@@ -3,14 +3,11 @@
 from pathlib import Path
 
 from segmed.inference.base import VolumePredictor
-from segmed.inference.ensemble import ENSEMBLE, load_ensemble, read_ensemble
+from segmed.inference.ensemble import load_ensemble, read_ensemble
 from segmed.inference.predictor import Predictor
-from segmed.models.checkpoint import CONFIG, RunConfig, load_config, load_run
+from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, RunConfig, load_config, load_run
 from segmed.models.prediction import Tta
 from segmed.models.zoo import takes_prompts
-
-CASCADE = "cascade.json"
-"""As in `inference.cascade`, which imports transformers."""
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
@@ -23,7 +20,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     if (folder / ENSEMBLE).is_file():
         return load_ensemble(folder, device=device, tta=tta)
     if (folder / CASCADE).is_file():
-        from segmed.inference.cascade import load_cascade
+        from segmed.inference.cascade import load_cascade  # imports transformers
 
         return load_cascade(folder, device=device, tta=tta)
     trained = load_run(path_or_hub_id)

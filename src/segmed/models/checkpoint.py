@@ -1,7 +1,9 @@
 """A trained model on disk: `model.safetensors` and `config.json`, nothing that runs code when it is read."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ from segmed.version import __version__
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+RECIPE, SPLIT, METRICS = "recipe.yaml", "split.json", "metrics.csv"
+"""What else a run's folder holds; see `docs/architecture.md`."""
+ENSEMBLE, CASCADE = "ensemble.json", "cascade.json"
+"""What makes a folder an ensemble of runs, or a cascade of two."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,18 @@ def seen_patients(split: Split, fold: int) -> dict[str, list[str]]:
     return {part: sorted(map(patient_digest, some)) for part, some in patients.items()}
 
 
+def seen_by_any(several: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """`RunConfig.seen` of what is made of several runs: the patients that any of them has seen."""
+    parts: tuple[PartName, ...] = ("train", "validation")
+    return {part: sorted({digest for seen in several for digest in seen.get(part, ())}) for part in parts}
+
+
 def own_split(folder: Path, config: RunConfig) -> Split | None:
     """The split that a run was trained on, None where its folder holds none.
 
     Raises `SplitError` for another file than the run was trained with.
     """
-    path = folder / "split.json"
+    path = folder / SPLIT
     if not path.is_file():
         return None
     if config.split_hash and sha256_of(path) != config.split_hash:
@@ -158,6 +170,20 @@ def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
     """Write weights and config, each atomically; the config last, so that a folder with one is whole."""
     save_weights(folder / WEIGHTS, model)
     write_json(folder / CONFIG, config.to_json())
+
+
+def copy_run(run: Path, place: Path) -> Path:
+    """Copy what a run is used and judged by to the folder `place`, which is returned."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CONFIG, RECIPE, SPLIT):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, place / name)
+    return place
+
+
+def relative_to(folder: Path, run: Path) -> str:
+    """The way from `folder` to a run, as a file in `folder` names it on any system."""
+    return Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix()
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -228,7 +254,7 @@ def _from_hub(name: str) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/")):
         raise ModelError(f"{name}: there is no such folder. Give a run folder or a hub id like owner/name.")
     try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, "split.json", "*.yaml", "README.md"]))
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, SPLIT, "*.yaml", "README.md"]))
     except (OSError, HFValidationError) as error:
         raise ModelError(
             f"{name}: neither a folder here nor reachable on the hub. Check the path or connect."

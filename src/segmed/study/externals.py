@@ -9,7 +9,7 @@ from pathlib import Path
 from segmed.core.errors import DataError, SegmedError, SplitError
 from segmed.core.files import held, read_json, write_json
 from segmed.evaluation.folders import evaluate_masks
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
 from segmed.inference.loading import config_of, configs_in
@@ -129,7 +129,7 @@ def _kept(
 def _note(study: Study, name: str, protocol: Protocol, fold: int) -> dict[str, str]:
     """What the kept scores were made of; nothing where there are none."""
     place = _place(study, name, protocol, fold)
-    if not ((place / SOURCE).is_file() and (place / "evaluation.json").is_file()):
+    if not ((place / SOURCE).is_file() and (place / EVALUATION).is_file()):
         return {}
     return dict(read_json(place / SOURCE, what="what a row's scores were made of"))
 

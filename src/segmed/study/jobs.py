@@ -11,6 +11,7 @@ from segmed.core.errors import ConfigError
 from segmed.core.files import read_json
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
+from segmed.evaluation.result import EVALUATION
 from segmed.models.checkpoint import CONFIG
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
@@ -72,7 +73,7 @@ class Job:
     def is_scored(self, out: Path, evaluation: Path) -> bool:
         """Whether a folder holds scores of the network, for a cascade of both networks, that are there now."""
         runs = [*([self.proposer(out)] if self.judges_a_cascade else []), self.folder(out)]
-        file = evaluation / "evaluation.json"
+        file = evaluation / EVALUATION
         if not (file.is_file() and all((run / CONFIG).is_file() for run in runs)):
             return False
         told = read_json(file, what="an evaluation")["provenance"].get("training", {})

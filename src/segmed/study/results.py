@@ -8,7 +8,7 @@ from segmed.core.errors import SegmedError
 from segmed.data.degrade import Degradation, parse_degradations
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study.externals import OwnRow, external_evaluations
 from segmed.study.jobs import Job
@@ -288,7 +288,7 @@ def _floors_of(folder: Path) -> list[Evaluation]:
 
 
 def _evaluations_in(folder: Path) -> list[Evaluation]:
-    return [Evaluation.load(file.parent) for file in sorted(folder.glob("*/evaluation.json"))]
+    return [Evaluation.load(file.parent) for file in sorted(folder.glob(f"*/{EVALUATION}"))]
 
 
 def _own_title(evaluation: Evaluation, taken: Sequence[str]) -> Evaluation:

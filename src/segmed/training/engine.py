@@ -16,7 +16,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.splits import require_fit
-from segmed.models.checkpoint import RunConfig, load_weights, save_run, seen_patients
+from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.beginning import begin, is_finished, require_place, require_same_run
@@ -27,7 +27,7 @@ from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
-from segmed.training.starting import begun_from, seen_in_all
+from segmed.training.starting import begun_from
 from segmed.training.watching import LoggedListener, explained_failures, logged, quiet_engine
 
 
@@ -189,11 +189,11 @@ def _finish(
         labels=data.dataset.labels,
         threshold=keeper.best["threshold"],
         data_hash=data.data_hash,
-        split_hash=sha256_of(out / "split.json"),
+        split_hash=sha256_of(out / SPLIT),
         fold=fold,
         leaking=split.leaking or (start is not None and start.leaking),
         training=training,
-        seen=seen_in_all(seen_patients(split, fold), start),
+        seen=seen_by_any([seen_patients(split, fold), start.seen if start is not None else {}]),
     )
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)

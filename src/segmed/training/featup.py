@@ -15,7 +15,7 @@ from torch.nn import functional
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
 from segmed.layers.raising import RaiserKind
-from segmed.models.checkpoint import load_config, load_run
+from segmed.models.checkpoint import RECIPE, load_config, load_run
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.zoo import PROMPTABLE
@@ -105,7 +105,7 @@ def distil_recipe(
     if config.model.name not in PROMPTABLE:
         raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
     sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=raiser)
-    kept = folder / "recipe.yaml"
+    kept = folder / RECIPE
     return dataclasses.replace(
         base,
         model=dataclasses.replace(config.model, sam=sam),

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from segmed.core.files import written_aside
 from segmed.data.loading import TrainingBatches
-from segmed.models.checkpoint import save_weights
+from segmed.models.checkpoint import METRICS, save_weights
 from segmed.training.listen import Listener
 from segmed.training.module import SegmentationModule
 
@@ -95,7 +95,7 @@ class RunKeeper(Checkpoint):
         if self._out_of_patience():
             trainer.should_stop = True
         if trainer.is_global_zero:
-            write_metrics(self.out / "metrics.csv", self.rows)
+            write_metrics(self.out / METRICS, self.rows)
             self.listener.epoch(row)
         self._save(trainer)
 

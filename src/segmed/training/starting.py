@@ -8,7 +8,14 @@ from torch import nn
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
-from segmed.models.checkpoint import RunConfig, TrainedModel, known_patients, load_config, load_run, patient_digest
+from segmed.models.checkpoint import (
+    RunConfig,
+    TrainedModel,
+    known_patients,
+    load_config,
+    load_run,
+    patient_digest,
+)
 from segmed.models.sam.keys import ADDED
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
@@ -59,12 +66,6 @@ def begun_from(recipe: Recipe, split: Split, fold: int) -> RunConfig | None:
                 f"scores on them would mean nothing. Use the split and fold it was trained on."
             )
     return config
-
-
-def seen_in_all(seen: dict[str, list[str]], start: RunConfig | None) -> dict[str, list[str]]:
-    """`RunConfig.seen` of a run that saw these patients itself and began from `start`."""
-    before = start.seen if start is not None else {}
-    return {part: sorted({*digests, *before.get(part, ())}) for part, digests in seen.items()}
 
 
 def _copy_weights(model: nn.Module, started: TrainedModel) -> None:

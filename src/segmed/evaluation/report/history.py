@@ -4,6 +4,8 @@ import csv
 import math
 from pathlib import Path
 
+from segmed.models.checkpoint import METRICS
+
 Points = tuple[tuple[float, float], ...]
 
 
@@ -14,7 +16,7 @@ def read_history(run: Path) -> dict[str, Points]:
     without an epoch and fields that are no finite number are left out.
     """
     try:
-        with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        with (run / METRICS).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}

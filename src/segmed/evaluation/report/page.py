@@ -25,9 +25,10 @@ from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.robustness import Degraded
+from segmed.models.checkpoint import CONFIG, RECIPE
 from segmed.version import __version__
 
-RUN_FILES = ("config.json", "recipe.yaml")
+RUN_FILES = (CONFIG, RECIPE)
 MOST_PICTURED = 4
 """Only so many leading systems get pictures, which keeps the file small enough to mail."""
 LEAKING_TEXT = (

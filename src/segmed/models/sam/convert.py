@@ -12,7 +12,7 @@ from segmed.core.config import config_to_mapping
 from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
-from segmed.models.checkpoint import CONFIG, WEIGHTS, load_run
+from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
@@ -75,7 +75,7 @@ def convert(
 
 
 def _read(checkpoint: Path) -> tuple[Pretrained, tuple[str, ...]]:
-    if (checkpoint / CONFIG).is_file() and (checkpoint / WEIGHTS).is_file() and (checkpoint / "split.json").is_file():
+    if (checkpoint / CONFIG).is_file() and (checkpoint / WEIGHTS).is_file() and (checkpoint / SPLIT).is_file():
         return _read_run(checkpoint)
     return read_pretrained(checkpoint, checkpoint), ()
 
