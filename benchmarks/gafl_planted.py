@@ -17,7 +17,7 @@ from torch import nn
 
 from segmed.data.phantom import write_phantom
 from segmed.evaluation.filters import filter_figure, png_of
-from segmed.inference.filters import BeforeAndAfter, LearnedFilter, seen_filter
+from segmed.inference.filters import BeforeAndAfter, LearnedFilter, filter_response
 from segmed.io import read_image
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.preprocess import Preprocess, PreprocessConfig
@@ -76,10 +76,10 @@ def main() -> None:
         after = layer(before[None])[0]
     shown = slice(FLAIR, FLAIR + 1)
     views = BeforeAndAfter(before.numpy()[shown], after.numpy()[shown])
-    seen = seen_filter(learned)
-    seen = replace(seen, curves=seen.curves[shown], spectra=seen.spectra[shown])
+    response = filter_response(learned)
+    response = replace(response, curves=response.curves[shown], spectra=response.spectra[shown])
     title = f"noise planted between {BAND[0]} and {BAND[1]} cycles per pixel"
-    Path(sys.argv[1]).write_bytes(png_of(filter_figure(learned, seen, views, title=title)))
+    Path(sys.argv[1]).write_bytes(png_of(filter_figure(learned, response, views, title=title)))
 
 
 if __name__ == "__main__":

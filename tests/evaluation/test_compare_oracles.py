@@ -44,12 +44,12 @@ def test_an_oracle_is_not_ranked_beside_automatic_systems_however_good() -> None
     assert names(comparison.floors) == ["predict nothing"]
     assert [(test.first, test.second) for test in comparison.tests] == [("unet", "sam (none)")]
     assert headline(comparison).title.startswith("unet leads sam (none)")
-    assert comparison.told is None
+    assert comparison.oracle_prompts is None
 
 
 def test_each_kind_of_prompts_is_compared_by_itself_with_its_own_floors() -> None:
     gt, jitter = compare(several()).oracles
-    assert (gt.told, jitter.told) == ("gt", "jitter:20")
+    assert (gt.oracle_prompts, jitter.oracle_prompts) == ("gt", "jitter:20")
     assert names(gt.systems) == ["sam (gt)", "sam (gt x8)"]
     assert names(gt.floors) == ["filled box (gt)"]
     assert [(test.first, test.second) for test in jitter.floor_tests] == [("sam (jitter:20)", "filled box (jitter:20)")]
@@ -57,9 +57,9 @@ def test_each_kind_of_prompts_is_compared_by_itself_with_its_own_floors() -> Non
 
 def test_oracles_alone_make_a_comparison_that_says_so() -> None:
     comparison = compare([told("sam", LOW, "gt"), told("medsam", HIGH, "gt"), told("sam", LOW, "loose")])
-    assert comparison.told == "gt"
+    assert comparison.oracle_prompts == "gt"
     assert names(comparison.systems) == ["medsam (gt)", "sam (gt)"]
-    assert [oracle.told for oracle in comparison.oracles] == ["loose"]
+    assert [oracle.oracle_prompts for oracle in comparison.oracles] == ["loose"]
     assert any(sentence.startswith("ORACLE: ") for sentence in headline(comparison).standfirst)
 
 

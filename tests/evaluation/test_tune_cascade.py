@@ -9,9 +9,9 @@ import tiny_runs as tiny
 from box_filler import filler, half_finder
 from segmed.core.errors import SplitError
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.cascade import facts_of, tune_cascade
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import records_of, volumes
+from segmed.evaluation.tune_cascade import facts_of, tune_cascade
 from segmed.inference.cascade import NEVER, join
 
 

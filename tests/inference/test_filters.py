@@ -15,12 +15,12 @@ from segmed.core.labels import LabelMap
 from segmed.evaluation.filters import filter_figure, write_filter_curve
 from segmed.inference.filters import (
     BeforeAndAfter,
+    FilterResponse,
     LearnedFilter,
-    Seen,
     filter_image,
+    filter_response,
     input_names,
     learned_filter,
-    seen_filter,
 )
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.models.checkpoint import RunConfig, save_run
@@ -62,12 +62,12 @@ def picture(size: tuple[int, int] = (50, 60)) -> np.ndarray:
 
 def test_the_curve_of_a_flat_gain_is_flat_and_its_spectrum_is_whole(tmp_path: Path) -> None:
     learned = learned_filter(run_with(tmp_path, GaflConfig()))
-    seen = seen_filter(learned)
+    response = filter_response(learned)
     gain = np.exp(4 * np.tanh(0.3 / 4))
     assert learned.size == (64, 96)
-    assert seen.spectra.shape == (3, 64, 96)
-    np.testing.assert_allclose(seen.curves, gain, rtol=1e-4)
-    np.testing.assert_allclose(seen.spectra, gain, rtol=1e-4)
+    assert response.spectra.shape == (3, 64, 96)
+    np.testing.assert_allclose(response.curves, gain, rtol=1e-4)
+    np.testing.assert_allclose(response.spectra, gain, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(15, 22), (16, 21)])
@@ -81,22 +81,22 @@ def test_the_whole_spectrum_is_that_of_the_filter(tmp_path: Path, mode: str, siz
         impulse[..., 0, 0] = 1.0
         response = torch.fft.fftshift(torch.fft.fft2(learned.layer(impulse)[0]), dim=(-2, -1)).numpy()
     expected = np.angle(response) if mode == "phase" else response.real
-    np.testing.assert_allclose(seen_filter(learned).spectra, expected, atol=1e-4)
+    np.testing.assert_allclose(filter_response(learned).spectra, expected, atol=1e-4)
 
 
 def test_a_filter_that_follows_the_image_is_seen_on_one(tmp_path: Path) -> None:
     learned = learned_filter(run_with(tmp_path, GaflConfig(mode="general")))
     with pytest.raises(DataError, match="mode general depend on the image: name one"):
-        seen_filter(learned)
+        filter_response(learned)
     views = filter_image(learned, picture())
     assert views.before.shape == (3, 64, 96)
-    assert seen_filter(learned, views).curves[:, 5:40].min() > 1.1
+    assert filter_response(learned, views).curves[:, 5:40].min() > 1.1
 
 
 def test_a_filter_on_the_embedding_is_read_and_has_no_image(tmp_path: Path) -> None:
     gafl = GaflConfig(place="embedding", parametrisation="lowrank", rank=1)
     learned = learned_filter(run_with(tmp_path, gafl, "sam-tiny"))
-    assert seen_filter(learned).curves.shape[0] == 256
+    assert filter_response(learned).curves.shape[0] == 256
     with pytest.raises(DataError, match="on the image embedding"):
         filter_image(learned, picture())
 
@@ -135,23 +135,23 @@ def test_the_curve_of_a_25d_run_has_a_column_for_every_channel_of_the_network(
 def test_the_picture_of_a_25d_run_names_the_slice_of_each_curve(tmp_path: Path) -> None:
     preprocess = PreprocessConfig(size=(32, 32), channels=(1,), neighbours=1)
     learned = learned_filter(run_with(tmp_path, GaflConfig(), preprocess=preprocess))
-    figure = filter_figure(learned, seen_filter(learned), None, title="2.5D")
+    figure = filter_figure(learned, filter_response(learned), None, title="2.5D")
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert labels == ["channel 1, slice -1", "channel 1, slice 0", "channel 1, slice 1"]
 
 
 def test_names_that_are_not_as_many_as_the_channels_write_no_curve(tmp_path: Path) -> None:
-    seen = Seen("gain", np.array([0.0, 0.7]), np.ones((3, 2)), np.ones((3, 8, 8)))
+    response = FilterResponse("gain", np.array([0.0, 0.7]), np.ones((3, 2)), np.ones((3, 8, 8)))
     with pytest.raises(ValueError, match="zip"):
-        write_filter_curve(seen, ["channel 1"], tmp_path / "filter.csv")
+        write_filter_curve(response, ["channel 1"], tmp_path / "filter.csv")
 
 
 @pytest.mark.parametrize(("gain", "reach", "ticks"), [(0.25, 4, [0.25, 1, 4]), (1.0, 1.1, [0.91, 1, 1.1])])
 def test_gains_are_drawn_as_far_below_one_as_above(gain: float, reach: float, ticks: list[float]) -> None:
-    seen = Seen("gain", np.array([0.0, 0.7]), np.full((1, 2), gain), np.full((1, 8, 8), gain))
+    response = FilterResponse("gain", np.array([0.0, 0.7]), np.full((1, 2), gain), np.full((1, 8, 8), gain))
     layer = GAFL(1)
     learned = LearnedFilter(layer, GaflConfig(), PreprocessConfig(), ("channel 0",))
-    figure = filter_figure(learned, seen, None, title="flat")
+    figure = filter_figure(learned, response, None, title="flat")
     curve, spectrum = figure.axes[:2]
     assert curve.get_yscale() == "log"
     assert curve.get_ylim() == pytest.approx((1 / reach**1.1, reach**1.1))
@@ -161,9 +161,9 @@ def test_gains_are_drawn_as_far_below_one_as_above(gain: float, reach: float, ti
 
 def test_either_image_has_a_grey_scale_of_its_own() -> None:
     before = np.linspace(0, 1, 64).reshape(1, 8, 8)
-    seen = Seen("gain", np.array([0.0, 0.7]), np.ones((1, 2)), np.ones((1, 8, 8)))
+    response = FilterResponse("gain", np.array([0.0, 0.7]), np.ones((1, 2)), np.ones((1, 8, 8)))
     learned = LearnedFilter(GAFL(1), GaflConfig(), PreprocessConfig(), ("channel 0",))
-    figure = filter_figure(learned, seen, BeforeAndAfter(before, 20 * before), title="louder")
+    figure = filter_figure(learned, response, BeforeAndAfter(before, 20 * before), title="louder")
     first, second = (np.array(axes.images[0].get_clim()) for axes in figure.axes[2:4])
     assert second == pytest.approx(20 * first)
 

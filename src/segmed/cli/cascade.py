@@ -29,8 +29,8 @@ def cascade(
     """Join a dense and a promptable run, so that no box is needed."""
     from segmed.cli.opening import announce_leak, open_decoded
     from segmed.core.errors import ConfigError
-    from segmed.evaluation.cascade import facts_of, tune_cascade
     from segmed.evaluation.run import plan_evaluation
+    from segmed.evaluation.tune_cascade import facts_of, tune_cascade
     from segmed.inference import load
     from segmed.inference.cascade import CascadeConfig, join, save_cascade
     from segmed.models.checkpoint import CASCADE, CONFIG, WEIGHTS

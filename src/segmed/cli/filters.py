@@ -15,18 +15,18 @@ def filters(
 ) -> None:
     """Show the learned filter of a run, and what it does to an image."""
     from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
-    from segmed.inference.filters import filter_image, learned_filter, seen_filter
+    from segmed.inference.filters import filter_image, filter_response, learned_filter
     from segmed.io import read_image
 
     learned = learned_filter(run)
     if learned is None:
         raise ModelError(f"{run}: has no learned filter. Train one with `segmed train --gafl radial`.")
     views = None if image is None else filter_image(learned, read_image(image).array)
-    seen = seen_filter(learned, views)
+    response = filter_response(learned, views)
     title = (
         f"{run.resolve().name}: {learned.config.mode}, {learned.config.parametrisation}, on the {learned.config.place}"
     )
-    write_filter_picture(filter_figure(learned, seen, views, title=title), out / "filter.png")
-    write_filter_curve(seen, learned.inputs, out / "filter.csv")
+    write_filter_picture(filter_figure(learned, response, views, title=title), out / "filter.png")
+    write_filter_curve(response, learned.inputs, out / "filter.csv")
     typer.echo(str(out / "filter.png"))
     typer.echo(str(out / "filter.csv"))

@@ -90,7 +90,7 @@ class Comparison:
     oracles: "tuple[Comparison, ...]" = ()
 
     @property
-    def told(self) -> str | None:
+    def oracle_prompts(self) -> str | None:
         """The kind of prompts, made from the reference, under which all these systems are; None where they are not."""
         return next((kind_of(system) for system in self.systems if system.oracle), None)
 

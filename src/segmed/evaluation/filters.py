@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from segmed.core.files import write_table, written_aside
-from segmed.inference.filters import BeforeAndAfter, LearnedFilter, Seen
+from segmed.inference.filters import BeforeAndAfter, FilterResponse, LearnedFilter
 
 MOST_CHANNELS = 6
 """A filter of more channels, as on an embedding, is shown by its mean and its spread."""
 _SIDE = 2.3
 
 
-def filter_figure(learned: LearnedFilter, seen: Seen, image: BeforeAndAfter | None, *, title: str) -> Any:
+def filter_figure(learned: LearnedFilter, response: FilterResponse, image: BeforeAndAfter | None, *, title: str) -> Any:
     """A matplotlib figure: a row per channel, with its radial curve, its spectrum and, with an image, three views."""
     from matplotlib.figure import Figure
 
-    curves, spectra, names = seen.curves, seen.spectra, learned.inputs
+    curves, spectra, names = response.curves, response.spectra, learned.inputs
     if len(curves) > MOST_CHANNELS or not names:
         curves, spectra, names = curves.mean(0)[None], spectra.mean(0)[None], (f"mean of {len(curves)} channels",)
         image = None
@@ -28,11 +28,17 @@ def filter_figure(learned: LearnedFilter, seen: Seen, image: BeforeAndAfter | No
     figure = Figure(figsize=(_SIDE * columns + 0.9, _SIDE * len(names) + 0.7), layout="constrained")
     grid = figure.subplots(len(names), columns, squeeze=False)
     for row, (name, curve, spectrum) in enumerate(zip(names, curves, spectra, strict=True)):
-        _curve(grid[row, 0], seen, curve, name, spread=seen.curves if len(names) == 1 else None)
-        _spectrum(figure, grid[row, 1], seen, spectrum)
+        _curve(grid[row, 0], response, curve, name, spread=response.curves if len(names) == 1 else None)
+        _spectrum(figure, grid[row, 1], response, spectrum)
         if image is not None:
             _views(figure, grid[row, 2:], image.before[row], image.after[row])
-    headings = (f"{seen.quantity} by frequency", f"{seen.quantity}, spectrum", "before", "after", "after - before")
+    headings = (
+        f"{response.quantity} by frequency",
+        f"{response.quantity}, spectrum",
+        "before",
+        "after",
+        "after - before",
+    )
     for axes, heading in zip(grid[0], headings, strict=False):
         axes.set_title(heading, fontsize=10)
     grid[-1, 0].set_xlabel("cycles per pixel")
@@ -57,32 +63,37 @@ def png_of(figure: Any) -> bytes:
     return small.getvalue()
 
 
-def write_filter_curve(seen: Seen, inputs: Sequence[str], path: Path) -> None:
+def write_filter_curve(response: FilterResponse, inputs: Sequence[str], path: Path) -> None:
     """The radial curves as CSV: frequency in cycles per pixel, then a column per channel; empty where undefined.
 
     `inputs` names the channels; without names, as on an embedding, they have numbers.
     """
-    names = inputs or [f"channel {number}" for number in range(len(seen.curves))]
-    columns = dict(zip(names, seen.curves, strict=True))
-    headings = [f"{seen.quantity} {name}".replace(",", "").replace(" ", "_") for name in columns]
+    names = inputs or [f"channel {number}" for number in range(len(response.curves))]
+    columns = dict(zip(names, response.curves, strict=True))
+    headings = [f"{response.quantity} {name}".replace(",", "").replace(" ", "_") for name in columns]
     rows = [
         [f"{frequency:.6f}", *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
-        for frequency, *values in zip(seen.frequencies, *columns.values(), strict=True)
+        for frequency, *values in zip(response.frequencies, *columns.values(), strict=True)
     ]
     write_table(path, ["cycles_per_pixel", *headings], rows)
 
 
 def _curve(
-    axes: Any, seen: Seen, curve: Float[np.ndarray, " rings"], name: str, *, spread: Float[np.ndarray, "c rings"] | None
+    axes: Any,
+    response: FilterResponse,
+    curve: Float[np.ndarray, " rings"],
+    name: str,
+    *,
+    spread: Float[np.ndarray, "c rings"] | None,
 ) -> None:
-    axes.axhline(0 if seen.quantity == "phase" else 1, color="0.75", linewidth=1)
+    axes.axhline(0 if response.quantity == "phase" else 1, color="0.75", linewidth=1)
     if spread is not None and len(spread) > 1:
         defined = np.isfinite(spread).any(axis=0)
         low, high = np.nanquantile(spread[:, defined], (0.05, 0.95), axis=0)
-        axes.fill_between(seen.frequencies[defined], low, high, color="C0", alpha=0.2, linewidth=0)
-    axes.plot(seen.frequencies, curve, color="C0")
+        axes.fill_between(response.frequencies[defined], low, high, color="C0", alpha=0.2, linewidth=0)
+    axes.plot(response.frequencies, curve, color="C0")
     axes.set_ylabel(name, fontsize=9)
-    if seen.quantity != "phase":
+    if response.quantity != "phase":
         reach = _reach(curve)
         ticks = _ticks(reach)
         axes.set_yscale("log")
@@ -93,11 +104,11 @@ def _curve(
     axes.tick_params(labelsize=8)
 
 
-def _spectrum(figure: Any, axes: Any, seen: Seen, spectrum: Float[np.ndarray, "h w"]) -> None:
+def _spectrum(figure: Any, axes: Any, response: FilterResponse, spectrum: Float[np.ndarray, "h w"]) -> None:
     """The spectrum in colours around what changes nothing: a phase of 0, or a factor of 1 on a logarithmic scale."""
     from matplotlib.colors import LogNorm, Normalize
 
-    if seen.quantity == "phase":
+    if response.quantity == "phase":
         reach = max(float(np.quantile(np.abs(spectrum), 0.995)), 1e-3)
         norm, ticks = Normalize(-reach, reach), None
     else:

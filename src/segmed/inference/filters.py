@@ -41,7 +41,7 @@ class LearnedFilter:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FilterResponse:
     """A filter by frequency, per channel.
 
     Numbers are gains (amplitude after over before; 1 changes nothing) or, for mode phase, turns of the phase in radians
@@ -119,28 +119,28 @@ def filter_image(learned: LearnedFilter, image: Shaped[np.ndarray, "..."]) -> Be
     return BeforeAndAfter(before.numpy(), after.numpy())
 
 
-def seen_filter(learned: LearnedFilter, image: BeforeAndAfter | None = None) -> Seen:
+def filter_response(learned: LearnedFilter, image: BeforeAndAfter | None = None) -> FilterResponse:
     """The filter by frequency. Raises `DataError` where it follows the image and there is none to follow."""
     layer = learned.layer
     if layer.linear:
         response = layer.response(*learned.size)
         values = response.angle() if layer.mode_name == "phase" else response.abs()
-        return _seen("phase" if layer.mode_name == "phase" else "gain", values, learned.size)
+        return _response("phase" if layer.mode_name == "phase" else "gain", values, learned.size)
     if image is None:
         kind = "adaptive" if layer.adaptive else layer.mode_name
         raise DataError(f"The gains of a filter of mode {kind} depend on the image: name one.")
     height, width = image.before.shape[1:]
     before, after = (torch.fft.rfft2(torch.from_numpy(each)).abs() for each in (image.before, image.after))
-    return _seen("gain", after / before.clamp_min(1e-6 * float(before.max())), (height, width))
+    return _response("gain", after / before.clamp_min(1e-6 * float(before.max())), (height, width))
 
 
-def _seen(quantity: str, values: Float[Tensor, "c h f"], size: tuple[int, int]) -> Seen:
+def _response(quantity: str, values: Float[Tensor, "c h f"], size: tuple[int, int]) -> FilterResponse:
     height, width = size
     rings = ring_weights(height, width, RINGS, torch.float32, values.device)
     total = rings.sum(0)
     curves = (values.abs().flatten(1) @ rings) / total.clamp_min(1e-12)
     curves = torch.where(total > 0, curves, torch.nan)
-    return Seen(
+    return FilterResponse(
         quantity,
         np.linspace(0, HIGHEST, RINGS),
         curves.numpy(),

@@ -10,9 +10,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GAFL, Filtered, GaflConfig, build_gafl
 from segmed.models.config import ModelConfig
-
-FROZEN = ("decoder", "decoder+prompts")
-"""Values of `sam.trains` under which the image encoder learns nothing."""
+from segmed.models.sam.config import FROZEN_ENCODER
 
 
 def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
@@ -41,7 +39,7 @@ def promptable_filter(model: nn.Module, config: ModelConfig, gafl: GaflConfig) -
         channels, cells = int(model.mask_decoder.hidden_size), int(model.grid)  # type: ignore[union-attr, arg-type]
         return build_gafl(gafl, channels, (cells, cells))
     trains = model.config.trains  # type: ignore[union-attr]  # a SamConfig
-    if gafl.place == "input" and trains in FROZEN:
+    if gafl.place == "input" and trains in FROZEN_ENCODER:
         raise ModelError(
             f"A filter on the input cannot train in front of the frozen encoder of sam.trains={trains}: its embeddings "
             "are kept, so the filter would neither be run again nor get a gradient. Set model.gafl.place to embedding "

@@ -84,7 +84,7 @@ def floors_of_the_boxes(asked: Judging) -> list[Evaluation]:
 
 def boxes_of_another_model(asked: Judging) -> Evaluation:
     """A cascade with the proposing run of the same fold, chosen on the fold's validation patients."""
-    from segmed.evaluation.cascade import tune_cascade
+    from segmed.evaluation.tune_cascade import tune_cascade
     from segmed.inference.cascade import join
     from segmed.inference.prompted import PromptedPredictor
 

@@ -8,7 +8,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
 from segmed.inference.embedding import embedding_key
-from segmed.models.filtering import FROZEN
+from segmed.models.sam.config import FROZEN_ENCODER
 from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess
 from segmed.training.recipe import Recipe
@@ -70,7 +70,7 @@ def require_frozen(recipe: Recipe) -> None:
             f"Choose a promptable model: {', '.join(sorted(PROMPTABLE))}."
         )
     trains = recipe.model.sam.trains if recipe.model.sam is not None else "all"
-    if trains not in FROZEN:
+    if trains not in FROZEN_ENCODER:
         raise ConfigError(
             f"model.sam.trains is {trains}: training changes the image encoder, so its embeddings would be stale after "
             "one step. Set it to decoder or decoder+prompts, or train without a cache."
@@ -80,7 +80,7 @@ def require_frozen(recipe: Recipe) -> None:
 def cache_hint(recipe: Recipe) -> str | None:
     """One line that says how training gets cheaper, where a cache is possible and none is used; else None."""
     sam = recipe.model.sam
-    if recipe.model.name not in PROMPTABLE or sam is None or sam.trains not in FROZEN:
+    if recipe.model.name not in PROMPTABLE or sam is None or sam.trains not in FROZEN_ENCODER:
         return None
     augment = "" if recipe.augment == "none" else " --set augment=none"
     return (

@@ -31,7 +31,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """The tables of scores with costs, of paired tests, of ranks and of agreement between metrics, as Markdown."""
-    leak = ("LEAKING: " if comparison.leaking else "") + ("ORACLE: " if comparison.told else "")
+    leak = ("LEAKING: " if comparison.leaking else "") + ("ORACLE: " if comparison.oracle_prompts else "")
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
     for tests, what in (
         (comparison.tests, "between systems"),
@@ -45,7 +45,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         titles, taus = zip(*agreement, strict=True)
         parts += [f"\n## {leak}Agreement of metrics\n", _markdown(["", *titles], [["Kendall's tau with Dice", *taus]])]
     for oracle in comparison.oracles:
-        told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {oracle.told}"
+        told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {oracle.oracle_prompts}"
         parts += [f"\n## {told}: scores\n", _score_table(oracle)]
         parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests])]
     parts += [f"\n{note}\n" for note in notes(comparison)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from segmed.evaluation.filters import filter_figure, png_of
 from segmed.evaluation.report.cases import Pictures, data_address, example_case
 from segmed.evaluation.result import Evaluation
-from segmed.inference.filters import filter_image, learned_filter, seen_filter
+from segmed.inference.filters import filter_image, filter_response, learned_filter
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ def filter_pictures(
         text = (
             f"{config.mode}, {config.parametrisation}{', adaptive' if config.adaptive else ''}, on the {config.place}"
         )
-        picture = png_of(filter_figure(learned, seen_filter(learned, views), views, title=text))
+        picture = png_of(filter_figure(learned, filter_response(learned, views), views, title=text))
         found.append(FilterPicture(system.name, place, data_address(picture), text))
     return tuple(found)

@@ -72,7 +72,9 @@ def _oracles(comparison: Comparison) -> tuple[str, ...]:
     if not comparison.oracles:
         return ()
     found = [
-        f"{_score(oracle, oracle.systems[0])} under {oracle.told}" for oracle in comparison.oracles if oracle.patients
+        f"{_score(oracle, oracle.systems[0])} under {oracle.oracle_prompts}"
+        for oracle in comparison.oracles
+        if oracle.patients
     ]
     return (f"Told where the foreground is, and so in a table of their own, the best reach {', '.join(found)}.",)
 

@@ -11,7 +11,7 @@ FEW_PATIENTS = 20
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
-    told = f"ORACLE: {oracle_text(comparison.told)}" if comparison.told else ""
+    told = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
     found = (told, part_note(part), left_out_note(comparison), few_patients_note(len(comparison.patients)))
     return tuple(note for note in found if note)
 

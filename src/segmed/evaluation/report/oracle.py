@@ -54,7 +54,7 @@ class Reliability:
 
 def oracle_sections(comparison: Comparison) -> dict[str, Any]:
     """What the template prints of the oracles of a comparison; every value is empty where there are none."""
-    told = ((comparison,) if comparison.told else ()) + comparison.oracles
+    told = ((comparison,) if comparison.oracle_prompts else ()) + comparison.oracles
     curves, key = quality_figure([e for each in told for e in each.evaluations])
     return {
         "oracles": [_group(oracle) for oracle in comparison.oracles],
@@ -66,7 +66,7 @@ def oracle_sections(comparison: Comparison) -> dict[str, Any]:
 
 
 def _group(oracle: Comparison) -> Group:
-    kind = str(oracle.told)
+    kind = str(oracle.oracle_prompts)
     scores = tables.scores(oracle, [name for name in COLUMNS if name in oracle.metric_names()])
     floors = tuple(replace(row, name=row.name.removesuffix(f" ({kind})")) for row in scores.floors)
     return Group(
@@ -96,8 +96,8 @@ def _reliability(oracle: Comparison) -> Reliability | None:
         return None
     places = {name: place for place, name in enumerate(known)}
     key = tuple(Line(name, place, figures.dash(place)) for name, place in places.items())
-    name = f"reliability-{oracle.told}".replace(":", "-").replace("@", "-").replace(".", "-")
+    name = f"reliability-{oracle.oracle_prompts}".replace(":", "-").replace("@", "-").replace(".", "-")
     marks = {str(system.prompts).partition(" ")[2] for system in oracle.systems}
     averaged = " and ".join(sorted(marks - {""}))
     picture = figures.calibration_plot(known, places, figures.SMALL, name=name)
-    return Reliability(str(oracle.told), averaged, picture, key)
+    return Reliability(str(oracle.oracle_prompts), averaged, picture, key)

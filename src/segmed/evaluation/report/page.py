@@ -172,8 +172,8 @@ def _banners(comparison: Comparison) -> list[tuple[str, str]]:
     """Marks that stand at the page's head with their text, and in every caption."""
     part = comparison.evaluations[0].part
     leaking = [("LEAKING", leaking_text(comparison.all_evaluations))] if comparison.leaking else []
-    if comparison.told:
-        leaking.append(("ORACLE", oracle_text(comparison.told)))
+    if comparison.oracle_prompts:
+        leaking.append(("ORACLE", oracle_text(comparison.oracle_prompts)))
     return leaking + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
 
 

@@ -9,6 +9,8 @@ from segmed.core.errors import ConfigError
 from segmed.layers.raising import RaiserKind
 
 Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
+FROZEN_ENCODER: tuple[Trains, ...] = ("decoder", "decoder+prompts")
+"""Values of `sam.trains` under which the image encoder learns nothing."""
 
 
 @config_dataclass
