@@ -17,11 +17,10 @@ from torch.nn import functional
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.image import Size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-Size = tuple[int, int]
 
 
 @config_dataclass

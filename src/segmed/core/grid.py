@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Shaped
 
 from segmed.core.errors import DataError
+from segmed.core.image import Size
 from segmed.core.prompts import Prompts
-
-Size = tuple[int, int]
 
 PADDING_LOGIT = -10.0
 """The logit of a mask prompt where the network's grid is padding: surely not the object."""

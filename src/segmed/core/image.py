@@ -7,16 +7,19 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
 
 @dataclass(frozen=True)
 class Geometry:
     """The pixel grid of an image.
 
-    `size` is (height, width) in pixels. `spacing` is millimetres per pixel in the same order, or None where
-    the file carries none: distances are then in pixels and nothing may call them millimetres.
+    `spacing` is millimetres per pixel in the order of `size`, or None where the file carries none: distances are then
+    in pixels and nothing may call them millimetres.
     """
 
-    size: tuple[int, int]
+    size: Size
     spacing: tuple[float, float] | None = None
 
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,12 @@ from jaxtyping import Shaped, UInt8
 from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json
 from segmed.core.image import Image, Mask, require_same_grid
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, SliceDataset
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
 
 FORMAT = 1
-Progress = Callable[[int, int], None]
 
 
 def cache_root() -> Path:
@@ -206,7 +206,7 @@ def _write_pixels(
     cases: dict[str, dict[str, Any]] = {}
     offset = 0
     with path.open("wb") as file:
-        for done, (record, image, mask) in enumerate(_decoded(dataset), start=1):
+        for record, image, mask in tracked(_decoded(dataset), progress, total=len(dataset.records)):
             pixels = np.ascontiguousarray(image.array)
             block = pixels.tobytes() + (mask.array.tobytes() if mask is not None else b"")
             cases[record.case] = {
@@ -220,8 +220,6 @@ def _write_pixels(
             padding = -len(block) % 16
             file.write(block + bytes(padding))
             offset += len(block) + padding
-            if progress is not None:
-                progress(done, len(dataset.records))
     return cases, offset
 
 

@@ -3,13 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.optional import optional_import
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset
 from segmed.data.lgg import CLINICAL_TABLE, list_lgg
 from segmed.data.listing import require_no_errors
@@ -44,7 +44,7 @@ def find_download(name: str) -> Download:
     return DOWNLOADS[name]
 
 
-def get_lgg(dest: Path | None = None, *, progress: Callable[[int, int], None] | None = None) -> Path:
+def get_lgg(dest: Path | None = None, *, progress: Progress | None = None) -> Path:
     """Download the LGG set by kagglehub and return its folder.
 
     Without `dest` it stays in kagglehub's cache. Otherwise each slice is copied once to `dest/kaggle_3m`; where that
@@ -86,7 +86,7 @@ def _download(download: Download) -> Path:
         ) from error
 
 
-def _copy_once(dataset: SliceDataset, target: Path, progress: Callable[[int, int], None] | None) -> None:
+def _copy_once(dataset: SliceDataset, target: Path, progress: Progress | None) -> None:
     """Copy aside and rename, so that an interrupted copy is never taken for the data set."""
     aside: Path | None = None
     try:
@@ -103,15 +103,13 @@ def _copy_once(dataset: SliceDataset, target: Path, progress: Callable[[int, int
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _copy_files(dataset: SliceDataset, folder: Path, progress: Callable[[int, int], None] | None) -> None:
-    for done, record in enumerate(dataset.records, start=1):
+def _copy_files(dataset: SliceDataset, folder: Path, progress: Progress | None) -> None:
+    for record in tracked(dataset.records, progress):
         study = folder / record.image.parent.name
         study.mkdir(exist_ok=True)
         for path in (record.image, record.mask):
             if path is not None:
                 shutil.copyfile(path, study / path.name)
-        if progress is not None:
-            progress(done, len(dataset.records))
     table = _clinical_table(dataset)
     if table is not None:
         shutil.copyfile(table, folder / CLINICAL_TABLE)

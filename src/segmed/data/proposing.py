@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float32, Float64
 from pydantic import Field
 
 from segmed.core.config import config_dataclass
-from segmed.core.grid import PromptGrid, Size, fill_boxes
+from segmed.core.grid import PromptGrid, fill_boxes
+from segmed.core.image import Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_boxes import kept_in_image, sides_scaled
 from segmed.data.prompting_masks import lesions, tight_boxes

@@ -1,11 +1,12 @@
 """Evaluations of the baselines that use the prompt and not the image, under the very prompts the model was given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
 
+from segmed.core.progress import Progress, tracked
 from segmed.core.prompts import Prompts
 from segmed.core.records import Record, by_patient
 from segmed.data.decoded import DecodedDataset
@@ -37,7 +38,7 @@ def box_floor_evaluations(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Filled box and inscribed ellipse (where there are boxes), previous slice's mask and whole image.
 
@@ -48,7 +49,7 @@ def box_floor_evaluations(
     facts = split_facts(decoded, plan.split, plan.fold, plan.part)
     names = [name for name in REMARKS if asking.has_boxes or name not in DRAWN]
     evaluations = []
-    for name in names:
+    for name in tracked(names, progress):
         predict = _Floor(decoded, asking, name)
         result = evaluate(
             volumes(decoded, groups, predict),
@@ -71,8 +72,6 @@ def box_floor_evaluations(
                 oracle=True,
             )
         )
-        if progress is not None:
-            progress(len(evaluations), len(names))
     return evaluations
 
 

@@ -1,6 +1,6 @@
 """Score patients and put all numbers, tables and masks into one `Evaluation`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,20 +26,17 @@ def evaluate(
     leaking: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Score every patient, one at a time, so that images and probabilities need not be held together.
 
-    Intervals are from `resamples` bootstrap resamples of patients with `seed`. `progress` is told how many
-    patients are done. Facts about split, cost and provenance are added with `dataclasses.replace`.
+    Intervals are from `resamples` bootstrap resamples of patients with `seed`. Facts about split, cost and provenance
+    are added with `dataclasses.replace`.
 
     Raises `DataError` where there is no patient, one comes twice, or only some carry probabilities.
     """
     tally = Tally(labels)
     for volume in patients:
         tally.add(volume)
-        if progress is not None:
-            progress(tally.patients)
     return tally.evaluation(name=name, kind=kind, part=part, leaking=leaking, resamples=resamples, seed=seed)
 
 
@@ -54,11 +51,6 @@ class Tally:
         self._reliability: list[ReliabilitySums] = []
         self._predictions: dict[str, UInt8[np.ndarray, "h w"]] = {}
         self._seen: set[str] = set()
-
-    @property
-    def patients(self) -> int:
-        """How many were added."""
-        return len(self._seen)
 
     def add(self, volume: PatientVolume) -> None:
         """Score a patient; raises `DataError` where it was added before, or one of its cases."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
@@ -32,7 +33,7 @@ def floor_evaluations(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Predict nothing, interpolate the same patient's training masks, copy the most similar training slice's mask.
 
@@ -54,7 +55,7 @@ def floor_evaluations(
         ),
     }
     evaluations = []
-    for name, (predict, remark) in predictors.items():
+    for name, (predict, remark) in tracked(predictors.items(), progress):
         patients = volumes(decoded, groups, lambda records, predict=predict: (predict(records), None))  # type: ignore[misc]
         result = evaluate(
             patients,
@@ -68,8 +69,6 @@ def floor_evaluations(
         )
         provenance = {**result.provenance, "remark": remark, "data": str(decoded.dataset.root)}
         evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
-        if progress is not None:
-            progress(len(evaluations), len(predictors))
     return evaluations
 
 

@@ -1,6 +1,6 @@
 """Evaluate a promptable run under several kinds of prompts: each patient is encoded once and asked in every way."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from segmed.core.image import Geometry, Mask
+from segmed.core.progress import Progress, tracked
 from segmed.core.prompts import Prompts
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
@@ -46,7 +47,7 @@ def evaluate_prompts(
     batch_size: int = 8,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Predict and score every patient of the plan's part in each way, measuring time and memory on the way.
 
@@ -56,7 +57,7 @@ def evaluate_prompts(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     kinds = [_AskedKind(predictor, decoded, asking, batch_size) for asking in askings]
-    for done, records in enumerate(groups.values(), start=1):
+    for records in tracked(groups.values(), progress):
         slices = patient_slices(decoded, records)
         encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
         with memory.measuring(), encoding.timing(len(slices.images)):
@@ -64,8 +65,6 @@ def evaluate_prompts(
         for asked in kinds:
             asked.add(records, AskedVolume(slices, encoded), encoding.ms_per_image)
             asked.memory.mib = max(filter(None, (asked.memory.mib, memory.mib)), default=None)
-        if progress is not None:
-            progress(done, len(groups))
     facts = split_facts(decoded, plan.split, plan.fold, plan.part)
     evaluations = []
     for asked in kinds:

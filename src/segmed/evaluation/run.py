@@ -1,11 +1,12 @@
 """Evaluate a trained run on a part of a split, after making sure that it has not seen that part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segmed.core.errors import DataError, SplitError
+from segmed.core.progress import Progress, tracked
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
@@ -90,7 +91,7 @@ def evaluate_run(
     resamples: int = RESAMPLES,
     seed: int = 0,
     degradation: Degradation | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Predict and score every patient of the plan's part, measuring time and memory on the way.
 
@@ -108,7 +109,7 @@ def evaluate_run(
         return [mask.array for mask in cleaned], list(probabilities)
 
     result = evaluate(
-        volumes(decoded, groups, predict),
+        tracked(volumes(decoded, groups, predict), progress, total=len(groups)),
         decoded.dataset.labels,
         name=name,
         kind="run",
@@ -116,7 +117,6 @@ def evaluate_run(
         leaking=plan.leaking,
         resamples=resamples,
         seed=seed,
-        progress=None if progress is None else lambda done: progress(done, len(groups)),
     )
     return replace(
         result,

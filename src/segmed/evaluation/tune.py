@@ -5,14 +5,16 @@ never looked at. Sizes in the slice and in the volume are tried one at a time, n
 chance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 from scipy import ndimage
 
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.core.volumes import stacked, touching
 from segmed.data.decoded import DecodedDataset
@@ -66,7 +68,7 @@ def tune(
     batch_size: int = 8,
     in_slice: Sequence[int] = SMALLEST_IN_SLICE,
     in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tuning:
     """Score every candidate on the plan's part (which should be the validation part) and choose the best.
 
@@ -75,18 +77,13 @@ def tune(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     candidates = _candidates(in_slice, in_volume)
-    tables: dict[Tta, Float64[np.ndarray, "p c"]] = {}
-    for tta, predictor in predictors.items():
-        rows = []
-        for records in groups.values():
-            rows.append(_patient(predictor, decoded, records, candidates, batch_size))
-            if progress is not None:
-                progress(len(tables) * len(groups) + len(rows), len(predictors) * len(groups))
-        tables[tta] = np.stack(rows)
+    rows: dict[Tta, list[Float64[np.ndarray, " c"]]] = {tta: [] for tta in predictors}
+    for tta, records in tracked([*product(predictors, groups.values())], progress):
+        rows[tta].append(_patient(predictors[tta], decoded, records, candidates, batch_size))
     choices = [
         _choice(tta, candidate, float(dice))
-        for tta, table in tables.items()
-        for candidate, dice in zip(candidates, mean_of_defined(table, axis=0), strict=True)
+        for tta, patients in rows.items()
+        for candidate, dice in zip(candidates, mean_of_defined(np.stack(patients), axis=0), strict=True)
     ]
     own = next(iter(predictors.values())).config
     return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), len(groups), len(choices))

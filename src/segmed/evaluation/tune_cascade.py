@@ -1,6 +1,6 @@
 """Choose a cascade's settings on validation patients: by their mean volumetric Dice, as epochs and thresholds are."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from segmed.core.errors import SplitError
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposing import PromptKinds, Proposals, propose
@@ -46,7 +47,7 @@ def tune_cascade(
     cases: Sequence[str],
     *,
     kinds: Sequence[PromptKinds] = ("box",),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CascadeChoice:
     """Try every candidate on the patients of `cases`, which neither run may have been trained on.
 
@@ -58,10 +59,8 @@ def tune_cascade(
         raise SplitError("The split has no validation patients to choose a cascade on. Make another split.")
     candidates = list(_candidates(kinds))
     dice = np.full((len(groups), len(candidates)), np.nan)
-    for number, records in enumerate(groups.values()):
+    for number, records in enumerate(tracked(groups.values(), progress)):
         dice[number] = _patient(dense, promptable, decoded, records, candidates)
-        if progress is not None:
-            progress(number + 1, len(groups))
     known = ~np.isnan(dice)
     means = np.where(known, dice, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     best = int(np.argmax(np.round(means, 9)))

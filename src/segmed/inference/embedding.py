@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ModelError
+from segmed.core.progress import Progress
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache, EmbeddingKey, EmbeddingPlan
 from segmed.data.embeddings.build import (
-    Progress,
     alone,
     fill,
     require_room,

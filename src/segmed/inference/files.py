@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Image, Mask
+from segmed.core.progress import Progress
 from segmed.core.records import Record, by_patient
 from segmed.data.listing import Finding, natural_key, numbered
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
@@ -66,7 +67,7 @@ def predict_files(
     batch_size: int = 8,
     draw: Draw | None = None,
     predict: Predict | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Write the mask of every image under `out`, with the image's sub-folder, name and format (JPEG becomes PNG).
 

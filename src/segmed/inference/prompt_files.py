@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segmed.core.errors import DataError, SegmedError
-from segmed.core.grid import Size
-from segmed.core.image import Geometry, Image, Mask
+from segmed.core.image import Geometry, Image, Mask, Size
 from segmed.core.prompts import INSIDE, Prompts
 from segmed.core.records import Record
 from segmed.inference.files import Inputs

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.grid import PromptGrid, Size
+from segmed.core.grid import PromptGrid
+from segmed.core.image import Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from segmed.core.errors import DataError
-from segmed.core.grid import Size
+from segmed.core.image import Size
 from segmed.core.prompts import Prompts
 from segmed.data.prompting_boxes import kept_in_image, sides_moved
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor

@@ -4,10 +4,8 @@ import torch
 from torch import Tensor
 
 from segmed.core.errors import ModelError
+from segmed.core.image import Size
 from segmed.layers.jbu import GUIDANCE_CHANNELS
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
 
 
 def check_guidance(guidance: Tensor, source_size: Size) -> None:

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segmed.core.image import Size
 from segmed.layers.jbu import FIXUP_SHARE, SIDE, TAPS, JBUStage, reflect_pad
-from segmed.layers.jbu_checks import Size, check_guidance, check_source, plan_sizes
+from segmed.layers.jbu_checks import check_guidance, check_source, plan_sizes
 from segmed.layers.jbu_stack import JBUStack
 
 

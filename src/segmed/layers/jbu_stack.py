@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segmed.core.errors import ConfigError
+from segmed.core.image import Size
 from segmed.layers.jbu import FIXUP_SHARE, JBUStage
-from segmed.layers.jbu_checks import Size, check_finite, check_guidance, check_match, check_source, plan_sizes
+from segmed.layers.jbu_checks import check_finite, check_guidance, check_match, check_source, plan_sizes
 from segmed.layers.jbu_fast import raise_map, stage_kernel
 from segmed.layers.jbu_windows import summed_in
 

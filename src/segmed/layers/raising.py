@@ -19,8 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segmed.core.image import Size
 from segmed.layers.jbu import FIXUP_SHARE, GUIDANCE_CHANNELS, JBUStage
-from segmed.layers.jbu_checks import Size, check_finite, check_guidance, plan_sizes
+from segmed.layers.jbu_checks import check_finite, check_guidance, plan_sizes
 from segmed.layers.jbu_fast import raise_map, stage_kernel
 from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype
 from segmed.layers.jbu_windows import summed_in

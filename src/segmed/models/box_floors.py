@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.grid import fill_boxes
+from segmed.core.image import Size
 from segmed.core.prompts import Prompts
-
-Size = tuple[int, int]
 
 
 def filled_box(prompts: Prompts, size: Size) -> UInt8[np.ndarray, "h w"]:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
-from segmed.layers.jbu_checks import Size
+from segmed.core.image import Size
 from segmed.layers.raising import BilinearRaise, Guidance, JBURaise, RaiserKind, build_raise
 
 GUIDED = ("unet", "unetplusplus")

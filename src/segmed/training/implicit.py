@@ -7,14 +7,13 @@ Differs from the reference: features are compared by their squared difference in
 uncertainty and regularisers, and the downsampler is the plain mean of a patch.
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segmed.core.errors import ModelError
+from segmed.core.progress import Progress, tracked
 from segmed.training.featup import raisable
 from segmed.training.multiview import draw_view, seen_through
 
@@ -58,7 +57,7 @@ def fit_implicit(
     steps: int = 300,
     views: int = 48,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Float[Tensor, "1 c g g"]:
     """Features of one preprocessed image on the embedding's grid, fitted to the encoder's of jittered views of it.
 
@@ -80,7 +79,7 @@ def fit_implicit(
         torch.manual_seed(seed)
         network = ImplicitFeatures(axes.shape[1]).to(image.device)
         optimizer = torch.optim.NAdam(network.parameters(), lr=2e-3)
-        for step in range(steps):
+        for _ in tracked(range(steps), progress):
             chosen = torch.randint(len(seen), (8,), generator=generator).tolist()
             high = network(guidance)
             found = torch.cat([seen_through(seen[index], high) for index in chosen])
@@ -89,8 +88,6 @@ def fit_implicit(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            if progress is not None:
-                progress(step + 1, steps)
     with torch.no_grad():
         return torch.einsum("nphw,cp->nchw", network(guidance), axes) + centre[:, None, None]
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmed.core.grid import PromptGrid, Size
+from segmed.core.grid import PromptGrid
+from segmed.core.image import Size
 from segmed.core.prompts import NO_POINT, Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from segmed.core.errors import DataError
 from segmed.core.files import held
+from segmed.core.progress import Progress
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
 from segmed.data.embeddings.shard import Embedding, Shard, write_shard
 
-Progress = Callable[[int, int], None]
 Encode = Callable[[Sequence[Entry]], Float[Tensor, "b c h w"]]
 """The embeddings of some entries, on any device and in any floating type."""
 

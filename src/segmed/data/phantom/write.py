@@ -3,7 +3,6 @@
 import datetime
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import write_table
+from segmed.core.progress import Progress, tracked
 from segmed.data.phantom.scanner import SCANNERS, Study, scan
 
 FOLDER = "kaggle_3m"
@@ -43,7 +43,7 @@ def write_phantom(
     seed: int,
     size: int = 256,
     slices: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write `patients` phantoms below `dest` and return the folder with the cases, `dest/kaggle_3m`.
 
@@ -87,11 +87,11 @@ def _write_all(
     seed: int,
     size: int,
     slices: int | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     folder.mkdir()
     rows = []
-    for number in range(1, patients + 1):
+    for number in tracked(range(1, patients + 1), progress):
         rng = np.random.default_rng([seed, number])
         patient = _patient(number)
         fewest, most = SCANNERS[patient.institution].slices
@@ -106,8 +106,6 @@ def _write_all(
         _write_study(folder / patient.case, patient.case, study)
         sex, age = str(rng.choice(["female", "male"])), int(np.clip(rng.normal(47, 13), 20, 80))
         rows.append([patient.name, patient.institution, sex, str(age)])
-        if progress is not None:
-            progress(number, patients)
     write_table(folder / "data.csv", ["Patient", "institution", "sex", "age"], rows)
 
 
