@@ -78,16 +78,16 @@ def train(
             require_same_run(out, recipe, split, fold, embeddings=digest)
             listener.finished(f"{out} is a finished run")
             return out
-        run_of = {"resume": resume, "embeddings": digest, "processes": trainer.world_size}
+        processes = trainer.world_size
         if trainer.is_global_zero:
-            require_place(out, recipe, split, fold, **run_of)
+            require_place(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
         start = begun_from(recipe, split, fold)
         module, loaders = prepare(
             recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
             embeddings=embeddings,
         )  # fmt: skip
         if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
-            begin(out, recipe, split, fold, **run_of)
+            begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
         with logged(out, trainer.global_rank) as log:
             keeper.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
