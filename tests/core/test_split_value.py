@@ -61,7 +61,7 @@ def test_a_file_that_is_no_split_is_refused_naming_the_file(tmp_path: Path, text
 
 
 def test_a_split_of_other_data_is_refused_with_the_remedy() -> None:
-    with pytest.raises(SplitError, match="Make a new split"):
+    with pytest.raises(SplitError, match="make a new one"):
         make(("a1",), ("c1",)).require_data("0" * 64)
 
 

@@ -1,5 +1,6 @@
 """Splits are by patient, stratified and repeatable; the report's is by slice and says that it leaks."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,3 +138,25 @@ def test_folds_within_the_training_part_hold_training_patients_alone_and_test_ea
 def test_a_split_that_leaks_has_no_folds_within(data: DecodedDataset) -> None:
     with pytest.raises(SplitError, match="would leak as well"):
         split_within(data, split_by_slice(data), 0, folds=2)
+
+
+def with_records(data: DecodedDataset, records: tuple[Record, ...]) -> DecodedDataset:
+    other = copy(data)
+    other.dataset = replace(data.dataset, records=records)
+    return other
+
+
+def test_cases_without_a_mask_are_in_no_part(data: DecodedDataset) -> None:
+    first = data.dataset.records[0]
+    records = (replace(first, mask=None), *data.dataset.records[1:])
+    partly = with_records(data, records)
+    for split in (split_by_patient(partly, folds=3), split_by_slice(partly)):
+        dealt = {case for fold in split.folds for part in PARTS for case in fold.part(part)}
+        assert dealt == {record.case for record in records[1:]}
+        require_fit(split, partly)
+
+
+def test_data_without_any_mask_is_not_split(data: DecodedDataset) -> None:
+    records = tuple(replace(record, mask=None) for record in data.dataset.records)
+    with pytest.raises(SplitError, match="no case has a mask"):
+        split_by_patient(with_records(data, records))

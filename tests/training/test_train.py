@@ -205,7 +205,7 @@ def test_a_run_stopped_early_and_killed_before_its_end_trains_no_further(
 
 def test_a_split_of_other_data_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
     data, split = toy
-    with pytest.raises(SplitError, match="Make a new split"):
+    with pytest.raises(SplitError, match="make a new one"):
         train(tiny_recipe(), data=data, split=dataclasses.replace(split, data_hash="0" * 64), out=tmp_path / "r")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmed.core.errors import SplitError
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, SliceDataset, by_patient
 from segmed.core.split import PARTS, Partition, Split
 from segmed.data.decoded import DecodedDataset
 
@@ -33,6 +33,14 @@ class LeakFigures:
         return self.with_train_neighbour / self.test_slices if self.test_slices else 0.0
 
 
+def labelled(dataset: SliceDataset) -> tuple[Record, ...]:
+    """The cases that have a mask: no others can be trained on or scored. Raises `SplitError` where there is none."""
+    found = tuple(record for record in dataset.records if record.mask is not None)
+    if not found:
+        raise SplitError(f"{dataset.path}: no case has a mask, so there is nothing to split.")
+    return found
+
+
 def split_by_patient(
     decoded: DecodedDataset,
     *,
@@ -42,11 +50,12 @@ def split_by_patient(
 ) -> Split:
     """Deal patients into training, validation and test, each institution and volume tertile in proportion.
 
+    Cases without a mask are in no part.
     With `folds` = k every patient is tested once, and `VALIDATION_SHARE` of the other patients validate.
     Raises `SplitError` where there are too few patients for a part to hold one.
     """
     _require_ratios(ratios)
-    groups = by_patient(decoded.dataset.records)
+    groups = by_patient(labelled(decoded.dataset))
     order = _stratified_order(decoded, seed)
     partitions = (_partition(groups, order, _deal(order, ratios)),) if folds is None else _folds(groups, order, folds)
     return _split("patient", decoded, seed, partitions, leaking=False)
@@ -57,7 +66,7 @@ def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
 
     Raises `SplitError` unless the data names at least two institutions and every patient's.
     """
-    groups = by_patient(decoded.dataset.records)
+    groups = by_patient(labelled(decoded.dataset))
     institution = {patient: decoded.dataset.attributes.get(patient, {}).get("institution", "") for patient in groups}
     names = sorted(set(institution.values()))
     if "" in names or len(names) < 2:
@@ -95,8 +104,11 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
 
 
 def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
-    """The report's own split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING."""
-    cases = [record.case for record in decoded.dataset.records]
+    """The report's own split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
+
+    Cases without a mask are in no part.
+    """
+    cases = [record.case for record in labelled(decoded.dataset)]
     order = [cases[index] for index in np.random.default_rng(seed).permutation(len(cases))]
     total = sum(REPORT_SLICES)
     first = round(len(order) * REPORT_SLICES[0] / total)
@@ -135,7 +147,7 @@ def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
 
 
 def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Partition, ...], *, leaking: bool) -> Split:
-    patient_of = {record.case: record.patient for record in decoded.dataset.records}
+    patient_of = {record.case: record.patient for record in labelled(decoded.dataset)}
     split = Split(strategy, seed, decoded.data_hash, leaking, patient_of, folds)
     split.validate()
     return split
@@ -143,7 +155,7 @@ def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Parti
 
 def _stratified_order(decoded: DecodedDataset, seed: int) -> list[str]:
     """Patients by institution, then volume tertile, at random within each: neighbours in this order are alike."""
-    groups = by_patient(decoded.dataset.records)
+    groups = by_patient(labelled(decoded.dataset))
     volumes = {patient: _volume(decoded, records) for patient, records in groups.items()}
     limits = np.quantile(list(volumes.values()), [1 / 3, 2 / 3])
     tickets = np.random.default_rng(seed).permutation(len(groups))
@@ -159,7 +171,7 @@ def _stratified_order(decoded: DecodedDataset, seed: int) -> list[str]:
 
 
 def _volume(decoded: DecodedDataset, records: Sequence[Record]) -> int:
-    return sum(int(np.count_nonzero(decoded.mask(record.case))) for record in records if record.mask is not None)
+    return sum(int(np.count_nonzero(decoded.mask(record.case))) for record in records)
 
 
 def _deal(order: Sequence[str], ratios: Sequence[float]) -> list[int]:
