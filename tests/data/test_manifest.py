@@ -132,3 +132,10 @@ def test_a_written_manifest_leaves_absent_masks_empty(tmp_path: Path) -> None:
     dataset = open_dataset(make_manifest(tmp_path, [{"case": "a", "patient": "p", "image": "a.png"}]))
     write_manifest(tmp_path / "again.csv", dataset)
     assert open_dataset(tmp_path / "again.csv").records[0].mask is None
+
+
+def test_a_data_set_is_opened_again_by_the_manifest_that_it_was_opened_by(tmp_path: Path) -> None:
+    path = make_manifest(tmp_path, ROWS, "any name.csv")
+    dataset = open_dataset(path)
+    assert dataset.path == path
+    assert open_dataset(dataset.path).records == dataset.records

@@ -22,6 +22,7 @@ class Record:
 class SliceDataset:
     """Records in order (patients together, slices in numeric order), their labels, and facts per patient.
 
+    `root` is the folder it lies in, `manifest` the file that lists it where there is one.
     `attributes[patient]` holds whatever the data set says of a patient: sex, age, institution.
     """
 
@@ -30,6 +31,12 @@ class SliceDataset:
     records: tuple[Record, ...]
     labels: LabelMap = field(default_factory=LabelMap)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    manifest: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """What opens it again."""
+        return self.manifest or self.root
 
     @property
     def patients(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
     ordered = listed if any(row.get("slice") for row in rows) else numbered(listed)
-    dataset = SliceDataset(path.stem, path.parent, in_order(ordered), labels, _attributes(rows))
+    dataset = SliceDataset(path.stem, path.parent, in_order(ordered), labels, _attributes(rows), path)
     return Listing(dataset, tuple(findings.found))
 
 

@@ -61,7 +61,7 @@ def box_floor_evaluations(
             resamples=resamples,
             seed=seed,
         )
-        told = {"remark": REMARKS[name], "data": str(decoded.dataset.root), "prompt_seed": SEED}
+        told = {"remark": REMARKS[name], "data": str(decoded.dataset.path), "prompt_seed": SEED}
         evaluations.append(
             replace(
                 result,

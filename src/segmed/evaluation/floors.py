@@ -67,7 +67,7 @@ def floor_evaluations(
             resamples=resamples,
             seed=seed,
         )
-        provenance = {**result.provenance, "remark": remark, "data": str(decoded.dataset.root)}
+        provenance = {**result.provenance, "remark": remark, "data": str(decoded.dataset.path)}
         evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
     return evaluations
 

@@ -178,7 +178,7 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
     """Where the numbers of an evaluated run come from."""
     chosen = predictor.config.prediction
     return {
-        "data": str(decoded.dataset.root),
+        "data": str(decoded.dataset.path),
         "run": str(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,

@@ -170,7 +170,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     """What is needed to make the study again."""
     plan = study.settings.plan
     facts = {
-        "command": study.settings.command(study.data.dataset.root, study.out),
+        "command": study.settings.command(study.data.dataset.path, study.out),
         "data": f"{study.data.dataset.name}, {len(study.data.dataset.patients)} patients, hash {study.data.data_hash}",
         "budget": f"{plan.name}: {plan.folds} folds, {plan.seeds} seed{'s' if plan.seeds > 1 else ''}",
         "settings of dense networks": ", ".join(plan.common),
