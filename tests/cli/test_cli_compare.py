@@ -134,3 +134,11 @@ def test_groups_of_a_column_are_in_the_page_and_in_a_table(tmp_path, monkeypatch
     assert "f&lt;" in page
     assert "equity-scaled, std" in page
     assert (tmp_path / "groups.csv").is_file()
+
+
+def test_one_evaluation_named_twice_is_refused(tmp_path):
+    folder = scored(tmp_path / "a", 8)
+    result = run(folder, folder / "evaluation-test", "--out", tmp_path / "out")
+    assert isinstance(result.exception, SegmedError)
+    assert "named twice" in str(result.exception)
+    assert not (tmp_path / "out").exists()

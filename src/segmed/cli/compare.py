@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.opening import announce_leak, open_decoded, parse_columns
-from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart
+from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart, folder_option
 from segmed.cli.talk import note
 from segmed.core.errors import SegmedError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluation folders, scored on the same cases.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.html, comparison.csv and .md.")],
+    out: Annotated[Path, folder_option("Folder for report.html, comparison.csv and .md.")],
     data: Annotated[
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
@@ -29,7 +29,7 @@ def compare(
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
     groups: GroupsOption = None,
     anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of bootstraps and sampled tests.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""
     from segmed.evaluation.compare import compare as compared
@@ -40,9 +40,10 @@ def compare(
 
     found = find_evaluations(runs, part=part)
     comparison = compared(found.evaluations, seed=seed)
-    decoded = (
-        _scored_data(found.evaluations, patient_regex) if data is None else open_decoded(data, labels, patient_regex)
-    )
+    if data is None:
+        decoded = _scored_data(found.evaluations, patient_regex)
+    else:
+        decoded = open_decoded(data, labels, patient_regex, default_labels=found.evaluations[0].labels)
     page = write_comparison(
         comparison,
         out=out,

@@ -133,8 +133,12 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
     evaluations: list[Evaluation] = []
     runs: dict[str, Path] = {}
     floors: list[tuple[Evaluation, Path]] = []
+    places: set[Path] = set()
     for path in paths:
         folder = _evaluation_folder(path, part)
+        if folder.resolve() in places:
+            raise DataError(f"{path}: its evaluation is named twice. Name each once.")
+        places.add(folder.resolve())
         read = [(Evaluation.load(file.parent), file.parent) for file in _evaluation_files(folder)]
         for evaluation, own in sorted(read, key=lambda one: one[0].oracle):
             floors += [(Evaluation.load(file.parent), folder) for file in sorted(own.glob("floors/*/evaluation.json"))]

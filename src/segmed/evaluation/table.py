@@ -148,8 +148,8 @@ def _patient_metrics(tables: _Tables, weights: Float64[np.ndarray, "b p"]) -> di
     error = mean_of_defined(np.abs(tables.column("volume_error")), axis=0)
     description = "|predicted - reference| / reference volume, mean over patients"
     metrics["volume_error"] = _value(mean_of(error), weights, error, "", description, False)
-    missed = tables.column("missed").sum(axis=0)
-    description = "Patients (per label) of whose foreground not one pixel was found"
+    missed = tables.column("missed").max(axis=0)
+    description = "Patients with a label of which not one pixel was found"
     metrics["missed"] = _value(lambda w: w @ missed, weights, missed, "patients", description, False)
     return metrics
 
