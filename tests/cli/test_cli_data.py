@@ -202,3 +202,29 @@ def test_get_with_yes_asks_nothing_and_prints_where_the_data_is(kaggle: list[str
 def test_get_of_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(DataError, match="Choose one of: lgg"):
         run("get", "brats", "--yes")
+
+
+def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
+    run("manifest", tree, "--out", "all.csv")
+    lines = Path("all.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    first = lines[1].split(",")
+    first[columns.index("mask")] = ""
+    Path("all.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]))
+    result = run("split", "all.csv")
+    assert f"1 cases without a mask are in no part, such as {first[columns.index('case')]}" in result.stderr
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_offered_to_be_replaced(tree: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, where a file is to be written"):
+        run("split", tree, "--out", tree.parent)
+
+
+def test_nobody_is_asked_for_a_regex_that_the_layout_refuses(tree: Path) -> None:
+    for patient in PATIENTS:
+        for number in (2, 3, 4):
+            for file in (tree / f"{patient}_19990101").glob(f"*_{number}*.tif"):
+                file.unlink()
+    run("manifest", tree, "--out", "all.csv")
+    assert "--patient-regex" not in run("split", "all.csv").stderr
+    assert "--patient-regex" not in run("check", "all.csv").stdout

@@ -1,5 +1,6 @@
 """Choices on the command line are those that the library knows, and others are refused before a command begins."""
 
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from segmed.cli import options
 from segmed.cli.main import app
+from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
@@ -52,3 +54,21 @@ def test_a_choice_that_there_is_not_is_one_line_that_names_those_there_are(call:
     line = result.stderr.splitlines()[-1]
     assert line.startswith(f"Error: Invalid value for '{option}'")
     assert "'other' is not one of '" in line
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "train --data DATA --split SPLIT",
+        "study DATA",
+        "compare RUN",
+        "evaluate RUN --data DATA",
+        "cascade A B --data DATA",
+    ],
+)
+def test_a_file_where_a_folder_is_to_be_written_is_told_before_any_work(call: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = CliRunner().invoke(app, [*call.split(), "--out", str(out)])
+        assert isinstance(result.exception, ConfigError)
+        assert "file: is a file" in str(result.exception)

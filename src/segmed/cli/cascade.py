@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, reading
 
 if TYPE_CHECKING:
     from segmed.data.proposing import PromptKinds
@@ -17,7 +17,7 @@ def cascade(
     dense: Annotated[Path, typer.Argument(help="Run folder of the model that proposes.")],
     promptable: Annotated[Path, typer.Argument(help="Run folder of the model that refines.")],
     data: Annotated[Path, typer.Option(help="The data set both were trained on.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cascade.")],
+    out: Annotated[Path, folder_option("Folder for the cascade.")],
     prompts: Annotated[
         str, typer.Option(help="What the second is given: box, box+point, box+mask, box+point+mask; several to choose.")
     ] = "box",
@@ -62,7 +62,7 @@ def cascade(
             f"{chosen.min_pixels} pixels, gate {chosen.gate:g}"
         )
     typer.echo(str(out))
-    next_step(f"segmed evaluate {out} --data {data}")
+    next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))
 
 
 def _kinds(text: str) -> "list[PromptKinds]":

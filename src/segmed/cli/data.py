@@ -7,7 +7,7 @@ import typer
 
 from segmed.cli.options import LabelsOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, note
 from segmed.core.errors import ConfigError, DataError
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
@@ -32,7 +32,7 @@ def get(
     with progress_bar("copying") as progress:
         folder = get_lgg(dest, progress=progress)
     typer.echo(str(folder))
-    next_step(f"segmed data check {folder}")
+    next_step("segmed", "data", "check", folder)
 
 
 @app.command()
@@ -48,7 +48,7 @@ def phantom(
     with progress_bar("making phantoms") as progress:
         folder = write_phantom(dest, patients=patients, seed=seed, size=size, progress=progress)
     typer.echo(str(folder))
-    next_step(f"segmed data check {folder}")
+    next_step("segmed", "data", "check", folder)
 
 
 @app.command()
@@ -104,6 +104,7 @@ def split(
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
     from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.data.sources import layout_of
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
     _require_new(out, force)
@@ -119,8 +120,10 @@ def split(
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
     plan.save(out)
     print_split(plan, decoded)
+    if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
+        note(f"{len(unlabelled)} cases without a mask are in no part, such as {unlabelled[0]}.")
     announce_leak(plan.leaking)
-    if len(decoded.dataset.patients) == len(decoded.dataset.records):
+    if layout_of(path) == "folder" and len(decoded.dataset.patients) == len(decoded.dataset.records):
         typer.secho(
             "Every image counts as a patient of its own. If several are slices of one patient, this split leaks: "
             "say who the patient is with --patient-regex or a manifest.",
@@ -167,6 +170,8 @@ def manifest(
 
 
 def _require_new(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, where a file is to be written. Choose another name.")
     if path.exists() and not force:
         raise DataError(f"{path}: exists already. Choose another name, or say --force to replace it.")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption
+from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption, folder_option
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def embed(
     source: Annotated[str, typer.Argument(help="A recipe's name or YAML file, or a run folder.")],
     data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; a stopped one goes on.")],
+    out: Annotated[Path, folder_option("Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
     fold: FoldOption = 0,
     views: Annotated[str, typer.Option(help="none, flips, rot90, all, or a list such as identity,hflip.")] = "none",
@@ -62,7 +62,7 @@ def embed(
             progress=progress,
         )
     typer.echo(str(cache.folder))
-    next_step(f"segmed train ... --embeddings {cache.folder} --set augment=none")
+    next_step("segmed", "train", "...", "--embeddings", cache.folder, "--set", "augment=none")
 
 
 def _source(

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption
-from segmed.cli.talk import next_step
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
+from segmed.cli.talk import next_step, reading
 from segmed.core.errors import ConfigError
 
 
 def ensemble(
     runs: Annotated[list[Path], typer.Argument(help="Run folders whose probabilities are averaged.")],
     data: Annotated[Path, typer.Option(help="The data set, on whose validation patients the threshold is chosen.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the ensemble.")],
+    out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
     flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = False,
@@ -42,4 +42,4 @@ def ensemble(
     say(found)
     save_choice(out, config, found)
     typer.echo(str(out))
-    next_step(f"segmed evaluate {out} --data {data}")
+    next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))

@@ -1,6 +1,5 @@
 """`segmed evaluate`: score a trained run on its test patients, or any masks against references."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +8,9 @@ import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
 from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns
-from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption
+from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, note
+from segmed.cli.talk import next_step, note, reading, this_command
 from segmed.core.errors import ConfigError, SegmedError
 from segmed.core.split import PartName
 
@@ -40,7 +39,7 @@ def evaluate(
     degrade: Annotated[
         str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the result.")] = None,
+    out: Annotated[Path | None, folder_option("Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
     groups: GroupsOption = None,
     floors: Annotated[bool, typer.Option("--floors/--no-floors", help="Score baselines that learn nothing.")] = True,
@@ -50,7 +49,7 @@ def evaluate(
     cascade: Annotated[Path | None, typer.Option(help="Folder of `segmed cascade`, for prompts `cascade`.")] = None,
     uncertainty: Annotated[int, typer.Option(min=1, help="Also average as many boxes around each drawn one.")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,
     device: DeviceOption = "auto",
@@ -73,7 +72,7 @@ def _of_masks(asked: Asked, predictions: Path, out: Path) -> None:
     """Score masks of any tool against a folder of references, or on a part of a split."""
     name = asked.name or predictions.resolve().name
     if asked.references is not None:
-        _finish(_against_folder(asked, predictions, asked.references, name), [], out)
+        _finish(asked, _against_folder(asked, predictions, asked.references, name), [], out)
     elif asked.data is not None and asked.split is not None:
         _on_split(asked, predictions, asked.data, asked.split, name, out)
 
@@ -101,7 +100,7 @@ def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, nam
     plan = Plan(split, asked.fold or 0, asked.part, split.leaking)
     decoded = open_decoded(data, asked.labels, asked.patient_regex)
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
-    _finish(result, _floors(asked, decoded, plan), out)
+    _finish(asked, result, _floors(asked, decoded, plan), out)
     _by_group(asked, result, decoded, out)
 
 
@@ -149,7 +148,7 @@ def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
     from segmed.data.degrade import parse_degradations
 
     for each in parse_degradations(degradations):
-        _finish(_scored(asked, test, each), [], test.folder.with_name(f"{test.folder.name}-{each.label}"))
+        _finish(asked, _scored(asked, test, each), [], test.folder.with_name(f"{test.folder.name}-{each.label}"))
 
 
 def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
@@ -164,7 +163,7 @@ def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
 
 def _plain(asked: Asked, test: _Test) -> None:
     result = _scored(asked, test)
-    _finish(result, _floors(asked, test.decoded, test.plan), test.folder)
+    _finish(asked, result, _floors(asked, test.decoded, test.plan), test.folder)
     _by_group(asked, result, test.decoded, test.folder)
 
 
@@ -203,21 +202,21 @@ def _by_group(asked: Asked, result: "Evaluation", decoded: "DecodedDataset", fol
     show_groups(tables)
 
 
-def _finish(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
+def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
     """Write the folder, with this command in its provenance, and show the table."""
     from dataclasses import replace
 
     from segmed.cli.evaluation_table import show
     from segmed.evaluation.floors import save_with_floors
 
-    command = " ".join(["segmed", *sys.argv[1:]])
-    result = replace(result, provenance={**result.provenance, "command": command})
+    result = replace(result, provenance={**result.provenance, "command": this_command()})
     (folder / "groups.csv").unlink(missing_ok=True)  # of an earlier evaluation
     save_with_floors(folder, result, floors)
     show(result, floors)
     typer.echo(str(folder))
     if result.kind == "run":
-        next_step(f"segmed compare {folder} --data {result.provenance['data']} --out report")
+        read = reading(asked.labels, asked.patient_regex)
+        next_step("segmed", "compare", folder, "--data", result.provenance["data"], *read, "--out", "report")
 
 
 def _folder_beside(run: str, part: str) -> Path:

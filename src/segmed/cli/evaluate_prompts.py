@@ -1,6 +1,5 @@
 """`segmed evaluate --prompts`: one row per kind of prompts, oracles and automatic ones apart, floors beside them."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, this_command
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,16 +66,15 @@ def evaluate_kinds(
             predictor, decoded, plan, askings, name=name, batch_size=batch_size, progress=progress, **bootstrap
         )
     floors = _floors(decoded, plan, askings, bootstrap) if options.floors else {}
-    command = " ".join(["segmed", *sys.argv[1:]])
     for asking, result in zip(askings, results, strict=True):
-        result = replace(result, provenance={**result.provenance, "command": command})
+        result = replace(result, provenance={**result.provenance, "command": this_command()})
         save_with_floors(folder / "prompts" / folder_name(asking.name), result, floors.get(asking.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
     )
     show(results, floors)
     typer.echo(str(folder / "prompts"))
-    next_step(f"segmed compare {folder} --data {results[0].provenance['data']} --out report")
+    next_step("segmed", "compare", folder, "--data", results[0].provenance["data"], "--out", "report")
 
 
 def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.options import folder_option
 from segmed.core.errors import ModelError
 
 
 def filters(
     run: Annotated[Path, typer.Argument(help="Run folder of a model with a learned filter.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for filter.png and filter.csv.")],
+    out: Annotated[Path, folder_option("Folder for filter.png and filter.csv.")],
     image: Annotated[Path | None, typer.Argument(help="An image to show before and after the filter.")] = None,
 ) -> None:
     """Show the learned filter of a run, and what it does to an image."""

@@ -5,14 +5,22 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.options import AcceleratorOption, FoldOption, LabelsOption, PatientRegexOption, SetOption, SplitOption
+from segmed.cli.options import (
+    AcceleratorOption,
+    FoldOption,
+    LabelsOption,
+    PatientRegexOption,
+    SetOption,
+    SplitOption,
+    folder_option,
+)
 from segmed.cli.talk import next_step
 
 
 def oof(
     data: Annotated[Path, typer.Option(help="Data set.")],
     split: SplitOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps and the models behind them.")],
+    out: Annotated[Path, folder_option("Folder for the maps and the models behind them.")],
     recipe: Annotated[str, typer.Argument(help="A dense recipe's name or YAML file.")] = "unet-cpu",
     folds: Annotated[int, typer.Option(min=2, help="Models to train, each on all but a share of the patients.")] = 5,
     fold: FoldOption = 0,
@@ -43,4 +51,4 @@ def oof(
             hardware=Hardware(accelerator=accelerator),
         )
     typer.echo(str(out))
-    next_step(f"segmed train sam-tiny-proposals --set prompting.proposals.folder={out} ...")
+    next_step("segmed", "train", "sam-tiny-proposals", "--set", f"prompting.proposals.folder={out}", "...")

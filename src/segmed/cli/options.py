@@ -5,9 +5,23 @@ library, whose modules would make the help slow; a test holds them equal.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+
+def folder_option(help_text: str) -> Any:
+    """The option `--out` of a command that writes a folder: a file in its place is told before any work is done."""
+
+    def checked(path: Path | None) -> Path | None:
+        from segmed.core.files import require_folder
+
+        if path is not None:
+            require_folder(path)
+        return path
+
+    return typer.Option("--out", "-o", help=help_text, callback=checked)
+
 
 RaiserName = Literal["jbu", "jbu-constant", "bilinear-control"]
 UpsamplerName = Literal["interpolate", RaiserName]
@@ -51,7 +65,7 @@ SeedOption = Annotated[int | None, typer.Option(help="Seed of weights, order and
 EmbeddingsOption = Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")]
 StartOption = Annotated[str | None, typer.Option(help="Run whose weights training begins with.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
-RunOutOption = Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")]
+RunOutOption = Annotated[Path, folder_option("Run folder to write.")]
 
 AcceleratorOption = Annotated[Literal["auto", "cpu", "gpu", "mps"], typer.Option(help="Where to train.")]
 DevicesOption = Annotated[int, typer.Option(help="Devices on each node.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.opening import announce_leak
-from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
+from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption, folder_option
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import note
 from segmed.core.errors import ConfigError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name.")],
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks.")],
+    out: Annotated[Path, folder_option("Folder for the masks.")],
     box: Annotated[
         list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
     ] = None,

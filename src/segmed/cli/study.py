@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmed.cli.options import AcceleratorOption, BudgetName, LabelsOption, PatientRegexOption, ProtocolName
+from segmed.cli.options import (
+    AcceleratorOption,
+    BudgetName,
+    LabelsOption,
+    PatientRegexOption,
+    ProtocolName,
+    folder_option,
+)
 from segmed.cli.progress import training_display
 from segmed.cli.talk import note
 from segmed.core.errors import ConfigError
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 
 def study(
     data: Annotated[Path, typer.Argument(help="Data set.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
+    out: Annotated[Path, folder_option("Folder of the study.")],
     protocol: Annotated[ProtocolName | None, typer.Option(help="report is by slice, LEAKING.")] = None,
     budget: Annotated[
         BudgetName | None, typer.Option(help="smoke takes minutes, cpu (the default) hours, full a GPU.")

@@ -8,7 +8,7 @@ import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, reading
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def tune(
         return
     save_choice(run, predictor.config, found)
     typer.echo(str(run))
-    next_step(f"segmed evaluate {run} --data {data}")
+    next_step("segmed", "evaluate", run, "--data", data, *reading(labels, patient_regex))
 
 
 def choose(

@@ -18,7 +18,7 @@ from segmed.data.check.volumes import check_volume, equal_channels
 from segmed.data.facts import FULL_LGG, Facts, counts
 from segmed.data.lgg import are_of_tcga, is_lgg
 from segmed.data.listing import Finding, Findings, Listing
-from segmed.data.sources import list_dataset
+from segmed.data.sources import layout_of, list_dataset
 
 RANK = {"error": 0, "warning": 1, "note": 2}
 
@@ -102,7 +102,7 @@ def _check_doubled_tree(listing: Listing, findings: Findings) -> None:
 
 def _check_patients(dataset: SliceDataset, patient_regex: str | None, findings: Findings) -> None:
     alone = len(dataset.records) > 1 and len(dataset.patients) == len(dataset.records)
-    if alone and patient_regex is None and not is_lgg(dataset):
+    if alone and patient_regex is None and layout_of(dataset.path) == "folder":
         text = (
             "every image counts as a patient of its own. If that is not so, give --patient-regex, and write a manifest."
         )
