@@ -228,3 +228,13 @@ def test_nobody_is_asked_for_a_regex_that_the_layout_refuses(tree: Path) -> None
     run("manifest", tree, "--out", "all.csv")
     assert "--patient-regex" not in run("split", "all.csv").stderr
     assert "--patient-regex" not in run("check", "all.csv").stdout
+
+
+def test_channels_that_only_lgg_has_are_not_told_of_other_data(tree: Path) -> None:
+    assert "FLAIR" not in run("check", tree).stdout
+    for file in tree.glob(f"{PATIENTS[0]}_19990101/*.tif"):
+        if not file.stem.endswith("_mask"):
+            pixels = np.array(Pillow.open(file))
+            pixels[..., 2] = pixels[..., 1]
+            Pillow.fromarray(pixels).save(file)
+    assert "patients whose post-contrast is FLAIR" in run("check", tree).stdout

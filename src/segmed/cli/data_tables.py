@@ -52,11 +52,14 @@ def _facts_table(facts: Facts) -> Table:
         ("slices", f"{facts.slices:,}"),
         ("slices with foreground", f"{facts.positive_slices:,}"),
         ("foreground pixels", f"{facts.foreground_pixels:,}"),
-        ("patients whose post-contrast is FLAIR (third channel = second)", str(len(facts.post_is_flair))),
-        ("of them, pre-contrast is FLAIR too (all channels equal)", str(len(facts.pre_and_post_are_flair))),
         ("constant planes, and slices with one", f"{facts.constant_planes}, {facts.slices_with_constant_plane}"),
         ("sizes", ", ".join(f"{size} ({count})" for size, count in sorted(facts.sizes.items())[:4])),
     ]
+    if facts.post_is_flair:
+        rows += [
+            ("patients whose post-contrast is FLAIR (third channel = second)", str(len(facts.post_is_flair))),
+            ("of them, pre-contrast is FLAIR too (all channels equal)", str(len(facts.pre_and_post_are_flair))),
+        ]
     if facts.institutions:
         rows.append(("patients by institution", ", ".join(f"{k} {v}" for k, v in sorted(facts.institutions.items()))))
     for row in rows:
