@@ -52,7 +52,7 @@ class OptimConfig:
         rates = (self.learning_rate, self.filter_learning_rate)
         if not all(0 < rate < math.inf for rate in rates) or self.accumulate < 1:
             raise ConfigError(
-                "learning_rate and filter_learning_rate must be numbers above 0 and accumulate at least 1, got "
+                "learning_rate and filter_learning_rate must be above 0 and finite, accumulate at least 1, got "
                 f"{self.learning_rate}, {self.filter_learning_rate} and {self.accumulate}."
             )
         if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
