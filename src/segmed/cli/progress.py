@@ -2,12 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-Progress = Callable[[int, int], None]
-"""`progress(done, total)`, called as work advances; the form that every long function of SegMed takes."""
+from segmed.core.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -6,7 +6,7 @@ from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError
 from segmed.core.files import read_json, require_folder, write_json
 from segmed.core.split import Split
-from segmed.models.checkpoint import CONFIG, WEIGHTS
+from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
 from segmed.training.keeper import resume_folder
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
 
@@ -32,8 +32,8 @@ def begin(
     """
     if require_place(out, recipe, split, fold, resume=resume, embeddings=embeddings, processes=processes):
         return
-    save_recipe(out / "recipe.yaml", recipe)
-    split.save(out / "split.json")
+    save_recipe(out / RECIPE, recipe)
+    split.save(out / SPLIT)
     write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
 
 
@@ -57,13 +57,13 @@ def require_place(
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
-        if (out / "recipe.yaml").is_file() and (out / "split.json").is_file() and _begun(out).is_file():
+        if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():
             require_same_run(out, recipe, split, fold, embeddings=embeddings)
             before = read_json(_begun(out), what="how a run was begun").get("processes", 1)
             if before != processes:
                 raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
             return True
-        if not (out / "recipe.yaml").is_file():
+        if not (out / RECIPE).is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
     return False
 
@@ -74,9 +74,9 @@ def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embe
     A run that went on with another split or fold would have trained on patients that it is later judged by.
     `embeddings` is the digest of the cache's plan, None without one.
     """
-    before, now = config_to_mapping(load_recipe(out / "recipe.yaml")), config_to_mapping(recipe)
+    before, now = config_to_mapping(load_recipe(out / RECIPE)), config_to_mapping(recipe)
     changed = [key for key in now if before.get(key) != now[key]]
-    if Split.load(out / "split.json") != split:
+    if Split.load(out / SPLIT) != split:
         changed.append("split")
     known = read_json(_begun(out) if _begun(out).is_file() else out / CONFIG, what="the fold of a run")
     if known["fold"] != fold:

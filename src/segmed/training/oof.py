@@ -4,7 +4,7 @@ A dense model predicts the patients that it was trained on better than it will p
 on its proposals there would learn to trust them too much.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, by_patient
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
@@ -25,8 +26,6 @@ from segmed.models.zoo import takes_prompts
 from segmed.training.engine import Hardware, train
 from segmed.training.listen import Listener
 from segmed.training.recipe import Recipe
-
-Progress = Callable[[int, int], None]
 
 
 def out_of_fold(
@@ -94,11 +93,9 @@ def _predicted(
     if made_by(path) != tuple(weights.values()):
         predictors = [load(run, device=device) for run in runs.values()]
         maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
-        for done, records in enumerate(groups.values(), start=1):
+        for records in tracked(groups.values(), progress):
             found = _of_patient(predictors, data, records)
             maps |= {case: to_bytes(each) for case, each in found.items()}
-            if progress is not None:
-                progress(done, len(groups))
         write_maps(path, maps, list(weights.values()))
     return _Predicted(path, weights, tuple(groups))
 

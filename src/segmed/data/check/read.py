@@ -7,12 +7,12 @@ from typing import TypeVar
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.check.measure import ImageMeasures, MaskMeasures, SliceMeasures, measure_image, measure_mask
 from segmed.data.listing import Finding, Findings
 from segmed.io import read_image, read_mask
 
-Progress = Callable[[int, int], None]
 Measures = TypeVar("Measures", ImageMeasures, MaskMeasures)
 READERS = 4
 
@@ -23,11 +23,10 @@ def measure_all(
     """Measure each record; files that cannot be read become errors in `findings`."""
     measured = []
     with ThreadPoolExecutor(READERS) as pool:
-        for done, (slice_, faults) in enumerate(pool.map(lambda r: _measure(r, labels), records), start=1):
+        found = pool.map(lambda record: _measure(record, labels), records)
+        for slice_, faults in tracked(found, progress, total=len(records)):
             measured.append(slice_)
             findings.found.extend(faults)
-            if progress is not None:
-                progress(done, len(records))
     return measured
 
 

@@ -1,11 +1,12 @@
 """The check itself: list, read everything once, look at slices, volumes and the split, count."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.files import sha256_of
 from segmed.core.labels import LabelMap
+from segmed.core.progress import Progress
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
 from segmed.data.check.hashes import check_hashes
@@ -30,7 +31,7 @@ def check(
     patient_regex: str | None = None,
     split: Split | None = None,
     hashes: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Read every image and mask of a data set and report all that is wrong, odd or worth knowing.
 
