@@ -159,6 +159,7 @@ def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
         test.predictor, test.decoded, test.plan, options, test.folder,
         name=test.name, batch_size=asked.batch_size, bootstrap=asked.bootstrap,
     )  # fmt: skip
+    _compare_next(asked, test.folder, test.decoded.dataset.path)
 
 
 def _plain(asked: Asked, test: _Test) -> None:
@@ -215,8 +216,12 @@ def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], fold
     show(result, floors)
     typer.echo(str(folder))
     if result.kind == "run":
-        read = reading(asked.labels, asked.patient_regex)
-        next_step("segmed", "compare", folder, "--data", result.provenance["data"], *read, "--out", "report")
+        _compare_next(asked, folder, result.provenance["data"])
+
+
+def _compare_next(asked: Asked, folder: Path, data: object) -> None:
+    read = reading(asked.labels, asked.patient_regex)
+    next_step("segmed", "compare", folder, "--data", data, *read, "--out", "report")
 
 
 def _folder_beside(run: str, part: str) -> Path:

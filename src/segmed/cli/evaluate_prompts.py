@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, this_command
+from segmed.cli.talk import this_command
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def evaluate_kinds(
     )
     show(results, floors)
     typer.echo(str(folder / "prompts"))
-    next_step("segmed", "compare", folder, "--data", results[0].provenance["data"], "--out", "report")
 
 
 def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":
