@@ -105,3 +105,20 @@ def test_sams_own_loss_is_focal_20_to_dice_1() -> None:
     config = LossConfig(name="focal-dice", overlap="each")
     parts = [build_loss(LossConfig(name="focal"))(logits, target), dice_loss(logits, target, overlap="each")]
     assert build_loss(config)(logits, target).item() == pytest.approx(20 * parts[0].item() + parts[1].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_logits_of_half_precision_have_the_loss_of_the_same_numbers_in_float32(name: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    logits, mask = (torch.randn(2, 1, 301, 256) * 3).to(dtype), (torch.rand(2, 1, 301, 256) > 0.3).float()
+    loss = build_loss(LossConfig(name=name))
+    assert loss(logits, mask.to(dtype)).item() == pytest.approx(loss(logits.float(), mask).item(), abs=1e-6)
+
+
+def test_overlap_losses_alone_cast_too() -> None:
+    torch.manual_seed(0)
+    logits, mask = torch.randn(1, 1, 400, 401).half(), (torch.rand(1, 1, 400, 401) > 0.5).float()
+    assert dice_loss(logits, mask).item() == pytest.approx(dice_loss(logits.float(), mask).item(), abs=1e-6)
+    half = tversky_loss(logits, mask, alpha=0.3, beta=0.7).item()
+    assert half == pytest.approx(tversky_loss(logits.float(), mask, alpha=0.3, beta=0.7).item(), abs=1e-6)

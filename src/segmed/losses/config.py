@@ -16,7 +16,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.losses.overlap import BatchLogits, Overlap, Scalar, dice_loss, tversky_loss
+from segmed.losses.overlap import BatchLogits, Overlap, Scalar, dice_loss, full_precision, tversky_loss
 
 Loss = Callable[[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]], Float[Tensor, ""]]
 LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "seed-double-sigmoid"]
@@ -95,10 +95,10 @@ LOSSES: dict[str, Callable[[BatchLogits, BatchLogits, LossConfig], Scalar]] = {
 
 
 def build_loss(config: LossConfig) -> Loss:
-    """The configured loss as a function of logits and target."""
+    """The configured loss as a function of logits and target, computed in float32 where these are of half precision."""
     function = LOSSES[config.name]
 
     def loss(logits: BatchLogits, target: BatchLogits) -> Scalar:
-        return function(logits, target, config)
+        return function(full_precision(logits), full_precision(target), config)
 
     return loss
