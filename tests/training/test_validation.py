@@ -62,6 +62,34 @@ def test_patients_count_equally_however_large_their_tumours() -> None:
     assert counts.best()[1] == pytest.approx(0.5)
 
 
+def test_a_label_in_no_reference_and_no_prediction_is_no_part_of_the_mean() -> None:
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:4] = 1
+    probabilities = torch.zeros(2, 8, 8)
+    probabilities[0, :4] = 0.9
+    counts = ThresholdCounts(1, 2)
+    counts.add(0, probabilities, truth)
+    assert counts.best() == (0.5, 1.0)
+
+
+def test_a_label_in_no_reference_that_is_predicted_counts_as_wrong() -> None:
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:4] = 1
+    probabilities = torch.zeros(2, 8, 8)
+    probabilities[0, :4], probabilities[1, 4:] = 0.9, 0.999
+    counts = ThresholdCounts(1, 2)
+    counts.add(0, probabilities, truth)
+    assert counts.best()[1] == pytest.approx(0.5)
+
+
+def test_without_any_label_there_is_no_dice() -> None:
+    counts = ThresholdCounts(1, 2)
+    counts.add(0, torch.zeros(2, 5, 3), np.zeros((5, 3), np.uint8))
+    threshold, dice = counts.best()
+    assert threshold == 0.5
+    assert np.isnan(dice)
+
+
 def test_a_patient_without_tumour_or_prediction_does_not_count() -> None:
     counts = ThresholdCounts(2, 1)
     counts.add(0, torch.ones(1, 3, 3), np.ones((3, 3), np.uint8))

@@ -50,14 +50,22 @@ class ThresholdCounts:
     def best(self) -> tuple[float, float]:
         """The threshold with the largest mean Dice over patients (first label by label), and that Dice.
 
-        Among equals the one nearest to 0.5.
+        A label that is neither in any reference nor predicted is undefined and no part of the mean, as in evaluation.
+        Among equals the threshold nearest to 0.5. The Dice is nan where nothing is defined at any threshold.
         """
-        dice = self.dice()
-        known = ~np.isnan(dice)
-        per_label = np.where(known, dice, 0).sum(0) / np.maximum(known.sum(0), 1)
-        scores = per_label.mean(0)
+        scores = _mean_of_known(_mean_of_known(self.dice()))
+        if np.isnan(scores).all():
+            return 0.5, float("nan")
+        scores = np.where(np.isnan(scores), -np.inf, scores)
         order = sorted(range(len(THRESHOLDS)), key=lambda t: (-round(float(scores[t]), 9), abs(THRESHOLDS[t] - 0.5)))
         return THRESHOLDS[order[0]], float(scores[order[0]])
+
+
+def _mean_of_known(values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "..."]:
+    """The mean over the first axis of what is not nan; nan where all is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(0) / known.sum(0)
 
 
 def _at_least(counts: Int[Tensor, "p k bins"]) -> Float[Tensor, "p k thresholds"]:
