@@ -23,7 +23,7 @@ from segmed.training.beginning import begin, is_finished, require_place, require
 from segmed.training.curves import draw_curves
 from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint
 from segmed.training.listen import Listener, Silent
-from segmed.training.module import SegmentationModule
+from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
@@ -91,11 +91,14 @@ def train(
         with logged(out, trainer.global_rank) as log:
             keeper.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
-            warning = contract_warning(module.model, recipe.preprocess)
-            if warning and trainer.is_global_zero:
+            keeper.batches = loaders[0].batch_sampler
+            warnings = (
+                contract_warning(module.model, recipe.preprocess),
+                accumulation_warning(recipe.optim, keeper.batches.steps),
+            )
+            for warning in filter(None, warnings if trainer.is_global_zero else ()):
                 log.warning(warning)
                 logging.getLogger(__name__).warning(warning)
-            keeper.batches = loaders[0].batch_sampler
             checkpoint = resume_checkpoint(out)
             continued = str(checkpoint) if resume and checkpoint.is_file() else None
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)

@@ -80,8 +80,7 @@ class RunKeeper(Checkpoint):
     ) -> None:
         """Tell the listener."""
         if trainer.is_global_zero:
-            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-            self.listener.step(trainer.global_step, float(loss) * trainer.accumulate_grad_batches)
+            self.listener.step(trainer.global_step, _module(pl_module).latest_loss())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch, keep it if it is the best, and save the point to resume from."""

@@ -71,7 +71,11 @@ class SegmentationModule(pl.LightningModule):
             )
         self._losses.append(loss.detach())
         self.log("train/loss", loss, batch_size=len(batch.cases))
-        return loss
+        return loss * self._share_of_group(batch_idx)
+
+    def latest_loss(self) -> float:
+        """The training loss of the latest batch of this epoch, on this process."""
+        return float(self._losses[-1])
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Average the weights after each optimiser step."""
@@ -130,6 +134,12 @@ class SegmentationModule(pl.LightningModule):
         place = (self.current_epoch * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank
         return (self.recipe.seed * 2_147_483_659 + place) % 2**63
 
+    def _share_of_group(self, batch_idx: int) -> float:
+        """What turns Lightning's division by `accumulate` into one by the batches that the step really has."""
+        return self.recipe.optim.accumulate / group_size(
+            batch_idx, int(self.trainer.num_training_batches), self.recipe.optim.accumulate
+        )
+
     def _start_counts(self) -> None:
         self._counts = ThresholdCounts(max(len(self._number), 1), self.recipe.model.labels)
         self._validation_loss: list[Tensor] = []
@@ -152,6 +162,26 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
     ]
     filters = {"params": gains, "weight_decay": 0.0, "lr": config.filter_learning_rate}
     return [*groups, filters] if gains else groups
+
+
+def group_size(batch: int, batches: int, accumulate: int) -> int:
+    """Batches that share an optimiser step with number `batch` of an epoch: the last group of it may be shorter.
+
+    >>> [group_size(batch, 5, 3) for batch in range(5)]
+    [3, 3, 3, 2, 2]
+    """
+    first = batch - batch % accumulate
+    return min(accumulate, batches - first)
+
+
+def accumulation_warning(config: OptimConfig, batches: int) -> str | None:
+    """What to tell a user whose `optim.accumulate` is more than an epoch has `batches`; None where it is not."""
+    if config.accumulate <= batches:
+        return None
+    return (
+        f"optim.accumulate is {config.accumulate}, but an epoch has {batches} batches, so that each optimiser step has "
+        f"{batches}. Raise sampling.steps_per_epoch to a multiple of {config.accumulate}, or lower optim.accumulate."
+    )
 
 
 def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:
