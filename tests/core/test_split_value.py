@@ -1,6 +1,7 @@
 """A split is a value that refuses to leak."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,22 @@ def test_a_split_of_other_data_is_refused_with_the_remedy() -> None:
 def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SplitError, match="folds 0 to 0"):
         make(("a1",), ("c1",)).fold(1)
+
+
+def test_a_split_of_unknown_patients_says_so_in_its_file_and_claims_no_split_by_patient(tmp_path: Path) -> None:
+    unknown = replace(make(("a1", "a2"), ("c1",)), patient_of={case: case for case in PATIENTS}, patients_known=False)
+    unknown.save(tmp_path / "split.json")
+    stored = json.loads((tmp_path / "split.json").read_text())
+    assert stored["patients_known"] is False
+    assert "by_patient" not in stored
+    assert Split.load(tmp_path / "split.json") == unknown
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_of_an_earlier_version_knows_patients_where_it_names_any(tmp_path: Path, named: bool) -> None:
+    split = make(("a1", "a2"), ("c1",))
+    (split if named else replace(split, patient_of={case: case for case in PATIENTS})).save(tmp_path / "split.json")
+    stored = json.loads((tmp_path / "split.json").read_text())
+    del stored["patients_known"]
+    (tmp_path / "split.json").write_text(json.dumps(stored))
+    assert Split.load(tmp_path / "split.json").patients_known is named

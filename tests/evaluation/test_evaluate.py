@@ -145,3 +145,11 @@ def test_nobody_to_evaluate_is_an_error():
 def test_probabilities_for_some_patients_only_are_refused():
     with pytest.raises(DataError, match="only 1 of 2"):
         evaluate([three()[0], three(probability=True)[1]], LABELS, name="some")
+
+
+def test_intervals_of_unknown_patients_are_over_images_and_nothing_speaks_of_patients():
+    result = evaluate(three(probability=True), LABELS, name="images", patients_known=False, resamples=50)
+    told = " ".join(f"{metric.description} {metric.unit}" for metric in result.metrics.values())
+    assert "patient" not in told.lower()
+    assert result.metrics["dice"].description == "Volumetric Dice, mean over images"
+    assert (result.metrics["missed"].unit, result.provenance["bootstrap"]["unit"]) == ("images", "image")

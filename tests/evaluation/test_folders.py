@@ -30,7 +30,7 @@ def test_files_with_one_stem_are_scored_against_each_other(folders):
         {"p1_1": 1.0, "p1_2": 2 / 3, "p2_9": 1.0, "p2_10": np.nan}, nan_ok=True
     )
     assert result.kind == "predictions"
-    assert result.provenance["patients_known"] is False
+    assert result.patients_known is False
 
 
 def test_a_pattern_puts_slices_of_a_patient_together_in_numeric_order(folders):

@@ -183,7 +183,7 @@ def test_a_wrong_value_in_the_facts_names_the_file(tmp_path, change, message):
 
 
 def test_a_broken_table_names_the_line(tmp_path):
-    write_rows(tmp_path / "t.csv", [SLICE], SliceRow)
+    write_rows(tmp_path / "t.csv", [SLICE], SliceRow, {})
     text = (tmp_path / "t.csv").read_text().replace(",3,0,0,0,3,", ",three,0,0,0,3,")
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match="line 2"):
@@ -197,3 +197,22 @@ def test_a_patient_value_is_the_mean_over_labels_that_have_one():
         replace(PATIENT, label="c", dice=math.nan),
     )
     assert replace(evaluation(), patients=rows).by_patient("dice") == {"p, one": pytest.approx(0.4)}
+
+
+def test_tables_of_unknown_patients_say_so_in_every_row_and_load_as_such(tmp_path):
+    unknown = replace(evaluation(), leaking=False, patients_known=False)
+    unknown.save(tmp_path)
+    for table in ("patients.csv", "slices.csv"):
+        header, row = (tmp_path / table).read_text().splitlines()
+        assert (header.rpartition(",")[2], row.rpartition(",")[2]) == ("patients", "PATIENTS UNKNOWN")
+    assert not Evaluation.load(tmp_path).patients_known
+
+
+@pytest.mark.parametrize(("patient", "known"), [("p, one", True), ("a_1", False)])
+def test_an_evaluation_of_an_earlier_version_knows_patients_where_it_names_any(tmp_path, patient, known):
+    rows = {"patients": (replace(PATIENT, patient=patient),), "slices": (replace(SLICE, patient=patient),)}
+    replace(evaluation(), **rows).save(tmp_path)
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    del stored["patients_known"]
+    (tmp_path / "evaluation.json").write_text(json.dumps(stored))
+    assert Evaluation.load(tmp_path).patients_known is known

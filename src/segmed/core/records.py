@@ -24,6 +24,8 @@ class SliceDataset:
 
     `root` is the folder it lies in, `manifest` the file that lists it where there is one.
     `attributes[patient]` holds whatever the data set says of a patient: sex, age, institution.
+    `patients_known` is False where nothing said which images are of one patient: each then counts as one, and
+    whatever is made of the data says so.
     """
 
     name: str
@@ -32,6 +34,7 @@ class SliceDataset:
     labels: LabelMap = field(default_factory=LabelMap)
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     manifest: Path | None = None
+    patients_known: bool = True
 
     @property
     def path(self) -> Path:

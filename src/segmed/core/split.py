@@ -32,6 +32,8 @@ class Split:
 
     `leaking` marks a split by slice, in which a patient's slices are spread over the parts, as in the seed
     report: every output made with it must say LEAKING. `data_hash` ties the split to the decoded pixels.
+    `patients_known` is False where nobody said which images are of one patient: `patient_of` then has each image as a
+    patient of its own, the split may leak, and every output made with it must say PATIENTS UNKNOWN.
     """
 
     strategy: str
@@ -40,6 +42,7 @@ class Split:
     leaking: bool
     patient_of: Mapping[str, str]
     folds: tuple[Partition, ...]
+    patients_known: bool = True
 
     def fold(self, index: int) -> Partition:
         """One fold by its number, from 0."""
@@ -70,12 +73,14 @@ class Split:
     def save(self, path: Path) -> None:
         """Write the split as JSON, atomically."""
         folds = [{part: list(fold.part(part)) for part in PARTS} for fold in self.folds]
+        marks = {"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}
         write_json(
             path,
             {
                 "format": FORMAT,
                 "strategy": self.strategy,
-                "LEAKING" if self.leaking else "by_patient": True,
+                **marks,
+                "patients_known": self.patients_known,
                 "seed": self.seed,
                 "data_hash": self.data_hash,
                 "patients": dict(self.patient_of),
@@ -104,13 +109,16 @@ class Split:
         if value["format"] != FORMAT:
             raise SplitError(f"Split format {value['format']} is not {FORMAT}. Make it again with this version.")
         folds = tuple(Partition(**{part: tuple(fold[part]) for part in PARTS}) for fold in value["folds"])
+        patient_of = dict(value["patients"])
+        named = any(case != patient for case, patient in patient_of.items())
         return cls(
             strategy=str(value["strategy"]),
             seed=int(value["seed"]),
             data_hash=str(value["data_hash"]),
             leaking=bool(value.get("LEAKING", False)),
-            patient_of=dict(value["patients"]),
+            patient_of=patient_of,
             folds=folds,
+            patients_known=bool(value.get("patients_known", named)),  # earlier versions did not say
         )
 
 

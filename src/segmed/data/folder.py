@@ -24,7 +24,8 @@ def list_folder(root: Path, labels: LabelMap, patient_regex: str | None = None) 
     ]
     if patient_regex is not None:
         records = grouped(records, patient_regex, findings)
-    return Listing(SliceDataset(root.resolve().name, root, in_order(records), labels), tuple(findings.found))
+    name, known = root.resolve().name, patient_regex is not None
+    return Listing(SliceDataset(name, root, in_order(records), labels, patients_known=known), tuple(findings.found))
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], findings: Findings, *, kind: str) -> dict[str, Path]:

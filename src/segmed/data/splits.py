@@ -98,6 +98,7 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
         leaking=False,
         patient_of={case: split.patient_of[case] for case in sorted(cases)},
         folds=_folds(groups, order, folds),
+        patients_known=patients_known(split, decoded),
     )
     inner.validate()
     return inner
@@ -136,6 +137,11 @@ def require_fit(split: Split, decoded: DecodedDataset) -> None:
             )
 
 
+def patients_known(split: Split, decoded: DecodedDataset) -> bool:
+    """Whether somebody said which images are of one patient: the data set, or who made the split."""
+    return split.patients_known or decoded.dataset.patients_known
+
+
 def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
     """Count test slices with an immediate neighbour in training, and test patients with slices in training."""
     place = {record.case: (record.patient, record.slice_index) for record in records}
@@ -148,7 +154,8 @@ def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
 
 def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Partition, ...], *, leaking: bool) -> Split:
     patient_of = {record.case: record.patient for record in labelled(decoded.dataset)}
-    split = Split(strategy, seed, decoded.data_hash, leaking, patient_of, folds)
+    known = decoded.dataset.patients_known
+    split = Split(strategy, seed, decoded.data_hash, leaking, patient_of, folds, known)
     split.validate()
     return split
 

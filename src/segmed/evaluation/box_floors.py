@@ -58,6 +58,7 @@ def box_floor_evaluations(
             kind="floor",
             part=plan.part,
             leaking=plan.leaking,
+            patients_known=plan.patients_known,
             resamples=resamples,
             seed=seed,
         )

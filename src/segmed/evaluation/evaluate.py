@@ -11,7 +11,8 @@ from segmed.evaluation.measure import measure
 from segmed.evaluation.result import Evaluation, Kind
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
-from segmed.evaluation.table import calibration_of, summarise
+from segmed.evaluation.table import calibration_of, in_units, summarise
+from segmed.evaluation.units import unit_of
 from segmed.evaluation.volume import PatientVolume
 from segmed.metrics.calibration import ReliabilitySums
 
@@ -24,12 +25,14 @@ def evaluate(
     kind: Kind = "predictions",
     part: str = "test",
     leaking: bool = False,
+    patients_known: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
     """Score every patient, one at a time, so that images and probabilities need not be held together.
 
-    Intervals are from `resamples` bootstrap resamples of patients with `seed`. Facts about split, cost and provenance
+    Intervals are from `resamples` bootstrap resamples of patients with `seed`; of images where `patients_known` is
+    False and each image comes as a patient of its own. Facts about split, cost and provenance
     are added with `dataclasses.replace`.
 
     Raises `DataError` where there is no patient, one comes twice, or only some carry probabilities.
@@ -37,7 +40,15 @@ def evaluate(
     tally = Tally(labels)
     for volume in patients:
         tally.add(volume)
-    return tally.evaluation(name=name, kind=kind, part=part, leaking=leaking, resamples=resamples, seed=seed)
+    return tally.evaluation(
+        name=name,
+        kind=kind,
+        part=part,
+        leaking=leaking,
+        patients_known=patients_known,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 class Tally:
@@ -64,7 +75,15 @@ class Tally:
         self._seen.add(volume.patient)
 
     def evaluation(
-        self, *, name: str, kind: Kind, part: str, leaking: bool, resamples: int = RESAMPLES, seed: int = 0
+        self,
+        *,
+        name: str,
+        kind: Kind,
+        part: str,
+        leaking: bool,
+        patients_known: bool,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
     ) -> Evaluation:
         """What the patients give together; raises `DataError` without any, or if only some have probabilities."""
         if not self._seen:
@@ -75,21 +94,23 @@ class Tally:
                 "Give all or none."
             )
         weights = bootstrap_weights(len(self._seen), resamples, seed)
+        unit = unit_of(patients_known=patients_known)
         return Evaluation(
             name=name,
             kind=kind,
             part=part,
             leaking=leaking,
+            patients_known=patients_known,
             threshold=None,
             labels=self._labels,
             data_hash=None,
             split={},
-            metrics=summarise(self._rows, self._slices, self._reliability, weights),
+            metrics=in_units(summarise(self._rows, self._slices, self._reliability, weights), unit),
             patients=tuple(self._rows),
             slices=tuple(self._slices),
             predictions=self._predictions,
             calibration=calibration_of(self._reliability),
-            provenance={"bootstrap": {"unit": "patient", "resamples": resamples, "seed": seed, "level": 0.95}},
+            provenance={"bootstrap": {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}},
         )
 
 

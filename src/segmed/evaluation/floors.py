@@ -14,7 +14,7 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.splits import require_fit
+from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, records_of, split_facts, volumes
 from segmed.evaluation.result import Evaluation
@@ -64,6 +64,7 @@ def floor_evaluations(
             kind="floor",
             part=part,
             leaking=split.leaking,
+            patients_known=patients_known(split, decoded),
             resamples=resamples,
             seed=seed,
         )

@@ -11,7 +11,7 @@ from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.listing import Findings, grouped, in_order, natural_key
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
-from segmed.data.splits import require_fit
+from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import Evaluation
@@ -55,8 +55,15 @@ def evaluate_pairs(
     pairs: Pairs, labels: LabelMap, *, name: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> Evaluation:
     """Score matched masks, patient by patient. Raises `DataError` for an unreadable file or another size."""
-    result = evaluate(_volumes(pairs, labels), labels, name=name, resamples=resamples, seed=seed)
-    facts = {"patients_known": pairs.patients_known, "predictions_without_reference": len(pairs.unused)}
+    result = evaluate(
+        _volumes(pairs, labels),
+        labels,
+        name=name,
+        patients_known=pairs.patients_known,
+        resamples=resamples,
+        seed=seed,
+    )
+    facts = {"predictions_without_reference": len(pairs.unused)}
     return replace(result, provenance={**result.provenance, **facts})
 
 
@@ -94,6 +101,7 @@ def evaluate_masks(
         kind="predictions",
         part=part,
         leaking=split.leaking,
+        patients_known=patients_known(split, decoded),
         resamples=resamples,
         seed=seed,
     )
@@ -159,7 +167,7 @@ def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tupl
         without = [record for record in dataset.records if record.mask is None]
         if without:
             raise DataError(f"{path}: case {without[0].case} has no reference mask. Add it, or leave the case out.")
-        return dataset.records, layout != "folder" or patient_regex is not None
+        return dataset.records, dataset.patients_known
     stems = [(mask.stem.removesuffix("_mask"), mask) for mask in _masks_below(path).values()]
     records = [Record(stem, stem, 1, mask, mask) for stem, mask in stems]
     cases = {record.case: record for record in records}

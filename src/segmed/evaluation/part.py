@@ -10,7 +10,8 @@ from segmed.core.errors import SplitError
 from segmed.core.records import Record, by_patient
 from segmed.core.split import Partition, PartName, Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.splits import leak_figures
+from segmed.data.splits import leak_figures, patients_known
+from segmed.evaluation.units import unit_of
 from segmed.evaluation.volume import PatientVolume
 
 Masks = list[UInt8[np.ndarray, "_h _w"]]
@@ -51,15 +52,22 @@ def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName
     partition = split.fold(fold)
     cases = partition.part(part)
     leak = leak_figures(decoded.dataset.records, Partition(partition.train, (), cases))
-    return {
+    known = patients_known(split, decoded)
+    unit = unit_of(patients_known=known)
+    facts: dict[str, Any] = {
         "strategy": split.strategy,
         "seed": split.seed,
         "fold": fold,
         "folds": len(split.folds),
-        "patients": leak.test_patients,
+        "patients_known": known,
+        unit.many: leak.test_patients,
         "slices": len(cases),
-        "train_patients": len({split.patient_of[case] for case in partition.train}),
+        f"train_{unit.many}": len({split.patient_of[case] for case in partition.train}),
         "train_slices": len(partition.train),
+    }
+    if not known:  # who is in training too cannot be counted
+        return facts
+    return facts | {
         "patients_also_in_train": leak.patients_also_in_train,
         "slices_with_train_neighbour": leak.with_train_neighbour,
         "share_with_train_neighbour": leak.share,

@@ -73,6 +73,7 @@ def evaluate_prompts(
             kind="run",
             part=plan.part,
             leaking=plan.leaking or asked.system.config.leaking,
+            patients_known=plan.patients_known,
             resamples=resamples,
             seed=seed,
         )

@@ -8,7 +8,7 @@ field in CSV; it is never 0 or 1 in disguise.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -22,10 +22,13 @@ from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_rows, write_rows
+from segmed.evaluation.units import Unit, unit_of
 
 FORMAT = 1
 EVALUATION = "evaluation.json"
 """What makes a folder an evaluation."""
+LEAKING, PATIENTS_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN"
+"""The words that stand wherever a result is shown whose split leaks, or may leak for all that anybody knows."""
 Kind = Literal["run", "predictions", "floor"]
 DEGRADATION = "degradation"
 """Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
@@ -87,6 +90,8 @@ class Evaluation:
     `split` holds plain facts (strategy, seed, fold, leak figures). `provenance` holds what is needed to make the
     result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
+    `patients_known` is False where nobody said which images are of one patient: each image is then a row of
+    `patients`, intervals are over images, and whatever shows the result says PATIENTS UNKNOWN.
     `prompts` names what a promptable model was told, None where models take no prompts. `oracle` marks prompts made
     from the reference: the model was told where the foreground is, so the result is never ranked beside automatic ones.
     """
@@ -109,6 +114,12 @@ class Evaluation:
     prompts: str | None = None
     oracle: bool = False
     boxes: tuple[BoxRow, ...] = ()
+    patients_known: bool = True
+
+    @property
+    def unit(self) -> Unit:
+        """What a row of `patients` is, and what intervals are over: patients, or images where these are not known."""
+        return unit_of(patients_known=self.patients_known)
 
     def by_patient(self, column: str) -> dict[str, float]:
         """A column of `patients.csv` per patient: the mean over labels, NaN labels left out."""
@@ -124,10 +135,11 @@ class Evaluation:
         """
         replaced = (folder / EVALUATION).is_file()
         _discard(folder / EVALUATION)
-        write_rows(folder / "patients.csv", self.patients, PatientRow, leaking=self.leaking)
-        write_rows(folder / "slices.csv", self.slices, SliceRow, leaking=self.leaking)
+        marks = self._marks()
+        write_rows(folder / "patients.csv", self.patients, PatientRow, marks)
+        write_rows(folder / "slices.csv", self.slices, SliceRow, marks)
         if self.boxes:
-            write_rows(folder / "boxes.csv", self.boxes, BoxRow, leaking=self.leaking)
+            write_rows(folder / "boxes.csv", self.boxes, BoxRow, marks)
         else:
             _discard(folder / "boxes.csv")
         for case, mask in self.predictions.items():
@@ -146,7 +158,7 @@ class Evaluation:
         facts = read_json(path, what="an evaluation made by `segmed evaluate`")
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")
-        slices = read_rows(folder / "slices.csv", SliceRow)
+        slices, patients = read_rows(folder / "slices.csv", SliceRow), read_rows(folder / "patients.csv", PatientRow)
         try:
             stored = _facts_from_json(facts)
         except KeyError as error:
@@ -155,11 +167,19 @@ class Evaluation:
             raise DataError(f"{path}: a value is wrong ({error}). Run `segmed evaluate` again.") from error
         return cls(
             **stored,
-            patients=read_rows(folder / "patients.csv", PatientRow),
+            patients=patients,
             slices=slices,
             predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), stored["labels"]),
             boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
+            patients_known=_known(facts, slices),
         )
+
+    def _marks(self) -> dict[str, str]:
+        """Columns of the tables that tell, on every row, what its numbers are not."""
+        return {
+            **({"leaking": LEAKING} if self.leaking else {}),
+            **({} if self.patients_known else {"patients": PATIENTS_UNKNOWN}),
+        }
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -168,6 +188,7 @@ class Evaluation:
             "kind": self.kind,
             "part": self.part,
             "leaking": self.leaking,
+            "patients_known": self.patients_known,
             "threshold": self.threshold,
             "labels": self.labels.to_json(),
             "data_hash": self.data_hash,
@@ -255,6 +276,11 @@ _STORED: Mapping[str, tuple[type, ...]] = {
     "provenance": (dict,),
 }
 """Facts that are stored as they are, and their types."""
+
+
+def _known(facts: Mapping[str, Any], slices: Sequence[SliceRow]) -> bool:
+    """Whether the patients of a saved evaluation are known; one of an earlier version tells by its names alone."""
+    return bool(facts.get("patients_known", not slices or any(row.case != row.patient for row in slices)))
 
 
 def _facts_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,11 +85,11 @@ class BoxRow:
     ellipse_iou: float
 
 
-def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], *, leaking: bool = False) -> None:
-    """Write dataclass rows as CSV with a header, atomically; rows of a leaking split get a column that says so."""
+def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], marks: Mapping[str, str]) -> None:
+    """Write dataclass rows as CSV with a header, atomically; `marks` are further columns, the same on every row."""
     names = [field.name for field in dataclasses.fields(kind)]
-    mark = (["leaking"], ["LEAKING"]) if leaking else ([], [])
-    write_table(path, [*names, *mark[0]], ([*(getattr(row, name) for name in names), *mark[1]] for row in rows))
+    lines = ([*(getattr(row, name) for name in names), *marks.values()] for row in rows)
+    write_table(path, [*names, *marks], lines)
 
 
 def read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:

@@ -12,7 +12,7 @@ from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation
-from segmed.data.splits import require_fit
+from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
@@ -28,6 +28,7 @@ from segmed.models.checkpoint import RunConfig, own_split, patient_digest
 class Plan:
     """What is evaluated: a part of a fold of a split. `leaking` where the split, or the run's own, leaks.
 
+    `patients_known` is False where nobody said which images are of one patient.
     `own` where split, fold and data are those the run was trained with. `training_known` is False where nothing tells
     which patients the run was trained on, so that a leak cannot be seen.
     """
@@ -36,6 +37,7 @@ class Plan:
     fold: int
     part: PartName
     leaking: bool
+    patients_known: bool = True
     training_known: bool = True
     own: bool = True
 
@@ -78,7 +80,16 @@ def plan_evaluation(
         )
     _require_unseen(folder, config, own, chosen, cases, part)
     is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
-    return Plan(chosen, fold, part, chosen.leaking or config.leaking, training_known=known, own=is_own)
+    told = patients_known(chosen, decoded)
+    return Plan(
+        chosen,
+        fold,
+        part,
+        chosen.leaking or config.leaking,
+        patients_known=told,
+        training_known=known and (config.patients_known or not told),
+        own=is_own,
+    )
 
 
 def evaluate_run(
@@ -115,6 +126,7 @@ def evaluate_run(
         kind="run",
         part=plan.part,
         leaking=plan.leaking,
+        patients_known=plan.patients_known,
         resamples=resamples,
         seed=seed,
     )

@@ -4,6 +4,7 @@ Every number is a statistic of how often each patient is drawn, so one set of re
 several labels a patient's value is the mean over labels, and a pooled number is pooled per label and then averaged.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from segmed.evaluation.statistics import (
     median_of,
     ratio_of,
 )
+from segmed.evaluation.units import PATIENT, Unit
 from segmed.metrics.calibration import BAND, ReliabilitySums, bin_edges, expected_calibration_error
 from segmed.metrics.counts import Counts
 from segmed.metrics.readings import BATCH_SIZES, batch_mean
@@ -118,6 +120,18 @@ def summarise(
     if np.isnan(tables.column("brier")).all():
         del metrics["brier"]
     return metrics
+
+
+def in_units(metrics: Mapping[str, MetricValue], unit: Unit) -> dict[str, MetricValue]:
+    """The numbers with descriptions that say what they are over: images where patients are not known."""
+
+    def worded(text: str) -> str:
+        return text.replace(PATIENT.many, unit.many).replace(PATIENT.many.capitalize(), unit.many.capitalize())
+
+    return {
+        name: dataclasses.replace(metric, unit=worded(metric.unit), description=worded(metric.description))
+        for name, metric in metrics.items()
+    }
 
 
 def calibration_of(reliability: Sequence[ReliabilitySums]) -> Calibration | None:

@@ -182,6 +182,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         threshold=0.5,
         prediction=PredictionConfig(),
         leaking=one.leaking or other.leaking,
+        patients_known=one.patients_known and other.patients_known,
         training={
             "cascade": config_to_mapping(settings),
             "runs": [dict(one.training), dict(other.training)],

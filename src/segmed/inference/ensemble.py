@@ -117,6 +117,7 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
         split_hash=first.split_hash if same else "",
         fold=first.fold if same else 0,
         leaking=any(config.leaking for config in configs),
+        patients_known=all(config.patients_known for config in configs),
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         prediction=PredictionConfig(),

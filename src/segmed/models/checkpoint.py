@@ -46,6 +46,8 @@ class RunConfig:
     fold: int = 0
     leaking: bool = False
     """True where the split spread a patient over parts: its scores say nothing about new patients."""
+    patients_known: bool = True
+    """False where nobody said which images are of one patient: `seen` then holds images, and no leak can be seen."""
     training: dict[str, Any] = field(default_factory=dict)
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
     seen: dict[str, list[str]] = field(default_factory=dict)
@@ -65,7 +67,8 @@ class RunConfig:
             "data_hash": self.data_hash,
             "split_hash": self.split_hash,
             "fold": self.fold,
-            "LEAKING" if self.leaking else "by_patient": True,
+            **({"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}),
+            "patients_known": self.patients_known,
             "training": self.training,
             "seen": self.seen,
             "prediction": config_to_mapping(self.prediction),
@@ -88,6 +91,7 @@ class RunConfig:
                 split_hash=str(value["split_hash"]),
                 fold=int(value["fold"]),
                 leaking=bool(value.get("LEAKING", False)),
+                patients_known=bool(value.get("patients_known", True)),
                 training=dict(value["training"]),
                 seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
                 prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),

@@ -17,7 +17,7 @@ from segmed.core.errors import DataError
 from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
-from segmed.evaluation.table import summarise
+from segmed.evaluation.table import in_units, summarise
 
 SUMMED = ("slices", "one_sided_slices")
 """Columns that count slices: summed over seeds, as the slices themselves are joined; all others are averaged."""
@@ -41,8 +41,8 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         first,
         name=name,
         threshold=None if len(folds) > 1 else first.threshold,
-        split={**first.split, "fold": "all", "patients": len(order), "slices": len(slices)},
-        metrics=_metrics(rows, slices, calibration, resamples, seed),
+        split={**first.split, "fold": "all", first.unit.many: len(order), "slices": len(slices)},
+        metrics=in_units(_metrics(rows, slices, calibration, resamples, seed), first.unit),
         patients=tuple(rows),
         slices=tuple(slices),
         predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
@@ -72,7 +72,7 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         seeds[0],
         name=name,
-        metrics=metrics,
+        metrics=in_units(metrics, seeds[0].unit),
         patients=tuple(rows),
         slices=tuple(slices),
         boxes=tuple(row for one in seeds for row in one.boxes),

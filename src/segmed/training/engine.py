@@ -15,7 +15,7 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
-from segmed.data.splits import require_fit
+from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
@@ -195,6 +195,7 @@ def _finish(
         split_hash=sha256_of(out / SPLIT),
         fold=fold,
         leaking=split.leaking or (start is not None and start.leaking),
+        patients_known=patients_known(split, data) and (start is None or start.patients_known),
         training=training,
         seen=seen_by_any([seen_patients(split, fold), start.seen if start is not None else {}]),
     )
