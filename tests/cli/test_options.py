@@ -28,7 +28,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert set(get_args(options.ScoredPart)) == set(get_args(PartName)) - {"train"}
     assert get_args(options.ProtocolName) == get_args(ProtocolName)
     assert get_args(options.BudgetName) == tuple(BUDGETS)
-    assert set(get_args(options.PresetName)) == set(PRESETS) - {"none"}
+    assert set(get_args(options.PresetName)) == set(PRESETS) - {"none"} | {"auto"}
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,12 @@ def test_two_labels_of_one_name_are_refused() -> None:
 def test_a_map_with_two_labels_of_one_value_is_refused() -> None:
     with pytest.raises(DataError, match="must differ"):
         LabelMap(("a", "b"), (0, 1, 1))
+
+
+def test_a_single_label_that_nobody_named_is_any_single_label() -> None:
+    tumour, two = LabelMap(("tumour",), (0, 1)), LabelMap(("rim", "cup"), (0, 1, 2))
+    assert LabelMap().names == ("foreground",)
+    assert LabelMap().means_the_same_as(tumour)
+    assert tumour.means_the_same_as(LabelMap())
+    assert not tumour.means_the_same_as(LabelMap(("lung",), (0, 1)))
+    assert not LabelMap().means_the_same_as(two)

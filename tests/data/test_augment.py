@@ -182,7 +182,7 @@ def test_sequence_dropout_copies_flair_after_all_other_changes():
 
 
 def test_pre_contrast_is_dropped_only_where_post_contrast_is():
-    draws = build_augment("mri", (32, 32)).draw(2000, 3, generator())
+    draws = build_augment("lgg", (32, 32)).draw(2000, 3, generator())
     assert 0.06 < draws.drop_post.float().mean() < 0.14
     assert 0 < draws.drop_pre.sum() < draws.drop_post.sum()
     assert not (draws.drop_pre & ~draws.drop_post).any()
@@ -227,5 +227,5 @@ def test_an_unknown_setting_names_the_nearest():
 
 
 def test_every_preset_is_a_complete_config():
-    assert set(PRESETS) == {"none", "seed", "mri"}
+    assert set(PRESETS) == {"none", "seed", "mri", "lgg", "colour"}
     assert all(dataclasses.is_dataclass(config) for config in PRESETS.values())

@@ -8,6 +8,7 @@ from PIL import Image
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.labels import LabelMap
+from segmed.data.augment import PRESETS
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.lgg import SEQUENCES
 from segmed.data.phantom import write_phantom
@@ -33,7 +34,7 @@ def png_dataset(folder: Path, stored: list[int], labels: LabelMap) -> DecodedDat
     return decode(open_dataset(folder, labels=labels), cache_dir=folder / "cache")
 
 
-@pytest.mark.parametrize("preset", ["none", "seed", "mri"])
+@pytest.mark.parametrize("preset", ["none", "seed", "mri", "auto"])
 def test_a_sheet_is_a_readable_picture(decoded, tmp_path, preset):
     contact_sheet(decoded, preset=preset, seed=0, path=tmp_path / "sheet.png", rows=2)
     with Image.open(tmp_path / "sheet.png") as picture:
@@ -63,7 +64,7 @@ def test_there_are_never_more_rows_than_patients(decoded):
 def test_titles_name_the_sequences_and_the_views(decoded):
     import torch
 
-    row = _row(decoded, _choose(decoded, 1, np.random.default_rng(0))[0], "mri", torch.Generator())
+    row = _row(decoded, _choose(decoded, 1, np.random.default_rng(0))[0], PRESETS["mri"], torch.Generator())
     titles = [axis.get_title() for axis in _figure([row], "x", SEQUENCES, decoded.dataset.labels).axes]
     assert titles[:4] == ["pre-contrast", "FLAIR", "post-contrast", "FLAIR, mask"]
     assert len(titles) == 4 + VIEWS

@@ -19,6 +19,8 @@ DATA_HASH = "5eed" * 16
 class Pictures:
     """Images and references by case, like a decoded data set."""
 
+    in_colour = False
+
     def image(self, case: str) -> np.ndarray:
         rows = np.arange(SHAPE[0], dtype=np.uint8)[:, None, None]
         return np.broadcast_to(rows, (*SHAPE, 3)).copy()

@@ -112,3 +112,19 @@ def test_a_prediction_without_image_is_filled():
 @pytest.mark.parametrize(("channels", "expected"), [(1, 0), (2, 1), (3, 1), (4, 2)])
 def test_the_middle_channel_stands_for_an_image(channels, expected):
     assert shown_channel(channels) == expected
+
+
+def test_a_picture_in_colour_is_shown_in_colour_unless_a_channel_is_chosen():
+    image = np.zeros((9, 7, 3), np.uint8)
+    image[:] = (200, 30, 90)
+    empty = np.zeros((9, 7), np.uint8)
+    assert (overlay(image, None, empty, in_colour=True, scale=2) == (200, 30, 90)).all()
+    one = overlay(image, None, empty, in_colour=True, channel=0)
+    assert (one == one[..., :1]).all()
+
+
+def test_what_are_no_three_8_bit_channels_is_shown_in_grey():
+    empty = np.zeros((9, 7), np.uint8)
+    for image in (np.full((9, 7, 1), 5, np.uint8), np.full((9, 7, 3), 0.5, np.float32)):
+        picture = overlay(image, None, empty, in_colour=True)
+        assert (picture == picture[..., :1]).all()

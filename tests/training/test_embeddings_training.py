@@ -191,7 +191,11 @@ def test_views_are_drawn_anew_in_each_step_and_alike_for_a_seed(toy: Toy, cache:
 @pytest.mark.parametrize(
     ("override", "error", "message"),
     [
-        ("augment=mri", ConfigError, r"augment is mri, but cached embeddings are those of unchanged.*--views flips"),
+        (
+            "augment=mri",
+            ConfigError,
+            r"augment is not none, but cached .* are those of unchanged.*--views flips",
+        ),
         ("model.sam.trains=all", ConfigError, r"sam\.trains is all: training changes the image encoder"),
         ("seed=4", DataError, r"stale, they are of another encoder's weights"),
         (

@@ -1,10 +1,12 @@
 """A recipe is read from YAML, overridden by key, and wrong keys are named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segmed.core.errors import ConfigError
+from segmed.data.augment import PRESETS, AugmentConfig
 from segmed.training.recipe import Recipe, load_recipe, recipe_from_mapping, recipe_names, save_recipe
 
 
@@ -44,7 +46,10 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
         ("epochs: many", r"r\.yaml: epochs: .*integer.*'many'"),
         ("epochs: [", r"r\.yaml: not valid YAML"),
         ("- a", r"r\.yaml: a recipe is a mapping"),
-        ("augment: wild", r"Unknown augmentation 'wild'. Choose one of: none, seed, mri"),
+        ("augment: wild", r"Unknown augmentation preset 'wild'. Choose one of: none, seed, mri, lgg, colour"),
+        ("augment: {preset: mir}", r"Unknown augmentation preset 'mir'. Did you mean 'mri'"),
+        ("augment: {noise: 2}", r"augment.noise: .* got 2"),
+        ("augment: {nois: 0.1}", r"unknown key 'augment.nois'. Did you mean 'noise'"),
         ("model: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
         ("ema_decay: 1", r"ema_decay lies in"),
         ("seed: -1", r"seed 0 to"),
@@ -97,3 +102,23 @@ def test_a_number_that_no_training_can_have_is_refused_by_its_name(setting: str)
 def test_defaults_are_the_report_encoder_with_our_schedule() -> None:
     assert Recipe().model.encoder == "efficientnet-b5"
     assert Recipe().loss.name == "dice-bce"
+
+
+@pytest.mark.parametrize("overrides", [(), ("augment=auto",)])
+def test_the_augmentation_is_chosen_by_the_data_unless_a_recipe_names_one(overrides: tuple[str, ...]) -> None:
+    assert recipe_from_mapping({}, overrides, source="test").augment is None
+
+
+def test_a_recipe_begins_with_a_preset_and_sets_single_fields_of_the_augmentation() -> None:
+    given = {"augment": {"preset": "mri", "noise": 0.1}}
+    assert recipe_from_mapping(given, (), source="test").augment == replace(PRESETS["mri"], noise=0.1)
+    assert recipe_from_mapping({"augment": "mri"}, ("augment.noise=0.1",), source="test") == recipe_from_mapping(
+        given, (), source="test"
+    )
+    assert recipe_from_mapping({}, ("augment.affine=1",), source="test").augment == AugmentConfig(affine=1)
+
+
+def test_an_augmentation_of_ones_own_is_written_with_the_recipe_and_read_back(tmp_path: Path) -> None:
+    recipe = recipe_from_mapping({"augment": {"preset": "seed", "scale": [0.5, 2]}}, (), source="test")
+    save_recipe(tmp_path / "r.yaml", recipe)
+    assert load_recipe(tmp_path / "r.yaml") == recipe

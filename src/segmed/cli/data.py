@@ -137,7 +137,7 @@ def split(
 def preview(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
-    preset: Annotated[PresetName, typer.Option(help="Augmentation to show.")] = "mri",
+    preset: Annotated[PresetName, typer.Option(help="Augmentation to show.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of cases and augmentation.")] = 0,
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
     labels: LabelsOption = None,

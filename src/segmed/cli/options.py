@@ -31,7 +31,7 @@ PrecisionName = Literal["auto", "32", "bf16", "16"]
 ScoredPart = Literal["test", "validation"]
 ProtocolName = Literal["report", "patient", "both"]
 BudgetName = Literal["smoke", "cpu", "full"]
-PresetName = Literal["mri", "seed"]
+PresetName = Literal["auto", "colour", "lgg", "mri", "seed"]
 
 LabelsOption = Annotated[
     str | None, typer.Option(help="Mask values, such as background=0,tumour=255, or colours as #rrggbb.")

@@ -1,5 +1,6 @@
 """`segmed predict`: masks for new images."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def predict(
             inputs,
             out,
             batch_size=batch_size,
-            draw=write_overlay if overlays else None,
+            draw=partial(write_overlay, in_colour=predictor.config.in_colour) if overlays else None,
             predict=asked,
             progress=progress,
         )
@@ -103,10 +104,11 @@ def _prompted(
     return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
 
 
-def write_overlay(path: Path, image: "Image", mask: "Mask") -> None:
+def write_overlay(path: Path, image: "Image", mask: "Mask", *, in_colour: bool = False) -> None:
     """Write an image with its mask's contour as PNG."""
     from segmed.core.files import written_aside
     from segmed.evaluation.overlays import overlay, png_bytes
 
+    picture = overlay(image.array, None, mask.array, in_colour=in_colour, scale=2, thickness=2)
     with written_aside(path) as temporary:
-        temporary.write_bytes(png_bytes(overlay(image.array, None, mask.array, scale=2, thickness=2)))
+        temporary.write_bytes(png_bytes(picture))

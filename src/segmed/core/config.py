@@ -80,6 +80,7 @@ def _known_keys(cls: type[Any], path: list[str]) -> list[str]:
 
 
 def _group(annotation: Any) -> type[Any] | None:
-    """The config that a field holds, also where it may be None; None for a plain value."""
-    choices = get_args(annotation) or (annotation,)
-    return next((each for each in choices if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
+    """The config that a field holds, also where it may be None or is annotated; None for a plain value."""
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return annotation
+    return next((group for each in get_args(annotation) if (group := _group(each)) is not None), None)

@@ -9,6 +9,8 @@ from segmed.core.errors import DataError
 
 Colour = tuple[int, int, int]
 StoredValue = int | Colour
+UNNAMED = "foreground"
+"""The name of a single label where neither the data nor the user gave one."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,10 @@ class LabelMap:
     """Names of the foreground labels and how files store them.
 
     `names[k - 1]` is the name of label k; label 0 is background. `stored[k]` is the value of label k in the
-    files: a grey value, or an RGB colour for palette masks. The default is the LGG data set's: 0 and 255.
+    files: a grey value, or an RGB colour for palette masks. The default is one label that nobody has named, 0 and 255.
     """
 
-    names: tuple[str, ...] = ("tumour",)
+    names: tuple[str, ...] = (UNNAMED,)
     stored: tuple[StoredValue, ...] = field(default=(0, 255))
 
     def __post_init__(self) -> None:
@@ -37,6 +39,11 @@ class LabelMap:
             raise DataError(f"Stored label values are 0 to 255, got {_listed(self.stored)}. Convert the masks first.")
         if len(self.names) > 255:
             raise DataError(f"At most 255 foreground labels fit a mask, got {len(self.names)}.")
+
+    def means_the_same_as(self, other: "LabelMap") -> bool:
+        """Whether both name the same labels; a single label without a name of its own is any single label."""
+        unnamed = UNNAMED in (self.names[0], other.names[0])
+        return self.names == other.names or (len(self.names) == len(other.names) == 1 and unnamed)
 
     @property
     def is_colour(self) -> bool:

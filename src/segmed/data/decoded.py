@@ -26,6 +26,7 @@ from segmed.core.files import read_json, write_json
 from segmed.core.image import Image, Mask, require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, SliceDataset
+from segmed.data.lgg import is_lgg
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
 
@@ -79,6 +80,17 @@ class DecodedDataset:
         if not entry.has_mask:
             raise DataError(f"{case}: has no mask, and this step needs one. Add it or leave the case out of the split.")
         return block[entry.image_bytes :].reshape(entry.shape[:2])
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether images are pictures in colour: three 8-bit channels in PNG, JPEG or TIFF files, and not LGG's.
+
+        No file says that its channels are sequences of their own. LGG's are, and so are those of NPY and NPZ files.
+        """
+        record = self.dataset.records[0]
+        entry = self._entries[record.case]
+        is_picture = record.image.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+        return is_picture and np.dtype(entry.dtype) == np.uint8 and entry.shape[2] == 3 and not is_lgg(self.dataset)
 
     @property
     def bytes(self) -> int:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.labels import LabelMap
 from segmed.core.optional import optional_import
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset
-from segmed.data.lgg import CLINICAL_TABLE, list_lgg
+from segmed.data.lgg import CLINICAL_TABLE, LABELS, list_lgg
 from segmed.data.listing import require_no_errors
 
 FOLDER = "kaggle_3m"
@@ -57,7 +56,7 @@ def get_lgg(dest: Path | None = None, *, progress: Progress | None = None) -> Pa
     if target is not None and _is_there(target):
         return target
     source = _download(DOWNLOADS["lgg"])
-    dataset = require_no_errors(list_lgg(source, LabelMap()))
+    dataset = require_no_errors(list_lgg(source, LABELS))
     if not dataset.records:
         raise DataError(f"{source}: the download holds no slice. Remove this folder and try again.")
     if target is None:
@@ -69,7 +68,7 @@ def get_lgg(dest: Path | None = None, *, progress: Progress | None = None) -> Pa
 def _is_there(target: Path) -> bool:
     if not target.is_dir() or not any(target.iterdir()):
         return False
-    if not require_no_errors(list_lgg(target, LabelMap())).records:
+    if not require_no_errors(list_lgg(target, LABELS)).records:
         raise DataError(f"{target}: holds something else than the LGG set. Choose another folder.")
     return True
 

@@ -30,6 +30,8 @@ CLINICAL_TABLE = "data.csv"
 NAME = "lgg"
 SEQUENCES = ("pre-contrast", "FLAIR", "post-contrast")
 PRE, FLAIR, POST = range(3)
+LABELS = LabelMap(("tumour",), (0, 255))
+"""How LGG's masks store their one label."""
 
 
 def list_lgg(root: Path, labels: LabelMap) -> Listing:

@@ -14,7 +14,8 @@ from segmed.core.files import written_aside
 from segmed.core.image import shown_channel
 from segmed.core.labels import LabelMap, one_hot
 from segmed.core.records import Record, by_patient
-from segmed.data.augment import Augment, build_augment
+from segmed.data.augment import Augment, AugmentConfig, augment_for, build_augment, preset_of
+from segmed.data.augment.config import AUTO
 from segmed.data.augment.draws import Draws
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import channel_names, is_lgg
@@ -27,9 +28,9 @@ COLOURS = ("#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2", "#64d2ff")
 
 @dataclass(frozen=True)
 class _View:
-    """One augmented view: the sequence that is shown, its mask, and what a viewer could not see from it."""
+    """One augmented view: what is shown of the image, its mask, and what a viewer could not see from it."""
 
-    image: Float[np.ndarray, "h w"]
+    image: Float[np.ndarray, "h w *colours"]
     mask: UInt8[np.ndarray, "h w"]
     remark: str
 
@@ -39,15 +40,16 @@ class _Row:
     record: Record
     image: Shaped[np.ndarray, "h w c"]
     mask: UInt8[np.ndarray, "h w"]
-    normalised: Float[np.ndarray, "H W"]
-    """The sequence that is shown in the views, preprocessed and not augmented: its range is the views' grey scale."""
+    normalised: Float[np.ndarray, "H W *colours"]
+    """What is shown in the views, preprocessed and not augmented: its range is the views' scale of intensity."""
     views: tuple[_View, ...]
 
 
 def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path, rows: int = 6) -> None:
     """Draw up to `rows` slices with foreground, each of another patient, and write the picture to `path`.
 
-    A row shows each sequence, the mask's contour, and two augmented views of `preset` after default preprocessing.
+    A row shows each sequence, or the picture in colour, the mask's contour, and two augmented views of `preset` after
+    default preprocessing. `preset` is `auto` for the one that suits the data.
     The same `seed` picks the same slices and views. Raises `DataError` where no mask has foreground, `ConfigError`
     for an unknown preset, a file name that is not of a picture, or fewer than one row.
     """
@@ -56,12 +58,14 @@ def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path
     if rows < 1:
         raise ConfigError(f"A contact sheet has at least one row, got {rows}.")
     generator = torch.Generator().manual_seed(seed)
-    build_augment(preset, (32, 32))  # an unknown preset is refused before any pixel is read
+    config = augment_for(decoded, None) if preset == AUTO else build_augment(preset, (32, 32)).config
     chosen = _choose(decoded, rows, np.random.default_rng(seed))
-    drawn = [_row(decoded, record, preset, generator) for record in chosen]
+    drawn = [_row(decoded, record, config, generator) for record in chosen]
     dataset = decoded.dataset
-    channels = channel_names(max(row.image.shape[2] for row in drawn), is_lgg=is_lgg(dataset))
-    title = f"{dataset.name}: augmentation preset {preset}, seed {seed}"
+    channels: Sequence[str] = ("image",)
+    if not decoded.in_colour:
+        channels = channel_names(max(row.image.shape[2] for row in drawn), is_lgg=is_lgg(dataset))
+    title = f"{dataset.name}: augmentation preset {preset_of(config)}, seed {seed}"
     figure = _figure(drawn, title, channels, dataset.labels)
     with written_aside(path) as temporary:
         figure.savefig(temporary, dpi=110, facecolor="white")
@@ -85,7 +89,7 @@ def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> lis
     return chosen
 
 
-def _row(decoded: DecodedDataset, record: Record, preset: str, generator: torch.Generator) -> _Row:
+def _row(decoded: DecodedDataset, record: Record, config: AugmentConfig, generator: torch.Generator) -> _Row:
     image, mask = decoded.image(record.case), decoded.mask(record.case)
     preprocess = Preprocess(PreprocessConfig(channels=tuple(range(image.shape[2]))))
     volume = [decoded.image(other.case) for other in by_patient(decoded.dataset.records)[record.patient]]
@@ -93,24 +97,30 @@ def _row(decoded: DecodedDataset, record: Record, preset: str, generator: torch.
     labels = preprocess.apply_mask(mask).numpy().astype(np.uint8)
     planes = torch.from_numpy(one_hot(labels, len(decoded.dataset.labels.names) + 1)[1:]).float()
     height, width = network_image.shape[1:]
-    augment = build_augment(preset, (height, width))
-    shown = shown_channel(image.shape[2])
+    augment = build_augment(config, (height, width))
+    shown = slice(None) if decoded.in_colour else shown_channel(image.shape[2])
     views = tuple(_view(augment, network_image, planes, shown, generator) for _ in range(VIEWS))
-    return _Row(record, image, mask, network_image[shown].numpy(), views)
+    return _Row(record, image, mask, _shown(network_image, shown), views)
 
 
 def _view(
     augment: Augment,
     image: Float[torch.Tensor, "c h w"],
     planes: Float[torch.Tensor, "k h w"],
-    shown: int,
+    shown: int | slice,
     generator: torch.Generator,
 ) -> _View:
     draws = augment.draw(1, image.shape[0], generator)
     moved, moved_planes = augment.apply(image[None], planes[None], draws)
     numbers = torch.arange(1, len(planes) + 1)[:, None, None]
     mask = (moved_planes[0] * numbers).amax(dim=0).numpy().astype(np.uint8)
-    return _View(moved[0, shown].numpy(), mask, _remark(draws))
+    return _View(_shown(moved[0], shown), mask, _remark(draws))
+
+
+def _shown(image: Float[torch.Tensor, "c h w"], shown: int | slice) -> Float[np.ndarray, "h w *colours"]:
+    """One channel as `h w`, or all of a picture in colour as `h w 3`."""
+    plane = image[shown].numpy()
+    return plane.transpose(1, 2, 0) if plane.ndim == 3 else plane
 
 
 def _remark(draws: Draws) -> str:
@@ -147,27 +157,30 @@ def _draw_row(row: _Row, line: Any, channels: int) -> None:
         axis.set_facecolor("black")
         for spine in axis.spines.values():
             spine.set_visible(False)
-    for channel in range(row.image.shape[2]):
-        _draw(line[channel], row.image[..., channel], _window(row.image[..., channel]))
-    shown = row.image[..., shown_channel(row.image.shape[2])]
+    in_colour = row.normalised.ndim == 3
+    planes = [row.image] if in_colour else [row.image[..., channel] for channel in range(row.image.shape[2])]
+    for axis, plane in zip(line, planes, strict=False):
+        _draw(axis, plane, _window(plane))
+    shown = row.image if in_colour else row.image[..., shown_channel(row.image.shape[2])]
     _draw(line[channels], shown, _window(shown), row.mask)
     for axis, view in zip(line[channels + 1 :], row.views, strict=True):
         _draw(axis, view.image, _window(row.normalised), view.mask)
         axis.set_xlabel(view.remark, fontsize=7)
 
 
-def _window(plane: Shaped[np.ndarray, "h w"]) -> tuple[float, float]:
+def _window(plane: Shaped[np.ndarray, "h w *colours"]) -> tuple[float, float]:
     low, high = np.percentile(plane, (0.5, 99.8))
     return float(low), max(float(high), float(low) + 1e-6)
 
 
 def _draw(
     axis: Any,
-    plane: Shaped[np.ndarray, "h w"],
+    plane: Shaped[np.ndarray, "h w *colours"],
     window: tuple[float, float],
     mask: UInt8[np.ndarray, "h w"] | None = None,
 ) -> None:
-    axis.imshow(plane, cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
+    low, high = window
+    axis.imshow(np.clip((plane - low) / (high - low), 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for label in [] if mask is None else np.unique(mask[mask > 0]):
         axis.contour(mask == label, levels=[0.5], colors=[_colour(int(label))], linewidths=0.9)
 

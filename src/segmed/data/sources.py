@@ -9,7 +9,7 @@ from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
 from segmed.data.folder import list_folder
-from segmed.data.lgg import holds_lgg, holds_lgg_pairs, list_lgg
+from segmed.data.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
 from segmed.data.listing import Listing, require_no_errors
 from segmed.data.manifest import list_manifest
 
@@ -54,9 +54,9 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
 
     `path` is a folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
     with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
-    `manifest.json` in a folder. `labels` says how masks store labels (default: tumour, 0 and 255; FairSeg's rim and
-    cup). `patient_regex` finds the patient in file names of an images folder, where else each image counts as a
-    patient of its own.
+    `manifest.json` in a folder. `labels` says how masks store labels (default: foreground, 0 and 255; LGG's is called
+    tumour, FairSeg's are rim and cup). `patient_regex` finds the patient in file names of an images folder, where else
+    each image counts as a patient of its own.
 
     Raises `DataError` for an unknown or empty layout, and for a missing or doubled mask or case.
     """
@@ -77,7 +77,7 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
         return list_manifest(_manifest_in(path) or path, labels or LabelMap())
     if layout == "folder":
         return _folder_with_files(path, labels or LabelMap(), patient_regex)
-    return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LabelMap())
+    return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LABELS)
 
 
 def _folder_with_files(path: Path, labels: LabelMap, patient_regex: str | None) -> Listing:

@@ -29,23 +29,29 @@ def overlay(
     prediction: UInt8[np.ndarray, "h w"],
     *,
     channel: int | None = None,
+    in_colour: bool = False,
     scale: int = 1,
     thickness: int = 1,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the contours of a reference and a prediction over one channel of an image.
+    """Draw the contours of a reference and a prediction over one channel of an image, or over its colours.
 
     `image` is of any integer or float dtype; None gives a plain dark ground on which the prediction is filled.
     Masks hold labels, 0 being background; every label is outlined. The reference's line runs just outside its
     region and the prediction's just inside, so that where both agree the two lines lie side by side and neither
     is hidden.
-    `channel` defaults to `shown_channel`. The picture has
-    `scale` times the height and width; `thickness` is the width of a line in pixels of the picture.
+    `channel` defaults to `shown_channel`; with `in_colour` and no `channel`, an image of three channels is shown in
+    colour. The picture has `scale` times the height and width; `thickness` is the width of a line in its pixels.
 
     Raises `DataError` where sizes differ or the channel does not exist.
     """
     _require_size(image, reference, prediction)
-    ground = np.full(prediction.shape, _EMPTY_PAPER, np.uint8) if image is None else grey(image, channel=channel)
-    picture = np.repeat(_enlarge(ground, scale)[..., None], 3, axis=-1)
+    if image is None:
+        planes = [np.full(prediction.shape, _EMPTY_PAPER, np.uint8)] * 3
+    elif in_colour and channel is None and image.shape[-1] == 3 and image.dtype == np.uint8:
+        planes = [image[..., colour] for colour in range(3)]
+    else:
+        planes = [grey(image, channel=channel)] * 3
+    picture = np.stack([_enlarge(plane, scale) for plane in planes], axis=-1)
     if image is None:
         picture[_repeat(prediction, scale) > 0] = _PREDICTION_FILL
     if reference is not None:

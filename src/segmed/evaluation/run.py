@@ -57,7 +57,7 @@ def plan_evaluation(
     where the run trained on the part's patients (on its slices, if the split is marked as leaking); for the test
     part also where the run chose its epoch or threshold on them. `DataError` where the labels differ.
     """
-    if decoded.dataset.labels.names != config.labels.names:
+    if not decoded.dataset.labels.means_the_same_as(config.labels):
         raise DataError(
             f"{folder}: predicts {', '.join(config.labels.names)} but the data has "
             f"{', '.join(decoded.dataset.labels.names)}. Name the mask values with --labels."

@@ -104,7 +104,7 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
     configs = [load_run(member).config for member in members]
     first = configs[0]
     for member, config in zip(members, configs, strict=True):
-        if config.labels != first.labels:
+        if not config.labels.means_the_same_as(first.labels):
             raise ModelError(
                 f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "
                 "An ensemble's runs share their labels."

@@ -52,6 +52,8 @@ class RunConfig:
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
     seen: dict[str, list[str]] = field(default_factory=dict)
     """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown."""
+    in_colour: bool = False
+    """Whether it was trained on pictures in colour, and pictures of its masks are drawn over colour."""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
 
@@ -71,6 +73,7 @@ class RunConfig:
             "patients_known": self.patients_known,
             "training": self.training,
             "seen": self.seen,
+            "in_colour": self.in_colour,
             "prediction": config_to_mapping(self.prediction),
         }
 
@@ -94,6 +97,7 @@ class RunConfig:
                 patients_known=bool(value.get("patients_known", True)),
                 training=dict(value["training"]),
                 seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
+                in_colour=bool(value.get("in_colour", False)),
                 prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),
             )
         except ConfigError:

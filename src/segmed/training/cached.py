@@ -4,6 +4,7 @@ from torch import nn
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.split import Partition
+from segmed.data.augment import PRESETS
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
@@ -55,9 +56,9 @@ def require_cacheable(recipe: Recipe) -> None:
             "prompting draws proposals, whose maps are not kept beside cached embeddings. Train without a cache, or "
             "leave proposals out of prompting.mix and prompting.validation."
         )
-    if recipe.augment != "none":
+    if recipe.augment != PRESETS["none"]:
         raise ConfigError(
-            f"augment is {recipe.augment}, but cached embeddings are those of unchanged images. Set augment=none; for "
+            "augment is not none, but cached embeddings are those of unchanged images. Set augment=none; for "
             "variety make the cache with `segmed embed --views flips` (or all): a view is drawn in every step."
         )
 
@@ -82,7 +83,7 @@ def cache_hint(recipe: Recipe) -> str | None:
     sam = recipe.model.sam
     if recipe.model.name not in PROMPTABLE or sam is None or sam.trains not in FROZEN_ENCODER:
         return None
-    augment = "" if recipe.augment == "none" else " --set augment=none"
+    augment = "" if recipe.augment == PRESETS["none"] else " --set augment=none"
     return (
         "The image encoder is frozen: run it once with `segmed embed` and train with "
         f"--embeddings CACHE{augment}; a step is then the decoder's alone."

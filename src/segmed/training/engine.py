@@ -30,6 +30,11 @@ from segmed.training.recipe import Recipe
 from segmed.training.starting import begun_from
 from segmed.training.watching import LoggedListener, explained_failures, logged, quiet_engine
 
+COLOUR_CHOSEN = (
+    "Images have three 8-bit channels, taken for the colours of one exposure: augment is colour. Where they are "
+    "sequences of their own, say --set augment=mri."
+)
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -69,6 +74,7 @@ def train(
     """
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
+    chosen_by_data = recipe.augment is None
     recipe = fit_recipe(recipe, data)
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
@@ -95,6 +101,7 @@ def train(
             warnings = (
                 contract_warning(module.model, recipe.preprocess),
                 accumulation_warning(recipe.optim, keeper.batches.steps),
+                COLOUR_CHOSEN if chosen_by_data and data.in_colour else None,
             )
             for warning in filter(None, warnings if trainer.is_global_zero else ()):
                 log.warning(warning)
@@ -190,6 +197,7 @@ def _finish(
         model=module.recipe.model,
         preprocess=module.recipe.preprocess,
         labels=data.dataset.labels,
+        in_colour=data.in_colour,
         threshold=keeper.best["threshold"],
         data_hash=data.data_hash,
         split_hash=sha256_of(out / SPLIT),

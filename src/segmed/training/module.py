@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from segmed.core.errors import ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
@@ -127,6 +127,8 @@ class SegmentationModule(pl.LightningModule):
         return dataclasses.replace(batch, image=image, mask=planes[:, :labels], proposal=proposal)
 
     def _augment_for(self, batch: Batch) -> Augment:
+        if self.recipe.augment is None:
+            raise ConfigError("augment is auto: fit the recipe to the data first (segmed.training.preparing).")
         slices = 2 * self.recipe.preprocess.neighbours + 1
         return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]), slices)
 

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from segmed.core.errors import ConfigError, DataError, ModelError
 from segmed.core.split import Partition, Split
+from segmed.data.augment import augment_for
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
@@ -26,9 +27,10 @@ from segmed.training.starting import begun_from, starting_model
 
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
-    """The recipe with the data set's number of labels and, for a learned filter, the network's input size.
+    """The recipe with what the data decides: the number of labels, the augmentation that suits it where that is
+    `auto`, and the network's input size for a learned filter.
 
-    Raises `DataError` where an image lacks a sequence.
+    Raises `DataError` where an image lacks a sequence, `ConfigError` for an augmentation that is for other data.
     """
     case = min((record.case for record in data.dataset.records), key=lambda each: data.shape(each)[2])
     channels = data.shape(case)[2]
@@ -39,7 +41,7 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
         )
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
     size = Preprocess(recipe.preprocess).network_size(data.shape(data.dataset.records[0].case)[:2])
-    return dataclasses.replace(recipe, model=fit_filter(model, size))
+    return dataclasses.replace(recipe, model=fit_filter(model, size), augment=augment_for(data, recipe.augment))
 
 
 def prepare(

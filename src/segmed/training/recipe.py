@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError
 from segmed.core.files import written_aside
-from segmed.data.augment import PRESETS
+from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
@@ -67,8 +67,9 @@ class Recipe:
 
     model: ModelConfig = ModelConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
-    augment: str = "mri"
-    """Preset of random changes: none, seed (the report's) or mri."""
+    augment: AugmentSetting = None
+    """Random changes in training: the name of a preset (none, mri, lgg, colour, or seed, which is the report's), single
+    settings, of which `preset` names those to begin with, or `auto`: what suits the data."""
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -97,8 +98,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        if self.augment not in PRESETS:
-            raise ConfigError(f"Unknown augmentation {self.augment!r}. Choose one of: {', '.join(PRESETS)}.")
         if self.epochs < 1 or not 0 <= self.seed < 2**63:
             raise ConfigError(f"epochs must be at least 1 and seed 0 to 2^63 - 1, got {self.epochs} and {self.seed}.")
         if self.patience is not None and self.patience < 1:
@@ -198,6 +197,8 @@ def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) 
     for part in path[:-1]:
         if values.get(part) is None:  # a group that is off by default, such as model.gafl, is on once a key is set
             values[part] = {}
+        elif part == "augment" and isinstance(values[part], str):  # a preset, of which one setting is changed
+            values[part] = {"preset": values[part]}
         values = values[part]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: {part} is a value, not a group of settings.")

@@ -1,8 +1,10 @@
 """What may be drawn and how far: the settings of an augmentation, and the presets by name. No torch here."""
 
-from typing import Annotated
+import dataclasses
+import difflib
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from segmed.core.config import config_dataclass
 
@@ -59,10 +61,12 @@ class AugmentConfig:
     per_channel: bool = True
     """Draw brightness, contrast, gamma and bias field per channel (each MR sequence is its own scan)."""
     drop_post: Probability = 0.0
-    """Chance that channel 2 (post-contrast) becomes a copy of channel 1 (FLAIR). Three-channel images only."""
+    """Chance that channel 2 (post-contrast) becomes a copy of channel 1 (FLAIR). For LGG's sequences only."""
     drop_pre: Probability = 0.0
     """Chance, given that channel 2 was dropped, that channel 0 (pre-contrast) becomes a copy as well."""
 
+
+_MRI = AugmentConfig(affine=0.8, horizontal_flip=0.5, gamma=0.4, bias_field=0.5, noise=0.3)
 
 PRESETS: dict[str, AugmentConfig] = {
     "none": AugmentConfig(),
@@ -77,14 +81,48 @@ PRESETS: dict[str, AugmentConfig] = {
         gamma=0.5,
         per_channel=False,
     ),
+    "mri": _MRI,
     # In LGG, 10 of 110 patients lack post-contrast, and 6 of these pre-contrast too.
-    "mri": AugmentConfig(
+    "lgg": dataclasses.replace(_MRI, drop_post=0.1, drop_pre=0.5),
+    # Red, green and blue of one exposure change together, and no receive coil shades them.
+    "colour": AugmentConfig(
         affine=0.8,
         horizontal_flip=0.5,
+        brightness_contrast=0.3,
         gamma=0.4,
-        bias_field=0.5,
         noise=0.3,
-        drop_post=0.1,
-        drop_pre=0.5,
+        per_channel=False,
     ),
 }
+
+
+def preset_named(name: str) -> AugmentConfig:
+    """The preset `name`. Raises `ValueError`, with the nearest name, for an unknown one."""
+    if name in PRESETS:
+        return PRESETS[name]
+    near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(PRESETS)}."
+    raise ValueError(f"Unknown augmentation preset {name!r}. {hint}")
+
+
+def preset_of(config: AugmentConfig) -> str | None:
+    """The name of the preset that has these very settings; None for settings of one's own."""
+    return next((name for name, preset in PRESETS.items() if preset == config), None)
+
+
+def _from_preset(value: Any) -> Any:
+    """Settings of a recipe: a preset's name, `auto`, or single settings, where `preset` names those to begin with."""
+    if value == AUTO:
+        return None
+    if isinstance(value, str):
+        return preset_named(value)
+    if isinstance(value, dict) and "preset" in value:
+        changes = {key: each for key, each in value.items() if key != "preset"}
+        return dataclasses.asdict(preset_named(str(value["preset"]))) | changes
+    return value
+
+
+AUTO = "auto"
+"""In a recipe: the preset that suits the data, see `segmed.data.augment.choose`."""
+AugmentSetting = Annotated[AugmentConfig | None, BeforeValidator(_from_preset)]
+"""A recipe's augmentation; None is `auto`, chosen when the data is known."""

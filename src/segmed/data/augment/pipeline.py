@@ -1,7 +1,6 @@
 """The augmentation itself: draw with the generator that is passed in, then apply, deterministically."""
 
 import dataclasses
-import difflib
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from segmed.core.errors import ConfigError
 from segmed.data.augment import geometry, intensity
-from segmed.data.augment.config import PRESETS, AugmentConfig
+from segmed.data.augment.config import AugmentConfig, preset_named
 from segmed.data.augment.draws import Draws, crop_margins, draw
 
 
@@ -71,16 +70,18 @@ class Augment:
         return intensity.noise(unit, draws.noisy, draws.noise)
 
 
-def build_augment(preset: str, size: tuple[int, int], slices: int = 1) -> Augment:
-    """The augmentation `preset` (see `PRESETS`) for images of `size` (height, width), `slices` stacked in channels.
+def build_augment(augment: str | AugmentConfig, size: tuple[int, int], slices: int = 1) -> Augment:
+    """An augmentation for images of `size` (height, width), `slices` stacked in channels.
 
+    `augment` is settings or the name of a preset (see `PRESETS`).
     Raises `ConfigError`, with the nearest name, for an unknown preset.
     """
-    if preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(PRESETS)}."
-        raise ConfigError(f"Unknown augmentation preset {preset!r}. {hint}")
-    return Augment(PRESETS[preset], size, slices)
+    if isinstance(augment, AugmentConfig):
+        return Augment(augment, size, slices)
+    try:
+        return Augment(preset_named(augment), size, slices)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _to_unit_range(

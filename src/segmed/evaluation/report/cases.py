@@ -24,6 +24,11 @@ _PICTURE = 384
 class Pictures(Protocol):
     """Where images and references come from: a decoded data set, or anything that looks like one."""
 
+    @property
+    def in_colour(self) -> bool:
+        """Whether the three channels of images are the colours of a picture."""
+        ...
+
     def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
         """The image of a case."""
         ...
@@ -223,6 +228,7 @@ def _tiles(
             None if reference is None else reference[cut],
             prediction[cut],
             channel=channel,
+            in_colour=pictures is not None and pictures.in_colour,
             scale=scale,
             thickness=2 if scale > 1 else 1,
         )
