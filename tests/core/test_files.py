@@ -2,13 +2,23 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.files import held, read_json, write_json, write_table, written_aside
+from segmed.core.files import (
+    copy_file,
+    held,
+    read_json,
+    refuse_links,
+    remove_leftovers,
+    write_json,
+    write_table,
+    written_aside,
+)
 
 
 def write(target: Path, text: str, *, fail: Exception | None = None) -> None:
@@ -73,3 +83,68 @@ def test_a_folder_that_cannot_be_held_for_want_of_a_place_is_one_clear_error(tmp
         held(tmp_path / "file" / "run"),
     ):
         pass
+
+
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path) -> None:
+    write(tmp_path / ("a" * 251 + ".txt"), "whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+    with pytest.raises(DataError, match="Give it a shorter name"):
+        write(tmp_path / ("a" * 256), "")
+
+
+def test_what_a_kill_left_is_removed_by_the_next_write_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    for name in (".segmed-part-old.png", ".segmed-part-new.png", ".hidden"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".segmed-part-old.png", (time.time() - 4000,) * 2)
+    write(tmp_path / "a.txt", "")
+    assert names(tmp_path) == [".hidden", ".segmed-part-new.png", "a.txt"]
+
+
+def test_whoever_works_alone_removes_all_that_kills_left_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".segmed-part-folder" / "deep").mkdir(parents=True)
+    (tmp_path / ".segmed-part-file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / ".segmed-part-link").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine" / "kept.txt").touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["mine"]
+    assert names(tmp_path / "mine") == ["kept.txt"]
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "elsewhere/file.txt", "nowhere"])
+def test_a_link_at_any_depth_is_refused_by_name(tmp_path: Path, target: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file.txt").touch()
+    deep = tmp_path / "run" / "a" / "b"
+    deep.mkdir(parents=True)
+    refuse_links(tmp_path / "run")
+    (deep / "link").symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match=r"a/b/link: is a symbolic link"):
+        refuse_links(tmp_path / "run")
+
+
+def test_a_folder_that_is_a_link_itself_is_refused_where_nobody_named_it(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    refuse_links(tmp_path / "run")
+    refuse_links(tmp_path / "run" / "not-there-yet", itself=True)
+    with pytest.raises(DataError, match="run: is a symbolic link"):
+        refuse_links(tmp_path / "run", itself=True)
+
+
+def test_a_copy_replaces_a_link_and_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("new")
+    (tmp_path / "precious").write_text("old")
+    (tmp_path / "target").symlink_to(tmp_path / "precious")
+    copy_file(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "precious").read_text() == "old"
+    assert (tmp_path / "target").read_text() == "new"
+    assert not (tmp_path / "target").is_symlink()
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("old")
+    (tmp_path / "run.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(DataError, match="in place of a lock"), held(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "old"

@@ -116,13 +116,13 @@ def test_a_build_killed_in_a_shard_keeps_the_shards_before_and_goes_on(tmp_path:
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(DataError, match=r"2 of 3 shards are not there yet\. Run the same"):
         EmbeddingCache(tmp_path)
-    (tmp_path / ".shard-00001.safetensors.x1.safetensors").write_bytes(b"half")
+    (tmp_path / ".segmed-part-x1.safetensors").write_bytes(b"half")
     with alone(tmp_path):
         whole, damaged = whole_shards(PLAN, tmp_path)
         cache = fill(PLAN, tmp_path, encode, whole=whole)
     assert (whole, damaged) == ([0], [])
     assert torch.equal(cache.embedding("case_4", "hflip"), value_of(("case_4", "hflip")).half())
-    assert not list(tmp_path.glob(".shard-*"))
+    assert not list(tmp_path.glob(".segmed-part-*"))
 
 
 def test_two_processes_do_not_fill_one_cache(tmp_path: Path) -> None:

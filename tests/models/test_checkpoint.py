@@ -189,3 +189,15 @@ def test_a_copied_run_keeps_its_recipe_and_split_and_leaves_the_rest(tmp_path: P
     place = copy_run(run, tmp_path / "cascade" / "dense")
     assert sorted(path.name for path in place.iterdir()) == ["config.json", "model.safetensors", "split.json"]
     assert relative_to(tmp_path / "cascade", run) == "../runs/one"
+
+
+def test_a_copied_run_replaces_links_and_writes_through_none(tmp_path: Path) -> None:
+    run, place = tmp_path / "run", tmp_path / "place"
+    run.mkdir()
+    place.mkdir()
+    (run / "config.json").write_text("new")
+    (tmp_path / "precious").write_text("old")
+    (place / "config.json").symlink_to(tmp_path / "precious")
+    copy_run(run, place)
+    assert (tmp_path / "precious").read_text() == "old"
+    assert (place / "config.json").read_text() == "new"

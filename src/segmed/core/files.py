@@ -1,14 +1,17 @@
 """Write files so that nobody ever sees half of one."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,36 @@ from filelock import FileLock, Timeout
 
 from segmed.core.errors import ConfigError, DataError
 
+TEMPORARY = ".segmed-part-"
+"""How the names of temporary files and folders begin: what a killed process left is known by it."""
+ABANDONED = 3600.0
+"""Seconds after which a temporary file is of a killed process, where no lock tells."""
+_FULL = "Free some space or choose another folder."
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+}
+_cleared: set[Path] = set()
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place when the block ends well, else remove it.
+
+    A symbolic link at `path` is replaced, not followed. What killed processes left in the folder is removed, once.
 
     Raises `DataError` when the folder cannot be written or the disk is full; `path` is then as it was before.
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        if path.parent not in _cleared:
+            _cleared.add(path.parent)
+            remove_leftovers(path.parent, older_than=ABANDONED)
+        suffix = path.suffix if len(path.suffix) <= 16 else ""
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -35,11 +57,69 @@ def written_aside(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from error
+        raise not_written(path, error) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def not_written(path: Path, error: OSError) -> DataError:
+    """The error of a file or folder that the system did not let us write, with what to do."""
+    reason = error.strerror or str(error)
+    return DataError(
+        f"{path}: cannot be written ({reason}). {_REMEDIES.get(error.errno or 0, 'Choose another folder.')}"
+    )
+
+
+def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
+    """Remove temporary files and folders that killed processes left in `folder`; whoever holds its lock needs no age.
+
+    Args:
+        folder: Where to look; not in folders below it.
+        older_than: Seconds since the last change.
+    """
+    with suppress(OSError):
+        for entry in [each for each in os.scandir(folder) if each.name.startswith(TEMPORARY)]:
+            with suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime < older_than:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+
+
+def refuse_links(folder: Path, *, itself: bool = False) -> None:
+    """Raise `DataError` where a symbolic link lies in a folder that is to be written or cleared.
+
+    A folder from a stranger may hold links to folders of the user, in which files would be replaced or removed.
+    Hidden folders are not looked into: nothing is written there.
+
+    Args:
+        folder: The folder; it need not exist.
+        itself: Also refuse where `folder` is a link. The folders above it are the user's own.
+    """
+    if itself and folder.is_symlink():
+        raise _linked(folder)
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (*folders, *files):
+            if (path := Path(root, name)).is_symlink():
+                raise _linked(path)
+
+
+def _linked(path: Path) -> DataError:
+    return DataError(
+        f"{path}: is a symbolic link, and nothing is written or removed through one. Put what it leads to in its "
+        "place, or choose another folder."
+    )
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes, atomically: a link at `target` is replaced, not followed."""
+    with written_aside(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def require_folder(path: Path) -> None:
@@ -53,22 +133,35 @@ def require_folder(path: Path) -> None:
 
 @contextmanager
 def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone works on a folder, by a lock file beside it; the system lets go of that however the
-    process ends. With `wait` it is always true: others' work is waited for.
-
-    Raises `DataError` where the lock file cannot be written.
-    """
+    """Whether this process alone works on a folder, by a lock file beside it; see `locked`."""
     place = folder.resolve()  # also of ".", which has no name of its own
-    lock = FileLock(place.with_name(f"{place.name}.lock"), blocking=wait)
+    with locked(place.with_name(f"{place.name}.lock"), of=folder, wait=wait) as alone:
+        yield alone
+
+
+@contextmanager
+def locked(file: Path, *, of: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone has a lock file; the system lets go of it however the process ends.
+
+    Args:
+        file: The lock file.
+        of: What is locked, for errors.
+        wait: Wait for others, so that it is always true.
+
+    Raises:
+        DataError: The lock file cannot be written, or is a symbolic link.
+    """
+    if file.is_symlink():
+        raise DataError(f"{file}: is a symbolic link in place of a lock. Remove it.")
+    lock = FileLock(file, blocking=wait)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         yield False
         return
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{folder}: cannot be written ({reason}). Choose another folder.") from error
+        raise not_written(of, error) from error
     try:
         yield True
     finally:

@@ -1,11 +1,11 @@
 """Make an ensemble of runs, after making sure that no member has seen what the ensemble will be judged by."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from segmed.core.errors import ConfigError, SplitError
+from segmed.core.files import copy_file, refuse_links
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.run import Plan, plan_evaluation
@@ -28,8 +28,9 @@ def make_ensemble(
 
     Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
     chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
-    something else.
+    something else; `DataError` where symbolic links lie in it.
     """
+    refuse_links(out)
     if (out / CONFIG).exists() or any(out.resolve() == member.resolve() for member in members):
         raise ConfigError(f"{out}: is a run's folder. Choose another for the ensemble.")
     config = ensemble_config(members)
@@ -48,5 +49,5 @@ def make_ensemble(
     save_ensemble(out, members, config, copy=copy)
     (out / SPLIT).unlink(missing_ok=True)
     if config.split_hash:
-        shutil.copyfile(members[0] / SPLIT, out / SPLIT)
+        copy_file(members[0] / SPLIT, out / SPLIT)
     return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part="validation")

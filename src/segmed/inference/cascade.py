@@ -5,7 +5,6 @@ the hashes of their weights. Their thresholds are those of their configs at ever
 tuned again, but not trained again. Whatever takes a run takes a cascade.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ModelError
-from segmed.core.files import read_json, sha256_of, write_json
+from segmed.core.files import copy_file, read_json, refuse_links, sha256_of, write_json
 from segmed.data.proposing import PromptKinds, Proposals, ProposeConfig, propose
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
@@ -197,14 +196,14 @@ def save_cascade(
 ) -> None:
     """Write `cascade.json` and the runs' split; with `copy` both runs too, so that the folder can go anywhere.
 
-    `facts` say how the settings were chosen.
+    `facts` say how the settings were chosen. Raises `DataError` where symbolic links lie in `folder`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
     runs = {"dense": dense, "promptable": promptable}
     if copy:
         runs = {name: copy_run(run, folder / name) for name, run in runs.items()}
     if (dense / SPLIT).is_file():
-        shutil.copyfile(dense / SPLIT, folder / SPLIT)
+        copy_file(dense / SPLIT, folder / SPLIT)
     places = {
         name: {"folder": relative_to(folder, run), "weights": sha256_of(run / WEIGHTS)} for name, run in runs.items()
     }

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
-from segmed.core.files import read_json, sha256_of, write_json, written_aside
+from segmed.core.files import copy_file, read_json, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
@@ -182,10 +181,9 @@ def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
 
 def copy_run(run: Path, place: Path) -> Path:
     """Copy what a run is used and judged by to the folder `place`, which is returned."""
-    place.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, CONFIG, RECIPE, SPLIT):
+    for name in (WEIGHTS, RECIPE, SPLIT, CONFIG):  # the config last, so that a folder with one is whole
         if (run / name).is_file():
-            shutil.copyfile(run / name, place / name)
+            copy_file(run / name, place / name)
     return place
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.core.errors import DataError
-from segmed.core.files import held
+from segmed.core.files import held, remove_leftovers
 from segmed.core.progress import Progress
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
@@ -119,8 +119,7 @@ def alone(folder: Path) -> Iterator[None]:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another folder.") from error
-        for left in (*folder.glob(".shard-*"), *folder.glob(f".{INDEX}.*")):
-            left.unlink(missing_ok=True)
+        remove_leftovers(folder)
         yield
 
 
