@@ -33,7 +33,8 @@ from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.losses import LossConfig, build_loss
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
-from segmed.training.module import moving_average, parameter_groups
+from segmed.training.module import moving_average
+from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig
 
 SHAPE = (8, 3, 256, 256)

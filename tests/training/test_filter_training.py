@@ -20,7 +20,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.training import Hardware, train
 from segmed.training.estimate import estimate
-from segmed.training.module import parameter_groups
+from segmed.training.parameter_groups import parameter_groups
 from segmed.training.preparing import fit_recipe
 from segmed.training.recipe import OptimConfig
 

@@ -16,8 +16,8 @@ from segmed.core.errors import ConfigError, ModelError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
-from segmed.layers.gafl import gain_parameters
 from segmed.training.objectives import build_objective
+from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
 
@@ -146,24 +146,6 @@ class SegmentationModule(pl.LightningModule):
         self._counts = ThresholdCounts(max(len(self._number), 1), self.recipe.model.labels)
         self._validation_loss: list[Tensor] = []
         self._validated = 0
-
-
-def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Weight decay on matrices and convolutions; none on biases, normalisation and learned filters of frequencies.
-
-    The latter (GAFL) have a group of their own, with its own learning rate, if there are any.
-    """
-    gains = [parameter for parameter in gain_parameters(model) if parameter.requires_grad]
-    own = {id(parameter) for parameter in gains}
-    parameters = [each for each in model.parameters() if each.requires_grad and id(each) not in own]
-    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
-    plain = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    filters = {"params": gains, "weight_decay": 0.0, "lr": config.filter_learning_rate}
-    return [*groups, filters] if gains else groups
 
 
 def group_size(batch: int, batches: int, accumulate: int) -> int:

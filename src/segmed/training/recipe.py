@@ -39,9 +39,12 @@ class OptimConfig:
     warmup_steps: int = 100
     """Steps of linear warm-up; at most a tenth of the run."""
     weight_decay: float = 0.01
-    """Decoupled weight decay; biases, normalisation and learned filters have none."""
+    """Decoupled weight decay; biases, normalisation, learned filters, guided upsamplers and gates have none."""
     filter_learning_rate: float = 1e-2
     """Peak step size of learned filters (`model.gafl`), whose gains want larger steps than convolutions."""
+    upsampler_learning_rate: float = 1e-2
+    """Peak step size of guided upsamplers (FeatUp's, and their controls) and of gates that start at zero. At the usual
+    rate a short training moves neither."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
     accumulate: int = 1
@@ -49,12 +52,11 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no schedule has."""
-        rates = (self.learning_rate, self.filter_learning_rate)
-        if not all(0 < rate < math.inf for rate in rates) or self.accumulate < 1:
-            raise ConfigError(
-                "learning_rate and filter_learning_rate must be above 0 and finite, accumulate at least 1, got "
-                f"{self.learning_rate}, {self.filter_learning_rate} and {self.accumulate}."
-            )
+        for name in ("learning_rate", "filter_learning_rate", "upsampler_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be above 0 and finite, got {getattr(self, name)}.")
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate must be at least 1, got {self.accumulate}.")
         if not 0 <= self.final_share <= 1 or min(self.warmup_steps, self.weight_decay, self.gradient_clip) < 0:
             raise ConfigError(
                 "final_share lies between 0 and 1, and warmup_steps, weight_decay and gradient_clip are not negative."

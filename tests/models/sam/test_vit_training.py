@@ -8,7 +8,7 @@ from segmed.core.prompts import Prompts
 from segmed.layers.lora import merged_state
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
-from segmed.training.module import parameter_groups
+from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig
 
 ASKED = ObjectPrompts.of([Prompts(boxes=[(8, 8, 40, 32)])])

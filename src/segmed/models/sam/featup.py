@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segmed.layers.gated import Gated
 from segmed.layers.raising import Raiser, RaiserKind
 
 STAGES = 2
@@ -18,7 +19,7 @@ SHARE = 8
 """SAM's upscaled map has an eighth of the embedding's channels."""
 
 
-class FineBranch(nn.Module):
+class FineBranch(Gated):
     """Reduced embedding -> two stages to the mask grid -> norm, GELU, mixing -> gate that starts at zero.
 
     Without the nonlinearity after the raising the branch would equal a raised low-resolution logit: JBU commutes with

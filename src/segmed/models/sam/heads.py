@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segmed.layers.gated import Gated
+
 
 class BoxMap(nn.Module):
     """A box drawn on the embedding: the share of each mask cell that it covers, through two strided convolutions.
@@ -29,7 +31,7 @@ class BoxMap(nn.Module):
         return mapped * given
 
 
-class BoxPrior(nn.Module):
+class BoxPrior(Gated):
     """Where each cell of the mask grid lies in a box, for the decoder's upscaled map; a gate starts at zero.
 
     A cell's place is told in units of the box: its distances from the centre are 1 at the sides, and their squares add
