@@ -27,6 +27,27 @@ def test_zscore_makes_the_clipped_nonzero_voxels_of_the_volume_mean_0_and_deviat
         assert abs(values.std() - 1) < 1e-5
 
 
+def test_tissue_zscore_leaves_noise_of_the_background_out() -> None:
+    images = [RNG.integers(0, 9, (37, 51, 3), np.uint8) for _ in range(3)]  # noise
+    for image in images:
+        image[10:20, 7:40] = RNG.integers(100, 200, (10, 33, 3), np.uint8)
+    preprocess = Preprocess(PreprocessConfig(normalisation="tissue-zscore", clip_percentiles=(0, 100), divisor=1))
+    statistics = preprocess.statistics(images)
+    outputs = np.stack([preprocess.apply(image, statistics)[0].numpy() for image in images])
+    inside = outputs[:, :, 10:20, 7:40]
+    assert np.abs(inside.mean((0, 2, 3))).max() < 1e-5
+    assert np.abs(inside.std((0, 2, 3)) - 1).max() < 1e-5
+    assert outputs[:, :, 0].max() < -4
+
+
+def test_tissue_zscore_of_constant_and_blank_channels_is_never_nan() -> None:
+    image = RNG.integers(1, 256, (32, 32, 3), np.uint8)
+    image[..., 1], image[..., 2] = 0, 9
+    preprocess = Preprocess(PreprocessConfig(normalisation="tissue-zscore"))
+    output, _ = preprocess.apply(image, preprocess.statistics([image]))
+    assert torch.equal(output[1:], torch.zeros(2, 32, 32))
+
+
 def test_minmax_reaches_exactly_0_and_1() -> None:
     images = volume(RNG)
     preprocess = Preprocess(PreprocessConfig(normalisation="minmax", divisor=1))

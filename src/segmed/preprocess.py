@@ -29,8 +29,10 @@ class PreprocessConfig:
 
     channels: tuple[int, ...] = (0, 1, 2)
     """Which stored channels the network gets, in this order; LGG's are pre-contrast, FLAIR, post-contrast."""
-    normalisation: Literal["volume-zscore", "minmax", "imagenet"] = "volume-zscore"
+    normalisation: Literal["volume-zscore", "tissue-zscore", "minmax", "imagenet"] = "volume-zscore"
     """`volume-zscore`: percentile clip, then mean 0 and deviation 1 over the non-zero voxels of the volume;
+    `tissue-zscore`: the same over its tissue, the voxels brighter than the mean of all its voxels, where the background
+    is not 0 but noise;
     `minmax`: percentile clip, then 0 to 1 (MedSAM's); `imagenet`: ImageNet's mean and deviation (SAM's), of pixels
     that reach from 0 to their type's largest value, or from 0 to 1 where they are floats."""
     clip_percentiles: tuple[float, float] = (0.5, 99.5)
@@ -124,11 +126,13 @@ class Preprocess:
             return Statistics(low, high, shift, np.asarray(IMAGENET_STD, np.float32) * peak)
         slices = [self._select(image) for image in volume]
         for channel in range(channels):
-            values = np.concatenate([image[..., channel].ravel() for image in slices])
-            values = values[values != 0]
+            voxels = np.concatenate([image[..., channel].ravel() for image in slices])
+            values = voxels[voxels != 0]
             if values.size:
                 limits = np.percentile(values, self.config.clip_percentiles, method="inverted_cdf")
                 low[channel], high[channel] = limits
+                if self.config.normalisation == "tissue-zscore":
+                    values = tissue(voxels)
                 shift[channel], scale[channel] = self._location_and_scale(np.clip(values, *limits))
         return Statistics(low, high, shift, scale)
 
@@ -228,4 +232,10 @@ def _resized(tensor: Float[Tensor, "c h w"], size: Size, mode: str) -> Float[Ten
 
 def _pad(tensor: Shaped[Tensor, "c h w"], size: Size, *, mode: str) -> Shaped[Tensor, "c H W"]:
     missing = (0, size[1] - tensor.shape[2], 0, size[0] - tensor.shape[1])
+def tissue(voxels: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " m"]:
+    """Those of a volume's voxels that are brighter than their mean; all of them where none is."""
+    bright = voxels[voxels > voxels.mean(dtype=np.float64)]
+    return bright if bright.size else voxels
+
+
     return functional.pad(tensor[None], missing, mode=mode)[0] if any(missing) else tensor
