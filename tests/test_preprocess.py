@@ -118,6 +118,20 @@ def test_the_mask_takes_the_same_way_as_the_image() -> None:
     assert (bright == (mask == 2)).float().mean() > 0.97
 
 
+def test_shares_of_a_mask_are_areas_by_label_on_a_coarser_grid() -> None:
+    labels = np.zeros((4, 6), np.uint8)
+    labels[0, 0], labels[2:4, 2:4], labels[3, 5] = 1, 2, 1
+    shares = Preprocess(PreprocessConfig(size=(2, 3), divisor=1)).apply_mask_shares(labels, 2)
+    assert shares.tolist() == [[[0.25, 0, 0], [0, 0, 0.25]], [[0, 0, 0], [0, 1, 0]]]
+
+
+def test_shares_of_a_mask_are_0_where_padded_and_binary_on_its_own_grid() -> None:
+    shares = Preprocess(PreprocessConfig(divisor=32)).apply_mask_shares(np.ones((20, 40), np.uint8), 1)
+    assert shares.shape == (1, 32, 64)
+    assert shares[0, :20, :40].min() == 1
+    assert shares.sum() == 800
+
+
 def test_padding_of_a_mask_is_background() -> None:
     mask = Preprocess(PreprocessConfig()).apply_mask(np.ones((31, 33), np.uint8))
     assert mask.shape == (32, 64)

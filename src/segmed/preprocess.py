@@ -185,6 +185,18 @@ class Preprocess:
             tensor = functional.interpolate(tensor, content, mode="nearest-exact")
         return _pad(tensor[0], network, mode="constant")[0].long()
 
+    def apply_mask_shares(self, labels: UInt8[np.ndarray, "h w"], count: int) -> Float[Tensor, "k H W"]:
+        """Take a mask to the network's grid as shares: how much of each pixel's area has label 1, 2, … `count`.
+
+        What is padded has a share of 0. Where the grid is finer than the mask's, shares are those of one mask pixel.
+        """
+        content, network = self._sizes(labels.shape)
+        values = torch.arange(1, count + 1, dtype=torch.uint8).view(-1, 1, 1)
+        planes = (torch.from_numpy(np.array(labels))[None] == values).float()
+        if content != labels.shape:
+            planes = functional.interpolate(planes[None], content, mode="area")[0]
+        return _pad(planes, network, mode="constant")
+
     def network_size(self, shape: Sequence[int]) -> Size:
         """Height and width that an image of `shape` (height, width, …) has at the network's input."""
         return self._sizes(shape)[1]
@@ -220,6 +232,12 @@ class Preprocess:
         return float(values.mean(dtype=np.float64)), deviation if deviation > 1e-6 else 1.0
 
 
+def tissue(voxels: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " m"]:
+    """Those of a volume's voxels that are brighter than their mean; all of them where none is."""
+    bright = voxels[voxels > voxels.mean(dtype=np.float64)]
+    return bright if bright.size else voxels
+
+
 def _full_scale(dtype: np.dtype[np.generic]) -> float:
     return float(np.iinfo(dtype.name).max) if dtype.kind in "ui" else 1.0
 
@@ -232,10 +250,4 @@ def _resized(tensor: Float[Tensor, "c h w"], size: Size, mode: str) -> Float[Ten
 
 def _pad(tensor: Shaped[Tensor, "c h w"], size: Size, *, mode: str) -> Shaped[Tensor, "c H W"]:
     missing = (0, size[1] - tensor.shape[2], 0, size[0] - tensor.shape[1])
-def tissue(voxels: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " m"]:
-    """Those of a volume's voxels that are brighter than their mean; all of them where none is."""
-    bright = voxels[voxels > voxels.mean(dtype=np.float64)]
-    return bright if bright.size else voxels
-
-
     return functional.pad(tensor[None], missing, mode=mode)[0] if any(missing) else tensor

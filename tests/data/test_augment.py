@@ -9,6 +9,7 @@ from torch import Tensor
 from segmed.core.config import config_from_mapping
 from segmed.core.errors import ConfigError
 from segmed.data.augment import PRESETS, Augment, AugmentConfig, build_augment
+from segmed.data.augment.geometry import warp
 
 RANDOM_PRESETS = [name for name in PRESETS if name != "none"]
 GEOMETRY = {
@@ -54,6 +55,16 @@ def test_a_horizontal_flip_mirrors_columns_exactly():
     flipped, flipped_mask = Augment(AugmentConfig(horizontal_flip=1), (31, 45))(image, mask, generator())
     torch.testing.assert_close(flipped, image.flip(-1), atol=1e-4, rtol=0)
     assert torch.equal(flipped_mask, mask.flip(-1))
+
+
+def test_a_soft_mask_is_interpolated_as_the_image_is():
+    image, mask = torch.rand(4, 3, 61, 83), torch.rand(4, 1, 61, 83)
+    image[:, 0] = mask[:, 0]
+    draws = Augment(AugmentConfig(affine=1), (61, 83)).draw(4, 3, generator())
+    moved, soft = warp(image, mask, draws.sampling, soft=True)
+    assert torch.equal(soft[:, 0], moved[:, 0])
+    through = Augment(AugmentConfig(affine=1), (61, 83), soft=True).apply(image, mask, draws)[1]
+    assert torch.equal(through, soft)
 
 
 def test_a_quarter_turn_of_a_square_image_is_rot90_of_some_count():

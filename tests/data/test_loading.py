@@ -119,3 +119,14 @@ def test_a_case_of_another_data_set_is_named(tmp_path: Path) -> None:
 def test_impossible_sampling_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SamplingConfig(**settings)  # type: ignore[arg-type]
+def test_soft_targets_are_shares_of_area_and_keep_the_area(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    height, width = data.shape(data.dataset.records[0].case)[:2]
+    preprocess = Preprocess(PreprocessConfig(size=(height // 2, width // 2), divisor=1))
+    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], preprocess, soft=True)
+    batch = Collate(1)([slices[index] for index in range(len(slices))])
+    masks = np.stack([data.mask(case) > 0 for case in batch.cases])
+    assert batch.mask.shape == (len(slices), 1, height // 2, width // 2)
+    np.testing.assert_allclose(batch.mask.sum((1, 2, 3)).numpy() * 4, masks.sum((1, 2)), atol=1e-3)
+
+

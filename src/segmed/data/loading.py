@@ -28,7 +28,7 @@ class Batch:
 
     image: Float[Tensor, "b c h w"]
     mask: Float[Tensor, "b k h w"]
-    """One binary channel per foreground label, on the network's grid."""
+    """One channel per foreground label, on the network's grid: binary, or shares of each pixel's area."""
     cases: tuple[str, ...]
     undo: tuple[Undo, ...]
     proposal: Float[Tensor, "b 1 h w"] | None = None
@@ -61,6 +61,8 @@ class Item:
 
 @config_dataclass
 class SamplingConfig:
+    shares: Float[Tensor, "k h w"] | None = None
+    """Soft targets: the share of each pixel's area that has each label, where training asks for these."""
     """How training slices are drawn."""
 
     batch_size: int = 16
@@ -92,15 +94,18 @@ class PreprocessedSlices(Dataset[Item]):
         preprocess: Preprocess,
         maps: ProposalMaps | None = None,
     ) -> None:
-        """`maps` has out-of-fold maps of all cases, where they are wanted beside the masks."""
+        """`maps` has out-of-fold maps of all cases, where they are wanted beside the masks; `soft` asks for shares."""
         self.decoded, self.cases, self.preprocess, self.maps = decoded, tuple(cases), preprocess, maps
         self.statistics = volume_statistics(decoded, cases, preprocess)
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in cases}
         self._stack = neighbour_cases(decoded, set(self._patient.values()), preprocess.config.neighbours)
+        *,
+        soft: bool = False,
 
     def __len__(self) -> int:
         """The number of slices."""
+        self._labels = len(decoded.dataset.labels.names) if soft else None
         return len(self.cases)
 
     def __getitem__(self, index: int) -> Item:
@@ -109,7 +114,9 @@ class PreprocessedSlices(Dataset[Item]):
         images = [self.decoded.image(near) for near in self._stack[case]]
         image, undo = self.preprocess.apply_stack(images, self.statistics[self._patient[case]])
         proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case)).float() / 255
-        return Item(image, self.preprocess.apply_mask(self.decoded.mask(case)), case, undo, proposal)
+        mask = self.decoded.mask(case)
+        shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels)
+        return Item(image, self.preprocess.apply_mask(mask), case, undo, proposal, shares=shares)
 
     def positive(self) -> Bool[np.ndarray, " n"]:
         """Which slices carry foreground."""
@@ -151,7 +158,7 @@ def neighbour_cases(decoded: DecodedDataset, patients: Collection[str], reach: i
 
 
 class Collate:
-    """Stack items to a `Batch`, with one mask channel per foreground label."""
+    """Stack items to a `Batch`, with one mask channel per foreground label, soft where the items have shares."""
 
     def __init__(self, labels: int) -> None:
         self.labels = labels
@@ -170,7 +177,7 @@ class Collate:
         embeddings = [item.embedding for item in items if item.embedding is not None]
         return Batch(
             image=torch.stack([item.image for item in items]),
-            mask=(labels == values).float(),
+            mask=torch.stack(shares) if shares else (labels == values).float(),
             cases=tuple(item.case for item in items),
             undo=tuple(item.undo for item in items),
             proposal=torch.stack(proposals)[:, None] if proposals else None,
@@ -194,6 +201,7 @@ class TrainingBatches(Sampler[list[int]]):
         self._decks = _decks(positive, config)
         self._per_step = config.batch_size * world
         self.steps = config.steps_per_epoch or max(1, sum(map(len, self._decks)) // self._per_step)
+        shares = [item.shares for item in items if item.shares is not None]
 
     @property
     def sampler(self) -> "TrainingBatches":

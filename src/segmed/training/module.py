@@ -130,7 +130,8 @@ class SegmentationModule(pl.LightningModule):
         if self.recipe.augment is None:
             raise ConfigError("augment is auto: fit the recipe to the data first (segmed.training.preparing).")
         slices = 2 * self.recipe.preprocess.neighbours + 1
-        return build_augment(self.recipe.augment, (batch.image.shape[2], batch.image.shape[3]), slices)
+        size = (batch.image.shape[2], batch.image.shape[3])
+        return build_augment(self.recipe.augment, size, slices, soft=self.recipe.targets == "area")
 
     def _step_seed(self, batch_idx: int) -> int:
         place = (self.current_epoch * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank

@@ -100,9 +100,11 @@ def _slices(
 ) -> tuple[Dataset[Item], Dataset[Item], TrainingBatches]:
     """Training and validation slices, from pixels or from the cache, and the order of the first."""
     if embeddings is not None:
+        if recipe.targets != "nearest":
+            raise ConfigError("targets: area is for training from images, not from embeddings. Use targets: nearest.")
         return cached_slices(recipe, model, embeddings, data=data, partition=partition, rank=rank, world=world)
     preprocess = Preprocess(recipe.preprocess)
-    training = PreprocessedSlices(data, partition.train, preprocess, maps)
+    training = PreprocessedSlices(data, partition.train, preprocess, maps, soft=recipe.targets == "area")
     _try_size(model, training[0].image, recipe)
     batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
     return training, PreprocessedSlices(data, partition.validation, preprocess, maps), batches

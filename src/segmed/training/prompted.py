@@ -30,6 +30,9 @@ from segmed.training.prompting import (
     validation_prompter,
 )
 
+HALF = 0.5
+"""Share of a pixel's area from which soft targets count as the object where prompts and their targets are made."""
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -67,14 +70,17 @@ class PromptedObjective:
             total = total + loss
         present = promptable.presence_logits(embedding)
         if present is not None:
-            shown = batch.mask.amax((1, 2, 3))
+            shown = (batch.mask.amax((1, 2, 3)) >= HALF).float()
             error = functional.binary_cross_entropy_with_logits(present.float(), shown)
             total = total + self.config.presence_weight * error
         return total / (1 + self.config.refinements)
 
     def questions(self, batch: Batch, rng: np.random.Generator, cells: Size | None = None) -> Questions:
-        """Draw the tasks of every slice of a batch; `cells` is the size of mask prompts, where some have them."""
-        images, masks = batch.image.float().cpu().numpy(), batch.mask[:, 0].cpu().numpy() > 0
+        """Draw the tasks of every slice of a batch, from its masks at `HALF`.
+
+        `cells` is the size of mask prompts, where some have them.
+        """
+        images, masks = batch.image.float().cpu().numpy(), batch.mask[:, 0].cpu().numpy() >= HALF
         maps = [None] * len(masks) if batch.proposal is None else list(batch.proposal[:, 0].float().cpu().numpy())
         prompts: list[ObjectPrompts] = []
         targets = []

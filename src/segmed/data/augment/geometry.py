@@ -7,9 +7,14 @@ from torch import Tensor
 
 
 def warp(
-    image: Float[Tensor, "b c h w"], mask: Float[Tensor, "b k h w"], sampling: Float[Tensor, "b 2 3"]
+    image: Float[Tensor, "b c h w"],
+    mask: Float[Tensor, "b k h w"],
+    sampling: Float[Tensor, "b 2 3"],
+    *,
+    soft: bool = False,
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
-    """Sample the image bilinearly and the mask at the nearest pixel; zeros come in from outside.
+    """Sample the image bilinearly, and the mask at the nearest pixel or, where it is `soft`, bilinearly too; zeros come
+    in from outside.
 
     `sampling` takes output to input pixels, measured from the image centre. One grid serves both; kornia's
     `warp_affine` builds a grid per call and takes four times as long here.
@@ -20,8 +25,9 @@ def warp(
     normalised = torch.cat([matrix[:, :, :2] * half, matrix[:, :, 2:]], dim=2) / half[:, None]
     grid = functional.affine_grid(normalised, [len(image), 1, height, width], align_corners=False)
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    nearest = functional.grid_sample(mask.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return moved, nearest.to(mask.dtype)
+    mode = "bilinear" if soft else "nearest"
+    masks = functional.grid_sample(mask.float(), grid, mode=mode, padding_mode="zeros", align_corners=False)
+    return moved, masks.to(mask.dtype)
 
 
 def blank_border(planes: Float[Tensor, "b c h w"], margins: tuple[int, int]) -> Float[Tensor, "b c h w"]:

@@ -17,15 +17,17 @@ class Augment:
     """Changes normalised images and their masks together; output sizes equal input sizes.
 
     Image: float, `b c h w`, any range. Mask: 0 or 1, `b k h w`, one plane per foreground label; it stays
-    0 or 1. The last step of the `seed` preset's eight, Normalize, is not here: `segmed.preprocess` did it.
+    0 or 1. A `soft` mask has values from 0 to 1, and is interpolated as the image is.
+    The last step of the `seed` preset's eight, Normalize, is not here: `segmed.preprocess` did it.
     The crop keeps a share of the image at its own scale, at a random place, and pads it back about the centre.
     """
 
-    def __init__(self, config: AugmentConfig, size: tuple[int, int], slices: int = 1) -> None:
+    def __init__(self, config: AugmentConfig, size: tuple[int, int], slices: int = 1, *, soft: bool = False) -> None:
         """Make an augmentation of images of `size` (height, width) in pixels, whose channels are of `slices` slices."""
         self.config = config
         self.slices = slices
         self.size = size
+        self.soft = soft
         self._does_nothing = config == AugmentConfig()
 
     def __call__(
@@ -54,7 +56,7 @@ class Augment:
             )
         draws = _on(draws, image.device)
         unit, low, span = _to_unit_range(image.float())
-        moved, mask = geometry.warp(unit, mask, draws.sampling)
+        moved, mask = geometry.warp(unit, mask, draws.sampling, soft=self.soft)
         if self.config.crop < 1:
             margins = crop_margins(self.config.crop, self.size)
             moved, mask = geometry.blank_border(moved, margins), geometry.blank_border(mask, margins)
@@ -70,16 +72,18 @@ class Augment:
         return intensity.noise(unit, draws.noisy, draws.noise)
 
 
-def build_augment(augment: str | AugmentConfig, size: tuple[int, int], slices: int = 1) -> Augment:
-    """An augmentation for images of `size` (height, width), `slices` stacked in channels.
+def build_augment(
+    augment: str | AugmentConfig, size: tuple[int, int], slices: int = 1, *, soft: bool = False
+) -> Augment:
+    """An augmentation for images of `size` (height, width), `slices` stacked in channels; `soft` if masks are shares.
 
     `augment` is settings or the name of a preset (see `PRESETS`).
     Raises `ConfigError`, with the nearest name, for an unknown preset.
     """
     if isinstance(augment, AugmentConfig):
-        return Augment(augment, size, slices)
+        return Augment(augment, size, slices, soft=soft)
     try:
-        return Augment(preset_named(augment), size, slices)
+        return Augment(preset_named(augment), size, slices, soft=soft)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
