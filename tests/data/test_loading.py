@@ -9,12 +9,14 @@ import torch
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.loading import (
     Collate,
+    Drawn,
     Item,
     OrderedBatches,
     PreprocessedSlices,
     SamplingConfig,
     TrainingBatches,
     make_loader,
+    slice_chances,
 )
 from segmed.preprocess import Preprocess, PreprocessConfig, Undo
 from toydata import toy
@@ -22,8 +24,14 @@ from toydata import toy
 POSITIVE = np.arange(50) % 5 == 0
 
 
+def drawn_of(foreground: np.ndarray, patients: int = 1) -> Drawn:
+    return Drawn(foreground.astype(np.int64), tuple(f"p{index % patients}" for index in range(len(foreground))))
+
+
 def sampler(share: float | None = 0.5, size: int = 8, **settings: int) -> TrainingBatches:
-    return TrainingBatches(POSITIVE, SamplingConfig(batch_size=size, positive_share=share), seed=0, **settings)
+    return TrainingBatches(
+        drawn_of(POSITIVE), SamplingConfig(batch_size=size, positive_share=share), seed=0, **settings
+    )
 
 
 SHARES = [(0.5, 8), (0.25, 8), (0.3, 7), (0.7, 2), (0.7, 1), (0.5, 5), (0.5, 1)]
@@ -68,8 +76,40 @@ def test_ranks_share_the_batches_of_one_stream_between_them() -> None:
 
 
 def test_a_part_of_only_positive_slices_is_sampled_as_it_is() -> None:
-    batches = TrainingBatches(np.ones(9, bool), SamplingConfig(batch_size=3), seed=0)
+    batches = TrainingBatches(drawn_of(np.ones(9)), SamplingConfig(batch_size=3), seed=0)
     assert sorted(index for batch in batches for index in batch) == list(range(9))
+
+
+def test_drawn_by_patient_every_patient_comes_equally_often_however_many_slices_it_has() -> None:
+    patients = ("many",) * 40 + ("few",) * 3 + ("one",)
+    drawn = Drawn(np.array([9] * 20 + [0] * 20 + [5, 0, 0] + [7]), patients)
+    batches = TrainingBatches(drawn, SamplingConfig(batch_size=6, by="patient", steps_per_epoch=10), seed=0)
+    numbers = [number for batch in batches for number in batch]
+    with_tumour = [patients[number] for number in numbers if drawn.foreground[number]]
+    without = [patients[number] for number in numbers if not drawn.foreground[number]]
+    assert {name: with_tumour.count(name) for name in set(patients)} == {"many": 10, "few": 10, "one": 10}
+    assert {name: without.count(name) for name in ("many", "few")} == {"many": 15, "few": 15}
+
+
+def test_a_patients_slices_are_drawn_by_their_foreground_and_none_is_left_out() -> None:
+    assert slice_chances(np.array([30, 10])).tolist() == pytest.approx([(0.75 + 0.05) / 1.1, (0.25 + 0.05) / 1.1])
+    assert slice_chances(np.array([0, 0, 0, 0])).tolist() == [0.25] * 4
+    drawn = Drawn(np.array([300, 100]), ("a", "a"))
+    batches = TrainingBatches(drawn, SamplingConfig(batch_size=10, by="patient", steps_per_epoch=200), seed=0)
+    share = np.mean([number == 0 for batch in batches for number in batch])
+    assert share == pytest.approx(0.8 / 1.1, abs=0.03)
+
+
+def test_order_by_patient_is_that_of_seed_and_epoch_alone() -> None:
+    def order(epoch: int, seed: int) -> list[list[int]]:
+        batches = TrainingBatches(
+            drawn_of(POSITIVE, 7), SamplingConfig(batch_size=4, by="patient", steps_per_epoch=9), seed=seed
+        )
+        batches.set_epoch(epoch)
+        return list(batches)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(2, 0) != order(2, 1)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -83,6 +123,17 @@ def test_a_batch_has_one_binary_channel_per_label() -> None:
     undo = Undo((2, 2), (2, 2))
     batch = Collate(2)([Item(torch.zeros(3, 2, 2), labels, "a", undo)])
     assert batch.mask.tolist() == [[[[0, 1], [0, 0]], [[0, 0], [1, 1]]]]
+
+
+def test_soft_targets_are_shares_of_area_and_keep_the_area(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    height, width = data.shape(data.dataset.records[0].case)[:2]
+    preprocess = Preprocess(PreprocessConfig(size=(height // 2, width // 2), divisor=1))
+    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], preprocess, soft=True)
+    batch = Collate(1)([slices[index] for index in range(len(slices))])
+    masks = np.stack([data.mask(case) > 0 for case in batch.cases])
+    assert batch.mask.shape == (len(slices), 1, height // 2, width // 2)
+    np.testing.assert_allclose(batch.mask.sum((1, 2, 3)).numpy() * 4, masks.sum((1, 2)), atol=1e-3)
 
 
 def test_images_of_two_sizes_in_a_batch_are_refused_with_the_remedy() -> None:
@@ -119,14 +170,3 @@ def test_a_case_of_another_data_set_is_named(tmp_path: Path) -> None:
 def test_impossible_sampling_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SamplingConfig(**settings)  # type: ignore[arg-type]
-def test_soft_targets_are_shares_of_area_and_keep_the_area(tmp_path: Path) -> None:
-    data = toy(tmp_path)
-    height, width = data.shape(data.dataset.records[0].case)[:2]
-    preprocess = Preprocess(PreprocessConfig(size=(height // 2, width // 2), divisor=1))
-    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], preprocess, soft=True)
-    batch = Collate(1)([slices[index] for index in range(len(slices))])
-    masks = np.stack([data.mask(case) > 0 for case in batch.cases])
-    assert batch.mask.shape == (len(slices), 1, height // 2, width // 2)
-    np.testing.assert_allclose(batch.mask.sum((1, 2, 3)).numpy() * 4, masks.sum((1, 2)), atol=1e-3)
-
-

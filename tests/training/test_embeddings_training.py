@@ -177,7 +177,7 @@ def test_mask_and_embedding_of_an_item_are_the_same_view(toy: Toy, cache: Embedd
 def test_views_are_drawn_anew_in_each_step_and_alike_for_a_seed(toy: Toy, cache: EmbeddingCache) -> None:
     def drawn(epoch: int, seed: int) -> list[list[int]]:
         config = recipe_of("sampling.steps_per_epoch=20").sampling
-        batches = ViewedBatches(slices.positive(), config, views=4, seed=seed)
+        batches = ViewedBatches(slices.drawn(), config, views=4, seed=seed)
         batches.set_epoch(epoch)
         return [[number % 4 for number in batch] for batch in batches]
 

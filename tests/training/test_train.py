@@ -19,7 +19,7 @@ import segmed.training.objectives as objectives
 from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
-from segmed.data.loading import Batch, SamplingConfig, TrainingBatches
+from segmed.data.loading import Batch, Drawn, SamplingConfig, TrainingBatches
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
@@ -110,8 +110,8 @@ def test_every_epoch_draws_its_own_batches(
 
 
 def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -> None:
-    batches = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
-    third = TrainingBatches(np.ones(40, bool), SamplingConfig(batch_size=4), seed=0)
+    batches = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
+    third = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
     third.set_epoch(2)
     keeper = RunKeeper(tmp_path, patience=None, listener=Silent())
     keeper.batches = batches

@@ -6,10 +6,11 @@ batches that the interrupted one would have seen.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -20,6 +21,9 @@ from segmed.core.volumes import neighbour_indices
 from segmed.data.decoded import DecodedDataset
 from segmed.data.proposals import ProposalMaps
 from segmed.preprocess import Preprocess, Statistics, Undo
+
+EVEN = 0.1
+"""What is spread evenly over a patient's slices, against what goes by the area of foreground."""
 
 
 @dataclass
@@ -57,18 +61,21 @@ class Item:
     """An out-of-fold map from 0 to 1, fitted as the mask is: nearest neighbour, 0 where padded."""
     embedding: Float[Tensor, "d g g"] | None = None
     """From an embedding cache, if one is used."""
+    shares: Float[Tensor, "k h w"] | None = None
+    """Soft targets: the share of each pixel's area that has each label, where training asks for these."""
 
 
 @config_dataclass
 class SamplingConfig:
-    shares: Float[Tensor, "k h w"] | None = None
-    """Soft targets: the share of each pixel's area that has each label, where training asks for these."""
     """How training slices are drawn."""
 
     batch_size: int = 16
     """Slices per step and device."""
     positive_share: float | None = 0.5
     """Share of the slices drawn that carry foreground; 1 draws no others, None takes slices as they come."""
+    by: Literal["slice", "patient"] = "slice"
+    """What is drawn equally often: every `slice`, or every `patient`, and then one of its slices; of those that carry
+    foreground one with more of it more often (Buda et al. 2019)."""
     steps_per_epoch: int | None = None
     """Steps between two validations; None is as many as one pass over the slices that are drawn takes."""
 
@@ -93,19 +100,19 @@ class PreprocessedSlices(Dataset[Item]):
         cases: Sequence[str],
         preprocess: Preprocess,
         maps: ProposalMaps | None = None,
+        *,
+        soft: bool = False,
     ) -> None:
         """`maps` has out-of-fold maps of all cases, where they are wanted beside the masks; `soft` asks for shares."""
         self.decoded, self.cases, self.preprocess, self.maps = decoded, tuple(cases), preprocess, maps
+        self._labels = len(decoded.dataset.labels.names) if soft else None
         self.statistics = volume_statistics(decoded, cases, preprocess)
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in cases}
         self._stack = neighbour_cases(decoded, set(self._patient.values()), preprocess.config.neighbours)
-        *,
-        soft: bool = False,
 
     def __len__(self) -> int:
         """The number of slices."""
-        self._labels = len(decoded.dataset.labels.names) if soft else None
         return len(self.cases)
 
     def __getitem__(self, index: int) -> Item:
@@ -118,9 +125,26 @@ class PreprocessedSlices(Dataset[Item]):
         shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels)
         return Item(image, self.preprocess.apply_mask(mask), case, undo, proposal, shares=shares)
 
-    def positive(self) -> Bool[np.ndarray, " n"]:
-        """Which slices carry foreground."""
-        return np.array([bool(self.decoded.mask(case).any()) for case in self.cases])
+    def drawn(self) -> "Drawn":
+        """What the order of training depends on."""
+        return drawn_from(self.decoded, self.cases)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Slices to draw batches from, by number."""
+
+    foreground: Int64[np.ndarray, " n"]
+    """Foreground pixels of each slice."""
+    patients: tuple[str, ...]
+    """The patient of each slice."""
+
+
+def drawn_from(decoded: DecodedDataset, cases: Sequence[str]) -> Drawn:
+    """The foreground and the patient of each case."""
+    records = decoded.dataset.by_case()
+    foreground = np.array([np.count_nonzero(decoded.mask(case)) for case in cases], np.int64)
+    return Drawn(foreground, tuple(records[case].patient for case in cases))
 
 
 def volume_statistics(decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> dict[str, Statistics]:
@@ -175,6 +199,7 @@ class Collate:
         labels = torch.stack([item.labels for item in items])[:, None]
         proposals = [item.proposal for item in items if item.proposal is not None]
         embeddings = [item.embedding for item in items if item.embedding is not None]
+        shares = [item.shares for item in items if item.shares is not None]
         return Batch(
             image=torch.stack([item.image for item in items]),
             mask=torch.stack(shares) if shares else (labels == values).float(),
@@ -190,18 +215,17 @@ class TrainingBatches(Sampler[list[int]]):
 
     Positive and other slices are each dealt from their own shuffled deck without replacement, reshuffled when it
     runs out. Every batch has as many slices as asked for; where the share of one is no whole number, it holds over
-    batches together. The order is a function of seed, epoch and rank; call `set_epoch` before each epoch.
+    batches together. Where patients are drawn, it is these that are dealt, for either kind of slice.
+    The order is a function of seed, epoch and rank; call `set_epoch` before each epoch.
     """
 
-    def __init__(
-        self, positive: Bool[np.ndarray, " n"], config: SamplingConfig, *, seed: int, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, drawn: Drawn, config: SamplingConfig, *, seed: int, rank: int = 0, world: int = 1) -> None:
         self.config, self.seed, self.rank, self.world = config, seed, rank, world
         self.epoch = 0
-        self._decks = _decks(positive, config)
+        self._drawn = drawn
+        self._decks = _decks(drawn.foreground > 0, config)
         self._per_step = config.batch_size * world
         self.steps = config.steps_per_epoch or max(1, sum(map(len, self._decks)) // self._per_step)
-        shares = [item.shares for item in items if item.shares is not None]
 
     @property
     def sampler(self) -> "TrainingBatches":
@@ -219,7 +243,7 @@ class TrainingBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """The batches of this rank."""
         rng = np.random.default_rng([self.seed, self.epoch])
-        *first, last = [_deal(deck, rng) for deck in self._decks]
+        *first, last = [self._dealt(deck, rng) for deck in self._decks]
         for step in range(self.steps):
             batch: list[int] = []
             for dealer in first:
@@ -228,6 +252,9 @@ class TrainingBatches(Sampler[list[int]]):
             batch.extend(next(last) for _ in range(self._per_step - len(batch)))
             mixed = [batch[index] for index in rng.permutation(len(batch))]
             yield mixed[self.rank :: self.world]
+
+    def _dealt(self, deck: list[int], rng: np.random.Generator) -> Iterator[int]:
+        return _deal(deck, rng) if self.config.by == "slice" else _deal_by_patient(deck, self._drawn, rng)
 
 
 class OrderedBatches(Sampler[list[int]]):
@@ -276,6 +303,29 @@ def _decks(positive: Bool[np.ndarray, " n"], config: SamplingConfig) -> list[lis
 def _deal(deck: list[int], rng: np.random.Generator) -> Iterator[int]:
     while True:
         yield from (deck[index] for index in rng.permutation(len(deck)))
+
+
+def _deal_by_patient(deck: list[int], drawn: Drawn, rng: np.random.Generator) -> Iterator[int]:
+    """The patients of a deck in turn, shuffled anew each time, and of each a slice by `slice_chances`."""
+    slices: dict[str, list[int]] = {}
+    for index in deck:
+        slices.setdefault(drawn.patients[index], []).append(index)
+    mine = [np.array(numbers) for numbers in slices.values()]
+    chances = [slice_chances(drawn.foreground[numbers]) for numbers in mine]
+    while True:
+        for patient in rng.permutation(len(mine)):
+            yield int(rng.choice(mine[patient], p=chances[patient]))
+
+
+def slice_chances(foreground: Int64[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The chance of each of a patient's slices: by its area of foreground, and `EVEN` of that spread evenly.
+
+    As in Buda's code (github.com/mateuszbuda/brain-segmentation-pytorch, dataset.py). Without foreground all are alike.
+    """
+    total = foreground.sum()
+    if not total:
+        return np.full(len(foreground), 1 / len(foreground))
+    return (foreground / total + EVEN / len(foreground)) / (1 + EVEN)
 
 
 def _count(share: float, size: int, step: int) -> int:

@@ -39,7 +39,7 @@ def cached_slices(
     training = EmbeddedSlices(data, partition.train, preprocess, cache, views=views, with_images=images)
     validation = EmbeddedSlices(data, partition.validation, preprocess, cache, with_images=guided)
     batches = ViewedBatches(
-        training.positive(), recipe.sampling, views=len(views), seed=recipe.seed, rank=rank, world=world
+        training.drawn(), recipe.sampling, views=len(views), seed=recipe.seed, rank=rank, world=world
     )
     return training, validation, batches
 

@@ -106,7 +106,7 @@ def _slices(
     preprocess = Preprocess(recipe.preprocess)
     training = PreprocessedSlices(data, partition.train, preprocess, maps, soft=recipe.targets == "area")
     _try_size(model, training[0].image, recipe)
-    batches = TrainingBatches(training.positive(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
+    batches = TrainingBatches(training.drawn(), recipe.sampling, seed=recipe.seed, rank=rank, world=world)
     return training, PreprocessedSlices(data, partition.validation, preprocess, maps), batches
 
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from torch.utils.data import Dataset
 
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings.cache import EmbeddingCache
-from segmed.data.loading import Item, PreprocessedSlices, SamplingConfig, TrainingBatches
+from segmed.data.loading import Drawn, Item, PreprocessedSlices, SamplingConfig, TrainingBatches, drawn_from
 from segmed.data.views import View, viewed
 from segmed.preprocess import Preprocess
 
@@ -52,9 +51,9 @@ class EmbeddedSlices(Dataset[Item]):
         turned = viewed(image, view).contiguous(), viewed(labels, view).contiguous()
         return Item(*turned, case=case, undo=undo, embedding=self.cache.embedding(case, view))
 
-    def positive(self) -> Bool[np.ndarray, " n"]:
-        """Which cases carry foreground."""
-        return np.array([bool(self.decoded.mask(case).any()) for case in self.cases])
+    def drawn(self) -> Drawn:
+        """What the order of training depends on."""
+        return drawn_from(self.decoded, self.cases)
 
 
 class ViewedBatches(TrainingBatches):
@@ -62,7 +61,7 @@ class ViewedBatches(TrainingBatches):
 
     def __init__(
         self,
-        positive: Bool[np.ndarray, " n"],
+        drawn: Drawn,
         config: SamplingConfig,
         *,
         views: int,
@@ -70,7 +69,7 @@ class ViewedBatches(TrainingBatches):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        super().__init__(positive, config, seed=seed, rank=rank, world=world)
+        super().__init__(drawn, config, seed=seed, rank=rank, world=world)
         self.views = views
 
     def __iter__(self) -> Iterator[list[int]]:
