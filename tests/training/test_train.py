@@ -13,16 +13,19 @@ import pytest
 import torch
 from PIL import Image as Pillow
 from runs import tiny_recipe, toy_and_split
+from safetensors.torch import save_file
 
 import segmed.training.module as module
 import segmed.training.objectives as objectives
 from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, SplitError
+from segmed.core.files import sha256_of
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.loading import Batch, Drawn, SamplingConfig, TrainingBatches
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
+from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
 from segmed.training.beginning import begin
 from segmed.training.estimate import WARMUP, estimate
@@ -117,6 +120,19 @@ def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -
     keeper.batches = batches
     keeper.load_state_dict({"rows": [{}, {}], "best": {}, "seconds": [1.0, 2.0]})
     assert list(batches) == list(third)
+
+
+def test_the_run_tells_the_hash_of_the_file_that_its_encoder_began_with(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    weights = tmp_path / "encoder.safetensors"
+    save_file(build_encoder("tu-mobilenetv3_small_050").state_dict(), weights)
+    recipe = tiny_recipe(f"model.encoder_weights={weights}", "epochs=1", "targets=area", "sampling.by=patient")
+    out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", hardware=CPU)
+    told = json.loads((out / "config.json").read_text())["training"]["encoder_weights"]
+    assert told == {"file": "encoder.safetensors", "sha256": sha256_of(weights)}
+    weights.unlink()
+    assert load(out) is not None  # what was trained no longer needs it
 
 
 def test_a_folder_with_a_run_is_not_overwritten(run: Path, toy: tuple[DecodedDataset, Split]) -> None:

@@ -1,4 +1,4 @@
-"""`segmed convert`: a checkpoint of SAM or MedSAM in any of its forms in; safetensors and what it is, out."""
+"""`segmed convert`: a checkpoint of SAM, MedSAM or an encoder in any of its forms in; safetensors out."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +15,17 @@ def convert(
     layout: Annotated[
         Literal["transformers", "segment-anything"], typer.Option(help="Whose names the weights get.")
     ] = "transformers",
+    encoder: Annotated[
+        str | None, typer.Option(help="The checkpoint is this dense encoder's, such as resnet18 or tu-...")
+    ] = None,
 ) -> None:
-    """Convert a checkpoint of SAM or MedSAM, once."""
+    """Convert a checkpoint of SAM or MedSAM, or with --encoder one of a dense model's encoder, once.
+
+    Encoders' checkpoints are state dicts of timm, torchvision, segmentation_models_pytorch or EfficientNet-PyTorch.
+    """
+    if encoder is not None:
+        _convert_encoder(checkpoint, out, encoder)
+        return
     from segmed.models.sam.convert import convert as run
 
     done = run(checkpoint, out, contract=contract, layout=layout)
@@ -27,3 +36,12 @@ def convert(
     if done.left_out:
         typer.echo(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)
     typer.echo(str(done.weights))
+
+
+def _convert_encoder(checkpoint: Path, out: Path, encoder: str) -> None:
+    from segmed.models.dense import build_encoder
+    from segmed.models.encoder_weights import convert_encoder
+
+    left_out = convert_encoder(checkpoint, out, build_encoder(encoder), name=encoder)
+    typer.echo(f"{checkpoint}: {encoder}; left out, as an encoder has no place for them: {left_out} tensors", err=True)
+    typer.echo(str(out))

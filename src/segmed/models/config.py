@@ -28,12 +28,16 @@ class ModelConfig:
     """An encoder of segmentation_models_pytorch, or `tu-` and any timm model; SAM's ViTs have their own.
     Left empty it becomes efficientnet-b5, or what `OWN` lists for the model."""
     encoder_weights: str = ""
-    """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty).
+    """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty),
+    or a safetensors file of the encoder's (see `encoder_weights.py`).
     SAM and MedSAM: `hub` (where left empty), a hub id owner/name, a folder or a file, for all parts of the model."""
     channels: int = 3
     """Input channels."""
     labels: int = 1
     """Foreground labels: the number of output channels."""
+    decoder_channels: tuple[int, ...] | None = None
+    """Channels of the decoder's blocks, the coarsest first, for unet, unetplusplus and manet; None is the
+    architecture's own: 256, 128, 64, 32, 16. Half of that is a slim decoder."""
     upsampler: Upsampler = "interpolate"
     """How the decoder of unet and unetplusplus raises its maps: `interpolate` is the architecture's own, `jbu` is
     FeatUp's, guided by the image; `jbu-constant` and `bilinear-control` are the controls of that."""
@@ -51,3 +55,5 @@ class ModelConfig:
         object.__setattr__(self, "encoder_weights", self.encoder_weights or weights)
         if self.channels < 1 or self.labels < 1:
             raise ConfigError(f"channels and labels must be at least 1, got {self.channels} and {self.labels}.")
+        if self.decoder_channels is not None and (not self.decoder_channels or min(self.decoder_channels) < 1):
+            raise ConfigError(f"decoder_channels are numbers of at least 1, got {list(self.decoder_channels)}.")

