@@ -47,7 +47,7 @@ def test_a_run_of_two_labels_has_two_outputs_and_knows_their_names(run: Path) ->
 
 def test_a_split_of_images_without_patients_says_that_it_may_leak(fundus: Path, tmp_path: Path) -> None:
     options = ("--labels", LABELS, "--ratios", "0.5,0.25,0.25")
-    assert "Every image counts as a patient" in segmed("data", "split", fundus, "-o", tmp_path / "a.json", *options)
+    assert "PATIENTS UNKNOWN" in segmed("data", "split", fundus, "-o", tmp_path / "a.json", *options)
     pairs = ("--patient-regex", r"(?P<patient>eye)_(?P<slice>[0-9])", "--labels", LABELS)
     result = CliRunner().invoke(app, ["data", "split", str(fundus), "-o", str(tmp_path / "b.json"), *pairs])
     assert "1 patients are too few" in str(result.exception)

@@ -282,13 +282,13 @@ def test_a_torn_clinical_table_is_an_error_in_the_report(tree: Path) -> None:
     assert "row 2 has 1 values" in message(check(tree), "clinical-table")
 
 
-def test_images_of_unknown_patients_are_noted_until_a_regex_names_them(tree: Path, tmp_path: Path) -> None:
+def test_images_of_unknown_patients_are_warned_of_until_a_regex_names_them(tree: Path, tmp_path: Path) -> None:
     for folder in ("images", "masks"):
         (tmp_path / "set" / folder).mkdir(parents=True)
     for number in (1, 2, 3, 4):
         shutil.copy(image_path(tree, A, number), tmp_path / "set" / "images" / f"a_{number}.tif")
         shutil.copy(mask_path(tree, A, number), tmp_path / "set" / "masks" / f"a_{number}.tif")
-    assert found(check(tmp_path / "set")) == {("note", "patients-unknown")}
+    assert found(check(tmp_path / "set")) == {("warning", "patients-unknown")}
     assert found(check(tmp_path / "set", patient_regex="^a")) == set()
 
 

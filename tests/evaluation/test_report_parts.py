@@ -73,7 +73,7 @@ def test_a_run_without_metrics_has_no_history(tmp_path):
 
 def test_every_grouped_metric_has_a_title_and_unknown_ones_come_last():
     assert {name for members in GROUPS.values() for name in members} == set(TITLES)
-    assert grouped(["new_score", "dice"]) == {"Volume, per patient": ("dice",), "Further": ("new_score",)}
+    assert grouped(["new_score", "dice"]) == {"Volume": ("dice",), "Further": ("new_score",)}
 
 
 def test_the_best_of_a_column_is_marked_unless_all_are_equal():

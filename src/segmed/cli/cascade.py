@@ -46,12 +46,12 @@ def cascade(
     joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
     decoded = open_decoded(data, labels, patient_regex, default_labels=joined.config.labels)
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")
-    announce_leak(plan.leaking)
+    announce_leak(plan.leaking, patients_known=plan.patients_known)
     cases = plan.split.fold(plan.fold).validation
     with progress_bar("validation patients") as progress:
         choice = tune_cascade(joined.dense, joined.promptable, decoded, cases, kinds=kinds, progress=progress)
     save_cascade(out, dense, promptable, choice.settings, dict(facts_of(choice)), copy=copy)
-    typer.echo(f"Mean Dice of {choice.patients} validation patients, on which it was chosen: {choice.dice:.4f}")
+    typer.echo(f"Mean Dice of {choice.patients} validation {plan.unit.many}, on which it was chosen: {choice.dice:.4f}")
     typer.echo(f"  the dense run alone {choice.dense:.4f}, refined wherever it proposes {choice.always:.4f}")
     if choice.settings.gate > 1:
         typer.echo("Nothing is refined: no setting was better than the dense run alone.")

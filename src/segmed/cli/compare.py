@@ -53,7 +53,7 @@ def compare(
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
     )
-    announce_leak(comparison.leaking)
+    announce_leak(comparison.leaking, patients_known=comparison.patients_known)
     typer.echo(headline(comparison).title)
     for each in notes(comparison):
         note(each)

@@ -104,7 +104,6 @@ def split(
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
     from segmed.cli.opening import announce_leak, open_decoded
-    from segmed.data.sources import layout_of
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
     _require_new(out, force)
@@ -122,14 +121,7 @@ def split(
     print_split(plan, decoded)
     if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
         note(f"{len(unlabelled)} cases without a mask are in no part, such as {unlabelled[0]}.")
-    announce_leak(plan.leaking)
-    if layout_of(path) == "folder" and len(decoded.dataset.patients) == len(decoded.dataset.records):
-        typer.secho(
-            "Every image counts as a patient of its own. If several are slices of one patient, this split leaks: "
-            "say who the patient is with --patient-regex or a manifest.",
-            fg="red",
-            err=True,
-        )
+    announce_leak(plan.leaking, patients_known=plan.patients_known)
     typer.echo(str(out))
 
 

@@ -30,9 +30,10 @@ def print_check(report: CheckReport, *, most: int | None) -> None:
 
 
 def print_split(split: Split, decoded: DecodedDataset) -> None:
-    """Print how many patients, slices and positive slices each part has, and how far it leaks."""
+    """Print how many patients (or images), slices and positive slices each part has, and how far it leaks."""
     console = _console()
-    table = Table("part", "patients", "slices", "positive", title=f"Split by {split.strategy}, seed {split.seed}")
+    unit = split.unit
+    table = Table("part", unit.many, "slices", "positive", title=f"Split by {split.strategy}, seed {split.seed}")
     for column in table.columns[1:]:
         column.justify = "right"
     for number, fold in enumerate(split.folds):
@@ -40,7 +41,7 @@ def print_split(split: Split, decoded: DecodedDataset) -> None:
             name = part if len(split.folds) == 1 else f"fold {number} {part}"
             table.add_row(name, *(str(count) for count in _part_counts(split, decoded, fold.part(part))))
     console.print(table)
-    for number, fold in enumerate(split.folds):
+    for number, fold in enumerate(split.folds if split.patients_known else ()):  # else nothing can be said of it
         console.print(_leak_line(decoded, number, fold))
 
 
@@ -48,7 +49,7 @@ def _facts_table(facts: Facts) -> Table:
     table = Table("fact", "value", show_header=False)
     table.columns[1].justify = "right"
     rows = [
-        ("patients", f"{facts.patients:,}"),
+        ("patients", f"{facts.patients:,}") if facts.patients_known else ("patients", "unknown"),
         ("slices", f"{facts.slices:,}"),
         ("slices with foreground", f"{facts.positive_slices:,}"),
         ("foreground pixels", f"{facts.foreground_pixels:,}"),

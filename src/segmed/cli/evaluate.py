@@ -85,7 +85,7 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
     labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
     pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
     if not pairs.patients_known:
-        note("Each file counts as one patient; name --patient-regex or a manifest if several are slices of one.")
+        announce_leak(False, patients_known=False)
     if pairs.unused:
         note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
     return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)
@@ -93,12 +93,14 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
 
 def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
     """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
+    from segmed.data.splits import patients_known
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
     split = open_split(split_file)
-    plan = Plan(split, asked.fold or 0, asked.part, split.leaking)
     decoded = open_decoded(data, asked.labels, asked.patient_regex)
+    known = patients_known(split, decoded)
+    plan = Plan(split, asked.fold or 0, asked.part, split.leaking, patients_known=known)
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
     _finish(asked, result, _floors(asked, decoded, plan), out)
     _by_group(asked, result, decoded, out)
@@ -120,7 +122,7 @@ def _of_run(asked: Asked, run: str, data: Path) -> None:
     test = _test_of(asked, run, data)
     if asked.out is None and not test.plan.own:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
-    announce_leak(test.plan.leaking)
+    announce_leak(test.plan.leaking, patients_known=test.plan.patients_known)
     if not test.plan.training_known:
         note("The run does not say which patients it was trained on, so they may be among these.")
     if asked.degrade is not None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from segmed.evaluation.groups import GroupColumn
 
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
+PATIENTS_UNKNOWN = (
+    "PATIENTS UNKNOWN: nobody said which images are of one patient, so each counts by itself and a patient may be in "
+    "several parts. Say it with --patient-regex or a manifest when the data is split."
+)
 
 
 def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
@@ -23,10 +27,12 @@ def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
     return parse_groups(text) if text is not None else ()
 
 
-def announce_leak(leaking: bool) -> None:
-    """One red line on stderr where a split leaks, or a run or an evaluation comes from one that does."""
+def announce_leak(leaking: bool, *, patients_known: bool) -> None:
+    """Red lines on stderr where a split leaks or patients are not known, or a run or an evaluation comes from such."""
     if leaking:
         typer.secho(LEAKING, fg="red", err=True)
+    if not patients_known:
+        typer.secho(PATIENTS_UNKNOWN, fg="red", err=True)
 
 
 def open_split(path: Path) -> "Split":
@@ -34,7 +40,7 @@ def open_split(path: Path) -> "Split":
     from segmed.core.split import Split
 
     split = Split.load(path)
-    announce_leak(split.leaking)
+    announce_leak(split.leaking, patients_known=split.patients_known)
     return split
 
 

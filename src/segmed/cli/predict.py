@@ -48,7 +48,7 @@ def predict(
 
     inputs = find_inputs(input_, volumes=volumes)
     predictor = load(run, device=device, tta=tta)
-    announce_leak(predictor.config.leaking)
+    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(

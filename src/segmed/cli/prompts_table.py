@@ -25,17 +25,15 @@ ORACLE_NOTE = (
 
 
 def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluation]]") -> None:
-    """Print a table of the oracles and one of the automatic results; LEAKING above them where the split leaks."""
+    """Print a table of the oracles and one of the automatic results; LEAKING or PATIENTS UNKNOWN above."""
     from rich.console import Console
-    from rich.panel import Panel
 
-    from segmed.evaluation.report.page import leaking_text
+    from segmed.cli.evaluation_table import show_marks
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
-    if results[0].leaking:
-        console.print(Panel(leaking_text(results), title="LEAKING", style="bold red", expand=False))
+    show_marks(console, results)
     for oracle in (True, False):
         some = [result for result in results if result.oracle == oracle]
         if some:
@@ -44,8 +42,8 @@ def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluat
                 console.print(ORACLE_NOTE, style="dim", highlight=False)
     resamples = results[0].provenance["bootstrap"]["resamples"]
     console.print(
-        f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of patients. All slices: an empty slice "
-        "kept empty counts 1.",
+        f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {results[0].unit.many}. All slices: "
+        "an empty slice kept empty counts 1.",
         style="dim",
         highlight=False,
     )
@@ -56,12 +54,12 @@ def table(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evalua
     from rich import box
     from rich.table import Table
 
+    from segmed.cli.evaluation_table import size_of
     from segmed.evaluation.box_floors import DRAWN
 
     first = results[0]
-    patients, slices = len({row.patient for row in first.patients}), len({row.case for row in first.slices})
     what = "ORACLE, prompts from the reference" if oracle else "Automatic, nothing of the reference"
-    title = f"{what}: {first.part} part, {patients} patients, {slices} slices"
+    title = f"{what}: {first.part} part, {size_of(first)}"
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     grid.add_column("Prompts", overflow="fold")
     for _, words in COLUMNS:

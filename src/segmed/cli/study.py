@@ -61,6 +61,7 @@ def study(
     With --resume, --systems and --protocol say what is trained now; the page has all that was ever asked for.
     """
     from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.data.splits import patients_known
     from segmed.study import StudySettings, run_study
     from segmed.study.page import NothingYetError, write_page
     from segmed.study.settings import is_study, load_settings
@@ -98,7 +99,8 @@ def study(
             teller=_Teller(display),
             measure=estimate,
         )
-    announce_leak(done.settings.has("report"))
+    known = all(patients_known(split, decoded) for split in done.splits.values())
+    announce_leak(done.settings.has("report"), patients_known=known)
     if done.pending:
         note(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:

@@ -12,6 +12,7 @@ from segmed.cli.talk import next_step, reading
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from segmed.core.units import Unit
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.run import Plan
     from segmed.evaluation.tune import Tuning
@@ -48,9 +49,9 @@ def tune(
     predictor = load(run, device=device)
     decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
-    announce_leak(plan.leaking)
+    announce_leak(plan.leaking, patients_known=plan.patients_known)
     found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)
-    say(found)
+    say(found, plan.unit)
     if dry_run:
         return
     save_choice(run, predictor.config, found)
@@ -88,7 +89,7 @@ def choose(
         )
 
 
-def say(found: "Tuning") -> None:
+def say(found: "Tuning", unit: "Unit") -> None:
     """Print what was chosen, and from what."""
     chosen = found.best.prediction
     typer.echo(
@@ -96,7 +97,7 @@ def say(found: "Tuning") -> None:
         f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume"
     )
     typer.echo(
-        f"mean Dice of {found.patients} validation patients: {found.best.dice:.4f}, before {found.before.dice:.4f}; "
+        f"mean Dice of {found.patients} validation {unit.many}: {found.best.dice:.4f}, before {found.before.dice:.4f}; "
         f"the best of {found.candidates} candidates, so it flatters"
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segmed.core.labels import LabelMap
+from segmed.core.units import Unit, unit_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class SliceDataset:
     def patients(self) -> tuple[str, ...]:
         """The patients, each once, in the order of the records."""
         return tuple(dict.fromkeys(record.patient for record in self.records))
+
+    @property
+    def unit(self) -> Unit:
+        """What `patients` counts: patients, or images where these are not known."""
+        return unit_of(patients_known=self.patients_known)
 
     def by_case(self) -> dict[str, Record]:
         """The records by case id."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from segmed.core.errors import SplitError
 from segmed.core.files import read_json, write_json
+from segmed.core.units import Unit, unit_of
 
 PartName = Literal["train", "validation", "test"]
 PARTS: tuple[PartName, ...] = ("train", "validation", "test")
@@ -43,6 +44,11 @@ class Split:
     patient_of: Mapping[str, str]
     folds: tuple[Partition, ...]
     patients_known: bool = True
+
+    @property
+    def unit(self) -> Unit:
+        """What `patient_of` tells apart: patients, or images where these are not known."""
+        return unit_of(patients_known=self.patients_known)
 
     def fold(self, index: int) -> Partition:
         """One fold by its number, from 0."""

@@ -11,10 +11,12 @@ class Facts:
 
     `post_is_flair` and `pre_and_post_are_flair` name the patients of LGG data whose sequences are missing, see
     `lgg.copies_of_flair`; of other data none. A constant plane is one channel of one slice with one and the same
-    value everywhere. `sizes` and `institutions` count slices and patients.
+    value everywhere. `patients` counts images where `patients_known` is False.
+    `sizes` and `institutions` count slices and patients.
     """
 
     patients: int = 0
+    patients_known: bool = True
     slices: int = 0
     positive_slices: int = 0
     foreground_pixels: int = 0

@@ -58,7 +58,8 @@ def split_by_patient(
     groups = by_patient(labelled(decoded.dataset))
     order = _stratified_order(decoded, seed)
     partitions = (_partition(groups, order, _deal(order, ratios)),) if folds is None else _folds(groups, order, folds)
-    return _split("patient", decoded, seed, partitions, leaking=False)
+    strategy = "patient" if decoded.dataset.patients_known else "image"
+    return _split(strategy, decoded, seed, partitions, leaking=False)
 
 
 def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from segmed.core.errors import DataError
+from segmed.core.units import Unit, unit_of
 from segmed.evaluation import statistics
 from segmed.evaluation.result import DEGRADATION, Evaluation
 
@@ -108,6 +109,16 @@ class Comparison:
     def leaking(self) -> bool:
         """Whether any of the results comes from a split that leaks; then the whole comparison says so."""
         return any(evaluation.leaking for evaluation in self.all_evaluations)
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether all results are of known patients; where one is not, the whole comparison says so."""
+        return all(evaluation.patients_known for evaluation in self.all_evaluations)
+
+    @property
+    def unit(self) -> Unit:
+        """What is ranked, tested and drawn again: patients, or images where these are not known."""
+        return unit_of(patients_known=self.patients_known)
 
     def metric_names(self) -> tuple[str, ...]:
         """The metrics that any of the evaluations has, in the order in which they list them."""

@@ -7,12 +7,12 @@ from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.core.units import unit_of
 from segmed.evaluation.measure import measure
 from segmed.evaluation.result import Evaluation, Kind
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import calibration_of, in_units, summarise
-from segmed.evaluation.units import unit_of
 from segmed.evaluation.volume import PatientVolume
 from segmed.metrics.calibration import ReliabilitySums
 

@@ -9,9 +9,9 @@ from jaxtyping import Float32, UInt8
 from segmed.core.errors import SplitError
 from segmed.core.records import Record, by_patient
 from segmed.core.split import Partition, PartName, Split
+from segmed.core.units import unit_of
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import leak_figures, patients_known
-from segmed.evaluation.units import unit_of
 from segmed.evaluation.volume import PatientVolume
 
 Masks = list[UInt8[np.ndarray, "_h _w"]]

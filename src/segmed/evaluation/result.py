@@ -21,8 +21,8 @@ from PIL import Image as PillowImage
 from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
+from segmed.core.units import Unit, unit_of
 from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_rows, write_rows
-from segmed.evaluation.units import Unit, unit_of
 
 FORMAT = 1
 EVALUATION = "evaluation.json"

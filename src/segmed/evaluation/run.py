@@ -10,6 +10,7 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
+from segmed.core.units import Unit, unit_of
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation
 from segmed.data.splits import patients_known, require_fit
@@ -40,6 +41,11 @@ class Plan:
     patients_known: bool = True
     training_known: bool = True
     own: bool = True
+
+    @property
+    def unit(self) -> Unit:
+        """What is counted: patients, or images where these are not known."""
+        return unit_of(patients_known=self.patients_known)
 
 
 def plan_evaluation(

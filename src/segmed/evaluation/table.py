@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from segmed.core.units import PATIENT, Unit
 from segmed.evaluation.result import Calibration, MetricValue
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import (
@@ -22,7 +23,6 @@ from segmed.evaluation.statistics import (
     median_of,
     ratio_of,
 )
-from segmed.evaluation.units import PATIENT, Unit
 from segmed.metrics.calibration import BAND, ReliabilitySums, bin_edges, expected_calibration_error
 from segmed.metrics.counts import Counts
 from segmed.metrics.readings import BATCH_SIZES, batch_mean
@@ -126,7 +126,7 @@ def in_units(metrics: Mapping[str, MetricValue], unit: Unit) -> dict[str, Metric
     """The numbers with descriptions that say what they are over: images where patients are not known."""
 
     def worded(text: str) -> str:
-        return text.replace(PATIENT.many, unit.many).replace(PATIENT.many.capitalize(), unit.many.capitalize())
+        return text.replace(PATIENT.one, unit.one).replace(PATIENT.one.capitalize(), unit.one.capitalize())
 
     return {
         name: dataclasses.replace(metric, unit=worded(metric.unit), description=worded(metric.description))

@@ -7,6 +7,7 @@ from pathlib import Path
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, written_aside
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.records import SliceDataset
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.cases import names_of
@@ -109,7 +110,8 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     page["quality"], page["quality_key"] = quality_figure(results.given_boxes)
     if rival := _best_baseline(main):
         page |= duel(main, rival)
-    page["contents"] = [(anchor, title) for anchor, title, value in CONTENTS if page[value]]
+    titles = {"patient": f"By {main.unit.one}", "patients": main.unit.many.capitalize()}
+    page["contents"] = [(anchor, titles.get(anchor, title)) for anchor, title, value in CONTENTS if page[value]]
     folder = study.out / "tables"
     tables.write_tables(folder, main if results.ranked else None, results, names)
     if results.ranked:
@@ -166,12 +168,16 @@ def _has_tiny(study: Study) -> bool:
     return any(trained_system(row).recipe == "sam-tiny" for row in study.settings.rows)
 
 
+def _size(dataset: SliceDataset) -> str:
+    return dataset.unit.count(len(dataset.patients))
+
+
 def _facts(study: Study) -> list[tuple[str, str]]:
     """What is needed to make the study again."""
     plan = study.settings.plan
     facts = {
         "command": study.settings.command(study.data.dataset.path, study.out),
-        "data": f"{study.data.dataset.name}, {len(study.data.dataset.patients)} patients, hash {study.data.data_hash}",
+        "data": f"{study.data.dataset.name}, {_size(study.data.dataset)}, hash {study.data.data_hash}",
         "budget": f"{plan.name}: {plan.folds} folds, {plan.seeds} seed{'s' if plan.seeds > 1 else ''}",
         "settings of dense networks": ", ".join(plan.common),
         "by patient": ", ".join(plan.patient),

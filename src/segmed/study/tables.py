@@ -151,7 +151,7 @@ def write_per_patient(path: Path, systems: Sequence[Evaluation], names: Names) -
     """Dice of every patient under every system, as CSV in full precision; empty where undefined."""
     columns = [system.by_patient("dice") for system in systems]
     rows = [[names.patients[patient], *(column[patient] for column in columns)] for patient in columns[0]]
-    write_table(path, ["patient", *(system.name for system in systems)], rows)
+    write_table(path, [systems[0].unit.one, *(system.name for system in systems)], rows)
 
 
 def latex(table: Table) -> str:

@@ -62,8 +62,8 @@ def begun_from(recipe: Recipe, split: Split, fold: int) -> RunConfig | None:
         known = len(patients & set(config.seen.get(then, ())))
         if known and not (split.leaking and config.leaking):
             raise SplitError(
-                f"start: {folder} has {known} of this fold's {len(patients)} {now} patients in its {then} part, so "
-                f"scores on them would mean nothing. Use the split and fold it was trained on."
+                f"start: {folder} has {known} of this fold's {len(patients)} {now} {split.unit.many} in its {then} "
+                f"part, so scores on them would mean nothing. Use the split and fold it was trained on."
             )
     return config
 

@@ -19,7 +19,7 @@ from segmed.data.check.volumes import check_volume, equal_channels
 from segmed.data.facts import FULL_LGG, Facts, counts
 from segmed.data.lgg import are_of_tcga, is_lgg
 from segmed.data.listing import Finding, Findings, Listing
-from segmed.data.sources import layout_of, list_dataset
+from segmed.data.sources import list_dataset
 
 RANK = {"error": 0, "warning": 1, "note": 2}
 
@@ -52,7 +52,7 @@ def check(
     for patient, volume in volumes.items():
         check_volume(patient, volume, findings, is_lgg=lgg)
     _check_doubled_tree(listing, findings)
-    _check_patients(dataset, patient_regex, findings)
+    _check_patients(dataset, findings)
     if split is not None:
         check_split(dataset, split, findings)
     if hashes is not None:
@@ -78,6 +78,7 @@ def _facts(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]]) -> Fa
     institutions = [dataset.attributes.get(patient, {}).get("institution") for patient in volumes]
     return Facts(
         patients=len(volumes),
+        patients_known=dataset.patients_known,
         slices=len(slices),
         positive_slices=sum(mask.foreground > 0 for mask in masks),
         foreground_pixels=sum(mask.foreground for mask in masks),
@@ -101,19 +102,16 @@ def _check_doubled_tree(listing: Listing, findings: Findings) -> None:
             findings.error("copy-differs", copy, text)
 
 
-def _check_patients(dataset: SliceDataset, patient_regex: str | None, findings: Findings) -> None:
-    alone = len(dataset.records) > 1 and len(dataset.patients) == len(dataset.records)
-    if alone and patient_regex is None and layout_of(dataset.path) == "folder":
-        text = (
-            "every image counts as a patient of its own. If that is not so, give --patient-regex, and write a manifest."
-        )
-        findings.note("patients-unknown", dataset.root, text)
+def _check_patients(dataset: SliceDataset, findings: Findings) -> None:
+    if not dataset.patients_known and len(dataset.records) > 1:
+        text = "nobody says which images are of one patient, so a split may leak. Give --patient-regex or a manifest."
+        findings.warning("patients-unknown", dataset.root, text)
 
 
 def _check_grey_as_rgb(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]], findings: Findings) -> None:
     equal = sum(all(equal_channels(volume)) for volume in volumes.values())
     if equal and not is_lgg(dataset):
-        text = f"three equal channels in {equal} of {len(volumes)} patients: grey images stored as RGB?"
+        text = f"three equal channels in {equal} of {dataset.unit.count(len(volumes))}: grey images stored as RGB?"
         findings.note("equal-channels", dataset.root, text)
 
 

@@ -17,6 +17,9 @@ def check_split(dataset: SliceDataset, split: Split, findings: Findings) -> None
     if split.leaking:
         text = "LEAKING: a split by slice, with patients in several parts. Scores on it say nothing about new patients."
         findings.warning("split-leaking", WHERE, text)
+    if not split.patients_known and not dataset.patients_known:
+        text = "PATIENTS UNKNOWN: nobody said which images are of one patient, so one may be in several parts."
+        findings.warning("split-patients-unknown", WHERE, f"{text} Say it with --patient-regex or a manifest.")
     _check_members(dataset, split, findings)
     for number, fold in enumerate(split.folds):
         _check_neighbours(dataset, split, number, fold, findings)

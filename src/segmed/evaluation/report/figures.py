@@ -65,7 +65,7 @@ def strip_plot(strips: Sequence[Strip], width: int, *, axis: str) -> Markup:
         for row, strip in enumerate(strips):
             label = f"{shortened(strip.name, width // 9)}{' (floor)' if strip.place is None else ''}"
             axes.text(0.0, -row + 0.34, label, va="bottom", fontsize=12.5)
-        return svg.inline_svg(figure, name=f"strip-{width}", description=f"{axis} of every patient, by system")
+        return svg.inline_svg(figure, name=f"strip-{width}", description=f"{axis}, a dot each, by system")
 
 
 def pair_plot(first: Strip, second: Strip, width: int, *, axis: str) -> Markup:
@@ -81,7 +81,7 @@ def pair_plot(first: Strip, second: Strip, width: int, *, axis: str) -> Markup:
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set_xlabel(f"{axis}, {shortened(second.name, 24)}")
         axes.set_ylabel(f"{axis}, {shortened(first.name, 24)}")
-        description = f"{axis} of every patient under {first.name} against {second.name}"
+        description = f"{axis}, a dot each, under {first.name} against {second.name}"
         return svg.inline_svg(figure, name=f"pair-{width}", description=description)
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.files import write_table, written_aside
+from segmed.core.units import Unit
 from segmed.evaluation.compare import Comparison, Difference
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
-from segmed.evaluation.result import Cost, Evaluation
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Cost, Evaluation
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -22,7 +23,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     for evaluation in comparison.all_evaluations:
         metrics = [tables.metric_of(evaluation, name) for name in names]
         values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
-        split = "LEAKING" if evaluation.leaking else ""
+        split = LEAKING if evaluation.leaking else "" if evaluation.patients_known else PATIENTS_UNKNOWN
         oracle = "ORACLE" if evaluation.oracle else ""
         facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
         rows.append([*facts, *values, *(getattr(evaluation.cost, cost) for cost in costs)])
@@ -31,25 +32,31 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """The tables of scores with costs, of paired tests, of ranks and of agreement between metrics, as Markdown."""
-    leak = ("LEAKING: " if comparison.leaking else "") + ("ORACLE: " if comparison.oracle_prompts else "")
+    unit = comparison.unit
+    leak = f"{LEAKING}: " if comparison.leaking else ""
+    leak += "" if comparison.patients_known else f"{PATIENTS_UNKNOWN}: "
+    leak += "ORACLE: " if comparison.oracle_prompts else ""
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
     for tests, what in (
         (comparison.tests, "between systems"),
         (comparison.floor_tests, "of the leader against floors"),
     ):
         if tests:
-            parts += [f"\n## {leak}Paired tests on mean patient Dice {what}\n", _test_table(tests)]
+            parts += [f"\n## {leak}Paired tests on mean {unit.one} Dice {what}\n", _test_table(tests, unit)]
     if len(comparison.systems) > 1 and comparison.patients:
-        parts += [f"\n## {leak}Share of patient bootstraps in which a system takes a rank\n", _rank_table(comparison)]
+        parts += [
+            f"\n## {leak}Share of {unit.one} bootstraps in which a system takes a rank\n",
+            _rank_table(comparison),
+        ]
     if agreement := tables.agreement(comparison):
         titles, taus = zip(*agreement, strict=True)
         parts += [f"\n## {leak}Agreement of metrics\n", _markdown(["", *titles], [["Kendall's tau with Dice", *taus]])]
     for oracle in comparison.oracles:
         told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {oracle.oracle_prompts}"
         parts += [f"\n## {told}: scores\n", _score_table(oracle)]
-        parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests])]
+        parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests], unit)]
     parts += [f"\n{note}\n" for note in notes(comparison)]
-    parts.append("\n95 % bootstrap intervals over patients. Research use only, not a medical device.\n")
+    parts.append(f"\n95 % bootstrap intervals over {unit.many}. Research use only, not a medical device.\n")
     with written_aside(path) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
 
@@ -71,8 +78,8 @@ def _line(row: tables.Row, evaluation: Evaluation) -> list[str]:
     return [row.name, *cells, *tables.cost_texts(evaluation)]
 
 
-def _test_table(tests: Sequence[Difference]) -> str:
-    header = ["Pair", "Difference", "p sign flip", "p Holm", "p Wilcoxon", "Patients", "Verdict"]
+def _test_table(tests: Sequence[Difference], unit: Unit) -> str:
+    header = ["Pair", "Difference", "p sign flip", "p Holm", "p Wilcoxon", unit.many.capitalize(), "Verdict"]
     lines = [
         [
             f"{line.first} − {line.second}",
@@ -83,7 +90,7 @@ def _test_table(tests: Sequence[Difference]) -> str:
             str(line.patients),
             line.verdict,
         ]
-        for line in tables.pair_lines(tests)
+        for line in tables.pair_lines(tests, unit)
     ]
     return _markdown(header, lines)
 

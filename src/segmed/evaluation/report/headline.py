@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, patient_scores
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.notes import notes
@@ -13,7 +14,7 @@ from segmed.evaluation.statistics import bootstrap_ci
 _TOLD = {
     "separable": "and the difference is separable from chance",
     "not separable": "which cannot be told from chance",
-    "too few patients to tell": "with too few patients to tell that from chance",
+    "too few patients to tell": "with too few {units} to tell that from chance",
 }
 
 
@@ -29,27 +30,29 @@ def headline(comparison: Comparison) -> Headline:
     """Write the headline of a comparison, or of a single system."""
     leader, *others = comparison.systems
     support = (*_against_floors(comparison), *_oracles(comparison), *notes(comparison))
+    unit = comparison.unit.one
     if not comparison.patients:
         names = " and ".join(system.name for system in comparison.systems)
-        return Headline(f"{names}: no patient has foreground, so there is no Dice to rank by.", support)
+        return Headline(f"{names}: no {unit} has foreground, so there is no Dice to rank by.", support)
     if not others:
-        title = f"{leader.name} reaches a mean patient Dice of {_score(comparison, leader)} on {_patients(comparison)}."
+        title = f"{leader.name} reaches a mean {unit} Dice of {_score(comparison, leader)} on {_units(comparison)}."
         return Headline(title, support)
     second = others[0]
     test = next(t for t in comparison.tests if (t.first, t.second) == (leader.name, second.name))
     scores = (
-        f"Mean patient Dice {_score(comparison, leader)} against {_score(comparison, second)}, on "
-        f"{_patients(comparison)} of the {leader.part} part; sign-flip test, Holm-adjusted p {_p(test.p_holm)}."
+        f"Mean {unit} Dice {_score(comparison, leader)} against {_score(comparison, second)}, on "
+        f"{_units(comparison)} of the {leader.part} part; sign-flip test, Holm-adjusted p {_p(test.p_holm)}."
     )
-    return Headline(_title(leader, second, test), (scores, *support))
+    return Headline(_title(leader, second, test, comparison.unit), (scores, *support))
 
 
-def _title(leader: Evaluation, second: Evaluation, test: Difference) -> str:
+def _title(leader: Evaluation, second: Evaluation, test: Difference, unit: Unit) -> str:
     if numbers.number(test.difference, 3) == "0.000":
-        return f"{leader.name} and {second.name} are level in mean patient Dice."
+        return f"{leader.name} and {second.name} are level in mean {unit.one} Dice."
     ends = numbers.interval(test.low, test.high, 3)
     gap = f"{numbers.number(test.difference, 3)} {ends}".rstrip()
-    return f"{leader.name} leads {second.name} by {gap} in patient Dice, {_TOLD[test.verdict]}."
+    told = _TOLD[test.verdict].format(units=unit.many)
+    return f"{leader.name} leads {second.name} by {gap} in {unit.one} Dice, {told}."
 
 
 def _against_floors(comparison: Comparison) -> tuple[str, ...]:
@@ -63,7 +66,7 @@ def _against_floors(comparison: Comparison) -> tuple[str, ...]:
         return (f"No system beats the floors: {floor.name}, which learns nothing, {reaches} (difference {gap}).",)
     best = f"The best floor, {floor.name}, {reaches}; {leader.name} is"
     if test.verdict == "too few patients to tell":
-        return (f"{best} above it, with too few patients to tell that from chance (difference {gap}).",)
+        return (f"{best} above it, with too few {comparison.unit.many} to tell that from chance (difference {gap}).",)
     return (f"{best} {test.verdict} from it (difference {gap}).",)
 
 
@@ -88,9 +91,8 @@ def _score(comparison: Comparison, evaluation: Evaluation) -> str:
     return numbers.metric(metric)
 
 
-def _patients(comparison: Comparison) -> str:
-    patients = len(comparison.patients)
-    return f"{patients} patient{'s' if patients != 1 else ''}"
+def _units(comparison: Comparison) -> str:
+    return comparison.unit.count(len(comparison.patients))
 
 
 def _p(p: float) -> str:

@@ -51,7 +51,7 @@ MAIN = (
 """The columns of the first table; all others are in the table at the end."""
 
 GROUPS = {
-    "Volume, per patient": (
+    "Volume": (
         "dice",
         "dice_median",
         "iou",
@@ -75,18 +75,25 @@ GROUPS = {
     ),
     "Calibration": ("ece", "brier"),
 }
-CONVENTIONS = (
+BY_PATIENT = (
+    "The unit is the patient",
     (
-        "The unit is the patient",
-        (
-            "Slices of one patient are alike, so means, intervals and tests are over patients. Intervals are 95 % "
-            "percentile bootstraps that draw patients, each with all its slices."
-        ),
+        "Slices of one patient are alike, so means, intervals and tests are over patients. Intervals are 95 % "
+        "percentile bootstraps that draw patients, each with all its slices."
     ),
+)
+BY_IMAGE = (
+    "The unit is the image",
+    (
+        "Which images are of one patient is not known, so means, intervals and tests are over images. Intervals are "
+        "95 % percentile bootstraps that draw images; where several are slices of one patient, they are too narrow."
+    ),
+)
+CONVENTIONS = (
     (
         "Nothing there and nothing predicted",
         (
-            "Overlap has no value where both masks are empty. Such patients and slices are left out and counted, "
+            "Overlap has no value where both masks are empty. Such volumes and slices are left out and counted, "
             "never scored 0 or 1. Slices without foreground have their own number, specificity."
         ),
     ),
@@ -114,6 +121,11 @@ CONVENTIONS = (
         ),
     ),
 )
+
+
+def conventions(*, patients_known: bool) -> tuple[tuple[str, str], ...]:
+    """The conventions behind the metrics, the unit of all first."""
+    return (BY_PATIENT if patients_known else BY_IMAGE, *CONVENTIONS)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+from segmed.core.units import Unit
 from segmed.evaluation.compare import Comparison
 
-FEW_PATIENTS = 20
+FEW = 20
 """Below this number bootstrap intervals over patients cover clearly less than 95 %."""
 
 
@@ -12,7 +13,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
     told = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
-    found = (told, part_note(part), left_out_note(comparison), few_patients_note(len(comparison.patients)))
+    found = (told, part_note(part), left_out_note(comparison), few_note(len(comparison.patients), comparison.unit))
     return tuple(note for note in found if note)
 
 
@@ -37,7 +38,7 @@ def part_note(part: str) -> str:
 
 
 def left_out_note(comparison: Comparison) -> str:
-    """How many patients have no foreground and are out of ranking and tests, and who predicts foreground there."""
+    """How many have no foreground and are out of ranking and tests, and who predicts foreground there."""
     number = len(comparison.left_out)
     if not number:
         return ""
@@ -45,17 +46,14 @@ def left_out_note(comparison: Comparison) -> str:
     named = [f"{e.name} in {alarms[e.name]}" for e in comparison.evaluations if alarms[e.name]]
     total = number + len(comparison.patients)
     return (
-        f"{number} of {total} patients {'has' if number == 1 else 'have'} no foreground in the reference, where "
-        f"Dice counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and tests; "
-        f"foreground is predicted there by {', '.join(named) or 'none'}."
+        f"{number} of {total} {comparison.unit.many} {'has' if number == 1 else 'have'} no foreground in the "
+        f"reference, where Dice counts only false alarms, and {'is' if number == 1 else 'are'} left out of ranking and "
+        f"tests; foreground is predicted there by {', '.join(named) or 'none'}."
     )
 
 
-def few_patients_note(patients: int) -> str:
-    """A warning of intervals from few patients; empty where there are enough."""
-    if patients >= FEW_PATIENTS or patients == 0:
+def few_note(number: int, unit: Unit) -> str:
+    """A warning of intervals from few patients, or images; empty where there are enough."""
+    if number >= FEW or number == 0:
         return ""
-    return (
-        f"The intervals rest on {patients} patient{'' if patients == 1 else 's'}; below {FEW_PATIENTS} they are "
-        "narrower than 95 % would need."
-    )
+    return f"The intervals rest on {unit.count(number)}; below {FEW} they are narrower than 95 % would need."

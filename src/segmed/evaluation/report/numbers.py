@@ -8,11 +8,15 @@ import hashlib
 import math
 from collections.abc import Iterable
 
+from segmed.core.units import IMAGE, PATIENT
 from segmed.evaluation.result import MetricValue
 
 MISSING = "–"
 _MINUS = "−"
 _THIN_SPACE = "\u2009"
+
+COUNTED = (PATIENT.many, IMAGE.many, "slices", "pixels", "lesions")
+"""Units of numbers that are counts."""
 
 
 def number(value: int | float | None, decimals: int, *, signed: bool = False) -> str:
@@ -35,7 +39,7 @@ def count(value: int | float | None) -> str:
 def decimals_of(metric: MetricValue) -> tuple[int, int]:
     """Decimals of a metric's value and of its interval's ends, from its unit and size."""
     numbers = [abs(v) for v in (metric.value, metric.low, metric.high) if math.isfinite(v)]
-    if metric.unit in ("patients", "slices", "pixels", "lesions"):
+    if metric.unit in COUNTED:
         return 0, 0
     if metric.unit in ("px", "mm", "%") or (numbers and max(numbers) > 10):
         return 1, 1

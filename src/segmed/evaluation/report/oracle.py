@@ -72,8 +72,8 @@ def _group(oracle: Comparison) -> Group:
     return Group(
         kind,
         replace(scores, floors=floors),
-        tests=tables.pair_lines(oracle.tests),
-        floor_tests=tables.pair_lines(oracle.floor_tests),
+        tests=tables.pair_lines(oracle.tests, oracle.unit),
+        floor_tests=tables.pair_lines(oracle.floor_tests, oracle.unit),
     )
 
 

@@ -19,11 +19,11 @@ from segmed.evaluation.report.filters import filter_pictures
 from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
-from segmed.evaluation.report.metrics import CONVENTIONS
+from segmed.evaluation.report.metrics import conventions
 from segmed.evaluation.report.notes import oracle_text
 from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.robustness import robustness
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
 from segmed.evaluation.robustness import Degraded
 from segmed.models.checkpoint import CONFIG, RECIPE
 from segmed.version import __version__
@@ -34,6 +34,10 @@ MOST_PICTURED = 4
 LEAKING_TEXT = (
     "Slices of the same patients were used for training and for testing. These numbers show how well patients are "
     "remembered, not how well a new patient is segmented. Do not set them beside results of a split by patient."
+)
+UNKNOWN_TEXT = (
+    "Nobody said which images are of one patient, so each counts by itself. Slices of one patient may be in training "
+    "and in the test, where scores flatter, and intervals are over images, too narrow where several are of one patient."
 )
 SECTIONS = (
     ("results", "Results", "scores"),
@@ -130,7 +134,8 @@ def build_page(
         **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
         **_about(comparison, runs),
     }
-    contents = [(anchor, title) for anchor, title, value in SECTIONS if page[value]]
+    titles = {"patients": comparison.unit.many.capitalize()}
+    contents = [(anchor, titles.get(anchor, title)) for anchor, title, value in SECTIONS if page[value]]
     return {**page, "contents": contents, "table": Numbering(), "figure": Numbering()}
 
 
@@ -153,13 +158,15 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
     leader = comparison.systems[0]
     patients = len(leader.by_patient(PRIMARY))
     cases = len({row.case for row in leader.slices})
-    facts = [f"{leader.part} part", _plural(patients, "patient"), _plural(cases, "slice")]
+    facts = [f"{leader.part} part", comparison.unit.count(patients)]
+    facts += [f"{cases} slice{'' if cases == 1 else 's'}"] if comparison.patients_known else []
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
         "banners": _banners(comparison),
         "facts": " · ".join(facts),
         "part": leader.part,
+        "unit": comparison.unit,
         "leader": leader.name,
         "system_names": [system.name for system in comparison.systems],
         "all_names": [evaluation.name for evaluation in comparison.evaluations],
@@ -171,10 +178,12 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
 def _banners(comparison: Comparison) -> list[tuple[str, str]]:
     """Marks that stand at the page's head with their text, and in every caption."""
     part = comparison.evaluations[0].part
-    leaking = [("LEAKING", leaking_text(comparison.all_evaluations))] if comparison.leaking else []
+    marks = [(LEAKING, leaking_text(comparison.all_evaluations))] if comparison.leaking else []
+    if not comparison.patients_known:
+        marks.append((PATIENTS_UNKNOWN, unknown_text(comparison.all_evaluations)))
     if comparison.oracle_prompts:
-        leaking.append(("ORACLE", oracle_text(comparison.oracle_prompts)))
-    return leaking + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
+        marks.append(("ORACLE", oracle_text(comparison.oracle_prompts)))
+    return marks + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])
 
 
 def leaking_text(evaluations: Sequence[Evaluation]) -> str:
@@ -191,6 +200,14 @@ def leaking_text(evaluations: Sequence[Evaluation]) -> str:
     return " ".join(sentences)
 
 
+def unknown_text(evaluations: Sequence[Evaluation]) -> str:
+    """What is not known where nobody said which images are of one patient, and whose result is concerned if not all."""
+    concerned = [evaluation for evaluation in evaluations if not evaluation.patients_known]
+    if len(concerned) == len(evaluations):
+        return UNKNOWN_TEXT
+    return f"{UNKNOWN_TEXT} This concerns {', '.join(evaluation.name for evaluation in concerned)}."
+
+
 def _results(comparison: Comparison) -> Sections:
     ranks = [
         RankRow(system.name, tuple((float(share), f"{100 * share:.0f} %") for share in shares))
@@ -199,8 +216,8 @@ def _results(comparison: Comparison) -> Sections:
     return {
         "scores": tables.scores(comparison),
         "costs": tables.costs(comparison),
-        "tests": tables.pair_lines(comparison.tests),
-        "floor_tests": tables.pair_lines(comparison.floor_tests),
+        "tests": tables.pair_lines(comparison.tests, comparison.unit),
+        "floor_tests": tables.pair_lines(comparison.floor_tests, comparison.unit),
         "has_tests": bool(comparison.tests or comparison.floor_tests),
         "agreement": tables.agreement(comparison),
         "ranks": ranks if len(ranks) > 1 and comparison.patients else [],
@@ -211,7 +228,7 @@ def _patients(comparison: Comparison) -> Sections:
     places: list[int | None] = list(range(len(comparison.systems)))
     places += [None] * len(comparison.floors)
     strips = [strip_of(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
-    axis = "patient Dice"
+    axis = f"{comparison.unit.one} Dice"
     widths = (figures.WIDE, figures.NARROW)
     several = len(comparison.systems) > 1
     return {
@@ -227,7 +244,9 @@ def duel(comparison: Comparison, rival: str) -> Sections:
     first, second = strip_of(comparison.systems[0], 0), strip_of(comparison.systems[place], place)
     widths = (figures.WIDE, figures.NARROW)
     return {
-        "duel": Picture(*(figures.pair_plot(first, second, width, axis="patient Dice") for width in widths)),
+        "duel": Picture(
+            *(figures.pair_plot(first, second, width, axis=f"{comparison.unit.one} Dice") for width in widths)
+        ),
         "rival": rival,
     }
 
@@ -291,7 +310,7 @@ def _about(comparison: Comparison, runs: Mapping[str, Path]) -> Sections:
     ]
     return {
         "metric_groups": tables.metric_groups(comparison),
-        "conventions": CONVENTIONS,
+        "conventions": conventions(patients_known=comparison.patients_known),
         "provenance": tables.provenance(comparison.systems),
         "files": files,
     }
@@ -308,7 +327,3 @@ def _key(names: Iterable[str], places: Mapping[str, int]) -> list[KeyEntry]:
 
 def _hex(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

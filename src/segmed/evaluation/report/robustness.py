@@ -103,7 +103,7 @@ def _figure(
         for axes in list(grid.flat)[len(kinds) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
-            axes.set_ylabel("mean patient Dice")
+            axes.set_ylabel("mean Dice")
         return svg.inline_svg(figure, name=f"robustness-{width}", description="Dice by severity of each degradation")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segmed.core.units import PATIENT, Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
-from segmed.evaluation.result import Evaluation, MetricValue
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation, MetricValue
 from segmed.evaluation.statistics import metric_agreement
 
 NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
@@ -147,7 +148,7 @@ def metric_groups(comparison: Comparison) -> tuple[MetricGroup, ...]:
     )
 
 
-def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
+def pair_lines(tests: Sequence[Difference], unit: Unit) -> tuple[PairLine, ...]:
     """The table of paired tests."""
     return tuple(
         PairLine(
@@ -159,7 +160,7 @@ def pair_lines(tests: Sequence[Difference]) -> tuple[PairLine, ...]:
             p_holm=numbers.p_value(test.p_holm),
             p_wilcoxon=numbers.p_value(test.p_wilcoxon),
             patients=test.patients,
-            verdict=test.verdict,
+            verdict=test.verdict.replace(PATIENT.many, unit.many),
         )
         for test in tests
     )
@@ -193,15 +194,23 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
     facts: dict[str, Any] = {
         "kind": evaluation.kind,
         "part": evaluation.part,
-        "split": ("LEAKING" if evaluation.leaking else "by patient, no leak")
-        if evaluation.kind != "predictions" or evaluation.leaking
-        else "of the predictions' maker, unknown to segmed",
+        "split": _split_text(evaluation),
         "data hash": evaluation.data_hash,
         "threshold": evaluation.threshold,
         "labels": ", ".join(evaluation.labels.names),
     }
     facts |= _flat(evaluation.split, "split") | _flat(evaluation.provenance, "")
     return {name: _fact_text(value) for name, value in facts.items()}
+
+
+def _split_text(evaluation: Evaluation) -> str:
+    """What is known of a leak: nothing that was not compared is called none."""
+    unknown = "" if evaluation.patients_known else f"{PATIENTS_UNKNOWN}: "
+    if evaluation.leaking:
+        return f"{unknown}{LEAKING}"
+    if evaluation.kind == "predictions":
+        return f"{unknown}of the predictions' maker, unknown to segmed"
+    return f"{unknown}by image, may leak" if unknown else "by patient, no leak"
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""A report of unknown patients says so wherever it would say LEAKING, and calls no image a patient."""
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from report_samples import Pictures, evaluation, patient_row
+
+from segmed.cli.evaluation_table import notes, size_of
+from segmed.core.units import IMAGE
+from segmed.evaluation.compare import compare
+from segmed.evaluation.report import write_report
+from segmed.evaluation.report.metrics import BY_IMAGE
+from segmed.evaluation.report.page import UNKNOWN_TEXT
+from segmed.evaluation.table import in_units
+
+GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
+MARK = "PATIENTS UNKNOWN"
+BOOTSTRAP = {"bootstrap": {"resamples": 100}}
+
+
+def unknown(name: str, dice: tuple[float, ...], **changes: object):
+    one = evaluation(name, dice, patients_known=False, provenance=BOOTSTRAP, split={"strategy": "image"}, **changes)
+    return dataclasses.replace(one, metrics=in_units(one.metrics, IMAGE))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    nothing = unknown("nothing", (0.0,) * 5, kind="floor")
+    write_report([unknown("good", GOOD), unknown("poor", POOR), nothing], out=folder, decoded=Pictures())
+    return folder
+
+
+def test_every_caption_has_the_mark_and_the_banner_stands_first(pages):
+    html = (pages / "report.html").read_text(encoding="utf-8")
+    assert html.index('<div class="banner"') < html.index("<h1")
+    captions = re.findall(r'<p class="caption">.*?</p>|<figcaption>.*?</figcaption>', html, flags=re.DOTALL)
+    assert len(captions) >= 8
+    assert [caption for caption in captions if MARK not in caption] == []
+    headings = re.findall(r"^## .*", (pages / "comparison.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings
+    assert all(heading.startswith(f"## {MARK}: ") for heading in headings)
+    with (pages / "comparison.csv").open(encoding="utf-8") as file:
+        assert {row["split"] for row in csv.DictReader(file)} == {MARK}
+
+
+def test_no_image_is_called_a_patient(pages):
+    html = (pages / "report.html").read_text(encoding="utf-8").split("</style>", 1)[1]
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    markdown = " ".join((pages / "comparison.md").read_text(encoding="utf-8").split())
+    for told in (text, markdown):
+        for known in (UNKNOWN_TEXT, BY_IMAGE[1], MARK):
+            told = told.replace(known, "")
+        assert re.findall(r".{30}[Pp]atient.{30}", told) == []
+        assert "no leak" not in told
+
+
+def test_a_report_of_known_patients_has_no_mark(tmp_path):
+    html = write_report([evaluation("good", GOOD)], out=tmp_path).read_text(encoding="utf-8")
+    assert MARK not in html
+    assert "by patient, no leak" in html
+
+
+def test_one_result_of_unknown_patients_marks_the_comparison_and_is_named(tmp_path):
+    page = write_report([evaluation("sure", GOOD), unknown("unsure", POOR)], out=tmp_path).read_text(encoding="utf-8")
+    assert "This concerns unsure." in page
+    assert compare([evaluation("sure", GOOD), unknown("unsure", POOR)]).unit == IMAGE
+
+
+def test_the_table_of_the_terminal_counts_images_and_has_intervals_over_them():
+    result = unknown("good", GOOD, patients=tuple(patient_row(f"P{i}", d) for i, d in enumerate(GOOD)))
+    assert size_of(result) == "5 images"
+    assert "resamples of images." in notes(result, [])[0]
+    assert not [note for note in notes(result, []) if "atient" in note]
