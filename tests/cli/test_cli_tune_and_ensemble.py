@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import TINY, segmed
-from segmed.core.errors import ModelError, SplitError
+from segmed.core.errors import DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
@@ -77,6 +77,36 @@ def test_a_member_that_was_changed_since_is_refused(place: Path, tmp_path: Path)
     (run / "config.json").write_text((run / "config.json").read_text() + "\n")
     with pytest.raises(ModelError, match="was changed since the ensemble was made"):
         load(tmp_path / "both")
+
+
+def test_other_weights_of_a_member_are_found_though_its_config_keeps_no_hash(place: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
+    value = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**value, "weights_sha256": ""}))
+    make_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
+    load(tmp_path / "both")
+    (run / "model.safetensors").write_bytes((place / "run2" / "model.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="weights are not those that were saved"):
+        load(tmp_path / "both")
+
+
+def test_an_ensemble_of_before_hashes_loads(place: Path, tmp_path: Path) -> None:
+    make_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both")
+    file = tmp_path / "both" / "ensemble.json"
+    value = json.loads(file.read_text())
+    for member in value["members"]:
+        assert len(member.pop("weights_sha256")) == 64
+    file.write_text(json.dumps(value))
+    assert len(load(tmp_path / "both").networks()) == 2
+
+
+def test_an_ensemble_is_not_written_through_a_link(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "members").symlink_to(tmp_path / "precious")
+    with pytest.raises(DataError, match="members: is a symbolic link"):
+        make_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both", copy=True)
+    assert list((tmp_path / "precious").iterdir()) == []
 
 
 def test_members_trained_on_test_patients_are_refused(place: Path, tmp_path: Path) -> None:

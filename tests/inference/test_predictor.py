@@ -53,6 +53,15 @@ def test_the_mask_has_the_size_of_the_image(predictor: Predictor, size: tuple[in
     assert set(np.unique(mask.array)) <= {0, 1}
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_answers_that_are_no_numbers_are_an_error_and_no_empty_mask(tmp_path: Path) -> None:
+    predictor = load(save_random_run(tmp_path), device="cpu")
+    for parameter in predictor.networks()[0].parameters():  # finite, and yet too large to compute with
+        parameter.data.fill_(3e38)
+    with pytest.raises(ModelError, match="the network's answer is not a number"):
+        predictor.predict(image((40, 56)))
+
+
 def test_a_slice_is_predicted_alike_alone_and_in_a_batch(predictor: Predictor) -> None:
     volume = [image((40, 56)) for _ in range(5)]
     one = predictor.probabilities(volume, batch_size=1)

@@ -1,6 +1,8 @@
 """A run on disk gives the same outputs back, and what does not fit is listed."""
 
 import json
+import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +48,17 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def saved_again(run: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Put other weights in a run, with their hash in its config, as whoever made them on purpose would."""
+    save_file(weights, run / "model.safetensors")
+    change_config(run, weights_sha256=sha256_of(run / "model.safetensors"))
+
+
+def change_config(run: Path, **change: object) -> None:
+    value = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**value, **change}))
+
+
 def test_times_of_several_trainings_are_summed_where_all_are_known() -> None:
     both = replace(CONFIG, training={"seconds": 60, "cpu_seconds": 90.5})
     assert summed_times([both, both]) == {"seconds": 120, "cpu_seconds": 181}
@@ -59,7 +72,8 @@ def test_outputs_and_contract_survive_the_way_through_disk(run: Path) -> None:
     image = torch.randn(1, 1, 128, 160)
     with torch.inference_mode():
         assert torch.equal(loaded.model(image), model(image))
-    assert loaded.config == CONFIG
+    assert replace(loaded.config, weights_sha256="") == CONFIG
+    assert loaded.config.weights_sha256 == sha256_of(run / "model.safetensors")
 
 
 def test_no_file_of_a_run_is_a_pickle(run: Path) -> None:
@@ -74,14 +88,14 @@ def test_the_config_of_a_leaking_run_says_so_in_capitals(run: Path) -> None:
 def test_missing_and_unexpected_weights_are_listed(run: Path) -> None:
     weights = load_file(run / "model.safetensors")
     del weights["encoder.conv1.weight"]
-    save_file({**weights, "stranger": torch.zeros(1)}, run / "model.safetensors")
+    saved_again(run, {**weights, "stranger": torch.zeros(1)})
     with pytest.raises(ModelError, match=r"missing: encoder\.conv1\.weight; unexpected: stranger"):
         load_run(run)
 
 
 def test_weights_of_another_shape_are_refused(run: Path) -> None:
     weights = load_file(run / "model.safetensors")
-    save_file({**weights, "encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}, run / "model.safetensors")
+    saved_again(run, {**weights, "encoder.conv1.weight": torch.zeros(64, 3, 7, 7)})
     with pytest.raises(ModelError, match=r"do not fit the model; of another shape: encoder\.conv1\.weight"):
         load_run(run)
 
@@ -89,8 +103,85 @@ def test_weights_of_another_shape_are_refused(run: Path) -> None:
 def test_truncated_weights_are_refused_naming_the_file(run: Path) -> None:
     path = run / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
+    change_config(run, weights_sha256="")
     with pytest.raises(ModelError, match=r"model\.safetensors: weights cannot be read"):
         load_run(run)
+
+
+def test_one_flipped_bit_anywhere_in_the_weights_is_found(run: Path) -> None:
+    path = run / "model.safetensors"
+    whole = path.read_bytes()
+    for place in (len(whole) - 1, len(whole) // 2, len(whole) // 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"model\.safetensors: weights are not those that were saved"):
+            load_run(run)
+    path.write_bytes(whole)
+    load_run(run)
+
+
+def test_weights_of_another_training_are_refused(run: Path, tmp_path: Path) -> None:
+    save_run(tmp_path / "other", build_model(replace(CONFIG.model, encoder_weights="none")), CONFIG)
+    (run / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="weights are not those that were saved"):
+        load_run(run)
+
+
+def test_lost_weights_are_refused_naming_the_file(run: Path) -> None:
+    (run / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors: weights cannot be read"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused_even_where_their_hash_fits(run: Path, value: float) -> None:
+    weights = load_file(run / "model.safetensors")
+    weights["encoder.conv1.weight"][3, 0, 1, 2] = value
+    saved_again(run, weights)
+    with pytest.raises(ModelError, match=r"weights encoder\.conv1\.weight are not finite"):
+        load_run(run)
+
+
+def test_weights_that_are_not_finite_are_not_saved_over_those_that_are(run: Path) -> None:
+    model = build_model(replace(CONFIG.model, encoder_weights="none"))
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(ModelError, match="are not finite"):
+        save_run(run, model, CONFIG)
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_whole_numbers_in_place_of_floating_ones_are_refused_and_half_precision_is_not(run: Path) -> None:
+    weights = load_file(run / "model.safetensors")
+    name = "encoder.conv1.weight"
+    saved_again(run, {**weights, name: weights[name].to(torch.int32)})
+    with pytest.raises(ModelError, match=r"of another type: encoder\.conv1\.weight"):
+        load_run(run)
+    saved_again(run, {**weights, name: weights[name].half()})
+    torch.testing.assert_close(load_run(run).model.state_dict()[name], weights[name].half().float())
+
+
+def test_a_run_from_before_hashes_loads_and_says_once_what_cannot_be_checked(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = json.loads((run / "config.json").read_text())
+    del value["weights_sha256"]
+    (run / "config.json").write_text(json.dumps(value))
+    with caplog.at_level(logging.WARNING):
+        load_run(run)
+        load_run(run)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{run} was written before runs kept a hash of their weights, so damage to them cannot be seen."
+    ]
+
+
+def test_a_config_with_a_threshold_that_is_no_probability_cannot_be_made() -> None:
+    for threshold in (math.nan, math.inf, 1.001, -0.001):
+        with pytest.raises(ModelError, match="is no probability"):
+            replace(CONFIG, threshold=threshold)
+    assert replace(CONFIG, threshold=1.0).threshold == 1.0
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -114,6 +205,10 @@ def test_a_hub_id_out_of_reach_is_one_clear_error() -> None:
         {"format": 99},
         {"threshold": None},
         {"threshold": "abc"},
+        {"threshold": math.nan},
+        {"threshold": -math.inf},
+        {"threshold": 2},
+        {"threshold": -0.1},
         {"fold": "first"},
         {"training": "long"},
         {"model": "unet"},

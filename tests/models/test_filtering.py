@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_run_with_a_filter_comes_back_from_disk_with_it(tmp_path: Path) -> Non
     model = moved(dense("unet", gafl))
     save_run(tmp_path, model, config)
     loaded = load_run(tmp_path)
-    assert loaded.config == config
+    assert replace(loaded.config, weights_sha256="") == config
     with torch.no_grad():
         assert torch.equal(loaded.model(image(1, 3, 64, 32)), model(image(1, 3, 64, 32)))
 
@@ -149,7 +150,7 @@ def test_a_run_from_before_there_were_filters_still_loads(tmp_path: Path) -> Non
     value = json.loads((tmp_path / "config.json").read_text())
     del value["model"]["gafl"]
     (tmp_path / "config.json").write_text(json.dumps(value))
-    assert load_run(tmp_path).config == config
+    assert replace(load_run(tmp_path).config, weights_sha256="") == config
 
 
 def test_a_filter_of_images_takes_the_networks_size_and_one_of_the_embedding_its_grid() -> None:

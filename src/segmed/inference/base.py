@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import nn
 
+from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.inference.components import remove_small
 from segmed.inference.slices import Images, PatientSlices
@@ -64,8 +65,16 @@ class VolumePredictor(ABC):
         return list(self.iterate(PatientSlices.of(volume), batch_size=batch_size))
 
     def label(self, probabilities: Float[np.ndarray, "k h w"]) -> Mask:
-        """Labels from probabilities: the most probable label where it reaches the run's threshold, else background."""
+        """Labels from probabilities: the most probable label where it reaches the run's threshold, else background.
+
+        Raises `ModelError` for probabilities that are no numbers, whose mask would be empty in silence.
+        """
         best = probabilities.max(axis=0)
+        if not np.isfinite(best).all():
+            raise ModelError(
+                f"{self.folder}: the network's answer is not a number. Its weights are damaged, or the image holds "
+                "values far from those it was trained on."
+            )
         labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
         return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
 

@@ -21,7 +21,7 @@ from segmed.core.files import copy_file, read_json, refuse_links, sha256_of, wri
 from segmed.data.proposing import PromptKinds, Proposals, ProposeConfig, propose
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
-from segmed.inference.loading import load
+from segmed.inference.loading import predictor_of
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import (
@@ -32,6 +32,7 @@ from segmed.models.checkpoint import (
     RunConfig,
     copy_run,
     known_patients,
+    load_run,
     relative_to,
     seen_by_any,
     summed_times,
@@ -137,7 +138,8 @@ def ask(promptable: PromptedPredictor, encoded: EncodedImage, found: Proposals, 
 def at_half(probability: Float32[np.ndarray, "..."], threshold: float) -> Float32[np.ndarray, "..."]:
     """Probabilities moved by one step of their logits so that exactly those from `threshold` on are at least 0.5."""
     bounded = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)
-    odds = bounded / (1 - bounded) * ((1 - threshold) / threshold)
+    border = min(max(threshold, 1e-7), 1 - 1e-7)
+    odds = bounded / (1 - bounded) * ((1 - border) / border)
     moved = np.asarray(odds / (1 + odds), np.float32)
     return np.where(probability >= threshold, np.maximum(moved, np.float32(0.5)), np.minimum(moved, BELOW_HALF))
 
@@ -180,6 +182,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
         threshold=0.5,
         prediction=PredictionConfig(),
+        weights_sha256="",
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
         training={
@@ -212,7 +215,8 @@ def save_cascade(
 
 
 def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> CascadePredictor:
-    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or trained anew."""
+    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or its weights
+    are others."""
     source = folder / CASCADE
     value = read_json(source, what="a cascade made by `segmed cascade`")
     try:
@@ -224,13 +228,11 @@ def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) 
         settings = config_from_mapping(CascadeConfig, value["settings"], source=str(source))
     except (KeyError, TypeError) as error:
         raise ModelError(f"{source}: {error} is missing or wrong. Make the cascade again.") from error
-    for run, weights in places:
+    for run, _ in places:
         if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")
-        if sha256_of(run / WEIGHTS) != weights:
-            raise ModelError(f"{run}: was trained anew since the cascade was made. Make the cascade again.")
-    dense, promptable = load(places[0][0], device=device, tta=tta), load(places[1][0], device=device)
-    return join(dense, promptable, settings, folder)
+    dense, promptable = (load_run(run, weights_sha256=weights) for run, weights in places)
+    return join(predictor_of(dense, device=device, tta=tta), predictor_of(promptable, device=device), settings, folder)
 
 
 def join(

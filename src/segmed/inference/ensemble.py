@@ -1,12 +1,12 @@
 """Several runs as one predictor: the mean of their probabilities, labelled by a threshold of its own.
 
-An ensemble is a folder with `ensemble.json`, which names its members (folders, relative to it) with the digests of
-their configs, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble. A config is written
-anew by every training, and tells which patients a member has seen, so that its digest stands for the member.
+An ensemble is a folder with `ensemble.json`, which names its members (folders, relative to it) with the SHA-256 of
+their configs and weights, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble. A config
+tells which patients a member has seen.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import (
     CONFIG,
     ENSEMBLE,
+    WEIGHTS,
     RunConfig,
     copy_run,
     known_patients,
@@ -34,6 +35,15 @@ from segmed.models.checkpoint import (
 from segmed.models.prediction import PredictionConfig, Tta
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of an ensemble: its folder, and the SHA-256 of its config and of its weights, empty where unknown."""
+
+    folder: Path
+    config_sha256: str
+    weights_sha256: str = ""
 
 
 class EnsemblePredictor(VolumePredictor):
@@ -63,19 +73,22 @@ def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None)
     config, members = read_ensemble(folder)
     chosen = chosen_device(device)
     return EnsemblePredictor(
-        [_member(place, digest, chosen, tta or config.prediction.tta) for place, digest in members], config, folder
+        [_loaded(member, chosen, tta or config.prediction.tta) for member in members], config, folder
     )
 
 
-def read_ensemble(folder: Path) -> tuple[RunConfig, list[tuple[Path, str]]]:
-    """What an ensemble is, and its members' folders with the SHA-256 of their configs. No network is built."""
+def read_ensemble(folder: Path) -> tuple[RunConfig, list[Member]]:
+    """What an ensemble is, and its members. No network is built."""
     value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
     try:
         if value["format"] != FORMAT:
             raise ModelError(f"{folder / ENSEMBLE}: format {value['format']} is not {FORMAT}. Make the ensemble again.")
-        members = [(folder / str(each["folder"]), str(each["config_sha256"])) for each in value["members"]]
+        members = [
+            Member(folder / str(each["folder"]), str(each["config_sha256"]), str(each.get("weights_sha256", "")))
+            for each in value["members"]
+        ]
         return RunConfig.from_json(value["config"], str(folder / ENSEMBLE)), members
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / ENSEMBLE}: {error} is missing or wrong. Make the ensemble again.") from error
 
 
@@ -85,7 +98,14 @@ def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, c
     if copy:
         names = [f"{number}-{member.resolve().name}" for number, member in enumerate(members)]
         places = [copy_run(run, folder / "members" / name) for run, name in zip(members, names, strict=True)]
-    entries = [{"folder": relative_to(folder, place), "config_sha256": sha256_of(place / CONFIG)} for place in places]
+    entries = [
+        {
+            "folder": relative_to(folder, place),
+            "config_sha256": sha256_of(place / CONFIG),
+            "weights_sha256": sha256_of(place / WEIGHTS),
+        }
+        for place in places
+    ]
     write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
 
 
@@ -121,6 +141,7 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         prediction=PredictionConfig(),
+        weights_sha256="",
     )
 
 
@@ -132,11 +153,11 @@ def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> dict[str
     return {"members": described, **summed_times(configs)}
 
 
-def _member(folder: Path, digest: str, device: torch.device, tta: Tta) -> Predictor:
-    if not (folder / CONFIG).is_file():
+def _loaded(member: Member, device: torch.device, tta: Tta) -> Predictor:
+    if not (member.folder / CONFIG).is_file():
         raise ModelError(
-            f"{folder}: a member of the ensemble that is not there. Copy it back, or make the ensemble again."
+            f"{member.folder}: a member of the ensemble that is not there. Copy it back, or make the ensemble again."
         )
-    if sha256_of(folder / CONFIG) != digest:
-        raise ModelError(f"{folder}: was changed since the ensemble was made. Make the ensemble again.")
-    return Predictor(load_run(folder), device=str(device), tta=tta)
+    if sha256_of(member.folder / CONFIG) != member.config_sha256:
+        raise ModelError(f"{member.folder}: was changed since the ensemble was made. Make the ensemble again.")
+    return Predictor(load_run(member.folder, weights_sha256=member.weights_sha256), device=str(device), tta=tta)

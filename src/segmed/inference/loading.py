@@ -5,7 +5,7 @@ from pathlib import Path
 from segmed.inference.base import VolumePredictor
 from segmed.inference.ensemble import load_ensemble, read_ensemble
 from segmed.inference.predictor import Predictor
-from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, RunConfig, load_config, load_run
+from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, RunConfig, TrainedModel, load_config, load_run
 from segmed.models.prediction import Tta
 from segmed.models.zoo import takes_prompts
 
@@ -23,7 +23,11 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
         from segmed.inference.cascade import load_cascade  # imports transformers
 
         return load_cascade(folder, device=device, tta=tta)
-    trained = load_run(path_or_hub_id)
+    return predictor_of(load_run(path_or_hub_id), device=device, tta=tta)
+
+
+def predictor_of(trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> Predictor:
+    """What predicts with a loaded run, on `device`; a `PromptedPredictor` where it takes prompts."""
     if not takes_prompts(trained.config.model):
         return Predictor(trained, device=device, tta=tta)
     from segmed.inference.prompted import PromptedPredictor  # imports transformers

@@ -1,6 +1,8 @@
 """A trained model on disk: `model.safetensors` and `config.json`, nothing that runs code when it is read."""
 
 import hashlib
+import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +57,13 @@ class RunConfig:
     """Whether it was trained on pictures in colour, and pictures of its masks are drawn over colour."""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
+    weights_sha256: str = ""
+    """SHA-256 of the weights' file, written by `save_run`; empty in configs from before it was kept."""
+
+    def __post_init__(self) -> None:
+        """Raise `ModelError` for a threshold that is no probability."""
+        if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
+            raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -74,6 +83,7 @@ class RunConfig:
             "seen": self.seen,
             "in_colour": self.in_colour,
             "prediction": config_to_mapping(self.prediction),
+            "weights_sha256": self.weights_sha256,
         }
 
     @classmethod
@@ -98,10 +108,11 @@ class RunConfig:
                 seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
                 in_colour=bool(value.get("in_colour", False)),
                 prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),
+                weights_sha256=str(value.get("weights_sha256", "")),
             )
         except ConfigError:
             raise
-        except DataError as error:  # of the label map, which knows no file
+        except (DataError, ModelError) as error:  # of the label map and the threshold, which know no file
             raise ModelError(f"{source}: {error} Train again or copy the whole folder.") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
@@ -174,9 +185,9 @@ class TrainedModel:
 
 
 def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
-    """Write weights and config, each atomically; the config last, so that a folder with one is whole."""
+    """Write weights, then the config with their hash, each atomically, so that a folder with a config is whole."""
     save_weights(folder / WEIGHTS, model)
-    write_json(folder / CONFIG, config.to_json())
+    write_json(folder / CONFIG, replace(config, weights_sha256=sha256_of(folder / WEIGHTS)).to_json())
 
 
 def copy_run(run: Path, place: Path) -> Path:
@@ -193,14 +204,35 @@ def relative_to(folder: Path, run: Path) -> str:
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write a network's weights as safetensors, atomically."""
+    """Write a network's weights as safetensors, atomically.
+
+    Raises `ModelError` for weights that are not finite, and `DataError` where the file cannot be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    require_finite(tensors, str(path))
     with written_aside(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk is one of these, and no OSError
+            raise OSError(str(error)) from error
+
+
+def require_finite(tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raise `ModelError` that names the first weights with NaN or infinity in them; masks would be empty in silence."""
+    for name, tensor in tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"{source}: weights {name} are not finite (NaN or infinity). The file is damaged, or the training "
+                "diverged: copy it again, or train again with a lower optim.learning_rate."
+            )
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Read weights into `model`; raises `ModelError` that lists what is missing, unexpected or misshapen."""
+    """Read weights into `model`.
+
+    Raises `ModelError` for weights that are not finite, and lists what is missing, unexpected, misshapen or of another
+    kind: numbers are floating where the model's are.
+    """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -211,11 +243,22 @@ def load_weights(path: Path, model: nn.Module) -> None:
         "missing": sorted(own.keys() - found.keys()),
         "unexpected": sorted(found.keys() - own.keys()),
         "of another shape": sorted(name for name in own.keys() & found.keys() if own[name] != found[name]),
+        "of another type": of_another_type(model.state_dict(), tensors),
     }
     if any(problems.values()):
         listed = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in problems.items() if names)
         raise ModelError(f"{path}: weights do not fit the model; {listed}. Use the config they were saved with.")
+    require_finite(tensors, str(path))
     model.load_state_dict(tensors)
+
+
+def of_another_type(own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of weights that are whole numbers in place of floating ones, or the reverse; half precision is floating."""
+
+    def kind(tensor: torch.Tensor) -> str:
+        return "floating" if tensor.is_floating_point() else str(tensor.dtype)
+
+    return sorted(name for name in own.keys() & found.keys() if kind(own[name]) != kind(found[name]))
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -228,15 +271,46 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_run(path_or_hub_id: str | Path) -> TrainedModel:
+def load_run(path_or_hub_id: str | Path, *, weights_sha256: str = "") -> TrainedModel:
     """Load a run folder, or a model from the Hugging Face hub by its `owner/name`.
 
-    Raises `ModelError` where there is neither.
+    Args:
+        path_or_hub_id: What to load.
+        weights_sha256: What the weights' file has to hash to besides what the run's config says, as an ensemble knows.
+
+    Raises:
+        ModelError: There is neither, or the weights are not those that the config was written with.
     """
     config, folder = load_config(path_or_hub_id)
+    _require_same_weights(folder, {config.weights_sha256, weights_sha256} - {""})
     model = build_model(replace(config.model, encoder_weights="none"))
     load_weights(folder / WEIGHTS, model)
     return TrainedModel(model.eval(), config, folder)
+
+
+_said: set[Path] = set()
+"""Folders of which it was said that their weights cannot be checked."""
+
+
+def _require_same_weights(folder: Path, expected: set[str]) -> None:
+    """Raise `ModelError` unless the weights' file has each of the hashes; say once where there is none."""
+    path = folder / WEIGHTS
+    if not expected:
+        if folder.resolve() not in _said:
+            _said.add(folder.resolve())
+            logging.getLogger(__name__).warning(
+                "%s was written before runs kept a hash of their weights, so damage to them cannot be seen.", folder
+            )
+        return
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ModelError(f"{path}: weights cannot be read ({error.strerror}). Copy the run folder again.") from error
+    if expected != {found}:
+        raise ModelError(
+            f"{path}: weights are not those that were saved (SHA-256 {found[:12]}, not "
+            f"{min(expected - {found})[:12]}). The file is damaged, or of another training. Copy the run folder again."
+        )
 
 
 def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:

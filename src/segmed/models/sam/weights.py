@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from segmed.core.errors import DataError, ModelError
 from segmed.core.files import read_json
+from segmed.models.checkpoint import of_another_type, require_finite
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
 from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source
 from segmed.models.sam.keys import ADDED, OURS, renamed_all
@@ -72,13 +73,15 @@ def read_pretrained(path: Path, place: str | Path) -> Pretrained:
 def fit_weights(tensors: Tensors, model: nn.Module, place: str) -> None:
     """Put weights under transformers' names into a `Promptable`, with positions brought to its size.
 
-    What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen.
+    What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen,
+    and for weights that are not finite.
     """
     own = model.state_dict()
     found = with_positions_of(own, renamed_all(tensors, OURS))
     problems = misfits(found, own)
     if problems:
         raise ModelError(f"{place}: these weights do not fit the model; {problems}. Use the model they were made for.")
+    require_finite(found, place)
     model.load_state_dict(found, strict=False)
 
 
@@ -93,6 +96,7 @@ def misfits(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
             for name in sorted(found.keys() & own.keys())
             if found[name].shape != own[name].shape
         ],
+        "of another type": of_another_type(own, found),
     }
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names)
 
