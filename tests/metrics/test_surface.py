@@ -122,3 +122,22 @@ def test_one_slice_agrees_with_monai(seed):
     nsd = [compute_surface_dice(guess, truth, [t], include_background=True) for t in (1.0, 2.0)]
     assert scores.hd95 == pytest.approx(hd95.item())
     assert scores.nsd == pytest.approx([share.item() for share in nsd])
+
+
+def test_distances_over_shared_slices_hold_no_penalty_and_stand_beside_those_that_do():
+    scores = surface_scores([square(2, 3), square(2, 3), EMPTY], [square(2, 4), EMPTY, EMPTY])
+    assert scores.hd95 == 15.0
+    assert scores.hd95_shared == 1.0
+    assert scores.nsd == (pytest.approx(24 / 36),) * 2
+    assert scores.nsd_shared == (1.0, 1.0)
+
+
+def test_without_a_slice_that_both_masks_mark_the_shared_distances_are_undefined():
+    scores = surface_scores([square(2, 3), EMPTY], [EMPTY, square(2, 3)])
+    assert math.isnan(scores.hd95_shared)
+    assert all(math.isnan(share) for share in scores.nsd_shared)
+
+
+def test_where_every_slice_is_shared_both_kinds_of_distances_are_equal():
+    scores = surface_scores([square(2, 3), square(1, 1)], [square(4, 3), square(1, 3)])
+    assert (scores.hd95_shared, scores.nsd_shared) == (scores.hd95, scores.nsd)

@@ -14,6 +14,9 @@ Conventions for empties, where libraries disagree:
   MONAI gives NaN and leaves it out of the mean, which rewards both.
 - Patient with the label in neither mask: NaN.
 
+So HD95 is mostly a count of misses where there are any. The same two scores over the slices that both masks mark
+("shared" slices), with no penalty in them, are given beside: NaN where no slice is shared.
+
 HD95 is the larger of the two directed 95th percentiles (MONAI's `HausdorffDistanceMetric(percentile=95)`); NSD is
 the share of both surfaces within the tolerance of the other (Nikolov et al., arXiv 1809.04430, counted in pixels
 as MONAI's `SurfaceDiceMetric` does, not in surface area). Equal to MONAI slice by slice (see the tests); computed
@@ -31,11 +34,16 @@ from scipy import ndimage
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """HD95 in the unit of the spacing (pixels by default), NSD per tolerance (0 to 1), and one-sided slices."""
+    """HD95 in the unit of the spacing (pixels by default), NSD per tolerance (0 to 1), and one-sided slices.
+
+    `hd95_shared` and `nsd_shared` are over the slices that both masks mark; NaN where there are none.
+    """
 
     hd95: float
     nsd: tuple[float, ...]
     one_sided_slices: int
+    hd95_shared: float = math.nan
+    nsd_shared: tuple[float, ...] = ()
 
 
 def surface_scores(
@@ -58,16 +66,25 @@ def surface_scores(
         to_reference.append(there)
         to_prediction.append(back)
     directed = np.concatenate(to_reference), np.concatenate(to_prediction)
-    pooled = np.concatenate(directed)
-    if not pooled.size:
-        return SurfaceScores(math.nan, tuple(math.nan for _ in tolerances), 0)
     diagonal = math.hypot(*(n * s for n, s in zip(reference[0].shape, spacing, strict=True)))
-    ends = [np.percentile(np.minimum(distances, diagonal), 95) for distances in directed if distances.size]
+    there, back = (distances[np.isfinite(distances)] for distances in directed)
     return SurfaceScores(
-        hd95=float(max(ends)),
-        nsd=tuple(float(np.mean(pooled <= tolerance)) for tolerance in tolerances),
+        hd95=_hd95([np.minimum(distances, diagonal) for distances in directed]),
+        nsd=_nsd(np.concatenate(directed), tolerances),
         one_sided_slices=one_sided,
+        hd95_shared=_hd95([there, back]),
+        nsd_shared=_nsd(np.concatenate([there, back]), tolerances),
     )
+
+
+def _hd95(directed: Sequence[Float64[np.ndarray, "_n"]]) -> float:
+    """The larger 95th percentile of those directions that have a distance; NaN where none has."""
+    return max((float(np.percentile(distances, 95)) for distances in directed if distances.size), default=math.nan)
+
+
+def _nsd(distances: Float64[np.ndarray, "n"], tolerances: Sequence[float]) -> tuple[float, ...]:
+    """The share of distances within each tolerance; NaN where there is none."""
+    return tuple(float(np.mean(distances <= limit)) if distances.size else math.nan for limit in tolerances)
 
 
 def surface(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
