@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from segmed.core.labels import LabelMap
-from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
+from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow
 
 SHAPE = (40, 36)
@@ -81,11 +83,11 @@ def metrics(dice: Sequence[float]) -> dict[str, MetricValue]:
     }
 
 
-def patient_row(patient: str, dice: float) -> PatientRow:
-    nothing = {field.name: math.nan for field in dataclasses.fields(PatientRow) if field.type is float}
+def patient_row(patient: str, dice: float, **changes: Any) -> PatientRow:
     counts = {field.name: 0 for field in dataclasses.fields(PatientRow) if field.type is int}
     known = {"patient": patient, "label": "tumour", "slices": SLICES, "missed": dice == 0, "reference_px": 116}
-    return PatientRow(**{**nothing, **counts, **known, "dice": dice, "iou": dice / (2 - dice), "hd95": 3.5})
+    scores = {**dict.fromkeys(COLUMNS, math.nan), "dice": dice, "iou": dice / (2 - dice), "hd95": 3.5}
+    return PatientRow(**{**counts, **known, **changes}, scores=scores)
 
 
 def slice_row(case: str, patient: str, slice_index: int) -> SliceRow:

@@ -6,6 +6,7 @@ import pytest
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.metrics import COLUMNS, METRICS
 from segmed.evaluation.volume import PatientVolume
 from segmed.metrics.counts import Counts
 from segmed.metrics.readings import READINGS
@@ -93,13 +94,47 @@ def test_several_labels_are_scored_apart_and_averaged_for_the_primary_number():
     guess = blob((9, 9), 0, 0)
     labels = LabelMap(names=("core", "oedema"), stored=(0, 1, 2))
     result = evaluate([PatientVolume("p", ("c",), [truth], [guess])], labels, name="half", resamples=10)
-    assert [(row.label, row.dice, row.missed) for row in result.patients] == [
+    assert [(row.label, row.value("dice"), row.missed) for row in result.patients] == [
         ("core", 1.0, False),
         ("oedema", 0.0, True),
     ]
     assert result.metrics["dice"].value == 0.5
     assert result.metrics["iou_pooled"].value == 0.5
     assert result.metrics["missed"].value == 1
+    assert {label: metrics["dice"].value for label, metrics in result.by_label.items()} == {"core": 1.0, "oedema": 0.0}
+    assert {label: metrics["missed"].value for label, metrics in result.by_label.items()} == {"core": 0, "oedema": 1}
+    assert result.by_patient("dice", "oedema") == {"p": 0.0}
+
+
+def test_every_metric_is_given_for_each_label_as_if_it_were_scored_alone():
+    labels = LabelMap(names=("core", "oedema"), stored=(0, 1, 2))
+    volumes, alone = [], []
+    for index, one in enumerate(three((0, 1, 2), probability=True)):
+        both = [truth + 2 * np.roll(truth, 5, axis=0) for truth in one.reference]
+        soft = [np.concatenate([p, np.zeros_like(p)]) for p in one.probability or []]
+        volumes.append(PatientVolume(one.patient, one.cases, both, one.prediction, soft, one.slice_indices))
+        alone.append(three((0, 1, 2), probability=True)[index])
+    together = evaluate(volumes, labels, name="two", resamples=50).by_label["core"]
+    assert repr(together) == repr(evaluate(alone, LABELS, name="one", resamples=50).metrics)
+
+
+def test_a_single_label_is_not_told_twice():
+    assert evaluate(three(), LABELS, name="one", resamples=10).by_label == {}
+
+
+def test_all_metrics_of_the_table_are_there_and_patients_have_all_columns():
+    result = evaluate(three(probability=True), LABELS, name="all", resamples=10)
+    assert tuple(result.metrics) == tuple(metric.name for metric in METRICS)
+    assert all(set(row.scores) == set(COLUMNS) for row in result.patients)
+
+
+def test_distances_without_penalty_leave_a_missed_patient_out_and_say_so():
+    missed = predicting_nothing()[0]
+    result = evaluate([missed, *three((1, 1, 1))[1:]], LABELS, name="one missed", resamples=10).metrics
+    assert result["hd95_shared"].value == 1.0
+    assert (result["hd95_shared"].n, result["hd95_shared"].undefined) == (2, 1)
+    assert result["hd95"].value == pytest.approx((math.hypot(*SIZES[0]) + 2) / 3)
+    assert result["nsd_1px_shared"].value == 1.0
 
 
 def test_calibration_is_absent_without_probabilities():

@@ -7,11 +7,12 @@ import pytest
 from report_samples import evaluation, floor
 
 from segmed.evaluation.compare import compare
+from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metrics import METRICS
 from segmed.evaluation.report import figures, numbers, svg
 from segmed.evaluation.report.history import read_history
-from segmed.evaluation.report.metrics import GROUPS, TITLES, grouped
+from segmed.evaluation.report.metrics import grouped
 from segmed.evaluation.report.tables import agreement, metric_groups, provenance, scores
-from segmed.evaluation.result import MetricValue
 
 
 def metric(value: float, low: float, high: float, unit: str = "") -> MetricValue:
@@ -71,8 +72,11 @@ def test_a_run_without_metrics_has_no_history(tmp_path):
     assert read_history(tmp_path) == {}
 
 
-def test_every_grouped_metric_has_a_title_and_unknown_ones_come_last():
-    assert {name for members in GROUPS.values() for name in members} == set(TITLES)
+def test_no_two_metrics_share_a_name_or_a_title():
+    assert len({metric.name for metric in METRICS}) == len({metric.title for metric in METRICS}) == len(METRICS)
+
+
+def test_metrics_are_grouped_and_unknown_ones_come_last():
     assert grouped(["new_score", "dice"]) == {"Volume": ("dice",), "Further": ("new_score",)}
 
 
@@ -102,7 +106,7 @@ def test_the_share_of_one_sided_slices_stands_beside_hd95_in_the_first_table():
     one_sided = MetricValue(0.1, 0.0, 0.2, 9, 0, "", "Share of slices", higher_is_better=False)
     both = replace(sample, metrics={"one_sided_slices": one_sided, **sample.metrics})
     titles = [column.title for column in scores(compare([both])).columns]
-    assert titles.index("One-sided slices") == titles.index("HD95") + 1
+    assert titles.index("One-sided slices") == titles.index("HD95 with penalty") + 1
 
 
 def test_metrics_that_rank_three_systems_as_dice_does_agree_by_kendalls_tau():
@@ -113,7 +117,7 @@ def test_metrics_that_rank_three_systems_as_dice_does_agree_by_kendalls_tau():
         return replace(sample, metrics={**sample.metrics, **changed})
 
     systems = [system("a", 0.9, 3.0, 0.0), system("b", 0.8, 5.0, 2.0), system("c", 0.7, 9.0, 1.0)]
-    assert agreement(compare(systems)) == (("HD95", "1.00"), ("Missed", "0.33"))
+    assert agreement(compare(systems)) == (("Missed", "0.33"), ("HD95 with penalty", "1.00"))
     assert agreement(compare(systems[:2])) == ()
 
 

@@ -1,13 +1,18 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
-from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
+from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.report import write_report
+from segmed.evaluation.report.notes import older_notes
+from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
 
 PATIENT = PatientRow(
@@ -19,21 +24,10 @@ PATIENT = PatientRow(
     tp=0,
     fp=0,
     fn=3,
-    dice=0.0,
-    iou=0.0,
-    sensitivity=0.0,
-    precision=math.nan,
-    hd95=8.6,
-    nsd_1px=0.0,
-    nsd_2px=0.0,
     one_sided_slices=1,
     missed=True,
     lesions=0,
-    lesion_precision=math.nan,
-    lesion_recall=math.nan,
-    lesion_f1=math.nan,
-    volume_error=-1.0,
-    brier=math.nan,
+    scores={**dict.fromkeys(COLUMNS, math.nan), "dice": 0.0, "hd95": 8.6, "nsd_1px": 0.0, "volume_error": -1.0},
 )
 SLICE = SliceRow(
     case="a_1",
@@ -191,12 +185,13 @@ def test_a_broken_table_names_the_line(tmp_path):
 
 
 def test_a_patient_value_is_the_mean_over_labels_that_have_one():
-    rows = (
-        replace(PATIENT, label="a", dice=0.2),
-        replace(PATIENT, label="b", dice=0.6),
-        replace(PATIENT, label="c", dice=math.nan),
+    rows = tuple(
+        replace(PATIENT, label=label, scores={"dice": dice})
+        for label, dice in (("a", 0.2), ("b", 0.6), ("c", math.nan))
     )
-    assert replace(evaluation(), patients=rows).by_patient("dice") == {"p, one": pytest.approx(0.4)}
+    several = replace(evaluation(), patients=rows)
+    assert several.by_patient("dice") == {"p, one": pytest.approx(0.4)}
+    assert several.by_patient("dice", "b") == {"p, one": 0.6}
 
 
 def test_tables_of_unknown_patients_say_so_in_every_row_and_load_as_such(tmp_path):
@@ -216,3 +211,48 @@ def test_an_evaluation_of_an_earlier_version_knows_patients_where_it_names_any(t
     del stored["patients_known"]
     (tmp_path / "evaluation.json").write_text(json.dumps(stored))
     assert Evaluation.load(tmp_path).patients_known is known
+
+
+def test_a_column_that_is_not_one_of_patients_is_a_key_error():
+    with pytest.raises(KeyError, match="dise is no number of a patient; there are dice"):
+        evaluation().by_patient("dise")
+
+
+OLD = Path(__file__).parent / "samples" / "evaluation-0.1"
+"""Of two patients and two labels, one of which is never found, as version 0.1 stored it."""
+
+
+def test_an_evaluation_stored_before_a_metric_existed_reads_and_its_column_is_undefined():
+    old = Evaluation.load(OLD)
+    assert old.by_patient("dice", "core") == {"p0": 1.0, "p1": 0.5}
+    assert all(math.isnan(value) for value in old.by_patient("hd95_shared").values())
+    assert "hd95_shared" not in old.metrics
+    assert old.metrics["dice"].value == pytest.approx(0.375)
+    assert [note for note in older_notes([old]) if "HD95, shared slices" in note and "two labels" in note]
+
+
+def test_an_evaluation_stored_before_labels_were_told_apart_has_their_metrics_from_its_rows():
+    old = Evaluation.load(OLD)
+    assert {label: metrics["dice"].value for label, metrics in old.by_label.items()} == {"core": 0.75, "oedema": 0.0}
+    assert "hd95_shared" not in old.by_label["core"]
+    assert old.by_label["oedema"]["missed"].value == 2
+
+
+def test_an_old_evaluation_says_in_the_report_what_was_not_measured(tmp_path):
+    page = write_report([Evaluation.load(OLD)], out=tmp_path).read_text(encoding="utf-8")
+    assert "HD95, shared slices" in page
+    assert "not measured, since the evaluation was stored before" in page
+
+
+def test_metrics_of_labels_are_stored_and_read(tmp_path):
+    metric = MetricValue(0.5, 0.25, math.nan, 1, 0, "", "Mean volumetric Dice")
+    replace(evaluation(), by_label={"a": {"dice": metric}, "b": {}}).save(tmp_path)
+    assert repr(Evaluation.load(tmp_path).by_label) == repr({"a": {"dice": metric}, "b": {}})
+
+
+def test_a_score_that_is_no_number_names_file_line_and_column(tmp_path):
+    evaluation().save(tmp_path)
+    path = tmp_path / "patients.csv"
+    path.write_text(path.read_text().replace("8.6", "far"))
+    with pytest.raises(DataError, match=r"patients\.csv, line 2: hd95 is 'far'"):
+        Evaluation.load(tmp_path)

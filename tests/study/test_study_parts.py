@@ -215,7 +215,12 @@ def test_seeds_are_nested_in_patients() -> None:
 def test_errors_of_volume_of_two_seeds_do_not_cancel_out() -> None:
     one = samples.evaluation("a", (0.9, 0.5))
     seeds = [
-        dataclasses.replace(one, patients=tuple(dataclasses.replace(row, volume_error=error) for row in one.patients))
+        dataclasses.replace(
+            one,
+            patients=tuple(
+                dataclasses.replace(row, scores={**row.scores, "volume_error": error}) for row in one.patients
+            ),
+        )
         for error in (-0.6, 0.6)
     ]
     metrics = nest_seeds(seeds, name="a", resamples=50).metrics

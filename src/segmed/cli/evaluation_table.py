@@ -1,52 +1,18 @@
 """The table that `segmed evaluate` prints: the run beside baselines that learn nothing."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from segmed.evaluation.groups import GroupTable
+    from segmed.evaluation.metric import Group, Metric
     from segmed.evaluation.result import Evaluation
-
-SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    (
-        "By patient (volume)",
-        (
-            ("dice", "Dice, mean"),
-            ("dice_median", "Dice, median"),
-            ("iou", "IoU, mean"),
-            ("nsd_1px", "Surface within 1 px"),
-            ("nsd_2px", "Surface within 2 px"),
-            ("hd95", "HD95, mean (px)"),
-            ("lesion_f1", "Lesion F1"),
-            ("volume_error", "Volume error"),
-            ("missed", "Patients missed"),
-        ),
-    ),
-    (
-        "By slice",
-        (
-            ("dice_positive_slices", "Dice, foreground slices"),
-            ("iou_positive_slices", "IoU, foreground slices"),
-            ("specificity_empty_slices", "Empty slices kept"),
-            ("one_sided_slices", "One-sided slices"),
-        ),
-    ),
-    (
-        'Readings of "IoU"',
-        (
-            ("iou_pooled", "foreground pooled"),
-            ("iou_per_image_empty_one", "per image, empty = 1"),
-            ("iou_two_class_macro", "two classes, macro"),
-            ("iou_two_class_macro_per_image", "the same per image"),
-            ("iou_one_hot_micro", "two classes, one-hot"),
-        ),
-    ),
-    ("Near the foreground", (("ece", "Calibration error"), ("brier", "Brier score"))),
-)
-"""Metric names of `evaluation.json` with their words in the table; the rest is in the files and the report."""
 
 
 def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
@@ -100,15 +66,19 @@ def size_of(result: "Evaluation") -> str:
     """`20 patients, 400 slices`, or `400 images` where patients are not known."""
     counted = result.unit.count(len({row.patient for row in result.patients}))
     slices = len({row.case for row in result.slices})
-    return f"{counted}, {slices} slice{'' if slices == 1 else 's'}" if result.patients_known else counted
+    return f"{counted}, {plural(slices, 'slice')}" if result.patients_known else counted
 
 
 def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
-    """Metrics down, the result and each floor across; intervals for the result only. Fits 80 columns."""
+    """Metrics down, the result and each floor across; intervals for the result only. Fits 80 columns.
+
+    With several labels a metric has a row for each label, and one for how they are put together.
+    """
     from rich import box
     from rich.table import Table
 
-    from segmed.evaluation.report.numbers import metric, metric_value
+    from segmed.evaluation.report.numbers import metric as with_interval
+    from segmed.evaluation.report.numbers import metric_value
 
     title = f"{result.name}: {result.part} part, {size_of(result)}"
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -116,40 +86,61 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
     grid.add_column(result.name, justify="right", style="bold", overflow="fold")
     for floor in floors:
         grid.add_column(floor.name.replace("-", "-\n").replace(" ", "\n"), justify="right", no_wrap=True)
-    for number_of_section, (title, metrics) in enumerate(SECTIONS):
-        present = [(key, words) for key, words in metrics if key in result.metrics]
-        if present:
-            if number_of_section:
-                grid.add_row()
-            grid.add_row(_worded(title, result), style="italic")
-        for key, words in present:
-            others = [metric_value(floor.metrics[key]) if key in floor.metrics else "" for floor in floors]
-            grid.add_row(_worded(words, result), metric(result.metrics[key]), *others)
+
+    def add(words: str, name: str, label: str | None) -> None:
+        of = [each.metrics if label is None else each.by_label.get(label, {}) for each in (result, *floors)]
+        others = [metric_value(metrics[name]) if name in metrics else "" for metrics in of[1:]]
+        grid.add_row(words, with_interval(of[0][name]) if name in of[0] else "", *others)
+
+    for number, (group, metrics) in enumerate(_shown(result)):
+        if number:
+            grid.add_row()
+        grid.add_row(group.value, style="italic")
+        for metric in metrics:
+            words = f"{metric.title} (px)" if metric.unit == "px" else metric.title
+            if not result.by_label:
+                add(words, metric.name, None)
+                continue
+            grid.add_row(words)
+            for label in result.by_label:
+                add(f"  {label}", metric.name, label)
+            add(f"  {metric.over_labels}", metric.name, None)
     return grid
 
 
-def _worded(text: str, result: "Evaluation") -> str:
-    """A heading that speaks of patients, of images where these are not known."""
-    one, many = result.unit.one, result.unit.many
-    return text.replace("Patients", many.capitalize()).replace("By patient (volume)", f"By {one} (volume)")
-
-
 def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
-    """What must be known to read the table: intervals, units, patients without a value, floors with nothing to say."""
-    from segmed.evaluation.report.notes import few_note, part_note
+    """What must be known to read the table: intervals, units, labels never found, patients without a value, floors."""
+    from segmed.evaluation.report.notes import few_note, never_found_notes, part_note
 
-    resamples = result.provenance["bootstrap"]["resamples"]
-    lines = [
-        f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {result.unit.many}.",
-        "Distances are in the slice, in pixels; for HD95 one-sided slices are the image's diagonal away.",
-    ]
+    shown = [metric for _, metrics in _shown(result) for metric in metrics]
+    lines = list(never_found_notes([result]))
+    if any(math.isfinite(result.metrics[metric.name].low) for metric in shown):
+        resamples = result.provenance["bootstrap"]["resamples"]
+        lines.append(f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {result.unit.many}.")
+    lines.append(
+        "Distances are in the slice, in pixels. The penalty: where only one mask marks a slice, its outline counts as "
+        "the image's diagonal away. Shared slices are those that both masks mark."
+    )
     warnings = part_note(result.part), few_note(len({row.patient for row in result.patients}), result.unit)
     lines += [warning for warning in warnings if warning]
-    shown = [(words, result.metrics[key]) for _, metrics in SECTIONS for key, words in metrics if key in result.metrics]
-    undefined = [f"{words} {value.undefined}" for words, value in shown if value.undefined]
+    undefined = [
+        f"{metric.title} {result.metrics[metric.name].undefined}"
+        for metric in shown
+        if result.metrics[metric.name].undefined
+    ]
     if undefined:
         lines.append(f"{result.unit.many.capitalize()} without a value, left out: {', '.join(undefined)}.")
     for floor in floors:
         if not any(row.predicted_px for row in floor.slices) and floor.name != "predict nothing":
             lines.append(f"{floor.name}: {floor.provenance['remark']}")
     return lines
+
+
+def _shown(result: "Evaluation") -> "list[tuple[Group, list[Metric]]]":
+    """The metrics of the table by group; the rest is in the files and the report."""
+    from segmed.evaluation.metric import Group
+    from segmed.evaluation.metrics import METRICS
+
+    shown = [metric for metric in METRICS if metric.terminal and metric.name in result.metrics]
+    groups = [(group, [metric for metric in shown if metric.group is group]) for group in Group]
+    return [(group, metrics) for group, metrics in groups if metrics]

@@ -1,6 +1,6 @@
 """Score patients and put all numbers, tables and masks into one `Evaluation`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,12 +9,12 @@ from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.units import unit_of
 from segmed.evaluation.measure import measure
-from segmed.evaluation.result import Evaluation, Kind
+from segmed.evaluation.result import Calibration, Evaluation, Kind
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
-from segmed.evaluation.table import calibration_of, in_units, summarise
+from segmed.evaluation.table import summarise
 from segmed.evaluation.volume import PatientVolume
-from segmed.metrics.calibration import ReliabilitySums
+from segmed.metrics.calibration import ReliabilitySums, bin_edges
 
 
 def evaluate(
@@ -59,7 +59,7 @@ class Tally:
         self._labels = labels
         self._rows: list[PatientRow] = []
         self._slices: list[SliceRow] = []
-        self._reliability: list[ReliabilitySums] = []
+        self._reliability: dict[str, list[ReliabilitySums]] = {}
         self._predictions: dict[str, UInt8[np.ndarray, "h w"]] = {}
         self._seen: set[str] = set()
 
@@ -69,8 +69,8 @@ class Tally:
         measured = measure(volume, self._labels)
         self._rows += measured.patients
         self._slices += measured.slices
-        if measured.reliability is not None:
-            self._reliability.append(measured.reliability)
+        for label, sums in measured.reliability.items():
+            self._reliability.setdefault(label, []).append(sums)
         self._predictions.update(zip(volume.cases, volume.prediction, strict=True))
         self._seen.add(volume.patient)
 
@@ -88,13 +88,12 @@ class Tally:
         """What the patients give together; raises `DataError` without any, or if only some have probabilities."""
         if not self._seen:
             raise DataError(f"{name}: no patients to evaluate in part {part!r}. Check the split or the folders.")
-        if self._reliability and len(self._reliability) != len(self._seen):
-            raise DataError(
-                f"{name}: only {len(self._reliability)} of {len(self._seen)} patients have probabilities. "
-                "Give all or none."
-            )
+        given = max((len(some) for some in self._reliability.values()), default=len(self._seen))
+        if given != len(self._seen):
+            raise DataError(f"{name}: only {given} of {len(self._seen)} patients have probabilities. Give all or none.")
         weights = bootstrap_weights(len(self._seen), resamples, seed)
         unit = unit_of(patients_known=patients_known)
+        summary = summarise(self._rows, self._slices, self._reliability, weights, unit)
         return Evaluation(
             name=name,
             kind=kind,
@@ -105,13 +104,29 @@ class Tally:
             labels=self._labels,
             data_hash=None,
             split={},
-            metrics=in_units(summarise(self._rows, self._slices, self._reliability, weights), unit),
+            metrics=summary.metrics,
+            by_label=summary.by_label,
             patients=tuple(self._rows),
             slices=tuple(self._slices),
             predictions=self._predictions,
-            calibration=calibration_of(self._reliability),
+            calibration=calibration_of([sums for some in self._reliability.values() for sums in some]),
             provenance={"bootstrap": {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}},
         )
+
+
+def calibration_of(reliability: Sequence[ReliabilitySums]) -> Calibration | None:
+    """The reliability curve over all patients and labels, or None where no probabilities were given."""
+    if not reliability:
+        return None
+    pooled = sum(reliability[1:], start=reliability[0])
+    some = pooled.pixels > 0
+    nothing = np.full(len(some), np.nan)
+    return Calibration(
+        bin_edges=tuple(bin_edges(len(some)).tolist()),
+        mean_probability=tuple(np.divide(pooled.probability, pooled.pixels, out=nothing.copy(), where=some).tolist()),
+        observed_frequency=tuple(np.divide(pooled.positive, pooled.pixels, out=nothing, where=some).tolist()),
+        counts=tuple(pooled.pixels.tolist()),
+    )
 
 
 def _require_new(volume: PatientVolume, seen: set[str], predictions: dict[str, UInt8[np.ndarray, "h w"]]) -> None:

@@ -8,7 +8,7 @@ field in CSV; it is never 0 or 1 in disguise.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -22,7 +22,11 @@ from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.units import Unit, unit_of
-from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_rows, write_rows
+from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_patients, read_rows, write_patients, write_rows
+from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
+from segmed.evaluation.table import LabelMetrics, summarise
 
 FORMAT = 1
 EVALUATION = "evaluation.json"
@@ -32,25 +36,6 @@ LEAKING, PATIENTS_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN"
 Kind = Literal["run", "predictions", "floor"]
 DEGRADATION = "degradation"
 """Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
-
-
-@dataclass(frozen=True)
-class MetricValue:
-    """One summary number with its 95 % interval from a bootstrap over patients.
-
-    `n` counts the units (patients, slices or pixels: the description says which) that the value rests on, and
-    `undefined` those left out because the metric has no value there. `low` and `high` are NaN where no interval
-    was computed. `higher_is_better` is None for numbers that are descriptions rather than scores.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    undefined: int
-    unit: str
-    description: str
-    higher_is_better: bool | None = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +74,7 @@ class Evaluation:
 
     `split` holds plain facts (strategy, seed, fold, leak figures). `provenance` holds what is needed to make the
     result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
+    `metrics` are of all labels together; `by_label` has those of each label alone where there are several.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
     `patients_known` is False where nobody said which images are of one patient: each image is then a row of
     `patients`, intervals are over images, and whatever shows the result says PATIENTS UNKNOWN.
@@ -115,17 +101,19 @@ class Evaluation:
     oracle: bool = False
     boxes: tuple[BoxRow, ...] = ()
     patients_known: bool = True
+    by_label: LabelMetrics = field(default_factory=dict)
 
     @property
     def unit(self) -> Unit:
         """What a row of `patients` is, and what intervals are over: patients, or images where these are not known."""
         return unit_of(patients_known=self.patients_known)
 
-    def by_patient(self, column: str) -> dict[str, float]:
-        """A column of `patients.csv` per patient: the mean over labels, NaN labels left out."""
+    def by_patient(self, column: str, label: str | None = None) -> dict[str, float]:
+        """A column of `patients.csv` per patient: of one label, or the mean over labels, NaN labels left out."""
         values: dict[str, list[float]] = {}
         for row in self.patients:
-            values.setdefault(row.patient, []).append(float(getattr(row, column)))
+            if label is None or row.label == label:
+                values.setdefault(row.patient, []).append(row.value(column))
         return {patient: _mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
@@ -136,7 +124,7 @@ class Evaluation:
         replaced = (folder / EVALUATION).is_file()
         _discard(folder / EVALUATION)
         marks = self._marks()
-        write_rows(folder / "patients.csv", self.patients, PatientRow, marks)
+        write_patients(folder / "patients.csv", self.patients, marks)
         write_rows(folder / "slices.csv", self.slices, SliceRow, marks)
         if self.boxes:
             write_rows(folder / "boxes.csv", self.boxes, BoxRow, marks)
@@ -158,20 +146,24 @@ class Evaluation:
         facts = read_json(path, what="an evaluation made by `segmed evaluate`")
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")
-        slices, patients = read_rows(folder / "slices.csv", SliceRow), read_rows(folder / "patients.csv", PatientRow)
+        slices = read_rows(folder / "slices.csv", SliceRow)
+        patients = read_patients(folder / "patients.csv", COLUMNS)
         try:
             stored = _facts_from_json(facts)
         except KeyError as error:
             raise DataError(f"{path}: {error} is missing. Run `segmed evaluate` again.") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path}: a value is wrong ({error}). Run `segmed evaluate` again.") from error
+        known = _known(facts, slices)
+        unit = unit_of(patients_known=known)
+        stored["by_label"] = stored["by_label"] or _by_label(patients, slices, stored["metrics"], unit)
         return cls(
             **stored,
             patients=patients,
             slices=slices,
             predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), stored["labels"]),
             boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
-            patients_known=_known(facts, slices),
+            patients_known=known,
         )
 
     def _marks(self) -> dict[str, str]:
@@ -193,7 +185,8 @@ class Evaluation:
             "labels": self.labels.to_json(),
             "data_hash": self.data_hash,
             "split": _nan_to_null(dict(self.split)),
-            "metrics": {name: _nan_to_null(dataclasses.asdict(m)) for name, m in self.metrics.items()},
+            "metrics": _metrics_to_json(self.metrics),
+            "by_label": {label: _metrics_to_json(metrics) for label, metrics in self.by_label.items()},
             "cost": _nan_to_null(dataclasses.asdict(self.cost)),
             "calibration": _nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
             "provenance": _nan_to_null(dict(self.provenance)),
@@ -291,12 +284,34 @@ def _facts_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: facts[key] for key in _STORED},
         "labels": LabelMap.from_json(facts["labels"]),
-        "metrics": {name: _metric_from_json(value) for name, value in facts["metrics"].items()},
+        "metrics": _metrics_from_json(facts["metrics"]),
+        "by_label": {label: _metrics_from_json(metrics) for label, metrics in facts.get("by_label", {}).items()},
         "cost": _cost_from_json(facts["cost"]),
         "calibration": _calibration_from_json(facts["calibration"]),
         "prompts": facts.get("prompts"),
         "oracle": bool(facts.get("oracle", False)),
     }
+
+
+def _by_label(
+    patients: Sequence[PatientRow], slices: Sequence[SliceRow], known: Container[str], unit: Unit
+) -> LabelMetrics:
+    """The metrics `known` by label, of an evaluation that was stored before it had them; calibration is then lost."""
+    if len({row.label for row in patients}) < 2:
+        return {}
+    weights = bootstrap_weights(len({row.patient for row in patients}), RESAMPLES, 0)
+    found = summarise(patients, slices, {}, weights, unit).by_label
+    return {
+        label: {name: value for name, value in metrics.items() if name in known} for label, metrics in found.items()
+    }
+
+
+def _metrics_to_json(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
+    return {name: _nan_to_null(dataclasses.asdict(metric)) for name, metric in metrics.items()}
+
+
+def _metrics_from_json(values: Any) -> dict[str, MetricValue]:
+    return {name: _metric_from_json(value) for name, value in values.items()}
 
 
 def _metric_from_json(value: Any) -> MetricValue:

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class PatientRow:
-    """One patient and one foreground label. Counts are pixels of the whole volume; distances are in-plane pixels.
+    """One patient and one foreground label. Counts are pixels of the whole volume.
 
     `missed`: the label is in the reference and not one of its pixels was found. `one_sided_slices`: slices where
     only one of reference and prediction has the label; their surface pixels count the image's diagonal in HD95 and as
-    not within tolerance in NSD.
-    `volume_error` is (predicted - reference) / reference. `brier` is over the band around the foreground.
+    not within tolerance in NSD. `scores` has the columns of `segmed.evaluation.metrics`; distances are in-plane pixels,
+    `volume_error` is (predicted - reference) / reference, and `brier` is over the band around the foreground.
     """
 
     patient: str
@@ -32,21 +32,14 @@ class PatientRow:
     tp: int
     fp: int
     fn: int
-    dice: float
-    iou: float
-    sensitivity: float
-    precision: float
-    hd95: float
-    nsd_1px: float
-    nsd_2px: float
     one_sided_slices: int
     missed: bool
     lesions: int
-    lesion_precision: float
-    lesion_recall: float
-    lesion_f1: float
-    volume_error: float
-    brier: float
+    scores: Mapping[str, float]
+
+    def value(self, column: str) -> float:
+        """A score or a count; NaN where it is undefined or was not measured. `KeyError` for an unknown column."""
+        return float(self.scores[column] if column in self.scores else _number(self, column))
 
 
 @dataclass(frozen=True)
@@ -85,32 +78,80 @@ class BoxRow:
     ellipse_iou: float
 
 
+def _number(row: PatientRow, column: str) -> float:
+    found = vars(row).get(column)
+    if not isinstance(found, int | float):
+        raise KeyError(f"{column} is no number of a patient; there are {', '.join(row.scores)}")
+    return float(found)
+
+
+def write_patients(path: Path, rows: Sequence[PatientRow], marks: Mapping[str, str]) -> None:
+    """Write `patients.csv` as `write_rows` writes the others, a column per score."""
+    scores = tuple(dict.fromkeys(name for row in rows for name in row.scores))
+    counts = _counts_of_patients()
+    lines = ([*(getattr(row, name) for name in counts), *(row.scores.get(name) for name in scores)] for row in rows)
+    _write(path, [*counts, *scores], lines, marks)
+
+
+def read_patients(path: Path, scores: Iterable[str]) -> tuple[PatientRow, ...]:
+    """Read what `write_patients` wrote. A score that the file lacks, as of an older version, is NaN in every row.
+
+    Raises `DataError` naming the file and line.
+    """
+    rows = []
+    for line, where in _lines(path):
+        found = {name: _score(line.get(name, ""), name, where) for name in scores}
+        rows.append(_parse(line, PatientRow, where, scores=found))
+    return tuple(rows)
+
+
 def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], marks: Mapping[str, str]) -> None:
     """Write dataclass rows as CSV with a header, atomically; `marks` are further columns, the same on every row."""
     names = [field.name for field in dataclasses.fields(kind)]
-    lines = ([*(getattr(row, name) for name in names), *marks.values()] for row in rows)
-    write_table(path, [*names, *marks], lines)
+    _write(path, names, ([getattr(row, name) for name in names] for row in rows), marks)
 
 
 def read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     """Read rows that `write_rows` wrote; raises `DataError` naming the file and line."""
+    return tuple(_parse(line, kind, where) for line, where in _lines(path))
+
+
+def _counts_of_patients() -> list[str]:
+    return [field.name for field in dataclasses.fields(PatientRow) if field.name != "scores"]
+
+
+def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]], marks: Mapping[str, str]) -> None:
+    write_table(path, [*names, *marks], ([*row, *marks.values()] for row in rows))
+
+
+def _lines(path: Path) -> list[tuple[dict[str, str], str]]:
+    """The lines of a table, each with the file and number that an error names."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Run `segmed evaluate` again.") from error
-    return tuple(_parse(line, kind, f"{path}, line {number}") for number, line in enumerate(lines, start=2))
+    return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=2)]
 
 
-def _parse(line: dict[str, str], kind: type[R], where: str) -> R:
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+def _score(text: str | None, name: str, where: str) -> float:
     try:
-        return kind(**{field.name: _from_text(line[field.name], field.type) for field in fields})
+        return math.nan if text is None or text == "" else float(text)
+    except ValueError as error:
+        raise DataError(f"{where}: {name} is {text!r}, which is no number. Run `segmed evaluate` again.") from error
+
+
+def _parse(line: Mapping[str, str | None], kind: type[R], where: str, **more: Any) -> R:
+    fields = [field for field in dataclasses.fields(kind) if field.name not in more]  # type: ignore[arg-type]
+    try:
+        return kind(**{field.name: _from_text(line[field.name], field.type) for field in fields}, **more)
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{where}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
 
 
-def _from_text(text: str, kind: Any) -> Any:
+def _from_text(text: str | None, kind: Any) -> Any:
+    if text is None:
+        raise ValueError("a field of a line that ends early")
     if kind is bool:
         return text == "1"
     if kind is float:

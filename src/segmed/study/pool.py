@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from segmed.core.errors import DataError
-from segmed.evaluation.result import Calibration, Cost, Evaluation, MetricValue
+from segmed.core.units import Unit
+from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
-from segmed.evaluation.table import in_units, summarise
+from segmed.evaluation.table import Metrics, Summary, summarise
 
 SUMMED = ("slices", "one_sided_slices")
 """Columns that count slices: summed over seeds, as the slices themselves are joined; all others are averaged."""
@@ -37,12 +39,14 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     slices = sorted(slices, key=lambda row: order[row.patient])
     first = folds[0]
     calibration = pool_calibration([fold.calibration for fold in folds])
+    summary = _summary(rows, slices, calibration, resamples, seed, first.unit)
     return replace(
         first,
         name=name,
         threshold=None if len(folds) > 1 else first.threshold,
         split={**first.split, "fold": "all", first.unit.many: len(order), "slices": len(slices)},
-        metrics=in_units(_metrics(rows, slices, calibration, resamples, seed), first.unit),
+        metrics=summary.metrics,
+        by_label=summary.by_label,
         patients=tuple(rows),
         slices=tuple(slices),
         predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
@@ -66,13 +70,16 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     rows = [_mean_row(several) for several in zip(*by_seed, strict=True)]
     slices = [row for one in seeds for row in one.slices]
     calibration = pool_calibration([one.calibration for one in seeds])
-    metrics = _metrics(rows, slices, calibration, resamples, seed)
+    summary = _summary(rows, slices, calibration, resamples, seed, seeds[0].unit)
     sizes = [_mean_row([_without_sign(row) for row in several]) for several in zip(*by_seed, strict=True)]
-    metrics["volume_error"] = _metrics(sizes, slices, None, resamples, seed)["volume_error"]
+    of_sizes = _summary(sizes, slices, None, resamples, seed, seeds[0].unit)
     return replace(
         seeds[0],
         name=name,
-        metrics=in_units(metrics, seeds[0].unit),
+        metrics=_with_size_of_error(summary.metrics, of_sizes.metrics),
+        by_label={
+            label: _with_size_of_error(metrics, of_sizes.by_label[label]) for label, metrics in summary.by_label.items()
+        },
         patients=tuple(rows),
         slices=tuple(slices),
         boxes=tuple(row for one in seeds for row in one.boxes),
@@ -146,14 +153,24 @@ class _Joined(Mapping[str, Any]):
         return len(self._home)
 
 
-def _metrics(
-    rows: Sequence[PatientRow], slices: Sequence[SliceRow], calibration: Calibration | None, resamples: int, seed: int
-) -> dict[str, MetricValue]:
+def _summary(
+    rows: Sequence[PatientRow],
+    slices: Sequence[SliceRow],
+    calibration: Calibration | None,
+    resamples: int,
+    seed: int,
+    unit: Unit,
+) -> Summary:
+    """All numbers of joined rows; the calibration error is of all labels together, since its parts are not kept."""
     patients = len({row.patient for row in rows})
-    metrics = summarise(rows, slices, (), bootstrap_weights(patients, resamples, seed))
-    if calibration is not None:
-        metrics["ece"] = _calibration_error(calibration, patients)
-    return metrics
+    summary = summarise(rows, slices, {}, bootstrap_weights(patients, resamples, seed), unit)
+    if calibration is None:
+        return summary
+    return replace(summary, metrics={**summary.metrics, "ece": _calibration_error(calibration, patients)})
+
+
+def _with_size_of_error(metrics: Metrics, sizes: Metrics) -> Metrics:
+    return {**metrics, "volume_error": sizes["volume_error"]}
 
 
 def _calibration_error(calibration: Calibration, patients: int) -> MetricValue:
@@ -170,20 +187,25 @@ def _order(rows: Sequence[PatientRow]) -> dict[str, int]:
 
 def _without_sign(row: PatientRow) -> PatientRow:
     """The row with the size of its volume's error: those of two seeds do not cancel out."""
-    return replace(row, volume_error=abs(row.volume_error))
+    return replace(row, scores={**row.scores, "volume_error": abs(row.scores["volume_error"])})
 
 
 def _mean_row(several: Sequence[PatientRow]) -> PatientRow:
+    """One patient and label over seeds: means, sums of what counts slices, and missed where half of the seeds did."""
+    first = several[0]
     values: dict[str, Any] = {}
     for field in fields(PatientRow):
+        if field.name in ("patient", "label", "scores"):
+            continue
         column = [getattr(row, field.name) for row in several]
-        if field.type is str or isinstance(column[0], str):
-            values[field.name] = column[0]
-        elif isinstance(column[0], bool):
+        if field.type is bool:
             values[field.name] = sum(column) * 2 >= len(column)
-        elif isinstance(column[0], int):
-            values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
         else:
-            defined = [value for value in column if not math.isnan(value)]
-            values[field.name] = sum(defined) / len(defined) if defined else math.nan
-    return PatientRow(**values)
+            values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
+    scores = {name: _mean_of_defined([row.scores[name] for row in several]) for name in first.scores}
+    return replace(first, **values, scores=scores)
+
+
+def _mean_of_defined(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

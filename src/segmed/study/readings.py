@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segmed.evaluation.report import numbers
-from segmed.evaluation.report.metrics import TITLES
+from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.result import Evaluation
 from segmed.study.anchors import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
 from segmed.study.results import ReportRow
@@ -97,18 +97,18 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     best = possible[0]
     out = [fit for fit in found if fit.excluded]
     text = (
-        f"Of the readings of IoU, “{TITLES[best.reading]}” is nearest to the report's figures, "
+        f"Of the readings of IoU, “{title_of(best.reading)}” is nearest to the report's figures, "
         f"{best.distance:.3f} away in the mean over {best.systems} baseline{'s' if best.systems > 1 else ''}"
     )
     if len(possible) > 1:
-        text += f"; next is “{TITLES[possible[1].reading]}”, {possible[1].distance:.3f} away"
+        text += f"; next is “{title_of(possible[1].reading)}”, {possible[1].distance:.3f} away"
     if best.below:
         text += (
             f". Under it predicting nothing scores {numbers.number(best.nothing, 3)}, more than the report has for "
             f"{' and '.join(best.below)}, so it does not explain all of its figures"
         )
     if out:
-        names = ", ".join(f"“{TITLES[fit.reading]}” ({fit.excluded})" for fit in out)
+        names = ", ".join(f"“{title_of(fit.reading)}” ({fit.excluded})" for fit in out)
         text += f". It cannot be {names}"
     return text + "."
 
@@ -135,5 +135,5 @@ def _beaten(rows: Sequence[ReportRow]) -> list[str]:
         best = max(ours, key=lambda row: row.evaluation.metrics[reading].value)
         value = best.evaluation.metrics[reading].value
         verdict = "beaten" if value > figure else f"missed by {figure - value:.3f}"
-        said.append(f"{TITLES[reading]} above {figure:g}: {value:.3f} by {best.title}, {verdict}.")
+        said.append(f"{title_of(reading)} above {figure:g}: {value:.3f} by {best.title}, {verdict}.")
     return said

@@ -7,11 +7,12 @@ from pathlib import Path
 from segmed.core.files import write_table, written_aside
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
+from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.cases import Names
-from segmed.evaluation.report.metrics import TITLES
+from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.report.tables import Cell, Scores, metric_of, scores
-from segmed.evaluation.result import Evaluation, MetricValue
+from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
 from segmed.study.pool import mean_dice
 from segmed.study.readings import READINGS
@@ -94,7 +95,7 @@ def box_table(evaluations: Sequence[Evaluation], floors: Sequence[Evaluation]) -
 
     rows = tuple((each.name, cells(each)) for each in evaluations)
     below = tuple((_floor_title(each.name), cells(each)) for each in floors)
-    return Table(tuple(TITLES[name] for name in names), rows, below)
+    return Table(tuple(title_of(name) for name in names), rows, below)
 
 
 def _floor_title(name: str) -> str:

@@ -1,80 +1,12 @@
-"""What the metrics are called in tables, how they are grouped, and the conventions behind them."""
+"""How metrics are headed and grouped in tables, and the conventions behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segmed.evaluation.compare import Comparison
-from segmed.evaluation.result import MetricValue
-from segmed.metrics.readings import BATCH_SIZES
+from segmed.evaluation.metric import Group, MetricValue
+from segmed.evaluation.metrics import BY_NAME, METRICS
 
-TITLES = {
-    "dice": "Dice",
-    "dice_median": "Dice, median",
-    "iou": "IoU",
-    "sensitivity": "Sensitivity",
-    "precision": "Precision",
-    "volume_bias": "Volume bias",
-    "volume_error": "Volume error",
-    "missed": "Missed",
-    "hd95": "HD95",
-    "hd95_median": "HD95, median",
-    "nsd_1px": "NSD 1 px",
-    "nsd_2px": "NSD 2 px",
-    "one_sided_slices": "One-sided slices",
-    "lesion_f1": "Lesion F1",
-    "lesion_precision": "Lesion precision",
-    "lesion_recall": "Lesion recall",
-    "dice_positive_slices": "Slice Dice",
-    "iou_positive_slices": "Slice IoU",
-    "specificity_empty_slices": "Specificity",
-    "dice_pooled": "Dice, pooled",
-    "iou_pooled": "IoU, pooled",
-    "iou_per_image_empty_one": "IoU per image, empty = 1",
-    "iou_two_class_macro": "IoU, two-class macro",
-    "iou_two_class_macro_per_image": "IoU, two-class macro per image",
-    "iou_one_hot_micro": "IoU, one-hot micro",
-    **{f"iou_batch_{size}": f"IoU, batches of {size}" for size in BATCH_SIZES},
-    "ece": "ECE",
-    "brier": "Brier score",
-}
-MAIN = (
-    "dice",
-    "iou",
-    "hd95",
-    "one_sided_slices",
-    "nsd_2px",
-    "lesion_f1",
-    "dice_positive_slices",
-    "specificity_empty_slices",
-    "missed",
-)
-"""The columns of the first table; all others are in the table at the end."""
-
-GROUPS = {
-    "Volume": (
-        "dice",
-        "dice_median",
-        "iou",
-        "sensitivity",
-        "precision",
-        "volume_bias",
-        "volume_error",
-        "missed",
-    ),
-    "Surface, in the slice": ("hd95", "hd95_median", "nsd_1px", "nsd_2px", "one_sided_slices"),
-    "Lesions": ("lesion_f1", "lesion_precision", "lesion_recall"),
-    "Slices": ("dice_positive_slices", "iou_positive_slices", "specificity_empty_slices"),
-    "Other readings of “mean IoU” and “mean Dice”": (
-        "dice_pooled",
-        "iou_pooled",
-        "iou_per_image_empty_one",
-        "iou_two_class_macro",
-        "iou_two_class_macro_per_image",
-        "iou_one_hot_micro",
-        *(f"iou_batch_{size}" for size in BATCH_SIZES),
-    ),
-    "Calibration": ("ece", "brier"),
-}
 BY_PATIENT = (
     "The unit is the patient",
     (
@@ -109,8 +41,10 @@ CONVENTIONS = (
         (
             "HD95 is the larger of the two directed 95th percentiles between the outlines; NSD is the share of both "
             "outlines within a tolerance of the other. A slice with foreground in only one of the two masks has no "
-            "distance: its outline counts as the image's diagonal away and as out of tolerance. The share of such "
-            "one-sided slices stands beside HD95, since a few of them decide it."
+            "distance: in “HD95 with penalty” its outline counts as the image's diagonal away, and in NSD as out of "
+            "tolerance. So these mostly count one-sided slices, whose share stands beside them. The numbers over "
+            "shared slices are distances alone, over the slices that both masks mark; where there are none they have "
+            "no value, so read them beside what was missed."
         ),
     ),
     (
@@ -138,8 +72,8 @@ class Heading:
 
 
 def title_of(name: str) -> str:
-    """A metric's title; unknown ones are named as they are stored, with spaces."""
-    return TITLES.get(name, name.replace("_", " "))
+    """A metric's title; unknown ones, as of a newer version, are named as they are stored, with spaces."""
+    return BY_NAME[name].title if name in BY_NAME else name.replace("_", " ")
 
 
 def heading_of(name: str, metric: MetricValue) -> Heading:
@@ -151,12 +85,14 @@ def heading_of(name: str, metric: MetricValue) -> Heading:
 def main_metrics(comparison: Comparison) -> tuple[str, ...]:
     """The metrics of the first table; all of them where an evaluation has none of the usual ones."""
     names = comparison.metric_names()
-    return tuple(name for name in MAIN if name in names) or names
+    return tuple(metric.name for metric in METRICS if metric.main and metric.name in names) or names
 
 
 def grouped(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Metrics by group, in the groups' order; those of no group come last under "Further"."""
-    groups = {title: tuple(name for name in members if name in names) for title, members in GROUPS.items()}
-    known = {name for members in GROUPS.values() for name in members}
-    groups["Further"] = tuple(name for name in names if name not in known)
-    return {title: members for title, members in groups.items() if members}
+    known = {
+        group.value: tuple(each.name for each in METRICS if each.group is group and each.name in names)
+        for group in Group
+    }
+    known["Further"] = tuple(name for name in names if name not in BY_NAME)
+    return {title: members for title, members in known.items() if members}

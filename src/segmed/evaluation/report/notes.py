@@ -1,9 +1,12 @@
 """What must be known before a comparison's numbers are believed, in sentences for page, tables and terminal."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from segmed.core.units import Unit
 from segmed.evaluation.compare import Comparison
+from segmed.evaluation.metrics import METRICS
+from segmed.evaluation.result import Evaluation
 
 FEW = 20
 """Below this number bootstrap intervals over patients cover clearly less than 95 %."""
@@ -13,8 +16,43 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
     told = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
-    found = (told, part_note(part), left_out_note(comparison), few_note(len(comparison.patients), comparison.unit))
-    return tuple(note for note in found if note)
+    found = (told, part_note(part), *never_found_notes(comparison.systems), left_out_note(comparison))
+    more = (few_note(len(comparison.patients), comparison.unit), *older_notes(comparison.evaluations))
+    return tuple(note for note in (*found, *more) if note)
+
+
+def never_found_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """A sentence for each evaluation and label of which not one pixel was found in any patient that has it."""
+    return tuple(
+        f"{evaluation.name} never found {label}: not one pixel in any of the {evaluation.unit.count(having)} with it."
+        for evaluation in evaluations
+        for label, having in never_found(evaluation).items()
+    )
+
+
+def never_found(evaluation: Evaluation) -> dict[str, int]:
+    """The labels of which nothing was found, with how many patients have them in the reference."""
+    labels = dict.fromkeys(row.label for row in evaluation.patients)
+    having = {
+        label: [row for row in evaluation.patients if row.label == label and row.reference_px] for label in labels
+    }
+    return {label: len(rows) for label, rows in having.items() if rows and all(row.missed for row in rows)}
+
+
+def older_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """Who was evaluated before some metric existed, and which; it has no value there."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for evaluation in evaluations:
+        names = tuple(
+            each.title for each in METRICS if not each.of_probabilities and each.name not in evaluation.metrics
+        )
+        if names:
+            lacking.setdefault(names, []).append(evaluation.name)
+    return tuple(
+        f"{', '.join(names)} of {', '.join(whose)}: not measured, since the evaluation was stored before SegMed had "
+        "them. Run `segmed evaluate` again for them."
+        for names, whose in lacking.items()
+    )
 
 
 def oracle_text(kind: str) -> str:

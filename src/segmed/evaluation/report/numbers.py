@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from segmed.core.units import IMAGE, PATIENT
-from segmed.evaluation.result import MetricValue
+from segmed.evaluation.metric import MetricValue
 
 MISSING = "–"
 _MINUS = "−"

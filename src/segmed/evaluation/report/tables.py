@@ -8,12 +8,15 @@ from typing import Any
 
 from segmed.core.units import PATIENT, Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice
+from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
-from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation, MetricValue
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
 from segmed.evaluation.statistics import metric_agreement
 
 NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
+_NOT_MEASURED = "not measured"
+"""Below a value that an evaluation does not have: stored before the metric existed, or without probabilities."""
 COST_COLUMNS = (
     ("Parameters", ""),
     ("Time per image", "ms"),
@@ -243,12 +246,13 @@ def _cells(comparison: Comparison, name: str) -> dict[str, Cell]:
 
     def cell(evaluation: Evaluation) -> Cell:
         metric = metric_of(evaluation, name)
-        less = name in evaluation.metrics and metric.n < fullest.n
+        less = f"n = {_rests_on(metric)}" if metric.n < fullest.n else ""
+        measured = name in evaluation.metrics
         return Cell(
             numbers.metric_value(metric),
             numbers.metric_interval(metric),
             best=evaluation.name in best,
-            n=f"n = {_rests_on(metric)}" if less else "",
+            n=less if measured else _NOT_MEASURED,
         )
 
     return {evaluation.name: cell(evaluation) for evaluation in comparison.evaluations}
