@@ -71,7 +71,13 @@ def test_degraded_evaluations_of_other_cases_are_refused(run):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"threshold": 0.3}, {"flips": "flips"}, {"smallest_component": {"pixels in slice": 0, "voxels": 9}}]
+    "changes",
+    [
+        {"threshold": 0.3},
+        {"flips": "flips"},
+        {"smallest_component": {"pixels in slice": 0, "voxels": 9}},
+        {"smallest_component": {"share of the largest": 1.0}},
+    ],
 )
 def test_degraded_evaluations_of_another_threshold_or_post_processing_are_refused(run, changes):
     clean = evaluation("net", CLEAN)

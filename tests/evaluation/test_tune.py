@@ -15,11 +15,14 @@ def test_every_candidate_scores_what_its_masks_score() -> None:
     probabilities = [generator.random((2, 9, 11)) for _ in range(4)]
     reference = [generator.integers(0, 3, (9, 11)).astype(np.uint8) for _ in range(4)]
     positions = (1, 2, 4, 5)
-    candidates = [(0.6, "volume", 0), (0.9, "slice", 3), (0.8, "volume", 6), (0.95, "volume", 3)]
+    candidates = [
+        (0.6, "volume", 0), (0.9, "slice", 3), (0.8, "volume", 6), (0.95, "volume", 3), (0.9, "share", 0.5),
+        (0.9, "share", 1.0),
+    ]  # fmt: skip
     found = patient_dice(probabilities, reference, positions, candidates)
     for value, (threshold, kind, smallest) in zip(found, candidates, strict=True):
         masks = [np.where(each.max(0) >= threshold, each.argmax(0) + 1, 0).astype(np.uint8) for each in probabilities]
-        masks = remove_small(masks, positions, **{f"in_{kind}": smallest})
+        masks = remove_small(masks, positions, **{"share" if kind == "share" else f"in_{kind}": smallest})
         guess, truth = np.stack(masks), np.stack(reference)
         dice = [2 * ((guess == k) & (truth == k)).sum() / ((guess == k).sum() + (truth == k).sum()) for k in (1, 2)]
         assert value == pytest.approx(np.mean(dice))

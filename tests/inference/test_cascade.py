@@ -132,10 +132,10 @@ def test_runs_of_other_data_or_splits_are_not_joined() -> None:
         join(half_finder(), half_finder(), CascadeConfig(), Path("cascade"))
 
 
-@pytest.mark.parametrize("removal", ["smallest_in_slice", "smallest_in_volume"])
+@pytest.mark.parametrize("removal", ["smallest_in_slice", "smallest_in_volume", "smallest_share"])
 def test_a_dense_run_that_removes_small_components_is_not_joined(removal: str) -> None:
     with pytest.raises(ModelError, match=r"tuned to remove small components.*--no-components"):
-        cascade(filler(), half_finder(prediction=PredictionConfig(**{removal: 9})))
+        cascade(filler(), half_finder(prediction=PredictionConfig(**{removal: 1})))
 
 
 def test_a_cascade_has_seen_whatever_either_run_has() -> None:

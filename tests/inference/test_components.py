@@ -28,6 +28,16 @@ def test_a_gap_between_slices_parts_a_component() -> None:
     assert [int((mask > 0).sum()) for mask in cleaned] == [4, 0, 0]
 
 
+def test_a_share_of_1_keeps_the_largest_component_of_each_label_alone() -> None:
+    masks = volume()
+    masks[0][6, 8] = 1
+    cleaned = remove_small(masks, (1, 2, 3), share=1.0)
+    assert [int((mask > 0).sum()) for mask in cleaned] == [4, 1, 2]
+    assert [int((mask > 0).sum()) for mask in remove_small(masks, (1, 2, 3), share=0.2)] == [5, 1, 2]
+    assert [int((mask > 0).sum()) for mask in remove_small(masks, (1, 2, 3), share=0.21)] == [4, 1, 2]
+    assert not any(mask.any() for mask in remove_small([np.zeros((3, 4), np.uint8)], (1,), share=1.0))
+
+
 def test_the_masks_given_are_left_as_they_are() -> None:
     masks = volume()
     remove_small(masks, (1, 2, 3), in_slice=9)

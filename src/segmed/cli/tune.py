@@ -70,7 +70,7 @@ def choose(
     device: str = "auto",
 ) -> "Tuning":
     """Score the candidates on the plan's patients, with a bar."""
-    from segmed.evaluation.tune import SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
+    from segmed.evaluation.tune import SHARES_OF_LARGEST, SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
     from segmed.evaluation.tune import tune as tuned
     from segmed.inference import VolumePredictor, load
     from segmed.models.prediction import TTA_NAMES, Tta
@@ -85,6 +85,7 @@ def choose(
             batch_size=batch_size,
             in_slice=SMALLEST_IN_SLICE if components else (),
             in_volume=SMALLEST_IN_VOLUME if components else (),
+            shares=SHARES_OF_LARGEST if components else (),
             progress=progress,
         )
 
@@ -94,7 +95,8 @@ def say(found: "Tuning", unit: "Unit") -> None:
     chosen = found.best.prediction
     typer.echo(
         f"threshold {found.best.threshold:g}, test-time flips: {chosen.tta}, smallest component "
-        f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume"
+        f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume, "
+        f"{chosen.smallest_share:g} of the largest"
     )
     typer.echo(
         f"mean Dice of {found.patients} validation {unit.many}: {found.best.dice:.4f}, before {found.before.dice:.4f}; "

@@ -13,6 +13,7 @@ from segmed.core.files import read_json
 from segmed.data.degrade import KINDS, Degradation, parse_degradations
 from segmed.evaluation.compare import Comparison, patient_scores
 from segmed.evaluation.result import DEGRADATION, EVALUATION, Evaluation
+from segmed.evaluation.run import NOTHING_REMOVED
 from segmed.evaluation.statistics import Interval, bootstrap_ci
 
 
@@ -90,7 +91,8 @@ def _applied(evaluation: Evaluation) -> tuple[object, ...]:
     """How probabilities became masks; what an evaluation of an early version does not say was not done."""
     told = evaluation.provenance
     flips, smallest = told.get("test_time_flips") or "none", told.get("smallest_component") or {}
-    return evaluation.threshold, flips, smallest.get("pixels in slice", 0), smallest.get("voxels", 0)
+    removed = tuple(smallest.get(size, nothing) for size, nothing in NOTHING_REMOVED.items())
+    return evaluation.threshold, flips, *removed
 
 
 def _result(system: Evaluation, degradation: Degradation, evaluation: Evaluation, patients: Sequence[str]) -> Degraded:

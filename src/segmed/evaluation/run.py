@@ -188,7 +188,7 @@ def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) 
     )
 
 
-NOTHING_REMOVED = {"pixels in slice": 0, "voxels": 0}
+NOTHING_REMOVED = {"pixels in slice": 0, "voxels": 0, "share of the largest": 0.0}
 """What provenance says of the removal of small components where there is none."""
 
 
@@ -202,7 +202,11 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),
         "test_time_flips": predictor.tta,
-        "smallest_component": {"pixels in slice": chosen.smallest_in_slice, "voxels": chosen.smallest_in_volume},
+        "smallest_component": {
+            "pixels in slice": chosen.smallest_in_slice,
+            "voxels": chosen.smallest_in_volume,
+            "share of the largest": chosen.smallest_share,
+        },
         "training_patients": "known" if plan.training_known else "unknown",
         "device": str(predictor.device),
         "batch_size": batch_size,

@@ -1,8 +1,8 @@
 """Choose threshold, test-time flips and post-processing of a trained predictor on validation patients.
 
 All candidates are scored by mean volumetric Dice over the patients; among equals the simplest wins. The test part is
-never looked at. Sizes in the slice and in the volume are tried one at a time, not together: fewer candidates, less
-chance.
+never looked at. Sizes in the slice, in the volume and against the largest component are tried one at a time, not
+together: fewer candidates, less chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,11 @@ from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig, Tt
 
 SMALLEST_IN_SLICE = (0, 5, 10, 20, 40, 80)
 SMALLEST_IN_VOLUME = (0, 10, 25, 50, 100, 200, 400)
+SHARES_OF_LARGEST = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 
-Candidate = tuple[float, str, int]
-"""Threshold, `slice` or `volume`, and the smallest component kept there (0 keeps all)."""
+Candidate = tuple[float, str, int | float]
+"""Threshold, `slice`, `volume` or `share`, and the smallest component kept: pixels there, voxels there, or its share of
+the largest in the volume (0 keeps all)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def tune(
     batch_size: int = 8,
     in_slice: Sequence[int] = SMALLEST_IN_SLICE,
     in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
+    shares: Sequence[float] = SHARES_OF_LARGEST,
     progress: Progress | None = None,
 ) -> Tuning:
     """Score every candidate on the plan's part (which should be the validation part) and choose the best.
@@ -76,7 +79,7 @@ def tune(
     counts patients of all predictors.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    candidates = _candidates(in_slice, in_volume)
+    candidates = _candidates(in_slice, in_volume, shares)
     rows: dict[Tta, list[Float64[np.ndarray, " c"]]] = {tta: [] for tta in predictors}
     for tta, records in tracked([*product(predictors, groups.values())], progress):
         rows[tta].append(_patient(predictors[tta], decoded, records, candidates, batch_size))
@@ -105,11 +108,12 @@ def patient_dice(
         total = sum(int(each.sum()) for each in truth)
         sizes: dict[tuple[float, str], tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]] = {}
         for column, (threshold, kind, smallest) in enumerate(candidates):
-            if (threshold, kind) not in sizes:
+            place = "slice" if kind == "slice" else "volume"
+            if (threshold, place) not in sizes:
                 guess = [(b >= threshold) & (w == label) for b, w in zip(best, which, strict=True)]
-                sizes[threshold, kind] = _components(guess, truth, positions, kind)
-            size, hits = sizes[threshold, kind]
-            kept = size >= smallest
+                sizes[threshold, place] = _components(guess, truth, positions, place)
+            size, hits = sizes[threshold, place]
+            kept = size >= (smallest * size.max(initial=0) if kind == "share" else smallest)
             predicted = int(size[kept].sum())
             if predicted + total:
                 by_label[label, column] = 2 * int(hits[kept].sum()) / (predicted + total)
@@ -145,11 +149,12 @@ def _patient(
     return patient_dice([each.astype(np.float64) for each in probabilities], reference, positions, candidates)
 
 
-def _candidates(in_slice: Sequence[int], in_volume: Sequence[int]) -> list[Candidate]:
-    sizes = [
+def _candidates(in_slice: Sequence[int], in_volume: Sequence[int], shares: Sequence[float]) -> list[Candidate]:
+    sizes: list[tuple[str, float]] = [
         ("volume", 0),
         *(("slice", each) for each in in_slice if each),
         *(("volume", each) for each in in_volume if each),
+        *(("share", each) for each in shares if each),
     ]
     return [(threshold, kind, size) for threshold in THRESHOLDS for kind, size in sizes]
 
@@ -158,8 +163,9 @@ def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
     threshold, kind, smallest = candidate
     chosen = PredictionConfig(
         tta=tta,
-        smallest_in_slice=smallest if kind == "slice" else 0,
-        smallest_in_volume=smallest if kind == "volume" else 0,
+        smallest_in_slice=int(smallest) if kind == "slice" else 0,
+        smallest_in_volume=int(smallest) if kind == "volume" else 0,
+        smallest_share=smallest if kind == "share" else 0.0,
     )
     return Choice(threshold, chosen, dice)
 
@@ -167,7 +173,7 @@ def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
 def _merit(choice: Choice) -> tuple[float, ...]:
     """Better first: Dice, then fewer flips, then less removal, then the threshold nearest to 0.5."""
     chosen = choice.prediction
-    removal = chosen.smallest_in_slice + chosen.smallest_in_volume
+    removal = chosen.smallest_in_slice + chosen.smallest_in_volume + 1000 * chosen.smallest_share
     dice = -1.0 if np.isnan(choice.dice) else choice.dice
     return -round(dice, 9), float(TTA_NAMES.index(chosen.tta)), float(removal), abs(choice.threshold - 0.5)
 

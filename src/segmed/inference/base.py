@@ -81,12 +81,13 @@ class VolumePredictor(ABC):
     def cleaned(self, masks: list[Mask], positions: Sequence[int] | None = None) -> list[Mask]:
         """The masks of a patient's slices after the run's post-processing; `positions` are consecutive by default."""
         chosen = self.config.prediction
-        if not (chosen.smallest_in_slice or chosen.smallest_in_volume):
+        if not chosen.removes:
             return masks
         arrays = remove_small(
             [mask.array for mask in masks],
             list(range(len(masks))) if positions is None else positions,
             in_slice=chosen.smallest_in_slice,
             in_volume=chosen.smallest_in_volume,
+            share=chosen.smallest_share,
         )
         return [Mask(array, mask.geometry) for array, mask in zip(arrays, masks, strict=True)]

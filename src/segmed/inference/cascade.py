@@ -167,7 +167,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         raise ModelError(f"{promptable.folder}: {other.model.name} takes no prompts. Name the promptable run second.")
     if one.labels != other.labels or len(one.labels.names) != 1:
         raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
-    if one.prediction.smallest_in_slice or one.prediction.smallest_in_volume:
+    if one.prediction.removes:
         raise ModelError(
             f"{dense.folder}: was tuned to remove small components, which a cascade would put back. Tune it with "
             "--no-components, then make the cascade again."

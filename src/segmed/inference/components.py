@@ -16,30 +16,32 @@ def remove_small(
     *,
     in_slice: int = 0,
     in_volume: int = 0,
+    share: float = 0.0,
 ) -> list[UInt8[np.ndarray, "_h _w"]]:
-    """The masks (labels 0 … K) of a patient's slices without components below `in_slice` px or `in_volume` voxels.
+    """The masks (labels 0 … K) of a patient's slices without components below `in_slice` px, `in_volume` voxels, or
+    `share` of the voxels of the label's largest component.
 
     Each label has components of its own, 8-connected in a slice and 26-connected in the volume; a gap in `positions`
-    separates. In-slice components go first. Slices may differ in size only where `in_volume` is 0.
+    separates. In-slice components go first. Slices may differ in size only where nothing is removed by volume.
     """
     kept = [mask.copy() for mask in masks]
     for label in sorted({int(value) for mask in masks for value in np.unique(mask)} - {0}):
         if in_slice > 1:
             for mask in kept:
                 mask[small_components(mask == label, in_slice)] = 0
-        if in_volume > 1:
+        if in_volume > 1 or share > 0:
             volume = stacked([mask == label for mask in kept], positions)
-            small = small_components(volume, in_volume)
+            small = small_components(volume, in_volume, share)
             for mask, where in zip(kept, places_in_stack(positions), strict=True):
                 mask[small[where]] = 0
     return kept
 
 
-def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int) -> Bool[np.ndarray, "*grid"]:
-    """Where components (connected also by corners) of fewer than `smallest` pixels are."""
+def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int, share: float = 0.0) -> Bool[np.ndarray, "*grid"]:
+    """Where components (connected also by corners) of fewer than `smallest` pixels, or `share` of the largest, are."""
     numbers, _ = ndimage.label(binary, touching(binary.ndim))
     sizes = np.bincount(numbers.ravel())
-    small = sizes < smallest
+    small = sizes < max(smallest, share * sizes[1:].max(initial=0))
     small[0] = False
     return np.asarray(small[numbers])
 

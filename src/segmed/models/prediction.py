@@ -23,6 +23,9 @@ class PredictionConfig:
     """Components of fewer pixels in a slice (8-connected) become background."""
     smallest_in_volume: int = 0
     """Components of fewer voxels in a patient's volume (26-connected) become background."""
+    smallest_share: float = 0.0
+    """Components in the volume below this share of the patient's largest become background; 1 keeps the largest alone,
+    which suits data with one tumour a patient."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no component has."""
@@ -31,3 +34,10 @@ class PredictionConfig:
                 "smallest_in_slice and smallest_in_volume are pixels and voxels, 0 or more, got "
                 f"{self.smallest_in_slice} and {self.smallest_in_volume}."
             )
+        if not 0 <= self.smallest_share <= 1:
+            raise ConfigError(f"smallest_share lies between 0 and 1, got {self.smallest_share}.")
+
+    @property
+    def removes(self) -> bool:
+        """Whether any component may be removed."""
+        return self.smallest_in_slice > 0 or self.smallest_in_volume > 0 or self.smallest_share > 0
