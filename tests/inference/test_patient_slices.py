@@ -43,6 +43,13 @@ def test_some_of_the_slices_stay_within_the_volume_that_they_came_from() -> None
     assert levels(unplaced.stacks(0)) == [[3]]
 
 
+def test_arrays_of_slices_and_positions_are_as_good_as_lists() -> None:
+    volume, places = np.stack(VOLUME), np.array([1, 2, 3, 5, 7, 8])
+    asked = PatientSlices(volume[[4, 1]], places[[4, 1]], volume, places)
+    assert levels(asked.stacks(1)) == [[4, 4, 5], [0, 1, 2]]
+    assert levels(PatientSlices(volume[:3], places[:3]).some([1]).stacks(1)) == [[0, 1, 2]]
+
+
 def test_positions_are_needed_only_for_neighbours_in_a_whole_volume() -> None:
     assert levels(PatientSlices(VOLUME[1:2], whole=VOLUME).stacks(0)) == [[1]]
     for half in ({"positions": [1]}, {"whole_positions": range(6)}, {}):

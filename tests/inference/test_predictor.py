@@ -74,6 +74,24 @@ def test_slices_of_different_sizes_come_back_in_order(predictor: Predictor) -> N
     assert [p.shape[1:] for p in predictor.probabilities([image(size) for size in sizes])] == sizes
 
 
+@pytest.mark.parametrize("volume", [RNG.integers(1, 256, (5, 33, 40, 3), np.uint8), RNG.random((3, 24, 40)) + 1])
+def test_a_volume_as_one_array_is_predicted_as_the_list_of_its_slices(tmp_path: Path, volume: np.ndarray) -> None:
+    channels = (0, 1, 2) if volume.ndim == 4 else (0, 0, 0)
+    one = load(save_random_run(tmp_path, channels=channels), device="cpu")
+    for array, listed in zip(one.probabilities(volume), one.probabilities(list(volume)), strict=True):
+        assert np.array_equal(array, listed)
+    masks = one.predict_volume(volume, positions=np.arange(len(volume)))
+    assert [mask.array.shape for mask in masks] == [each.shape[:2] for each in volume]
+    for array, listed in zip(masks, one.predict_volume(list(volume)), strict=True):
+        assert np.array_equal(array.array, listed.array)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (1, 2, 8, 8, 3)])
+def test_an_array_that_is_no_volume_is_refused(predictor: Predictor, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="A volume is slices x height x width"):
+        predictor.predict_volume(np.zeros(shape, np.uint8))
+
+
 def test_some_slices_are_predicted_as_in_their_whole_volume(predictor: Predictor) -> None:
     volume = [image((32, 40)), image((32, 40)) // 3, image((32, 40)) // 2]
     alone = predictor.probabilities(volume[1:2])[0]

@@ -12,7 +12,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
 from segmed.inference.components import remove_small
-from segmed.inference.slices import Images, PatientSlices
+from segmed.inference.slices import Images, PatientSlices, Positions
 from segmed.models.checkpoint import RunConfig
 from segmed.models.prediction import Tta
 
@@ -49,18 +49,35 @@ class VolumePredictor(ABC):
         volume: Images,
         *,
         batch_size: int = 8,
-        positions: Sequence[int] | None = None,
+        positions: Positions | None = None,
     ) -> list[Mask]:
-        """The masks of a patient's slices, normalised together; `positions` as in `PatientSlices`."""
+        """The masks of a patient's slices, normalised together.
+
+        Args:
+            volume: The slices, `h w c` or grey `h w` each, or one array with the slices first, `d h w c` or `d h w`;
+                any real dtype, as it was read.
+            batch_size: Slices that go through the network at a time.
+            positions: Where each slice lies in the patient's volume; consecutive by default.
+
+        Returns:
+            Labels 0 … K of each slice, in order, on its own grid.
+
+        Raises:
+            DataError: An array is no volume, or positions are not one for each slice.
+            ModelError: A slice is no image, or a 2.5D model cannot tell a slice's neighbours.
+
+        Example:
+            masks = segmed.load("runs/unet").predict_volume(np.load("scan.npy"))
+        """
         slices = PatientSlices(volume, positions)
         labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]
-        return self.cleaned(labelled, positions)
+        return self.cleaned(labelled, slices.positions)
 
     def probabilities(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[Float[np.ndarray, "k h w"]]:
         """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
 
-        Where these are only some of the patient's slices, or have gaps, give `PatientSlices`, which says so. Raises as
-        `iterate` does.
+        `volume` is as for `predict_volume`; where these are only some of the patient's slices, or have gaps, give
+        `PatientSlices`, which says so. Raises as `predict_volume` does.
         """
         return list(self.iterate(PatientSlices.of(volume), batch_size=batch_size))
 
@@ -78,14 +95,14 @@ class VolumePredictor(ABC):
         labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
         return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
 
-    def cleaned(self, masks: list[Mask], positions: Sequence[int] | None = None) -> list[Mask]:
+    def cleaned(self, masks: list[Mask], positions: Positions | None = None) -> list[Mask]:
         """The masks of a patient's slices after the run's post-processing; `positions` are consecutive by default."""
         chosen = self.config.prediction
         if not chosen.removes:
             return masks
         arrays = remove_small(
             [mask.array for mask in masks],
-            list(range(len(masks))) if positions is None else positions,
+            list(range(len(masks)) if positions is None else positions),
             in_slice=chosen.smallest_in_slice,
             in_volume=chosen.smallest_in_volume,
             share=chosen.smallest_share,

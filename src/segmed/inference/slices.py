@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from segmed.core.errors import DataError, ModelError
 from segmed.core.volumes import neighbour_indices
 
-Images = Sequence[Shaped[np.ndarray, "..."]]
-"""Slices as they were read, `h w c` or grey `h w` each; sizes may differ."""
+Images = Sequence[Shaped[np.ndarray, "..."]] | Shaped[np.ndarray, "..."]
+"""Slices as they were read, `h w c` or grey `h w` each, whose sizes may differ; or a volume as one array, slices
+first: `d h w c` or grey `d h w`."""
+Positions = Sequence[int] | Int[np.ndarray, " _d"]
+"""Places of slices in their volume, as a sequence or an array."""
 Stack = tuple[Shaped[np.ndarray, "..."], ...]
 """A slice between its neighbours, below to above; alone where the network sees none."""
 
@@ -19,23 +22,29 @@ Stack = tuple[Shaped[np.ndarray, "..."], ...]
 class PatientSlices:
     """What is asked about one patient. Where `images` are only some of the slices, give all of them as `whole`.
 
-    Intensities are normalised by all slices, and neighbours are taken from them, as in training.
+    Intensities are normalised by all slices, and neighbours are taken from them, as in training. Arrays become lists
+    of their slices.
     """
 
     images: Images
     """The slices asked about."""
-    positions: Sequence[int] | None = None
+    positions: Positions | None = None
     """Where each of `images` lies in the patient's volume; consecutive by default where there is no `whole`."""
     whole: Images | None = None
     """All of the patient's slices, `images` among them; None where `images` are all that there are."""
-    whole_positions: Sequence[int] | None = None
+    whole_positions: Positions | None = None
     """Where each of `whole` lies in the volume. Beside `whole` only 2.5D models need positions, then both."""
 
     def __post_init__(self) -> None:
-        """Raises `DataError` where positions are not one for each slice."""
-        for images, positions in ((self.images, self.positions), (self.whole, self.whole_positions)):
-            if images and positions is not None and len(positions) != len(images):
-                raise DataError(f"{len(positions)} positions for {len(images)} slices. Give one position per slice.")
+        """Raises `DataError` where positions are not one for each slice, and for an array that is no volume."""
+        for images, positions in (("images", "positions"), ("whole", "whole_positions")):
+            if isinstance(getattr(self, images), np.ndarray):
+                object.__setattr__(self, images, _slices_of(getattr(self, images)))
+            if isinstance(getattr(self, positions), np.ndarray):
+                object.__setattr__(self, positions, getattr(self, positions).tolist())
+        for given, places in ((self.images, self.positions), (self.whole, self.whole_positions)):
+            if given is not None and len(given) and places is not None and len(places) != len(given):
+                raise DataError(f"{len(places)} positions for {len(given)} slices. Give one position per slice.")
 
     @classmethod
     def of(cls, slices: "PatientSlices | Images") -> "PatientSlices":
@@ -43,9 +52,10 @@ class PatientSlices:
         return slices if isinstance(slices, PatientSlices) else cls(slices)
 
     @property
-    def everything(self) -> Images:
+    def everything(self) -> Sequence[Shaped[np.ndarray, "..."]]:
         """All slices that are known of the patient."""
-        return self.whole or self.images
+        known = self.images if self.whole is None or not len(self.whole) else self.whole
+        return list(known) if isinstance(known, np.ndarray) else known
 
     def some(self, indices: Sequence[int]) -> "PatientSlices":
         """Those of `images` at `indices`, within the same volume."""
@@ -86,8 +96,17 @@ class PatientSlices:
         """The same with `whole` filled in: where it was not given, the images themselves are the volume."""
         if self.whole:
             return self
-        positions = self.positions or range(len(self.images))
+        positions = range(len(self.images)) if self.positions is None else self.positions
         return replace(self, positions=positions, whole=self.images, whole_positions=positions)
+
+
+def _slices_of(volume: Shaped[np.ndarray, "..."]) -> list[Shaped[np.ndarray, "..."]]:
+    if volume.ndim not in (3, 4):
+        raise DataError(
+            f"A volume is slices x height x width, with or without channels behind, got shape {volume.shape}. Give one "
+            "image to predict, several to predict_volume."
+        )
+    return list(volume)
 
 
 def _channels_last(image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
