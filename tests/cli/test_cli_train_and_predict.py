@@ -34,7 +34,8 @@ def fundus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(fundus: Path) -> Path:
-    segmed("data", "split", fundus, "-o", fundus / "split.json", "--labels", LABELS, "--ratios", "0.5,0.25,0.25")
+    options = ("--labels", LABELS, "--ratios", "0.5,0.25,0.25", "--each-image-is-a-patient")
+    segmed("data", "split", fundus, "-o", fundus / "split.json", *options)
     segmed("train", *TINY, "--data", fundus, "--split", fundus / "split.json", "--labels", LABELS, "-o", fundus / "run")
     return fundus / "run"
 
@@ -45,9 +46,10 @@ def test_a_run_of_two_labels_has_two_outputs_and_knows_their_names(run: Path) ->
     assert config["labels"]["names"] == ["rim", "cup"]
 
 
-def test_a_split_of_images_without_patients_says_that_it_may_leak(fundus: Path, tmp_path: Path) -> None:
-    options = ("--labels", LABELS, "--ratios", "0.5,0.25,0.25")
-    assert "PATIENTS UNKNOWN" in segmed("data", "split", fundus, "-o", tmp_path / "a.json", *options)
+def test_a_split_of_images_that_look_like_slices_asks_whose_they_are(fundus: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["data", "split", str(fundus), "-o", str(tmp_path / "a.json"), "--labels", LABELS])
+    assert "look like slices of one patient" in str(result.exception)
+    assert not (tmp_path / "a.json").exists()
     pairs = ("--patient-regex", r"(?P<patient>eye)_(?P<slice>[0-9])", "--labels", LABELS)
     result = CliRunner().invoke(app, ["data", "split", str(fundus), "-o", str(tmp_path / "b.json"), *pairs])
     assert "1 patients are too few" in str(result.exception)

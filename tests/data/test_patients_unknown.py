@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from segmed.core.errors import DataError
 from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.patients import alike, each_image_a_patient
 from segmed.data.sources import open_dataset
 from segmed.data.splits import patients_known, split_by_patient, split_by_slice, split_within
 from segmed.evaluation.part import split_facts
@@ -51,3 +53,36 @@ def test_an_expression_makes_patients_known(tmp_path: Path) -> None:
     dataset = open_dataset(root, patient_regex="^(.)_")
     assert dataset.patients_known
     assert split_by_patient(decode(dataset)).patients_known
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [
+        (("p01_003", "p02_001", "p01_004"), ("p01_003", "p01_004")),
+        (("scan-12", "scan-7"), ("scan-12", "scan-7")),
+        (("a b slice3", "a b slice10"), ("a b slice3", "a b slice10")),
+        (("eye.z1", "eye.z2"), ("eye.z1", "eye.z2")),
+        (("ann_1", "bob_1", "cem_1"), None),
+        (("p1", "p2", "p3"), None),
+        (("1", "2", "003"), None),
+        (("3_left", "3_right"), None),
+    ],
+)
+def test_names_ask_where_two_differ_in_their_number_alone(names: tuple[str, ...], pair: tuple[str, str] | None) -> None:
+    assert alike(names) == pair
+
+
+def test_a_split_asks_who_is_a_patient_and_takes_the_word_of_the_user(tmp_path: Path) -> None:
+    dataset = open_dataset(pictures(tmp_path, ("eye_1", "eye_2", "eye_3", "eye_4")))
+    with pytest.raises(DataError, match=r"eye_1 and eye_2 look like slices.*--patient-regex.*--each-image"):
+        split_by_patient(decode(dataset))
+    decoded = decode(each_image_a_patient(dataset))
+    split = split_by_patient(decoded)
+    assert (split.patients_known, split.strategy) == (True, "patient")
+    assert patients_known(split, decode(dataset))  # the split keeps the word for all that comes after
+
+
+def test_the_word_is_refused_where_the_data_names_patients(tmp_path: Path) -> None:
+    dataset = open_dataset(pictures(tmp_path, ("a_1", "b_1")), patient_regex="^(.)_")
+    with pytest.raises(DataError, match="patients are known already"):
+        each_image_a_patient(dataset)

@@ -14,7 +14,6 @@ from segmed.evaluation.compare import compare
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.metrics import BY_IMAGE
 from segmed.evaluation.report.page import UNKNOWN_TEXT
-from segmed.evaluation.table import in_units
 
 GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
 MARK = "PATIENTS UNKNOWN"
@@ -23,7 +22,8 @@ BOOTSTRAP = {"bootstrap": {"resamples": 100}}
 
 def unknown(name: str, dice: tuple[float, ...], **changes: object):
     one = evaluation(name, dice, patients_known=False, provenance=BOOTSTRAP, split={"strategy": "image"}, **changes)
-    return dataclasses.replace(one, metrics=in_units(one.metrics, IMAGE))
+    worded = {key: dataclasses.replace(each, description="Of images.") for key, each in one.metrics.items()}
+    return dataclasses.replace(one, metrics=worded)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.options import LabelsOption, PatientRegexOption, PresetName
+from segmed.cli.options import EachImageOption, LabelsOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note
 from segmed.core.errors import ConfigError, DataError
@@ -99,6 +99,7 @@ def split(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
+    each_image_is_a_patient: EachImageOption = False,
     force: Force = False,
 ) -> None:
     """Divide a data set into training, validation and test."""
@@ -112,7 +113,7 @@ def split(
         raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
     if folds and ratios:
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
-    decoded = open_decoded(path, labels, patient_regex)
+    decoded = open_decoded(path, labels, patient_regex, each_image_is_a_patient=each_image_is_a_patient)
     if strategy == "slice":
         plan = split_by_slice(decoded, seed=seed)
     else:
@@ -148,16 +149,23 @@ def manifest(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("manifest.csv"),
     patient_regex: PatientRegexOption = None,
+    each_image_is_a_patient: EachImageOption = False,
     force: Force = False,
 ) -> None:
     """Write a data set down as a manifest, to name patients once for all later steps."""
+    from segmed.cli.opening import announce_leak
     from segmed.data.manifest import write_manifest
+    from segmed.data.patients import each_image_a_patient, require_told
     from segmed.data.sources import open_dataset
 
     _require_new(out, force)
     dataset = open_dataset(path, patient_regex=patient_regex)
+    if each_image_is_a_patient:
+        dataset = each_image_a_patient(dataset)
+    require_told(dataset)
     write_manifest(out, dataset)
-    typer.echo(f"{len(dataset.patients)} patients, {len(dataset.records)} cases", err=True)
+    announce_leak(False, patients_known=dataset.patients_known)
+    typer.echo(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
     typer.echo(str(out))
 
 

@@ -8,7 +8,15 @@ import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
 from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns
-from segmed.cli.options import DeviceOption, GroupsOption, LabelsOption, SlicesAtATimeOption, TtaOption, folder_option
+from segmed.cli.options import (
+    DeviceOption,
+    EachImageOption,
+    GroupsOption,
+    LabelsOption,
+    SlicesAtATimeOption,
+    TtaOption,
+    folder_option,
+)
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note, reading, this_command
 from segmed.core.errors import ConfigError, SegmedError
@@ -36,6 +44,7 @@ def evaluate(
     patient_regex: Annotated[
         str | None, typer.Option(help="Finds the patient, and a group `slice`, in names of images or references.")
     ] = None,
+    each_image_is_a_patient: EachImageOption = False,
     degrade: Annotated[
         str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
     ] = None,
@@ -57,9 +66,9 @@ def evaluate(
     """Score a run or a folder of masks, by patient."""
     asked = Asked(
         run=run, data=data, split=split, fold=fold, part=part, predictions=predictions, references=references,
-        labels=labels, patient_regex=patient_regex, degrade=degrade, out=out, name=name, columns=parse_columns(groups),
-        floors=floors, prompts=prompts, cascade=cascade, uncertainty=uncertainty, resamples=resamples, seed=seed,
-        tta=tta, batch_size=batch_size, device=device,
+        labels=labels, patient_regex=patient_regex, each_image_is_a_patient=each_image_is_a_patient, degrade=degrade,
+        out=out, name=name, columns=parse_columns(groups), floors=floors, prompts=prompts, cascade=cascade,
+        uncertainty=uncertainty, resamples=resamples, seed=seed, tta=tta, batch_size=batch_size, device=device,
     )  # fmt: skip
     refuse_conflicts(asked)
     if asked.predictions is not None and asked.out is not None:
@@ -78,14 +87,17 @@ def _of_masks(asked: Asked, predictions: Path, out: Path) -> None:
 
 
 def _against_folder(asked: Asked, predictions: Path, references: Path, name: str) -> "Evaluation":
+    from dataclasses import replace
+
     from segmed.core.labels import LabelMap
     from segmed.data.sources import parse_labels
     from segmed.evaluation.folders import evaluate_pairs, pair_folders
 
     labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
     pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
-    if not pairs.patients_known:
-        announce_leak(False, patients_known=False)
+    if asked.each_image_is_a_patient:
+        pairs = replace(pairs, patients_known=True)
+    announce_leak(False, patients_known=pairs.patients_known)
     if pairs.unused:
         note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
     return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)

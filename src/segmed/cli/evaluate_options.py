@@ -26,6 +26,7 @@ class Asked:
     references: Path | None
     labels: str | None
     patient_regex: str | None
+    each_image_is_a_patient: bool
     degrade: str | None
     out: Path | None
     name: str | None
@@ -85,9 +86,13 @@ def _conflicts_of_masks(asked: Asked) -> Iterator[str]:
         )
     if asked.data is not None and asked.split is None:
         yield "--data says where the references are; name the cases with --split too."
+    if asked.each_image_is_a_patient and asked.references is None:
+        yield "--each-image-is-a-patient is for --references; a split says itself whether patients are known."
 
 
 def _conflicts_of_run(asked: Asked) -> Iterator[str]:
+    if asked.each_image_is_a_patient:
+        yield "--each-image-is-a-patient is for --references; a split says itself whether patients are known."
     if asked.columns and asked.data is None:
         yield "--groups: columns come from a data set. Name it with --data."
     if asked.cascade is not None and "cascade" not in (asked.prompts or ""):

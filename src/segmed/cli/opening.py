@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
 PATIENTS_UNKNOWN = (
     "PATIENTS UNKNOWN: nobody said which images are of one patient, so each counts by itself and a patient may be in "
-    "several parts. Say it with --patient-regex or a manifest when the data is split."
+    "several parts. Say it with --patient-regex, --each-image-is-a-patient or a manifest when the data is split."
 )
 
 
@@ -50,12 +50,16 @@ def open_decoded(
     patient_regex: str | None = None,
     *,
     default_labels: "LabelMap | None" = None,
+    each_image_is_a_patient: bool = False,
 ) -> "DecodedDataset":
     """The data set at `path`, decoded or taken from the cache; `labels` and `patient_regex` as on the command line."""
     from segmed.data.decoded import decode
+    from segmed.data.patients import each_image_a_patient
     from segmed.data.sources import open_dataset, parse_labels
 
     chosen = default_labels if labels is None else parse_labels(labels)
     dataset = open_dataset(path, labels=chosen, patient_regex=patient_regex)
+    if each_image_is_a_patient:
+        dataset = each_image_a_patient(dataset)
     with progress_bar("decoding") as progress:
         return decode(dataset, progress=progress)

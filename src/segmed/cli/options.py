@@ -39,6 +39,9 @@ LabelsOption = Annotated[
 PatientRegexOption = Annotated[
     str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
 ]
+EachImageOption = Annotated[
+    bool, typer.Option("--each-image-is-a-patient", help="No two images of an images/ folder are of one patient.")
+]
 GroupsOption = Annotated[
     str | None, typer.Option(help="Score groups by these columns of the data: sex,age:40:60,sex+race.")
 ]

@@ -9,6 +9,7 @@ import typer
 from segmed.cli.options import (
     AcceleratorOption,
     BudgetName,
+    EachImageOption,
     LabelsOption,
     PatientRegexOption,
     ProtocolName,
@@ -42,6 +43,7 @@ def study(
     ] = None,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
+    each_image_is_a_patient: EachImageOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
     ] = False,
@@ -79,6 +81,7 @@ def study(
         "predictions": tuple(_named(text) for text in predictions or ()),
         "labels": labels,
         "patient_regex": patient_regex,
+        "each_image_is_a_patient": each_image_is_a_patient,
     }
     shown = {"pictures": pictures, "anonymise": anonymise, "channel": channel}
     given = {key: value for key, value in given.items() if value}
@@ -87,7 +90,12 @@ def study(
     if given.get("systems") == ("all",):
         given["systems"] = replace(before, budget=budget or before.budget).plan.systems
     settings = replace(before, **given)
-    decoded = open_decoded(data, settings.labels or None, settings.patient_regex or None)
+    decoded = open_decoded(
+        data,
+        settings.labels or None,
+        settings.patient_regex or None,
+        each_image_is_a_patient=settings.each_image_is_a_patient,
+    )
     with training_display() as display:
         done = run_study(
             decoded,

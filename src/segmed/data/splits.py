@@ -9,6 +9,7 @@ from segmed.core.errors import SplitError
 from segmed.core.records import Record, SliceDataset, by_patient
 from segmed.core.split import PARTS, Partition, Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.patients import require_told
 
 REPORT_SLICES = (2828, 708, 393)
 """Slices for training, validation and test in the seed report, of 3929."""
@@ -52,9 +53,11 @@ def split_by_patient(
 
     Cases without a mask are in no part.
     With `folds` = k every patient is tested once, and `VALIDATION_SHARE` of the other patients validate.
-    Raises `SplitError` where there are too few patients for a part to hold one.
+    Raises `SplitError` where there are too few patients for a part to hold one, `DataError` where nobody said which
+    images are of one patient and their names look as if several were.
     """
     _require_ratios(ratios)
+    require_told(decoded.dataset)
     groups = by_patient(labelled(decoded.dataset))
     order = _stratified_order(decoded, seed)
     partitions = (_partition(groups, order, _deal(order, ratios)),) if folds is None else _folds(groups, order, folds)

@@ -15,7 +15,7 @@ from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_s
 ProtocolName = Literal["report", "patient", "both"]
 FILE = "study.json"
 FORMAT = 1
-SHOWN = ("labels", "patient_regex", "pictures", "anonymise", "channel")
+SHOWN = ("labels", "patient_regex", "each_image_is_a_patient", "pictures", "anonymise", "channel")
 """Settings that studies begun before them have not written down."""
 
 
@@ -30,8 +30,8 @@ class StudySettings:
     """Protocols, budget, systems, folds, seeds, further recipe settings, groups, rows of the user's own, and the page.
 
     `runs` are (name, folders of runs, one for each fold or one for all); `predictions` are (name, folder of masks).
-    `labels` and `patient_regex` are how the data was read. `pictures` of patients, ids as hashes (`anonymise`) and the
-    `channel` that is shown are the page's.
+    `labels`, `patient_regex` and `each_image_is_a_patient` are how the data was read. `pictures` of patients, ids as
+    hashes (`anonymise`) and the `channel` that is shown are the page's.
     """
 
     protocol: ProtocolName
@@ -45,6 +45,7 @@ class StudySettings:
     predictions: tuple[tuple[str, str], ...] = ()
     labels: str = ""
     patient_regex: str = ""
+    each_image_is_a_patient: bool = False
     pictures: bool = True
     anonymise: bool = False
     channel: int | None = None
@@ -106,6 +107,7 @@ class StudySettings:
         }
         words = ["segmed", "study", from_here(data), "--out", from_here(out)]
         words += [word for option, values in options.items() for value in values if value for word in (option, value)]
+        words += ["--each-image-is-a-patient"] if self.each_image_is_a_patient else []
         words += [] if self.pictures else ["--no-pictures"]
         return shlex.join([*words, *(["--anonymise"] if self.anonymise else [])])
 

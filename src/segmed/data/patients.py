@@ -1,0 +1,43 @@
+"""Who is a patient, where a folder does not say: names that ask, and a user's word that each image is one."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from segmed.core.errors import DataError
+from segmed.core.records import SliceDataset
+
+NUMBERED = re.compile(r"^(?P<name>.+?)[ _.-]+[A-Za-z]*(?P<number>\d+)$")
+"""`p01_003`, `p01-slice003`: a name and a number, as slices of one patient are called."""
+
+
+def alike(cases: Iterable[str]) -> tuple[str, str] | None:
+    """The first two cases that differ in their number alone, so that they may be slices of one patient."""
+    first: dict[str, str] = {}
+    for case in cases:
+        match = NUMBERED.match(case)
+        if match and first.setdefault(match["name"], case) != case:
+            return first[match["name"]], case
+    return None
+
+
+def require_told(dataset: SliceDataset) -> None:
+    """Raise `DataError` where patients are not known though names of images look as if they told them."""
+    pair = None if dataset.patients_known else alike(record.case for record in dataset.records)
+    if pair is not None:
+        raise DataError(
+            f"{dataset.path}: {pair[0]} and {pair[1]} look like slices of one patient. Say who the patient is with "
+            "--patient-regex, such as '^(.+)_(?P<slice>[0-9]+)$', or say --each-image-is-a-patient."
+        )
+
+
+def each_image_a_patient(dataset: SliceDataset) -> SliceDataset:
+    """The data set on the user's word that no two of its images are of one patient.
+
+    Raises `DataError` where the data set says itself who the patients are.
+    """
+    if dataset.patients_known:
+        raise DataError(
+            f"{dataset.path}: patients are known already, so --each-image-is-a-patient says nothing. Leave it out."
+        )
+    return replace(dataset, patients_known=True)
