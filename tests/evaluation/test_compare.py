@@ -1,16 +1,20 @@
 """Comparison of evaluations: what may be compared, who leads, and what is told from chance."""
 
+import csv
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from report_samples import evaluation, floor
+from report_samples import evaluation, floor, metrics, patient_row
 
 from segmed.core.errors import DataError
-from segmed.evaluation.compare import compare, find_evaluations
+from segmed.evaluation.compare import compare
+from segmed.evaluation.find import find_evaluations
+from segmed.evaluation.report import write_report
 
 GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
 POOR = tuple(value - 0.2 for value in GOOD)
@@ -168,3 +172,60 @@ def test_a_damaged_evaluation_names_its_file(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps({"format": 0}), encoding="utf-8")
     with pytest.raises(DataError, match=r"evaluation.json: not an evaluation"):
         find_evaluations([tmp_path])
+
+
+def two_labels(name, core, oedema):
+    """An evaluation whose patients have these Dice of two labels."""
+    one = evaluation(name, core)
+    rows = [
+        dataclasses.replace(patient_row(f"P{index}", dice, missed=dice == 0), label=label)
+        for label, several in (("core", core), ("oedema", oedema))
+        for index, dice in enumerate(several)
+    ]
+    return dataclasses.replace(
+        one,
+        patients=tuple(rows),
+        by_label={label: metrics(dice) for label, dice in (("core", core), ("oedema", oedema))},
+    )
+
+
+def test_tests_of_several_labels_name_the_label_and_are_corrected_together():
+    comparison = compare([two_labels("a", GOOD, POOR), two_labels("b", GOOD, GOOD)])
+    (whole,) = comparison.tests
+    assert (whole.first, whole.label, whole.difference) == ("b", "", pytest.approx(0.1))
+    assert [(test.label, test.difference) for test in comparison.label_tests] == [
+        ("core", pytest.approx(0.0)),
+        ("oedema", pytest.approx(0.2)),
+    ]
+    assert comparison.label_tests[1].p_holm == pytest.approx(2 * comparison.label_tests[1].p_sign_flip)
+
+
+def test_a_label_is_tested_on_the_patients_that_have_it():
+    without = (math.nan, *GOOD[1:])
+    tests = compare([two_labels("a", GOOD, without), two_labels("b", POOR, without)]).label_tests
+    assert [(test.label, test.patients) for test in tests] == [("core", 8), ("oedema", 7)]
+
+
+def test_a_single_label_has_no_tests_of_its_own():
+    assert compare([evaluation("a", GOOD), evaluation("b", POOR)]).label_tests == ()
+
+
+def test_report_and_files_give_every_score_of_each_label_and_mark_one_that_is_never_found(tmp_path):
+    members = [two_labels("lost", GOOD, (0.0,) * 8), two_labels("good", GOOD, POOR)]
+    page = write_report(members, out=tmp_path).read_text(encoding="utf-8")
+    body = " ".join(re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]).split())
+    assert "lost never found 0.000" in body
+    assert "good never found" not in body
+    assert "lost never found oedema: not one pixel in any of the 8 patients with it." in body
+    assert "Dice ↑, mean of labels" in body
+    assert "Dice ↑, oedema" in body
+    rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["name"], row["label"]) for row in rows[:3]] == [
+        ("good", "mean of labels"),
+        ("good", "core"),
+        ("good", "oedema"),
+    ]
+    text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert "## Scores of oedema" in text
+    assert "| lost (never found) | 0.000" in text
+    assert "| good − lost, oedema |" in text

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from report_samples import evaluation, floor
 
-from segmed.evaluation.compare import compare, find_evaluations
+from segmed.evaluation.compare import compare
+from segmed.evaluation.find import find_evaluations
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.result import Evaluation

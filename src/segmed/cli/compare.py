@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Compare runs and write one self-contained report."""
     from segmed.evaluation.compare import compare as compared
-    from segmed.evaluation.compare import find_evaluations
+    from segmed.evaluation.find import find_evaluations
     from segmed.evaluation.report import write_comparison
     from segmed.evaluation.report.headline import headline
     from segmed.evaluation.report.notes import notes

@@ -15,7 +15,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -40,7 +39,8 @@ class Difference:
 
     `p_sign_flip` is the exact or sampled sign-flip permutation test, `p_holm` the same after Holm's correction over
     the tests of its table, `p_wilcoxon` the signed-rank test for those who expect it. `patients` were compared, which
-    could give no lower `p_holm` than `least_p`, however large the difference.
+    could give no lower `p_holm` than `least_p`, however large the difference. `label` is the one whose Dice was
+    compared; empty for a patient's Dice over all labels.
     """
 
     first: str
@@ -53,6 +53,7 @@ class Difference:
     p_holm: float
     least_p: float
     patients: int
+    label: str = ""
 
     @property
     def separable(self) -> bool:
@@ -79,6 +80,7 @@ class Comparison:
     `rank_shares[s, r]` is the share of patient bootstraps in which system `s` takes rank `r`, best being 0;
     equal systems share the better rank. `oracles` holds comparisons of systems and floors under prompts made from the
     reference, one per kind of prompts; only they are oracles, unless there is nothing else to compare.
+    `label_tests` are between systems on each label alone, where there are several; Holm's correction is over them all.
     """
 
     systems: tuple[Evaluation, ...]
@@ -89,6 +91,13 @@ class Comparison:
     floor_tests: tuple[Difference, ...]
     rank_shares: Float64[np.ndarray, "m m"]
     oracles: "tuple[Comparison, ...]" = ()
+    label_tests: tuple[Difference, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, where there are several; a patient's Dice is then the mean over them."""
+        found = tuple(dict.fromkeys(row.label for row in self.evaluations[0].patients))
+        return found if len(found) > 1 else ()
 
     @property
     def oracle_prompts(self) -> str | None:
@@ -123,45 +132,6 @@ class Comparison:
     def metric_names(self) -> tuple[str, ...]:
         """The metrics that any of the evaluations has, in the order in which they list them."""
         return tuple(dict.fromkeys(name for evaluation in self.evaluations for name in evaluation.metrics))
-
-
-@dataclass(frozen=True)
-class Found:
-    """Evaluations read from disk, and the folder of the run each came from where there is one."""
-
-    evaluations: tuple[Evaluation, ...]
-    runs: Mapping[str, Path]
-
-
-def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found:
-    """Read the evaluation in each path: an evaluation folder, or a run folder that holds `evaluation-<part>/`.
-
-    `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation are
-    read with it, equal ones once, and so are evaluations under several kinds of prompts (`prompts/`). Two with the
-    same name get the name of their run's folder, or of their own, added.
-    Raises `DataError` naming the path.
-    """
-    evaluations: list[Evaluation] = []
-    runs: dict[str, Path] = {}
-    floors: list[tuple[Evaluation, Path]] = []
-    places: set[Path] = set()
-    for path in paths:
-        folder = _evaluation_folder(path, part)
-        if folder.resolve() in places:
-            raise DataError(f"{path}: its evaluation is named twice. Name each once.")
-        places.add(folder.resolve())
-        read = [(Evaluation.load(file.parent), file.parent) for file in _evaluation_files(folder)]
-        for evaluation, own in sorted(read, key=lambda one: one[0].oracle):
-            floors += [(Evaluation.load(file.parent), folder) for file in sorted(own.glob("floors/*/evaluation.json"))]
-            if evaluation.prompts is not None and any(_same_answers(evaluation, other) for other in evaluations):
-                continue
-            evaluations.append(_own_name(evaluation, evaluations, folder))
-            if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
-                runs[evaluations[-1].name] = folder.parent
-    for each, folder in floors:
-        if not any(_same_result(each, other) for other in evaluations):
-            evaluations.append(_own_name(each, evaluations, folder))
-    return Found(tuple(evaluations), runs)
 
 
 def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
@@ -200,7 +170,23 @@ def _compared(evaluations: Sequence[Evaluation], seed: int) -> Comparison:
         tests=_tests(pairs, patients, seed),
         floor_tests=_tests(leader_pairs, patients, seed),
         rank_shares=_rank_shares(systems, patients, seed),
+        label_tests=_label_tests(evaluations, pairs, seed),
     )
+
+
+def of_label(comparison: Comparison, label: str) -> Comparison:
+    """The same systems and floors in the same order, with the metrics of one label; for tables, tests left as they are.
+
+    Raises `DataError` where an evaluation does not have the label.
+    """
+
+    def seen(evaluation: Evaluation) -> Evaluation:
+        if label not in evaluation.by_label:
+            raise DataError(f"{evaluation.name}: has no scores of {label!r}. Evaluate it with the same labels.")
+        return dataclasses.replace(evaluation, metrics=evaluation.by_label[label])
+
+    systems, floors = (tuple(map(seen, some)) for some in (comparison.systems, comparison.floors))
+    return dataclasses.replace(comparison, systems=systems, floors=floors)
 
 
 def mean_dice(evaluation: Evaluation, patients: Sequence[str]) -> float:
@@ -253,47 +239,11 @@ def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
     return {(row.case, row.label): row.reference_px for row in evaluation.slices}
 
 
-def _evaluation_files(folder: Path) -> list[Path]:
-    """The evaluation of a folder, and those under several kinds of prompts below it."""
-    own = folder / "evaluation.json"
-    return [*([own] if own.is_file() else []), *sorted(folder.glob("prompts/*/evaluation.json"))]
-
-
-def _evaluation_folder(path: Path, part: str | None) -> Path:
-    if _evaluation_files(path):
-        return path
-    found = {folder.name.removeprefix("evaluation-"): folder for folder in path.glob("*/") if _evaluation_files(folder)}
-    wanted = part or ("test" if "test" in found or len(found) != 1 else next(iter(found)))
-    if wanted not in found:
-        there = f" (it has: {', '.join(sorted(found))})" if found else ""
-        raise DataError(f"{path}: holds no evaluation of the {wanted} part{there}. Run `segmed evaluate {path}` first.")
-    return found[wanted]
-
-
-def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path) -> Evaluation:
-    taken = {other.name for other in others}
-    if evaluation.name not in taken:
-        return evaluation
-    run = folder.parent if folder.name.startswith("evaluation-") else folder
-    candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run.name], itertools.count(2)))
-    return dataclasses.replace(evaluation, name=next(name for name in candidates if name not in taken))
-
-
-def _same_answers(first: Evaluation, second: Evaluation) -> bool:
-    """Whether two are of one run and equal slice by slice, as without prompts and as every model is evaluated."""
-    runs = [evaluation.provenance.get("run") for evaluation in (first, second)]
-    alike = first.oracle == second.oracle and runs[0] is not None and runs[0] == runs[1]
-    return alike and repr(first.slices) == repr(second.slices)
-
-
-def _same_result(first: Evaluation, second: Evaluation) -> bool:
-    """Whether two floors are one: the same name and the same rows, as when runs share a split."""
-    return first.kind == second.kind and first.name == second.name and repr(first.slices) == repr(second.slices)
-
-
-def _shared_patients(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def _shared_patients(
+    evaluations: Sequence[Evaluation], label: str | None = None
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """The patients on which all have a Dice; the others, with the names of those that have one."""
-    columns = {evaluation.name: evaluation.by_patient(PRIMARY) for evaluation in evaluations}
+    columns = {evaluation.name: evaluation.by_patient(PRIMARY, label) for evaluation in evaluations}
     having = {
         patient: tuple(name for name, dice in columns.items() if not math.isnan(dice[patient]))
         for patient in columns[evaluations[0].name]
@@ -315,14 +265,34 @@ def _tests(
 ) -> tuple[Difference, ...]:
     """Test every pair; Holm's correction is over these pairs together."""
     flips = statistics.flips_for(len(pairs))
-    drafts = [_test(first, second, patients, flips, seed) for first, second in pairs]
+    return _corrected([_test(first, second, patients, flips, seed) for first, second in pairs], flips)
+
+
+def _label_tests(
+    evaluations: Sequence[Evaluation], pairs: Sequence[tuple[Evaluation, Evaluation]], seed: int
+) -> tuple[Difference, ...]:
+    """Test every pair on each of several labels, on the patients on which all evaluations have a Dice of it."""
+    labels = tuple(dict.fromkeys(row.label for row in evaluations[0].patients))
+    if len(labels) < 2:
+        return ()
+    flips = statistics.flips_for(len(pairs) * len(labels))
+    shared = {label: _shared_patients(evaluations, label)[0] for label in labels}
+    return _corrected([_test(*pair, shared[label], flips, seed, label) for label in labels for pair in pairs], flips)
+
+
+def _corrected(drafts: Sequence[Difference], flips: int) -> tuple[Difference, ...]:
+    """Tests with Holm's correction over all of them together."""
     adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
-    least = min(1.0, len(drafts) * statistics.least_p(len(patients), flips))
-    return tuple(dataclasses.replace(draft, p_holm=p, least_p=least) for draft, p in zip(drafts, adjusted, strict=True))
+    return tuple(
+        dataclasses.replace(draft, p_holm=p, least_p=min(1.0, len(drafts) * statistics.least_p(draft.patients, flips)))
+        for draft, p in zip(drafts, adjusted, strict=True)
+    )
 
 
-def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], flips: int, seed: int) -> Difference:
-    ours, theirs = patient_scores([first, second], patients)
+def _test(
+    first: Evaluation, second: Evaluation, patients: Sequence[str], flips: int, seed: int, label: str = ""
+) -> Difference:
+    ours, theirs = patient_scores([first, second], patients, label)
     found = statistics.paired_sign_flip(ours, theirs, flips=flips, seed=seed)
     return Difference(
         first=first.name,
@@ -335,12 +305,15 @@ def _test(first: Evaluation, second: Evaluation, patients: Sequence[str], flips:
         p_holm=math.nan,
         least_p=math.nan,
         patients=found.n,
+        label=label,
     )
 
 
-def patient_scores(evaluations: Sequence[Evaluation], patients: Sequence[str]) -> Float64[np.ndarray, "m p"]:
-    """Dice of patients, a row per evaluation and a column per patient; NaN where undefined."""
-    columns = [evaluation.by_patient(PRIMARY) for evaluation in evaluations]
+def patient_scores(
+    evaluations: Sequence[Evaluation], patients: Sequence[str], label: str = ""
+) -> Float64[np.ndarray, "m p"]:
+    """Dice of patients, a row per evaluation, a column per patient, of one of several labels; NaN where undefined."""
+    columns = [evaluation.by_patient(PRIMARY, label or None) for evaluation in evaluations]
     scores = np.array([[column[patient] for patient in patients] for column in columns], np.float64)
     return scores.reshape(len(evaluations), len(patients))
 

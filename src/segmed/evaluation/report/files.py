@@ -12,21 +12,29 @@ from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Cost, Evaluation
 
+MEAN_OF_LABELS = "mean of labels"
+"""What `comparison.csv` and `comparison.md` call the numbers of several labels together."""
+
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """A line per system and floor: every metric with its ends, in full precision, and the costs; empty if undefined."""
+    """A line per system and floor: every metric with its ends, in full precision, and the costs; empty if undefined.
+
+    With several labels each system has a line for each in which `label` names it, after one of all labels.
+    """
     names = tuple(dict.fromkeys(name for evaluation in comparison.all_evaluations for name in evaluation.metrics))
     costs = [field.name for field in dataclasses.fields(Cost)]
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    header = ["name", "kind", "part", "split", "prompts", "oracle", *ends]
+    header = ["name", "kind", "part", "split", "prompts", "oracle", "label", *ends]
     rows: list[list[object]] = []
     for evaluation in comparison.all_evaluations:
-        metrics = [tables.metric_of(evaluation, name) for name in names]
-        values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
         split = LEAKING if evaluation.leaking else "" if evaluation.patients_known else PATIENTS_UNKNOWN
         oracle = "ORACLE" if evaluation.oracle else ""
         facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
-        rows.append([*facts, *values, *(getattr(evaluation.cost, cost) for cost in costs)])
+        together = {MEAN_OF_LABELS if evaluation.by_label else "": evaluation.metrics}
+        for label, found in {**together, **evaluation.by_label}.items():
+            metrics = [found.get(name, tables.NO_VALUE) for name in names]
+            values = [value for metric in metrics for value in (metric.value, metric.low, metric.high)]
+            rows.append([*facts, label, *values, *(getattr(evaluation.cost, cost) for cost in costs)])
     write_table(path, [*header, *costs], rows)
 
 
@@ -37,8 +45,13 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     leak += "" if comparison.patients_known else f"{PATIENTS_UNKNOWN}: "
     leak += "ORACLE: " if comparison.oracle_prompts else ""
     parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
+    if comparison.labels:
+        parts += [f"\nEvery number above is of all labels: the {MEAN_OF_LABELS}; of Missed, any label.\n"]
+    for label, scores in tables.label_scores(comparison):
+        parts += [f"\n## {leak}Scores of {label}\n", _label_table(scores)]
     for tests, what in (
         (comparison.tests, "between systems"),
+        (comparison.label_tests, "between systems, label by label"),
         (comparison.floor_tests, "of the leader against floors"),
     ):
         if tests:
@@ -73,16 +86,28 @@ def _score_table(comparison: Comparison) -> str:
     return _markdown(header, lines)
 
 
+def _label_table(scores: tables.Scores) -> str:
+    header = ["System", *(_heading(column) for column in scores.columns)]
+    rows = [
+        [f"{row.name} ({row.alarm})" if row.alarm else row.name, *_cell_texts(row)]
+        for row in (*scores.systems, *scores.floors)
+    ]
+    return _markdown(header, rows)
+
+
 def _line(row: tables.Row, evaluation: Evaluation) -> list[str]:
-    cells = [" ".join(text for text in (cell.value, cell.interval, cell.n) if text) for cell in row.cells]
-    return [row.name, *cells, *tables.cost_texts(evaluation)]
+    return [row.name, *_cell_texts(row), *tables.cost_texts(evaluation)]
+
+
+def _cell_texts(row: tables.Row) -> list[str]:
+    return [" ".join(text for text in (cell.value, cell.interval, cell.n) if text) for cell in row.cells]
 
 
 def _test_table(tests: Sequence[Difference], unit: Unit) -> str:
     header = ["Pair", "Difference", "p sign flip", "p Holm", "p Wilcoxon", unit.many.capitalize(), "Verdict"]
     lines = [
         [
-            f"{line.first} − {line.second}",
+            f"{line.first} − {line.second}{f', {line.label}' if line.label else ''}",
             f"{line.difference} {line.interval}".rstrip(),
             line.p,
             line.p_holm,

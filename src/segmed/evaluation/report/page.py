@@ -215,8 +215,10 @@ def _results(comparison: Comparison) -> Sections:
     ]
     return {
         "scores": tables.scores(comparison),
+        "label_scores": tables.label_scores(comparison),
         "costs": tables.costs(comparison),
         "tests": tables.pair_lines(comparison.tests, comparison.unit),
+        "label_tests": tables.pair_lines(comparison.label_tests, comparison.unit),
         "floor_tests": tables.pair_lines(comparison.floor_tests, comparison.unit),
         "has_tests": bool(comparison.tests or comparison.floor_tests),
         "agreement": tables.agreement(comparison),

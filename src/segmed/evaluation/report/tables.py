@@ -3,14 +3,16 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segmed.core.units import PATIENT, Unit
-from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice
+from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, of_label
 from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metrics import BY_NAME
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
+from segmed.evaluation.report.notes import never_found
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
 from segmed.evaluation.statistics import metric_agreement
 
@@ -41,12 +43,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's line. `place` is its rank from 0, None for a floor, whose `remark` says what it does."""
+    """A system's line. `place` is its rank from 0, None for a floor, whose `remark` says what it does.
+
+    `alarm` says what is wrong, as of a label that is never found.
+    """
 
     name: str
     place: int | None
     cells: tuple[Any, ...]
     remark: str = ""
+    alarm: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Scores:
     @property
     def uneven(self) -> bool:
         """Whether a number rests on less than another in its column."""
-        return any(cell.n for row in (*self.systems, *self.floors) for cell in row.cells)
+        return any(cell.n not in ("", _NOT_MEASURED) for row in (*self.systems, *self.floors) for cell in row.cells)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class PairLine:
     p_wilcoxon: str
     patients: int
     verdict: str
+    label: str = ""
 
 
 def metric_of(evaluation: Evaluation, name: str) -> MetricValue:
@@ -143,10 +150,35 @@ def cost_texts(evaluation: Evaluation) -> tuple[str, ...]:
     )
 
 
+def label_scores(comparison: Comparison) -> tuple[tuple[str, Scores], ...]:
+    """The first table once for each label; empty where there is but one. A label never found is marked."""
+    found = []
+    lost = {evaluation.name: never_found(evaluation) for evaluation in comparison.systems}
+    for label in comparison.labels:
+        table = scores(of_label(comparison, label), main_metrics(comparison))
+        marked = (replace(row, alarm="never found" if label in lost[row.name] else "") for row in table.systems)
+        found.append((label, replace(table, systems=tuple(marked))))
+    return tuple(found)
+
+
 def metric_groups(comparison: Comparison) -> tuple[MetricGroup, ...]:
-    """The table of all metrics."""
+    """The table of all metrics; of several labels each has a line of its own below how they are put together."""
+    views = {label: of_label(comparison, label) for label in comparison.labels}
+
+    def lines(name: str) -> list[MetricLine]:
+        together = _metric_line(comparison, name)
+        if not views:
+            return [together]
+        how = BY_NAME[name].over_labels if name in BY_NAME else "mean of labels"
+        alone = [
+            replace(_metric_line(view, name), title=f"{together.title}, {label}", description="")
+            for label, view in views.items()
+            if name in view.metric_names()
+        ]
+        return [replace(together, title=f"{together.title}, {how}"), *alone]
+
     return tuple(
-        MetricGroup(title, tuple(_metric_line(comparison, name) for name in names))
+        MetricGroup(title, tuple(line for name in names for line in lines(name)))
         for title, names in grouped(comparison.metric_names()).items()
     )
 
@@ -164,6 +196,7 @@ def pair_lines(tests: Sequence[Difference], unit: Unit) -> tuple[PairLine, ...]:
             p_wilcoxon=numbers.p_value(test.p_wilcoxon),
             patients=test.patients,
             verdict=test.verdict.replace(PATIENT.many, unit.many),
+            label=test.label,
         )
         for test in tests
     )
@@ -260,7 +293,8 @@ def _cells(comparison: Comparison, name: str) -> dict[str, Cell]:
 
 def _fullest(comparison: Comparison, name: str) -> MetricValue:
     """The metric of the evaluation in which it rests on most."""
-    return max((e.metrics[name] for e in comparison.evaluations if name in e.metrics), key=lambda metric: metric.n)
+    found = (evaluation.metrics[name] for evaluation in comparison.evaluations if name in evaluation.metrics)
+    return max(found, key=lambda metric: metric.n, default=NO_VALUE)
 
 
 def _rests_on(metric: MetricValue) -> str:

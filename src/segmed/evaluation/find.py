@@ -1,0 +1,87 @@
+"""Find stored evaluations by the folders that a user names: of runs, of parts, under prompts, with their floors."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.evaluation.result import Evaluation
+
+
+@dataclass(frozen=True)
+class Found:
+    """Evaluations read from disk, and the folder of the run each came from where there is one."""
+
+    evaluations: tuple[Evaluation, ...]
+    runs: Mapping[str, Path]
+
+
+def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found:
+    """Read the evaluation in each path: an evaluation folder, or a run folder that holds `evaluation-<part>/`.
+
+    `part` chooses among several in a run folder; without it `test` is taken. Floors saved below an evaluation are
+    read with it, equal ones once, and so are evaluations under several kinds of prompts (`prompts/`). Two with the
+    same name get the name of their run's folder, or of their own, added.
+    Raises `DataError` naming the path.
+    """
+    evaluations: list[Evaluation] = []
+    runs: dict[str, Path] = {}
+    floors: list[tuple[Evaluation, Path]] = []
+    places: set[Path] = set()
+    for path in paths:
+        folder = _evaluation_folder(path, part)
+        if folder.resolve() in places:
+            raise DataError(f"{path}: its evaluation is named twice. Name each once.")
+        places.add(folder.resolve())
+        read = [(Evaluation.load(file.parent), file.parent) for file in _evaluation_files(folder)]
+        for evaluation, own in sorted(read, key=lambda one: one[0].oracle):
+            floors += [(Evaluation.load(file.parent), folder) for file in sorted(own.glob("floors/*/evaluation.json"))]
+            if evaluation.prompts is not None and any(_same_answers(evaluation, other) for other in evaluations):
+                continue
+            evaluations.append(_own_name(evaluation, evaluations, folder))
+            if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
+                runs[evaluations[-1].name] = folder.parent
+    for each, folder in floors:
+        if not any(_same_result(each, other) for other in evaluations):
+            evaluations.append(_own_name(each, evaluations, folder))
+    return Found(tuple(evaluations), runs)
+
+
+def _evaluation_files(folder: Path) -> list[Path]:
+    """The evaluation of a folder, and those under several kinds of prompts below it."""
+    own = folder / "evaluation.json"
+    return [*([own] if own.is_file() else []), *sorted(folder.glob("prompts/*/evaluation.json"))]
+
+
+def _evaluation_folder(path: Path, part: str | None) -> Path:
+    if _evaluation_files(path):
+        return path
+    found = {folder.name.removeprefix("evaluation-"): folder for folder in path.glob("*/") if _evaluation_files(folder)}
+    wanted = part or ("test" if "test" in found or len(found) != 1 else next(iter(found)))
+    if wanted not in found:
+        there = f" (it has: {', '.join(sorted(found))})" if found else ""
+        raise DataError(f"{path}: holds no evaluation of the {wanted} part{there}. Run `segmed evaluate {path}` first.")
+    return found[wanted]
+
+
+def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path) -> Evaluation:
+    taken = {other.name for other in others}
+    if evaluation.name not in taken:
+        return evaluation
+    run = folder.parent if folder.name.startswith("evaluation-") else folder
+    candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run.name], itertools.count(2)))
+    return dataclasses.replace(evaluation, name=next(name for name in candidates if name not in taken))
+
+
+def _same_answers(first: Evaluation, second: Evaluation) -> bool:
+    """Whether two are of one run and equal slice by slice, as without prompts and as every model is evaluated."""
+    runs = [evaluation.provenance.get("run") for evaluation in (first, second)]
+    alike = first.oracle == second.oracle and runs[0] is not None and runs[0] == runs[1]
+    return alike and repr(first.slices) == repr(second.slices)
+
+
+def _same_result(first: Evaluation, second: Evaluation) -> bool:
+    """Whether two floors are one: the same name and the same rows, as when runs share a split."""
+    return first.kind == second.kind and first.name == second.name and repr(first.slices) == repr(second.slices)
