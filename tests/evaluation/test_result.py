@@ -1,18 +1,22 @@
+import errno
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.evaluation.floors import save_with_floors
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.notes import older_notes
-from segmed.evaluation.result import Calibration, Cost, Evaluation
+from segmed.evaluation.result import Calibration, Cost, Evaluation, SavedMasks
 from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
 
 PATIENT = PatientRow(
@@ -107,7 +111,8 @@ def test_an_unknown_case_is_a_key_error(tmp_path):
 def test_masks_of_an_earlier_evaluation_in_the_folder_are_removed(tmp_path):
     one = evaluation()
     mask = one.predictions["a_1"]
-    replace(one, predictions={"a_1": mask, "old/b_2": mask}).save(tmp_path)
+    rows = (*one.slices, replace(SLICE, case="old/b_2"))
+    replace(one, slices=rows, predictions={"a_1": mask, "old/b_2": mask}).save(tmp_path)
     one.save(tmp_path)
     assert [path.name for path in (tmp_path / "predictions").rglob("*.png")] == ["a_1.png"]
 
@@ -256,3 +261,77 @@ def test_a_score_that_is_no_number_names_file_line_and_column(tmp_path):
     path.write_text(path.read_text().replace("8.6", "far"))
     with pytest.raises(DataError, match=r"patients\.csv, line 2: hd95 is 'far'"):
         Evaluation.load(tmp_path)
+
+
+def test_masks_that_no_table_of_ours_lists_are_left_alone(tmp_path):
+    one = evaluation()
+    one.save(tmp_path)
+    (tmp_path / "predictions" / "mine.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("kept")
+    one.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "a_1.png", "evaluation.json", "mine.png", "notes.txt", "patients.csv", "slices.csv",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("link", ["predictions", "predictions/a_1.png", "slices.csv", "floors"])
+def test_nothing_is_written_or_removed_through_a_link(tmp_path, link):
+    """A stranger's run whose `predictions` was a link had the linked folder's PNGs removed and masks written there."""
+    precious, folder = tmp_path / "precious", tmp_path / "run" / "evaluation-test"
+    precious.mkdir()
+    (precious / "a_1.png").write_bytes(b"mine")
+    (precious / "other.png").write_bytes(b"mine")
+    evaluation().save(folder)
+    place = folder / link
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    place.symlink_to(precious / "a_1.png" if place.suffix else precious)
+    for save in (evaluation().save, lambda folder: save_with_floors(folder, evaluation(), [evaluation()])):
+        with pytest.raises(DataError, match=f"{link}: is a symbolic link"):
+            save(folder)
+    assert {path.name: path.read_bytes() for path in precious.iterdir()} == {"a_1.png": b"mine", "other.png": b"mine"}
+    assert (folder / "evaluation.json").is_file()
+
+
+def test_an_evaluation_folder_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "evaluation-test").symlink_to(tmp_path / "precious")
+    with pytest.raises(DataError, match="evaluation-test: is a symbolic link"):
+        evaluation().save(tmp_path / "evaluation-test")
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_masks_are_not_read_through_a_link_out_of_the_folder(tmp_path):
+    evaluation().save(tmp_path / "one")
+    shutil.move(tmp_path / "one" / "predictions", tmp_path / "elsewhere")
+    (tmp_path / "one" / "predictions").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="leads out of"):
+        SavedMasks(tmp_path / "one", ("a_1",), LabelMap())["a_1"]
+
+
+def test_an_evaluation_is_replaced_with_its_floors_or_not_at_all(tmp_path, monkeypatch):
+    """A repeated `evaluate` that failed half way had lost the floors of the one before, without a word."""
+    save_with_floors(tmp_path, evaluation(), [replace(evaluation(), name="predict nothing", kind="floor")])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        save_with_floors(tmp_path, replace(evaluation(), name="second"), [])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_tables_of_an_earlier_evaluation_do_not_stay_beside_new_scores(tmp_path):
+    evaluation().save(tmp_path)
+    (tmp_path / "groups.csv").write_text("old")
+    evaluation().save(tmp_path)
+    assert not (tmp_path / "groups.csv").exists()
+
+
+def test_what_a_killed_evaluation_left_aside_is_removed_by_the_next(tmp_path):
+    (tmp_path / ".segmed-part-killed" / "predictions").mkdir(parents=True)
+    evaluation().save(tmp_path)
+    assert not list(tmp_path.glob(".*"))

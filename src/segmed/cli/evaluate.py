@@ -146,11 +146,13 @@ def _of_run(asked: Asked, run: str, data: Path) -> None:
 
 
 def _test_of(asked: Asked, run: str, data: Path) -> _Test:
+    from segmed.core.files import refuse_links
     from segmed.core.split import Split
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
     folder = asked.out or _folder_beside(run, asked.part)
+    refuse_links(folder, itself=True)  # before hours of work, and again before anything is written
     split = None if asked.split is None else Split.load(asked.split)
     predictor = load(run, device=asked.device, tta=asked.tta)
     decoded = open_decoded(data, asked.labels, asked.patient_regex, default_labels=predictor.config.labels)
@@ -225,7 +227,6 @@ def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], fold
     from segmed.evaluation.floors import save_with_floors
 
     result = replace(result, provenance={**result.provenance, "command": this_command()})
-    (folder / "groups.csv").unlink(missing_ok=True)  # of an earlier evaluation
     save_with_floors(folder, result, floors)
     show(result, floors)
     typer.echo(str(folder))

@@ -1,7 +1,6 @@
 """Evaluations of the baselines that learn nothing, on the same part of the same split as the models beside them."""
 
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,12 +11,13 @@ from jaxtyping import Float32, UInt8
 
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
+from segmed.core.replacing import replaced
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, records_of, split_facts, volumes
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.result import EVALUATION, Evaluation, files_of
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.models import floors
 
@@ -79,11 +79,20 @@ def folder_name(name: str) -> str:
 
 
 def save_with_floors(folder: Path, result: Evaluation, evaluations: Sequence[Evaluation]) -> None:
-    """Write an evaluation, and its floors below it under `floors/<name>/`; floors of an earlier one go."""
-    shutil.rmtree(folder / "floors", ignore_errors=True)
-    for floor in evaluations:
-        floor.save(folder / "floors" / folder_name(floor.name))
-    result.save(folder)
+    """Write an evaluation, and its floors below it under `floors/<name>/`, in place of an earlier one as a whole.
+
+    Raises `DataError` where the folder cannot be written, or symbolic links lie in it.
+    """
+    with replaced(folder, marker=EVALUATION, listed=_with_floors) as fresh:
+        for floor in evaluations:
+            floor.write(fresh / "floors" / folder_name(floor.name))
+        result.write(fresh)
+
+
+def _with_floors(folder: Path) -> list[Path]:
+    """The files of the evaluation in a folder and of its floors."""
+    floors = [file.parent for file in folder.glob(f"floors/*/{EVALUATION}")]
+    return [path for place in (folder, *floors) for path in files_of(place)]
 
 
 def _known_masks(decoded: DecodedDataset, train: Sequence[Record]) -> KnownMasks:

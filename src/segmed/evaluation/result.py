@@ -6,9 +6,11 @@ and, where boxes were given, `boxes.csv` (a row per box). An undefined number is
 field in CSV; it is never 0 or 1 in disguise.
 """
 
+import csv
 import dataclasses
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -21,6 +23,7 @@ from PIL import Image as PillowImage
 from segmed.core.errors import DataError
 from segmed.core.files import read_json, write_json, written_aside
 from segmed.core.labels import LabelMap
+from segmed.core.replacing import replaced
 from segmed.core.units import Unit, unit_of
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
@@ -33,6 +36,8 @@ EVALUATION = "evaluation.json"
 """What makes a folder an evaluation."""
 LEAKING, PATIENTS_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN"
 """The words that stand wherever a result is shown whose split leaks, or may leak for all that anybody knows."""
+TABLES = ("patients", "slices", "boxes", "groups")
+"""The CSV files that an evaluation may have."""
 Kind = Literal["run", "predictions", "floor"]
 DEGRADATION = "degradation"
 """Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
@@ -117,26 +122,23 @@ class Evaluation:
         return {patient: _mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the folder. `evaluation.json` is deleted first and written last, so a folder that has it is complete.
+        """Write the folder, in place of an earlier evaluation as a whole; its floors, and files of others, stay.
 
-        Masks of an earlier evaluation there, of cases that this one lacks, go too.
+        Raises `DataError` where the folder cannot be written, or symbolic links lie in it.
         """
-        replaced = (folder / EVALUATION).is_file()
-        _discard(folder / EVALUATION)
+        with replaced(folder, marker=EVALUATION, listed=files_of) as fresh:
+            self.write(fresh)
+
+    def write(self, folder: Path) -> None:
+        """Write all files into an empty folder, `evaluation.json` last."""
         marks = self._marks()
         write_patients(folder / "patients.csv", self.patients, marks)
         write_rows(folder / "slices.csv", self.slices, SliceRow, marks)
         if self.boxes:
             write_rows(folder / "boxes.csv", self.boxes, BoxRow, marks)
-        else:
-            _discard(folder / "boxes.csv")
         for case, mask in self.predictions.items():
             with written_aside(mask_path(folder, case)) as temporary:
                 PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")
-        if replaced:
-            written = {mask_path(folder, case) for case in self.predictions}
-            for stale in set((folder / "predictions").rglob("*.png")) - written:
-                _discard(stale)
         write_json(folder / EVALUATION, self._facts())
 
     @classmethod
@@ -223,18 +225,25 @@ class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
         return len(self._cases)
 
 
-def _discard(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be replaced ({error.strerror}). Choose another folder.") from error
+def files_of(folder: Path) -> list[Path]:
+    """The files of the evaluation in a folder: its tables, and the masks of the cases that they list.
+
+    Nothing where there is no evaluation; masks that no table lists are not ours.
+    """
+    if not (folder / EVALUATION).is_file():
+        return []
+    masks: list[Path] = []
+    with suppress(OSError, ValueError, csv.Error), (folder / "slices.csv").open(encoding="utf-8", newline="") as file:
+        cases = {row["case"] for row in csv.DictReader(file) if row.get("case")}
+        masks = [mask_path(folder, case) for case in cases]  # none where a case leads out
+    return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *masks]
 
 
 def mask_path(folder: Path, case: str) -> Path:
     """Where the predicted mask of a case lies in an evaluation folder; `DataError` for a case id that leads out."""
     masks = folder / "predictions"
     path = masks / f"{case}.png"
-    if not path.resolve().is_relative_to(masks.resolve()):
+    if not path.resolve().is_relative_to(folder.resolve() / "predictions"):  # a link in place of the folder leads out
         raise DataError(f"case {case!r} leads out of {masks}. Give it a plain name.")
     return path
 
