@@ -189,7 +189,8 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
         (["--predictions", "a", "--references", "b", "--data", "d", "-o", "o"], "either --references"),
         (["--predictions", "a", "--data", "d", "-o", "o"], "name the cases with --split"),
         (["run", "--data", "d", "--part", "train"], "a run is not scored on what it was trained on"),
-        (["owner/name", "--data", "d"], "name one for the result with -o"),
+        (["hf:owner/name", "--data", "d"], "is on the hub, so name a folder for the result with -o"),
+        (["runs/typo", "--data", "d"], "runs/typo: there is no such folder. Check the path; a model of the hub"),
         (["run", "--data", "d", "--degrade", "all", "--groups", "sex"], "no --prompts or --groups"),
         (["run", "--data", "d", "--prompts", "gt", "--groups", "sex"], "leave out --prompts, or evaluate twice"),
         (

@@ -195,8 +195,8 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_out_of_reach_is_one_clear_error() -> None:
-    with pytest.raises(ModelError, match="someone/something: neither a folder here nor reachable on the hub"):
-        load_run("someone/something")
+    with pytest.raises(ModelError, match="hf:someone/something: not reachable on the hub"):
+        load_run("hf:someone/something")
 
 
 @pytest.mark.parametrize(

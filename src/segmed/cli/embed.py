@@ -72,11 +72,12 @@ def _source(
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
     from segmed.models.checkpoint import load_run
+    from segmed.models.hub import hub_id
     from segmed.training.cached import require_frozen
     from segmed.training.preparing import fit_recipe
     from segmed.training.starting import starting_model
 
-    if Path(source).is_dir():
+    if hub_id(source) is not None or Path(source).is_dir():
         if overrides:
             raise ConfigError(f"{source}: is a run, which has its own settings. Leave out --set.")
         trained = load_run(source)

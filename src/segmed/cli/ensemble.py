@@ -31,9 +31,12 @@ def ensemble(
     from segmed.core.split import Split
     from segmed.evaluation.ensemble import make_ensemble
     from segmed.models.checkpoint import load_run
+    from segmed.models.hub import require_local
 
     if len(runs) < 2:
         raise ConfigError("An ensemble has at least two runs. Name more run folders.")
+    for run in runs:
+        require_local(run)
     decoded = open_decoded(data, labels, patient_regex, default_labels=load_run(runs[0]).config.labels)
     chosen_split = None if split is None else Split.load(split)
     config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)

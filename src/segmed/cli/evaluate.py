@@ -19,7 +19,7 @@ from segmed.cli.options import (
 )
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note, reading, this_command
-from segmed.core.errors import ConfigError, SegmedError
+from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    run: Annotated[str | None, typer.Argument(help="Run folder, or a hub id owner/name.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run folder, or a hub model hf:owner/name.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
     split: Annotated[Path | None, typer.Option(help="Another split than the run's own, or that of masks.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
@@ -240,6 +240,9 @@ def _compare_next(asked: Asked, folder: Path, data: object) -> None:
 
 
 def _folder_beside(run: str, part: str) -> Path:
-    if not Path(run).is_dir():
-        raise SegmedError(f"{run}: is not a folder here, so name one for the result with -o.")
+    from segmed.models.hub import hub_id, require_local
+
+    if hub_id(run) is not None:
+        raise ConfigError(f"{run}: is on the hub, so name a folder for the result with -o.")
+    require_local(run)
     return Path(run) / f"evaluation-{part}"

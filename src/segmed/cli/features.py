@@ -10,7 +10,7 @@ from segmed.core.errors import ConfigError
 
 
 def features(
-    run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name, of a model with FeatUp.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or a hub model hf:owner/name, of a model with FeatUp.")],
     image: Annotated[Path, typer.Argument(help="One image file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")],
     implicit: Annotated[

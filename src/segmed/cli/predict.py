@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="Run folder, or a hub id owner/name.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or a hub model hf:owner/name.")],
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
     out: Annotated[Path, folder_option("Folder for the masks.")],
     box: Annotated[

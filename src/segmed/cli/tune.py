@@ -40,7 +40,9 @@ def tune(
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
     from segmed.models.checkpoint import CASCADE
+    from segmed.models.hub import require_local
 
+    require_local(run)
     if (run / CASCADE).is_file():
         raise ConfigError(
             f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, with --no-components, and make it "

@@ -11,7 +11,8 @@ from segmed.models.zoo import takes_prompts
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
-    """Load the folder of a run, an ensemble or a cascade, or a hub id `owner/name`, on `device` (auto, cpu, cuda, mps).
+    """Load the folder of a run, an ensemble or a cascade, or `hf:owner/name` of the hub, on `device` (auto, cpu, cuda,
+    mps).
 
     A promptable run comes as a `PromptedPredictor`, which takes prompts as well. `tta` takes the place of the run's own
     choice; a cascade hands it to its dense run. Raises `ModelError` where there is nothing to load.

@@ -20,6 +20,7 @@ from segmed.core.files import copy_file, read_json, sha256_of, write_json, writt
 from segmed.core.labels import LabelMap
 from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
+from segmed.models.hub import run_folder
 from segmed.models.prediction import PredictionConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -315,9 +316,7 @@ def _require_same_weights(folder: Path, expected: set[str]) -> None:
 
 def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:
     """What `load_run` knows before it builds the network, and the run's folder."""
-    folder = Path(path_or_hub_id)
-    if not folder.is_dir():
-        folder = _from_hub(str(path_or_hub_id))
+    folder = run_folder(path_or_hub_id, files=(WEIGHTS, CONFIG, SPLIT, "*.yaml", "README.md"))
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: holds no {CONFIG}, so it is not a finished run. Finish it with `segmed train`.")
     try:
@@ -325,17 +324,3 @@ def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:
     except DataError as error:
         raise ModelError(str(error)) from error
     return RunConfig.from_json(value, str(folder / CONFIG)), folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        raise ModelError(f"{name}: there is no such folder. Give a run folder or a hub id like owner/name.")
-    try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, SPLIT, "*.yaml", "README.md"]))
-    except (OSError, HFValidationError) as error:
-        raise ModelError(
-            f"{name}: neither a folder here nor reachable on the hub. Check the path or connect."
-        ) from error

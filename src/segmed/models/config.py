@@ -30,7 +30,7 @@ class ModelConfig:
     encoder_weights: str = ""
     """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty),
     or a safetensors file of the encoder's (see `encoder_weights.py`).
-    SAM and MedSAM: `hub` (where left empty), a hub id owner/name, a folder or a file, for all parts of the model."""
+    SAM and MedSAM: `hub` (where left empty), hf:owner/name of the hub, a folder or a file, for all parts."""
     channels: int = 3
     """Input channels."""
     labels: int = 1

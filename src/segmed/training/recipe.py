@@ -86,8 +86,8 @@ class Recipe:
     featup: FeatUpConfig = FeatUpConfig()
     """Settings of `distil` and `multiview`."""
     start: str | None = None
-    """Run folder or hub id whose weights the training begins with; None begins as `model` says. It must not have seen
-    this fold's validation or test patients."""
+    """Run folder or `hf:owner/name` of the hub whose weights the training begins with; None begins as `model` says. It
+    must not have seen this fold's validation or test patients."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99

@@ -14,6 +14,7 @@ from torch.nn import functional
 from segmed.core.errors import DataError, ModelError
 from segmed.core.files import read_json
 from segmed.models.checkpoint import of_another_type, require_finite
+from segmed.models.hub import PREFIX, fetched, hub_id
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
 from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source
 from segmed.models.sam.keys import ADDED, OURS, renamed_all
@@ -47,17 +48,17 @@ def find_weights(wanted: str, model: str) -> Pretrained:
 
     Raises `ModelError` for unknown names and weights out of reach, with what to do.
     """
-    if wanted == "hub":
-        wanted = HUB[model]
+    name = HUB[model] if wanted == "hub" else hub_id(wanted)
+    if name is not None:
+        return read_pretrained(_downloaded(name, model), name)
     path = Path(wanted).expanduser()
-    if path.exists():
-        return read_pretrained(path, path)
-    if wanted.count("/") != 1 or wanted.startswith((".", "/", "~")) or wanted.endswith((".pth", ".safetensors")):
+    if not path.exists():
         raise ModelError(
-            f"{model} has no weights {wanted!r}, and there is no such file or folder. Give hub ({HUB[model]}), a hub "
-            "id owner/name, a file made by `segmed convert`, a folder of transformers, or none for random weights."
+            f"{model} has no weights {wanted!r}, and there is no such file or folder. Give hub ({HUB[model]}), another "
+            f"model of the hub as {PREFIX}owner/name, a file made by `segmed convert`, a folder of transformers, or "
+            "none for random weights."
         )
-    return read_pretrained(_downloaded(wanted, model), wanted)
+    return read_pretrained(path, path)
 
 
 def read_pretrained(path: Path, place: str | Path) -> Pretrained:
@@ -180,15 +181,12 @@ def _normalises(processor: Path) -> bool:
 
 def _downloaded(name: str, model: str) -> Path:
     """The model's folder in the hub's cache, fetched once; raises `ModelError` with the way by hand."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
     beside = ["config.json", PROCESSOR]
     try:
-        folder = Path(snapshot_download(name, allow_patterns=["model*.safetensors", *beside]))
+        folder = fetched(name, files=["model*.safetensors", *beside])
         if not list(folder.glob("model*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin", *beside]))
-    except (OSError, HFValidationError) as error:
+            folder = fetched(name, files=["pytorch_model*.bin", *beside])
+    except OSError as error:
         raise ModelError(
             f"The weights {name} of {model} are not here and the hub cannot be reached. On a machine that is connected "
             f"run `hf download {name} --local-dir {name.rpartition('/')[2]}`, copy the folder here and pass it as "
