@@ -1,6 +1,6 @@
-"""Splits by patient, stratified by institution and tumour volume; the report's split by slice; and what leaks."""
+"""Splits by patient, stratified by label, institution and volume; the report's split by slice; and what leaks."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from segmed.core.records import Record, SliceDataset, by_patient
 from segmed.core.split import PARTS, Partition, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.patients import require_told
+from segmed.data.strata import Strata, strata
 
 REPORT_SLICES = (2828, 708, 393)
 """Slices for training, validation and test in the seed report, of 3929."""
@@ -49,8 +50,9 @@ def split_by_patient(
     folds: int | None = None,
     seed: int = 0,
 ) -> Split:
-    """Deal patients into training, validation and test, each institution and volume tertile in proportion.
+    """Deal patients into training, validation and test, each label, institution and volume tertile in proportion.
 
+    A label that three patients have is in every part; of two patients with a label one trains and one validates.
     Cases without a mask are in no part.
     With `folds` = k every patient is tested once, and `VALIDATION_SHARE` of the other patients validate.
     Raises `SplitError` where there are too few patients for a part to hold one, `DataError` where nobody said which
@@ -59,8 +61,8 @@ def split_by_patient(
     _require_ratios(ratios)
     require_told(decoded.dataset)
     groups = by_patient(labelled(decoded.dataset))
-    order = _stratified_order(decoded, seed)
-    partitions = (_partition(groups, order, _deal(order, ratios)),) if folds is None else _folds(groups, order, folds)
+    dealt = strata(decoded, groups, seed)
+    partitions = (_partition(groups, dealt.deal(ratios)),) if folds is None else _folds(groups, dealt, folds)
     strategy = "patient" if decoded.dataset.patients_known else "image"
     return _split(strategy, decoded, seed, partitions, leaking=False)
 
@@ -75,11 +77,11 @@ def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     names = sorted(set(institution.values()))
     if "" in names or len(names) < 2:
         raise SplitError("Not every patient has an institution, or there is only one. Name them in the manifest.")
-    order = _stratified_order(decoded, seed)
+    dealt = strata(decoded, groups, seed)
     partitions = []
     for name in names:
-        tested = {patient for patient in order if institution[patient] == name}
-        partitions.append(_testing(groups, order, tested))
+        tested = {patient for patient in dealt.order if institution[patient] == name}
+        partitions.append(_testing(groups, dealt, tested))
     return _split("institution", decoded, seed, tuple(partitions), leaking=False)
 
 
@@ -94,14 +96,15 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
         raise SplitError("Folds within a split that leaks would leak as well. Make a split with `segmed data split`.")
     cases = set(split.fold(fold).train)
     groups = by_patient(record for record in decoded.dataset.records if record.case in cases)
-    order = [patient for patient in _stratified_order(decoded, seed) if patient in groups]
+    everyone = by_patient(labelled(decoded.dataset))
+    dealt = strata(decoded, everyone, seed).without(everyone.keys() - groups.keys())
     inner = Split(
         strategy="within training",
         seed=seed,
         data_hash=decoded.data_hash,
         leaking=False,
         patient_of={case: split.patient_of[case] for case in sorted(cases)},
-        folds=_folds(groups, order, folds),
+        folds=_folds(groups, dealt, folds),
         patients_known=patients_known(split, decoded),
     )
     inner.validate()
@@ -164,74 +167,36 @@ def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Parti
     return split
 
 
-def _stratified_order(decoded: DecodedDataset, seed: int) -> list[str]:
-    """Patients by institution, then volume tertile, at random within each: neighbours in this order are alike."""
-    groups = by_patient(labelled(decoded.dataset))
-    volumes = {patient: _volume(decoded, records) for patient, records in groups.items()}
-    limits = np.quantile(list(volumes.values()), [1 / 3, 2 / 3])
-    tickets = np.random.default_rng(seed).permutation(len(groups))
-    ticket = dict(zip(sorted(groups), tickets.tolist(), strict=True))
-
-    def stratum(patient: str) -> tuple[str, int, int]:
-        institution = decoded.dataset.attributes.get(patient, {}).get("institution", "")
-        return institution, int(np.searchsorted(limits, volumes[patient])), ticket[patient]
-
-    order = sorted(groups, key=stratum)
-    start = seed % len(order)  # the dealing pattern is fixed: where it starts must not be
-    return order[start:] + order[:start]
-
-
-def _volume(decoded: DecodedDataset, records: Sequence[Record]) -> int:
-    return sum(int(np.count_nonzero(decoded.mask(record.case))) for record in records)
-
-
-def _deal(order: Sequence[str], ratios: Sequence[float]) -> list[int]:
-    """Give each patient in turn to the part that is furthest behind its share; a part left empty gets the last one."""
-    shares = np.asarray(ratios, float) / sum(ratios)
-    counts = np.zeros(len(ratios))
-    parts = []
-    for dealt in range(1, len(order) + 1):
-        part = int(np.argmax(shares * dealt - counts))
-        counts[part] += 1
-        parts.append(part)
-    for empty in np.flatnonzero(counts == 0):
-        fullest = int(np.argmax(np.bincount(parts, minlength=len(ratios))))
-        if parts.count(fullest) > 1:
-            parts[len(parts) - 1 - parts[::-1].index(fullest)] = int(empty)
-    return parts
-
-
-def _partition(groups: dict[str, list[Record]], order: Sequence[str], parts: Sequence[int]) -> Partition:
+def _partition(groups: Mapping[str, Sequence[Record]], parts: Mapping[str, int]) -> Partition:
     members: list[list[str]] = [[], [], []]
-    for patient, part in zip(order, parts, strict=True):
+    for patient, part in parts.items():
         members[part].extend(record.case for record in groups[patient])
     if not all(members):
         empty = PARTS[[bool(part) for part in members].index(False)]
         raise SplitError(
-            f"{len(order)} patients are too few: {empty} would be empty. Use more patients or other ratios."
+            f"{len(parts)} patients are too few: {empty} would be empty. Use more patients or other ratios."
         )
     train, validation, test = (tuple(part) for part in members)
     return Partition(train, validation, test)
 
 
-def _folds(groups: dict[str, list[Record]], order: Sequence[str], folds: int) -> tuple[Partition, ...]:
-    if not 2 <= folds <= len(order):
-        if len(order) < 2:
+def _folds(groups: Mapping[str, Sequence[Record]], dealt: Strata, folds: int) -> tuple[Partition, ...]:
+    patients = len(dealt.order)
+    if not 2 <= folds <= patients:
+        if patients < 2:
             raise SplitError("There is one patient alone, and a split by patient needs two or more.")
-        raise SplitError(f"{len(order)} patients cannot make {folds} folds. Use 2 to {len(order)}.")
-    fold_of = _deal(order, [1.0] * folds)
-    partitions = []
-    for fold in range(folds):
-        tested = {patient for patient, number in zip(order, fold_of, strict=True) if number == fold}
-        partitions.append(_testing(groups, order, tested))
-    return tuple(partitions)
+        raise SplitError(f"{patients} patients cannot make {folds} folds. Use 2 to {patients}.")
+    fold_of = dealt.deal([1.0] * folds)
+    return tuple(
+        _testing(groups, dealt, {patient for patient, number in fold_of.items() if number == fold})
+        for fold in range(folds)
+    )
 
 
-def _testing(groups: dict[str, list[Record]], order: Sequence[str], tested: Set[str]) -> Partition:
+def _testing(groups: Mapping[str, Sequence[Record]], dealt: Strata, tested: Set[str]) -> Partition:
     """The fold that tests these patients; of the others `VALIDATION_SHARE` validate."""
-    rest = [patient for patient in order if patient not in tested]
-    inner = dict(zip(rest, _deal(rest, (1 - VALIDATION_SHARE, VALIDATION_SHARE)), strict=True))
-    return _partition(groups, order, [inner.get(patient, 2) for patient in order])
+    inner = dealt.without(tested).deal((1 - VALIDATION_SHARE, VALIDATION_SHARE))
+    return _partition(groups, {patient: inner.get(patient, 2) for patient in dealt.order})
 
 
 def _require_ratios(ratios: tuple[float, float, float]) -> None:
