@@ -66,6 +66,60 @@ def test_imagenet_normalisation_of_mid_grey_is_the_published_arithmetic() -> Non
     assert torch.allclose(output[:, 5, 7], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("factor", "offset", "dtype"),
+    [(65535, 0, "uint16"), (4095, 0, "uint16"), (2047, -1024, "int16"), (1, 0, "float32"), (255, 0, "float64")],
+)
+def test_imagenet_normalisation_gives_one_contrast_whatever_the_stored_type(
+    factor: float, offset: float, dtype: str
+) -> None:
+    grey = RNG.uniform(0.01, 0.97, (37, 51, 3))
+    preprocess = Preprocess(PreprocessConfig(normalisation="imagenet"))
+    eight_bits, stored = np.rint(grey * 255).astype(np.uint8), np.rint(grey * factor + offset).astype(dtype)
+    stored = stored if dtype != "float32" else grey.astype(np.float32)
+    expected, _ = preprocess.apply(eight_bits, preprocess.statistics([eight_bits]))
+    output, _ = preprocess.apply(stored, preprocess.statistics([stored]))
+    assert (output - expected).abs().max() < 1 / 255 / 0.224  # a grey level
+
+
+def test_the_range_of_the_run_and_not_of_the_image_is_black_and_white() -> None:
+    dark = np.full((32, 32, 3), 200, np.uint16)
+    preprocess = Preprocess(PreprocessConfig(normalisation="imagenet", intensity_range=(-1000, 1000)))
+    output, _ = preprocess.apply(dark, preprocess.statistics([dark]))
+    assert output[0, 3, 5].item() == pytest.approx((0.6 - 0.485) / 0.229, abs=1e-5)
+
+
+def test_pixels_beyond_a_chosen_window_are_clipped() -> None:
+    image = np.array([-1000, 40, 900, 100] * 8, np.int16).reshape(4, 8, 1).repeat(3, 2)
+    preprocess = Preprocess(PreprocessConfig(normalisation="imagenet", intensity_range=(0, 400), divisor=1))
+    output, _ = preprocess.apply(image, preprocess.statistics([image]))
+    assert (output[0, 0, :4] * 0.229 + 0.485).tolist() == pytest.approx([0, 0.1, 1, 0.25], abs=1e-6)
+
+
+@pytest.mark.parametrize("normalisation", ["volume-zscore", "tissue-zscore", "minmax"])
+@pytest.mark.parametrize("slice_range", [False, True])
+def test_the_unit_of_intensities_changes_nothing(normalisation: str, slice_range: bool) -> None:
+    image = RNG.uniform(0.5, 2, (37, 51, 1)).astype(np.float32)
+    preprocess = Preprocess(
+        PreprocessConfig(channels=(0,), normalisation=normalisation, slice_range=slice_range, size=(32, 64))
+    )
+    outputs = [
+        preprocess.apply(image * np.float32(unit), preprocess.statistics([image * np.float32(unit)]))[0]
+        for unit in (1, 1e-9, 1e9)
+    ]
+    assert outputs[0].std() > 0.1
+    assert all(torch.allclose(output, outputs[0], atol=1e-4) for output in outputs[1:])
+
+
+@pytest.mark.parametrize("normalisation", ["volume-zscore", "minmax"])
+@pytest.mark.parametrize("value", [3e-9, 7.0, 4e5])
+def test_a_constant_image_stays_constant_in_any_unit(normalisation: str, value: float) -> None:
+    image = np.full((37, 51, 1), value, np.float32)
+    config = PreprocessConfig(channels=(0,), normalisation=normalisation, slice_range=True, size=(64, 64))
+    output, _ = Preprocess(config).apply(image, Preprocess(config).statistics([image]))
+    assert output.abs().max() < 1e-5
+
+
 def test_a_blank_channel_becomes_zero_and_never_nan() -> None:
     image = RNG.integers(1, 256, (32, 32, 3), np.uint8)
     image[..., 1] = 0
@@ -145,6 +199,7 @@ def test_padding_of_a_mask_is_background() -> None:
         ({"clip_percentiles": (50.0, 10.0)}, "must rise"),
         ({"channels": ()}, "at least one"),
         ({"channels": (0,), "normalisation": "imagenet"}, "three channels"),
+        ({"intensity_range": (5.0, 5.0)}, "must rise from black to white"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:

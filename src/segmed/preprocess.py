@@ -18,6 +18,7 @@ from torch.nn import functional
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.image import Size
+from segmed.core.intensity import RESOLUTION, Range, extremes, require_scale, scale_holding, span_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,7 +35,11 @@ class PreprocessConfig:
     `tissue-zscore`: the same over its tissue, the voxels brighter than the mean of all its voxels, where the background
     is not 0 but noise;
     `minmax`: percentile clip, then 0 to 1 (MedSAM's); `imagenet`: ImageNet's mean and deviation (SAM's), of pixels
-    that reach from 0 to their type's largest value, or from 0 to 1 where they are floats."""
+    scaled so that `intensity_range` is 0 to 1."""
+    intensity_range: tuple[float, float] | None = None
+    """Intensities that are black and white for `imagenet`; pixels are clipped there. None: 0 and 255 for 8 bits; of
+    other types training measures it over its data, by the bits in use, and keeps it with the run. Where no run says
+    it, it is measured over the volume."""
     clip_percentiles: tuple[float, float] = (0.5, 99.5)
     """Percentiles of the non-zero voxels at which intensities are clipped; not used by `imagenet`."""
     size: Size | None = None
@@ -62,6 +67,8 @@ class PreprocessConfig:
             raise ConfigError(f"channels must name at least one stored channel from 0, got {self.channels}.")
         if self.normalisation == "imagenet" and len(self.channels) != 3:
             raise ConfigError("imagenet normalisation has three channels; choose volume-zscore for other numbers.")
+        if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
+            raise ConfigError(f"intensity_range must rise from black to white, got {self.intensity_range}.")
         if self.neighbours < 0:
             raise ConfigError(f"neighbours must be 0 or more slices, got {self.neighbours}.")
         if self.divisor < 1:
@@ -115,16 +122,18 @@ class Preprocess:
         """Intensity statistics of the slices (`h w c` each) of one patient's volume.
 
         Only non-zero voxels count, as zero is background; a channel without any gives shift 0 and scale 1.
-        Raises `DataError` where a slice lacks a configured channel or holds NaN or infinity.
+        Raises `DataError` where a slice lacks a configured channel or holds NaN or infinity, and where `imagenet` has
+        an `intensity_range` that cannot be that of these slices.
         """
         channels = len(self.config.channels)
         low, high = np.zeros(channels, np.float32), np.full(channels, np.inf, np.float32)
         shift, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
-        if self.config.normalisation == "imagenet":
-            peak = _full_scale(volume[0].dtype)
-            shift = np.asarray(IMAGENET_MEAN, np.float32) * peak
-            return Statistics(low, high, shift, np.asarray(IMAGENET_STD, np.float32) * peak)
         slices = [self._select(image) for image in volume]
+        if self.config.normalisation == "imagenet":
+            black, white = self._black_and_white(slices)
+            low[:], high[:] = black, white
+            shift = np.asarray(IMAGENET_MEAN, np.float32) * (white - black) + black
+            return Statistics(low, high, shift, np.asarray(IMAGENET_STD, np.float32) * (white - black))
         for channel in range(channels):
             voxels = np.concatenate([image[..., channel].ravel() for image in slices])
             values = voxels[voxels != 0]
@@ -140,15 +149,14 @@ class Preprocess:
         """Normalise and fit one image (`h w c`, any real dtype); returns float32 and the way back."""
         pixels = self._select(image).astype(np.float32)
         clipped = np.clip(pixels, statistics.low, statistics.high)
-        if self.config.normalisation == "imagenet":
-            clipped = pixels
         normalised = (clipped - statistics.shift) / statistics.scale
         tensor = torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
         content, network = self._sizes(tensor.shape[1:])
         if content != tuple(tensor.shape[1:]):
             tensor = _resized(tensor, content, self.config.interpolation)
         if self.config.slice_range:
-            tensor = (tensor - tensor.min()) / (tensor.max() - tensor.min()).clamp_min(1e-6)
+            least, most = float(tensor.min()), float(tensor.max())
+            tensor = (tensor - least) / span_of(least, most)
         padded = _pad(tensor, network, mode="replicate" if self.config.padding == "edge" else "constant")
         return padded, self.undo(image.shape[:2])
 
@@ -225,21 +233,24 @@ class Preprocess:
             raise DataError("The image holds NaN or infinite pixels. Replace them before use.")
         return selected
 
+    def _black_and_white(self, slices: Sequence[Shaped[np.ndarray, "h w c"]]) -> Range:
+        known = self.config.intensity_range
+        if known is None:
+            return scale_holding(*extremes(slices), np.result_type(*(image.dtype for image in slices)))
+        require_scale(slices, known)
+        return known
+
     def _location_and_scale(self, values: Shaped[np.ndarray, " n"]) -> tuple[float, float]:
         if self.config.normalisation == "minmax":
-            return float(values.min()), max(float(values.max()) - float(values.min()), 1e-6)
-        deviation = float(values.std(dtype=np.float64))
-        return float(values.mean(dtype=np.float64)), deviation if deviation > 1e-6 else 1.0
+            return float(values.min()), span_of(float(values.min()), float(values.max()))
+        mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+        return mean, deviation if deviation > RESOLUTION * float(np.abs(values).max()) else 1.0
 
 
 def tissue(voxels: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " m"]:
     """Those of a volume's voxels that are brighter than their mean; all of them where none is."""
     bright = voxels[voxels > voxels.mean(dtype=np.float64)]
     return bright if bright.size else voxels
-
-
-def _full_scale(dtype: np.dtype[np.generic]) -> float:
-    return float(np.iinfo(dtype.name).max) if dtype.kind in "ui" else 1.0
 
 
 def _resized(tensor: Float[Tensor, "c h w"], size: Size, mode: str) -> Float[Tensor, "c H W"]:

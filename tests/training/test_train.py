@@ -25,6 +25,7 @@ from segmed.data.loading import Batch, Drawn, SamplingConfig, TrainingBatches
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient, split_by_slice
 from segmed.inference import load
+from segmed.models.checkpoint import load_config
 from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
 from segmed.training.beginning import begin
@@ -202,6 +203,17 @@ def test_one_grey_image_among_those_in_colour_is_named_before_training(tmp_path:
     data = decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
     with pytest.raises(DataError, match="TOY_BB_0002_20000101_3: has 1 channels, but the recipe reads"):
         fit_recipe(tiny_recipe(), data)
+
+
+def test_what_is_black_and_white_in_the_training_data_is_kept_with_the_run(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("preprocess.normalisation=imagenet", "epochs=1")
+    run = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", hardware=CPU)
+    assert load_config(run)[0].preprocess.intensity_range == (0, 255)
+    image = toy[0].image(toy[1].folds[0].test[0]).astype(np.uint16) * 16
+    with pytest.raises(DataError, match=r"brighter than white.*0 for black and 255 for white"):
+        load(run).predict(image)
 
 
 def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def _source(
     """The network and preprocessing of a run folder, or those that a recipe's training would begin with."""
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
+    from segmed.data.intensities import fit_intensities
     from segmed.models.checkpoint import load_run
     from segmed.models.hub import hub_id
     from segmed.training.cached import require_frozen
@@ -81,7 +82,7 @@ def _source(
         if overrides:
             raise ConfigError(f"{source}: is a run, which has its own settings. Leave out --set.")
         trained = load_run(source)
-        return trained.model, trained.config.preprocess
+        return trained.model, fit_intensities(trained.config.preprocess, decoded)
     recipe = fit_recipe(chosen_recipe(source, overrides), decoded)
     require_frozen(recipe)
     return starting_model(recipe), recipe.preprocess

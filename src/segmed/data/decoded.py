@@ -105,6 +105,10 @@ class DecodedDataset:
         """Height, width and channels of a case, without reading its pixels."""
         return self._entries[case].shape
 
+    def dtype(self, case: str) -> str:
+        """The type of a case's pixels, without reading them."""
+        return self._entries[case].dtype
+
     def __reduce__(self) -> tuple[type["DecodedDataset"], tuple[SliceDataset, Path]]:
         """Pickle as the folder, so that loader processes map the same file."""
         return DecodedDataset, (self.dataset, self._folder)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped, UInt8
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import written_aside
 from segmed.core.image import shown_channel
+from segmed.core.intensity import span_of
 from segmed.core.labels import LabelMap, one_hot
 from segmed.core.records import Record, by_patient
 from segmed.data.augment import Augment, AugmentConfig, augment_for, build_augment, preset_of
@@ -170,7 +171,7 @@ def _draw_row(row: _Row, line: Any, channels: int) -> None:
 
 def _window(plane: Shaped[np.ndarray, "h w *colours"]) -> tuple[float, float]:
     low, high = np.percentile(plane, (0.5, 99.8))
-    return float(low), max(float(high), float(low) + 1e-6)
+    return float(low), float(low) + span_of(float(low), float(high))
 
 
 def _draw(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from segmed.core.files import write_table, written_aside
+from segmed.core.intensity import span_of
 from segmed.inference.filters import BeforeAndAfter, FilterResponse, LearnedFilter
 
 MOST_CHANNELS = 6
@@ -141,9 +142,9 @@ def _views(figure: Any, places: Any, before: Float[np.ndarray, "h w"], after: Fl
     """Either image on a grey scale of its own, since filters change an image's range, which networks take in stride."""
     for axes, picture in zip(places[:2], (before, after), strict=True):
         low, high = (float(value) for value in np.percentile(picture, (0.5, 99.5)))
-        axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+        axes.imshow(picture, cmap="gray", vmin=low, vmax=low + span_of(low, high))
     difference = after - before
-    reach = max(float(np.quantile(np.abs(difference), 0.995)), 1e-6)
+    reach = float(np.quantile(np.abs(difference), 0.995)) or 1.0
     shown = places[2].imshow(difference, cmap="RdBu_r", vmin=-reach, vmax=reach)
     figure.colorbar(shown, ax=places[2], shrink=0.8).ax.tick_params(labelsize=7)
     for axes in places:

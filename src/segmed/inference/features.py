@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmed.core.errors import ModelError
+from segmed.core.intensity import span_of
 from segmed.inference.predictor import Predictor
 from segmed.layers.raising import BilinearRaise, JBURaise, Raiser
 
@@ -124,7 +125,8 @@ def fit_basis(features: Float[Tensor, "c h w"]) -> Basis:
 def stretched(image: Float[np.ndarray, "h w c"]) -> Colours:
     """Each channel from its 1st to its 99th percentile, as 0 to 1."""
     low, high = np.percentile(image, (1, 99), axis=(0, 1))
-    return np.asarray(np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1), np.float32)
+    spans = [span_of(*ends) for ends in zip(low, high, strict=True)]
+    return np.asarray(np.clip((image - low) / spans, 0, 1), np.float32)
 
 
 def draw_features(panels: FeaturePanels, name: str) -> Any:

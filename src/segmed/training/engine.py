@@ -15,6 +15,7 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
+from segmed.data.intensities import range_note
 from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
 from segmed.models.dense import DENSE
@@ -102,6 +103,7 @@ def train(
             keeper.batches = loaders[0].batch_sampler
             warnings = (
                 contract_warning(module.model, recipe.preprocess),
+                range_note(recipe.preprocess),
                 accumulation_warning(recipe.optim, keeper.batches.steps),
                 COLOUR_CHOSEN if chosen_by_data and data.in_colour else None,
             )

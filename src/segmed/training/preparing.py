@@ -13,6 +13,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.augment import augment_for
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
+from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.proposals import ProposalMaps
 from segmed.models.dense import stride
@@ -28,7 +29,7 @@ from segmed.training.starting import begun_from, starting_model
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     """The recipe with what the data decides: the number of labels, the augmentation that suits it where that is
-    `auto`, and the network's input size for a learned filter.
+    `auto`, which intensities are black and white, and the network's input size for a learned filter.
 
     Raises `DataError` where an image lacks a sequence, `ConfigError` for an augmentation that is for other data.
     """
@@ -41,7 +42,12 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
         )
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
     size = Preprocess(recipe.preprocess).network_size(data.shape(data.dataset.records[0].case)[:2])
-    return dataclasses.replace(recipe, model=fit_filter(model, size), augment=augment_for(data, recipe.augment))
+    return dataclasses.replace(
+        recipe,
+        model=fit_filter(model, size),
+        augment=augment_for(data, recipe.augment),
+        preprocess=fit_intensities(recipe.preprocess, data),
+    )
 
 
 def prepare(

@@ -35,7 +35,8 @@ def starting_model(recipe: Recipe) -> nn.Module:
         return build_model(recipe.model)
     started = load_run(recipe.start)
     before, now = config_to_mapping(started.config.preprocess), config_to_mapping(recipe.preprocess)
-    other = [key for key in now if key not in FREE and before[key] != now[key]]
+    free = (*FREE, "intensity_range") if before["intensity_range"] is None else FREE  # converted weights know no data
+    other = [key for key in now if key not in free and before[key] != now[key]]
     if other:
         raise ConfigError(
             f"start: {started.folder} was trained with preprocess.{other[0]} {before[other[0]]}, but the recipe has "

@@ -2,7 +2,8 @@
 
 SAM (segment-anything's `Sam.preprocess` and `ResizeLongestSide`): the longest side to 1024, bilinear; ImageNet's mean
 and deviation of pixels from 0 to 255; zeros at the bottom and right. Theirs rounds to 8 bits after resizing, ours does
-not: at most half a grey level apart from what the resizing itself rounds.
+not: at most half a grey level apart from what the resizing itself rounds. Images of more bits are first scaled to
+`PreprocessConfig.intensity_range`.
 
 MedSAM (Ma et al., Nature Communications 2024, methods; its `pre_CT_MR.py`): intensities clipped at the 0.5 and 99.5
 percentiles of the volume's non-zero voxels, stretched to 0 to 255 and cut to 8 bits, resized to 1024 x 1024 whatever
