@@ -1,6 +1,7 @@
 """NPY and NPZ. Pickled objects are never loaded: they run code."""
 
 import io
+import math
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def read_npy(path: Path) -> Pixels:
     """Read an NPY file."""
     try:
         with path.open("rb") as file:
-            return Pixels(_read_array(path, file))
+            return Pixels(_read_array(path, file, path.stat().st_size))
     except DataError:
         raise
     except Exception as error:  # numpy raises several types for a damaged header
@@ -38,13 +39,25 @@ def read_npz(path: Path, wanted: str) -> Pixels:
 
 
 def read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array of an open NPZ file; `DataError` for pickled objects and for one that expands beyond the limit."""
+    """One array of an open NPZ file.
+
+    Raises:
+        DataError: for pickled objects, for one that expands beyond the limit or is packed by another method than
+            numpy's, and where the array's own header does not fit its size.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{path}: {member.filename} is packed by method {member.compress_type}, expected stored or deflated. "
+            "Save it with numpy.savez_compressed."
+        )
     if member.file_size > MAX_DECODED_BYTES:
         raise DataError(
             f"{path}: {member.filename} expands to {member.file_size / 2**20:.0f} MiB, more than the limit "
             f"of {MAX_DECODED_BYTES // 2**20} MiB. Check that the file is meant."
         )
-    return _read_array(path, io.BytesIO(archive.read(member)))
+    with archive.open(member) as packed:
+        content = packed.read(member.file_size + 1)
+    return _read_array(path, io.BytesIO(content), len(content))
 
 
 def write_npy(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
@@ -70,11 +83,18 @@ def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInf
     )
 
 
-def _read_array(path: Path, file: io.BufferedReader | io.BytesIO) -> np.ndarray:
+def _read_array(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
+    """The array of an NPY file of `size` bytes, which hold its header and its numbers and nothing else."""
     shape, dtype = _read_header(file)
     if dtype.hasobject:
         raise DataError(f"{path}: pickled objects, expected a plain array of numbers. Save it with numpy.save.")
     require_moderate_size(path, shape, dtype)
+    expected, found = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if found != expected:
+        raise DataError(
+            f"{path}: damaged or truncated NPY ({found} bytes of numbers where its header says {expected}). "
+            "Copy or export it again."
+        )
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 

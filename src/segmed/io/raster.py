@@ -1,5 +1,6 @@
 """PNG and JPEG, by Pillow; PNG of 16 bits per channel by imagecodecs, since Pillow would cut it to 8."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
 from segmed.io.formats import Format, damaged
+from segmed.io.jpeg_checks import require_whole_jpeg
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
+from segmed.io.png_chunks import checked_chunks
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
@@ -17,34 +20,44 @@ EXIF_ORIENTATION = 0x0112
 
 
 def read_png(path: Path) -> Pixels:
-    """Decode a PNG of 1 to 16 bits: grey, palette or RGB, with or without alpha."""
-    with path.open("rb") as file:
-        header = file.read(26)
-    if len(header) < 26 or header[12:16] != b"IHDR":
-        raise DataError(f"{path}: damaged or truncated PNG (no header). Copy or export it again.")
-    width, height, bits, colour_type = struct.unpack(">IIBB", header[16:26])
+    """Decode a PNG of 1 to 16 bits: grey, palette or RGB, with or without alpha.
+
+    Raises:
+        DataError: for a damaged file, for several frames and for pixels that are stored turned.
+    """
+    data = path.read_bytes()
+    chunks = checked_chunks(path, data)
+    width, height, bits, colour_type = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
     require_moderate_size(path, (height, width, PNG_CHANNELS.get(colour_type, 4)), dtype)
-    return _read_deep_png(path) if bits == 16 else _read_by_pillow(path, "PNG")
+    if b"acTL" in chunks:
+        raise DataError(f"{path}: several frames, expected one image per file. Save each frame alone.")
+    exif = Pillow.Exif()
+    if b"eXIf" in chunks:
+        exif.load(b"Exif\x00\x00" + chunks[b"eXIf"])
+    _require_upright(path, exif)
+    return _read_deep_png(path, data) if bits == 16 else _read_by_pillow(path, "PNG", data)
 
 
 def read_jpeg(path: Path) -> Pixels:
     """Decode a grey or RGB JPEG, pixels as stored."""
-    return _read_by_pillow(path, "JPEG")
+    data = path.read_bytes()
+    require_whole_jpeg(path, data)
+    return _read_by_pillow(path, "JPEG", data)
 
 
-def _read_deep_png(path: Path) -> Pixels:
+def _read_deep_png(path: Path, data: bytes) -> Pixels:
     import imagecodecs
 
     try:
-        return Pixels(np.asarray(imagecodecs.png_decode(path.read_bytes())))
+        return Pixels(np.asarray(imagecodecs.png_decode(data)))
     except Exception as error:  # the decoder has its own exception types
         raise damaged(path, "PNG", error) from error
 
 
-def _read_by_pillow(path: Path, what: Format) -> Pixels:
+def _read_by_pillow(path: Path, what: Format, data: bytes) -> Pixels:
     try:
-        with Pillow.open(path, formats=[what]) as picture:
+        with Pillow.open(io.BytesIO(data), formats=[what]) as picture:
             _require_plain(path, picture)
             require_moderate_size(path, (picture.height, picture.width, len(picture.getbands())), np.dtype(np.uint8))
             palette = _palette(picture)
@@ -61,12 +74,14 @@ def _read_by_pillow(path: Path, what: Format) -> Pixels:
 
 
 def _require_plain(path: Path, picture: Pillow.Image) -> None:
-    frames = getattr(picture, "n_frames", 1)
-    if picture.format == "PNG" and frames > 1:
-        raise DataError(f"{path}: {frames} frames, expected one image per file. Save each frame alone.")
     if picture.mode not in READABLE_MODES:
         raise DataError(f"{path}: colour mode {picture.mode}, expected grey or RGB. Convert it to RGB.")
-    if picture.format != "PNG" and picture.getexif().get(EXIF_ORIENTATION, 1) != 1:
+    if picture.format == "JPEG":
+        _require_upright(path, picture.getexif())
+
+
+def _require_upright(path: Path, exif: Pillow.Exif) -> None:
+    if exif.get(EXIF_ORIENTATION, 1) != 1:
         raise DataError(
             f"{path}: the pixels are stored turned (EXIF orientation), so image and mask could disagree. "
             "Turn them for good, for example with `mogrify -auto-orient`."

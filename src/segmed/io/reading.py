@@ -46,17 +46,20 @@ def read_mask(path: Path, labels: LabelMap) -> Mask:
     """Read a PNG, TIFF, NPY or NPZ mask as labels 0 … K, `h w`, uint8.
 
     `labels` says which stored grey value or colour is which label. Of a palette file the colours count where
-    `labels` is in colours or the palette is grey, else the indices. A yes/no (1-bit) mask is read as is when
-    there is one label. Grey masks saved as RGB and opaque alpha channels are accepted.
+    `labels` is in colours or the palette is grey, else the indices. In a yes/no (1-bit) mask no is 0, and yes is 255,
+    or 1 where `labels` names that value. Grey masks saved as RGB and opaque alpha channels are accepted.
 
-    Raises `DataError` as `read_image` does, and for JPEG, float or colour masks and values without a label.
+    Raises `DataError` as `read_image` does, and for JPEG, float or colour masks, for TIFF masks whose zero is white,
+    and for values without a label.
     """
     pixels = _decode(path, "mask")
-    stored = _mask_plane(path, pixels, in_colour=labels.is_colour)
-    if stored.dtype == bool and len(labels.names) == 1:
-        array = stored.astype(np.uint8)
-    else:
-        array = labels.decode(stored, str(path))
+    stored = _mask_plane(path, pixels, labels)
+    if pixels.white_is_zero:
+        raise DataError(
+            f"{path}: a mask whose zero is white (MinIsWhite), so that its values have two meanings. "
+            "Save it with zero as black."
+        )
+    array = labels.decode(stored, str(path))
     return Mask(array, Geometry((array.shape[0], array.shape[1])))
 
 
@@ -93,9 +96,11 @@ def _colours(path: Path, pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
     return pixels.palette[pixels.array]
 
 
-def _mask_plane(path: Path, pixels: Pixels, *, in_colour: bool) -> Shaped[np.ndarray, "..."]:
+def _mask_plane(path: Path, pixels: Pixels, labels: LabelMap) -> Shaped[np.ndarray, "..."]:
     """Stored values as `LabelMap.decode` wants them: `h w`, or `h w 3` for colours."""
-    array = pixels.array
+    array, in_colour = pixels.array, labels.is_colour
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(1 if 1 in labels.stored else 255)
     if pixels.palette is not None and (in_colour or _is_grey(pixels.palette)):
         array = _colours(path, pixels)
     if array.ndim == 3 and array.shape[2] in (2, 4):
@@ -106,7 +111,7 @@ def _mask_plane(path: Path, pixels: Pixels, *, in_colour: bool) -> Shaped[np.nda
         raise DataError(
             f"{path}: mask of shape {array.shape}, expected height x width. Save one mask per file, channels last."
         )
-    if array.dtype.kind not in "uib":
+    if array.dtype.kind not in "ui":
         raise DataError(f"{path}: mask of type {array.dtype}, expected integers. Store label values as uint8.")
     return _as_colour(array) if in_colour else _as_grey(path, array)
 

@@ -1,24 +1,32 @@
-"""TIFF by tifffile: grey, palette or RGB of 8 to 64 bits, with any compression that imagecodecs knows."""
+"""TIFF by tifffile: grey, palette or RGB of 1 to 64 bits, uncompressed or LZW, deflate, PackBits, LZMA, ZSTD, JPEG."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.io.formats import damaged
 from segmed.io.pixels import Pixels, require_moderate_size
+from segmed.io.tiff_checks import require_sound
 
 CHANNELS_LAST = ("YX", "YXS")
 CHANNELS_FIRST = "SYX"
 
 
 def read_tiff(path: Path) -> Pixels:
-    """Decode a TIFF of one page. `DataError` for several pages, missing strips and whatever does not decode."""
+    """Decode a TIFF of one page.
+
+    Raises:
+        DataError: for several pages or slices, for tags that say what is not honoured here, and where tags and file
+            disagree or do not decode.
+    """
     try:
-        with tifffile.TiffFile(path) as file:
+        # OME's own tags may name other files, which tifffile would open
+        with tifffile.TiffFile(path, is_ome=False) as file:
             return _read_only_page(path, file)
     except DataError:
         raise
@@ -43,22 +51,35 @@ def _read_only_page(path: Path, file: tifffile.TiffFile) -> Pixels:
         raise DataError(f"{path}: TIFF of axes {page.axes!r}, expected one grey or RGB image. Convert it.")
     shape = page.shape if page.axes in CHANNELS_LAST else (*page.shape[1:], page.shape[0])
     require_moderate_size(path, shape, page.dtype)
-    _require_whole(path, page, file.filehandle.size)
+    require_sound(path, page, path.read_bytes())
+    _require_one_slice(path, file, page)
     array = page.asarray()
     if page.axes == CHANNELS_FIRST:
         array = np.moveaxis(array, 0, -1)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        array = ~array if array.dtype == bool else np.iinfo(array.dtype).max - array
-    palette = None if page.colormap is None else (page.colormap.T >> 8).astype(np.uint8)
-    return Pixels(array, palette)
+        return Pixels(_falling(path, array), white_is_zero=True)
+    return Pixels(array, None if page.colormap is None else _palette(page.colormap))
 
 
-def _require_whole(path: Path, page: tifffile.TiffPage, file_size: int) -> None:
-    """tifffile fills missing strips with zeros, which for a mask would pass as background."""
-    strips = zip(page.dataoffsets, page.databytecounts, strict=True)
-    missing = sum(count == 0 or offset + count > file_size for offset, count in strips)
-    if missing or not page.dataoffsets:
-        raise DataError(f"{path}: truncated TIFF ({missing} strips missing). Copy or export it again.")
+def _require_one_slice(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """ImageJ and tifffile itself store a stack behind the directory of its first slice, as their own texts say."""
+    images = sum(math.prod(series.shape) for series in file.series) / math.prod(page.shape)
+    if images != 1:
+        raise DataError(
+            f"{path}: {images:g} slices behind one page, expected one image per file. Save each as a TIFF of its own."
+        )
+
+
+def _falling(path: Path, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Stored values of a file whose zero is white, so that larger is brighter."""
+    if array.dtype.kind == "f":
+        raise DataError(f"{path}: floats whose zero is white (MinIsWhite), which has no meaning. Export it again.")
+    return ~array
+
+
+def _palette(colormap: Shaped[np.ndarray, "3 n"]) -> UInt8[np.ndarray, "n 3"]:
+    """Colours of 8 bits. A map is of 16 bits, but many writers leave 0 to 255 in it, as libtiff's readers know."""
+    return (colormap if colormap.max(initial=0) < 256 else colormap >> 8).T.astype(np.uint8)
 
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaints become our errors

@@ -1,0 +1,60 @@
+"""What becomes of damaged files: thousands of seeded mutations of small sound ones, each outcome counted.
+
+    python benchmarks/robustness.py --images 9000 --tag-bits
+
+Prints a table for docs/results/robustness.md, and exits with 1 where a file was neither read nor refused in one line.
+"""
+
+import argparse
+import resource
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import mutated_images
+from segmed.core.provenance import commit, machine
+
+
+def main() -> None:
+    """Run what is asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=0, help="how many damaged image and mask files to read")
+    parser.add_argument("--tag-bits", action="store_true", help="flip every bit of TIFF masks that is no pixel")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    failures = list[str]()
+    print(f"commit {commit()}, {machine()}, seed {asked.seed}\n")
+    if asked.images:
+        before = _peak()
+        with tempfile.TemporaryDirectory() as folder:
+            tallies = mutated_images.run(Path(folder), asked.images, asked.seed)
+        print(image_table(tallies))
+        print(f"\nMemory rose by {_peak() - before:.0f} MiB at most.")
+        failures += [each for tally in tallies.values() for each in tally.failures]
+    if asked.tag_bits:
+        with tempfile.TemporaryDirectory() as folder:
+            tally = mutated_images.flip_tag_bits(Path(folder))
+        print(f"\n{sum(tally.outcomes.values())} bits of tags: {dict(tally.outcomes)}")
+        print(*tally.failures, sep="\n")
+    print(*failures, sep="\n")
+    raise SystemExit(bool(failures))
+
+
+def image_table(tallies: Mapping[str, mutated_images.Tally]) -> str:
+    """The outcomes by kind of file, as Markdown."""
+    lines = ["| File | Damaged | Equal pixels | Refused | Other pixels | Other error | Slowest, s |"]
+    lines.append("| --- |" + " ---: |" * 6)
+    for kind, tally in sorted(tallies.items()):
+        counts = [tally.outcomes[outcome] for outcome in mutated_images.OUTCOMES]
+        cells = [kind, str(sum(counts)), *map(str, counts), f"{tally.slowest:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _peak() -> float:
+    """The most memory this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
