@@ -92,6 +92,75 @@ def test_a_bad_point_names_file_and_line(tmp_path: Path, row: str, message: str)
         prompts_of([*boxes, *read_given(path)], SIZE)
 
 
+@pytest.mark.parametrize(
+    ("first_line", "row", "message"),
+    [
+        (
+            "file,x,y,w,h",
+            "a.png,28,18,29,24",
+            r"the first line is file,x,y,w,h\. Expected .*x1 = x \+ w and y1 = y \+ h",
+        ),
+        ("file,x0,y0,x1,y1,label", "a.png,1,2,3,4,0", "the first line is file,x0,y0,x1,y1,label. Expected"),
+        ("file,x0,y0,x1,y1,x,y", "a.png,1,2,3,4,5,6", "and no other columns"),
+        ("file,x,y,score", "a.png,1,2,0.5", "and no other columns"),
+        ("file,x,x,y", "a.png,1,2,3", "the first line is file,x,x,y"),
+    ],
+)
+def test_columns_of_another_meaning_are_refused_and_named(
+    tmp_path: Path, first_line: str, row: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_given(written(tmp_path / "boxes.csv", f"{first_line}\n{row}\n"))
+
+
+def test_a_file_of_points_is_no_file_of_boxes_nor_the_reverse(tmp_path: Path) -> None:
+    points = written(tmp_path / "points.csv", "file,x,y\na.png,3,4\n")
+    boxes = written(tmp_path / "boxes.json", '{"a.png": {"boxes": [[1, 2, 3, 4]]}}')
+    with pytest.raises(DataError, match=r"--boxes .*points.csv: holds points and no boxes. Give it as --points"):
+        read_given(points, "boxes")
+    with pytest.raises(DataError, match=r"--points .*boxes.json: holds boxes and no points. Give it as --boxes"):
+        read_given(boxes, "points")
+    assert read_given(points, "points") == read_given(points)
+    both = written(tmp_path / "both.json", '{"a.png": {"boxes": [[1, 2, 3, 4]], "points": [[2, 3]]}}')
+    assert len(read_given(both, "boxes")) == len(read_given(both, "points")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "message"),
+    [
+        ("0.28,0.30,0.57,0.70", "--box", r"shares of the image. Write pixels: \(15.68, 12, 31.92, 28\) of 40x56"),
+        ("0,0,1,1", "--box", r"shares of the image. Write pixels: \(0, 0, 56, 40\)"),
+        ("0.5,0.25", "--point", r"shares of the image. Write pixels: \(28, 10\)"),
+        ("8.6,3,9.4,7", "--box", "holds no pixel's centre"),
+    ],
+)
+def test_shares_of_the_image_are_not_taken_for_pixels(text: str, option: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prompts_of([parse_given(text, option, "a.png")], SIZE)
+
+
+@pytest.mark.parametrize(
+    ("text", "option"), [("0,0,2,1", "--box"), ("1,1,2,2", "--box"), ("0,0", "--point"), ("1,0", "--point")]
+)
+def test_the_first_pixels_can_still_be_asked_for(text: str, option: str) -> None:
+    assert len(prompts_of([parse_given(text, option, "a.png")], SIZE)) == 1
+
+
+def test_rows_are_of_the_same_images_whichever_of_their_folders_is_predicted(images: Path) -> None:
+    rows = [parse_given("1,2,9,9", "--box", name) for name in ("images/one.png", "deep/one.png", "./two.png")]
+    assert [len(given_by_image([row], find_inputs(images))) for row in rows] == [1, 1, 1]
+    assert list(given_by_image(rows[1:2], find_inputs(images / "deep"))) == [images / "deep" / "one.png"]
+    assert list(given_by_image(rows[:2], find_inputs(images.parent))) == [images / "one.png", images / "deep/one.png"]
+    with pytest.raises(DataError, match=r"ep/one.png is none of the 3 images"):
+        given_by_image([parse_given("1,2,9,9", "--box", "ep/one.png")], find_inputs(images))
+
+
+def test_accents_name_a_file_in_either_form_of_unicode(images: Path) -> None:
+    (images / "two.png").rename(images / "\u00e9.png")
+    (rows,) = given_by_image([parse_given("1,2,9,9", "--box", "e\u0301.png")], find_inputs(images)).values()
+    assert rows[0].numbers == (1, 2, 9, 9)
+
+
 def test_a_row_for_no_image_or_for_several_is_refused(images: Path, tmp_path: Path) -> None:
     inputs = find_inputs(images)
     with pytest.raises(DataError, match=r"--box 1,2,3,4: three.png is none of the 3 images"):

@@ -93,7 +93,9 @@ def _prompted(
             f"--box and --point are for one image, and {inputs.root} has {len(inputs.records)}. "
             "Write a file for --boxes or --points."
         )
-    given = [each for file in dict.fromkeys(files) if file is not None for each in read_given(file)]
+    boxes, points = files
+    given = [] if boxes is None else read_given(boxes, None if boxes == points else "boxes")
+    given += [] if points is None or points == boxes else read_given(points, "points")
     for option, texts in zip(("--box", "--point"), single, strict=True):
         given += [parse_given(text, option, inputs.records[0].image.name) for text in texts]
     by_image = given_by_image(given, inputs)

@@ -3,16 +3,18 @@
 CSV of boxes: `file,x0,y0,x1,y1`. CSV of points: `file,x,y` and, where wanted, `label` (1 on the object, 0 beside it)
 and `object` (which box of the file, from 0, the point belongs to). JSON, for either or both:
 `{"a.png": {"boxes": [[x0, y0, x1, y1]], "points": [[x, y]], "labels": [1], "objects": [0]}}`. Coordinates are in
-pixels of the image, columns before rows, from its upper left corner; a box ends where it no longer covers.
+pixels of the image, columns before rows, from its upper left corner; a box ends where it no longer covers. Columns of
+another name are refused, since `x,y,w,h` is another box than `x0,y0,x1,y1`, and so are shares of the image.
 """
 
 import csv
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Geometry, Image, Mask, Size
@@ -24,6 +26,9 @@ from segmed.inference.propagate import PropagateConfig, propagate
 from segmed.inference.slices import PatientSlices
 
 BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
+OF_POINTS = ("label", "object")
+"""Columns that points may have besides."""
+Kind = Literal["boxes", "points"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,31 @@ class Given:
     label: int = INSIDE
     object: int | None = None
 
+    @property
+    def kind(self) -> Kind:
+        """Whether it is one of boxes or of points."""
+        return "boxes" if len(self.numbers) == len(BOX) else "points"
 
-def read_given(path: Path) -> list[Given]:
-    """The boxes or points in a CSV file, or both in a JSON file. Raises `DataError` naming file and row."""
+
+def read_given(path: Path, kind: Kind | None = None) -> list[Given]:
+    """The boxes or points in a CSV file, or both in a JSON file.
+
+    Args:
+        path: The file.
+        kind: What it was given for; a file that holds the other kind alone is refused.
+
+    Raises:
+        DataError: The file has another form; file and row are named.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Give a CSV or JSON file of boxes or points.") from error
-    return list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
+    given = list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
+    if kind is not None and given and not any(each.kind == kind for each in given):
+        other: Kind = "points" if kind == "boxes" else "boxes"
+        raise DataError(f"--{kind} {path}: holds {other} and no {kind}. Give it as --{other}.")
+    return given
 
 
 def parse_given(text: str, option: str, file: str) -> Given:
@@ -60,15 +82,22 @@ def parse_given(text: str, option: str, file: str) -> Given:
 
 
 def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Given]]:
-    """What was given for each image, by its path below the inputs' folder or, where only one has it, its name.
+    """What was given for each image, by its path below the inputs' folder or, where only one has it, the end of it.
+
+    A file of prompts therefore fits its images whichever of their folders is predicted.
 
     Raises `DataError`, naming the row, where no image or more than one is meant.
     """
     images = [record.image for record in inputs.records]
-    paths = {image.relative_to(inputs.root).as_posix(): image for image in images}
+    paths = {_composed(image.relative_to(inputs.root).as_posix()): image for image in images}
+    by_name: dict[str, list[Path]] = {}
+    for image in images:
+        by_name.setdefault(_composed(image.name), []).append(image)
     found: dict[Path, list[Given]] = {}
     for each in given:
-        named = [paths[each.file]] if each.file in paths else [image for image in images if image.name == each.file]
+        file = _composed(each.file).removeprefix("./")
+        alike = by_name.get(file.rpartition("/")[2], [])
+        named = [paths[file]] if file in paths else [image for image in alike if _ends_with(image, file)]
         if not named:
             raise DataError(f"{each.where}: {each.file} is none of the {len(images)} images in {inputs.root}.")
         if len(named) > 1:
@@ -78,14 +107,24 @@ def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Gi
     return found
 
 
+def _ends_with(image: Path, file: str) -> bool:
+    return f"/{_composed(image.as_posix())}".endswith(f"/{file}")
+
+
+def _composed(name: str) -> str:
+    """A name in one form of Unicode: file systems and editors differ in whether an accent is a character of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
 def prompts_of(given: Sequence[Given], size: Size) -> Prompts:
     """The prompts of an image of `size` (height, width); boxes are objects, in order.
 
-    Raises `DataError`, naming the row, for a box or point that is not finite, inverted, empty or outside the image,
-    a label other than 0 and 1, and a point that does not say which of several boxes it belongs to.
+    Raises `DataError`, naming the row, for a box or point that is not finite, inverted, empty or outside the image, or
+    that looks like shares of it, a box that holds no pixel's centre, a label other than 0 and 1, and a point that does
+    not say which of several boxes it belongs to.
     """
-    boxes = [each for each in given if len(each.numbers) == len(BOX)]
-    points = [each for each in given if len(each.numbers) == len(POINT)]
+    boxes = [each for each in given if each.kind == "boxes"]
+    points = [each for each in given if each.kind == "points"]
     for each in boxes:
         _checked(each, size, boxes=[each.numbers])
     for each in points:
@@ -145,6 +184,30 @@ def _checked(given: Given, size: Size, **prompts: Any) -> None:
     except DataError as error:
         message = str(error).replace("Box 0 ", "Box ").replace("Point 0 ", "Point ")
         raise DataError(f"{given.where}: {message}") from error
+    _require_pixels(given, size)
+
+
+def _require_pixels(given: Given, size: Size) -> None:
+    """Raise `DataError` for what looks like shares of the image, and for a box too small to hold any pixel."""
+    numbers, (height, width) = given.numbers, size
+    within_a_pixel = min(size) > 1 and all(0 <= number <= 1 for number in numbers)
+    if within_a_pixel and (given.kind == "boxes" or any(number % 1 for number in numbers)):
+        scaled = [number * (width, height)[place % 2] for place, number in enumerate(numbers)]
+        raise DataError(
+            f"{given.where}: {_written(numbers)} lies in the upper left pixel, so these seem to be shares of the "
+            f"image. Write pixels: {_written(scaled)} of {height}x{width} (height x width)."
+        )
+    if given.kind == "boxes":
+        spans = ((numbers[0], numbers[2]), (numbers[1], numbers[3]))
+        if any(math.ceil(high - 0.5) <= math.ceil(low - 0.5) for low, high in spans):
+            raise DataError(
+                f"{given.where}: box {_written(numbers)} holds no pixel's centre. Give pixels of the image; a single "
+                "pixel (x, y) is the box (x, y, x + 1, y + 1)."
+            )
+
+
+def _written(numbers: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
 
 
 def _from_csv(path: Path, text: str) -> Iterator[Given]:
@@ -152,10 +215,15 @@ def _from_csv(path: Path, text: str) -> Iterator[Given]:
     columns = [name.strip() for name in lines.fieldnames or ()]
     lines.fieldnames = columns
     wanted = BOX if set(BOX) <= set(columns) else POINT
-    if not {"file", *wanted} <= set(columns):
+    known = {"file", *wanted, *(() if wanted is BOX else OF_POINTS)}
+    strange = [name for name in columns if name not in known]
+    if strange or len(set(columns)) < len(columns) or not {"file", *wanted} <= set(columns):
+        corners = (
+            " A box of x,y,w,h is x0,y0,x1,y1 with x1 = x + w and y1 = y + h." if {"w", "width"} & set(columns) else ""
+        )
         raise DataError(
             f"{path}: the first line is {','.join(columns)}. Expected file,x0,y0,x1,y1 for boxes, or file,x,y and "
-            "optionally label,object for points."
+            f"optionally label,object for points, and no other columns.{corners}"
         )
     for line in lines:
         where = f"{path}, line {lines.line_num}"
