@@ -24,6 +24,7 @@ from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.loading import Batch, Drawn, SamplingConfig, TrainingBatches
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient, split_by_slice
+from segmed.evaluation.run import plan_evaluation
 from segmed.inference import load
 from segmed.models.checkpoint import load_config
 from segmed.models.dense import build_encoder
@@ -134,6 +135,34 @@ def test_the_run_tells_the_hash_of_the_file_that_its_encoder_began_with(
     assert told == {"file": "encoder.safetensors", "sha256": sha256_of(weights)}
     weights.unlink()
     assert load(out) is not None  # what was trained no longer needs it
+
+
+def test_training_on_all_patients_validates_nothing_and_keeps_the_last_epoch(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("train_on=all", "threshold=0.4")
+    out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", hardware=CPU)
+    told = json.loads((out / "config.json").read_text())
+    assert (told["training"]["epoch"], told["training"]["validation_dice"], told["threshold"]) == (2, None, 0.4)
+    assert told["seen"]["validation"] == []
+    fold, own = toy[1].fold(0), Split.load(out / "split.json").fold(0)
+    assert own.train == (*fold.train, *fold.validation)
+    assert (own.validation, own.test) == ((), fold.test)
+    assert [row["validation/dice"] for row in metrics(out)] == ["nan"] * 3
+    with pytest.raises(SplitError, match="has no validation part"):
+        plan_evaluation(out, load(out).config, toy[0], part="validation")
+    with pytest.raises(SplitError, match="trained on"):
+        plan_evaluation(out, load(out).config, toy[0], split=toy[1], part="validation")
+    assert train(recipe, data=toy[0], split=toy[1], out=out, resume=True, hardware=CPU) == out
+
+
+def test_a_fold_without_validation_patients_is_refused_unless_all_are_trained_on(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"no validation patients\. Set train_on: all"):
+        train(tiny_recipe(), data=toy[0], split=toy[1].without_validation(), out=tmp_path / "run", hardware=CPU)
+    with pytest.raises(ConfigError, match="patience needs a validation Dice"):
+        tiny_recipe("train_on=all", "patience=2")
 
 
 def test_a_folder_with_a_run_is_not_overwritten(run: Path, toy: tuple[DecodedDataset, Split]) -> None:

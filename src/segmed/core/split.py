@@ -1,5 +1,6 @@
 """Which cases train, which choose, which judge: a value that knows whether it leaks."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ class Split:
         if not 0 <= index < len(self.folds):
             raise SplitError(f"Fold {index} does not exist; this split has folds 0 to {len(self.folds) - 1}.")
         return self.folds[index]
+
+    def without_validation(self) -> "Split":
+        """The same split with every fold's validation patients among its training patients."""
+        folds = tuple(Partition((*fold.train, *fold.validation), (), fold.test) for fold in self.folds)
+        return dataclasses.replace(self, folds=folds)
 
     def validate(self) -> None:
         """Raise `SplitError` where parts share a case, or a patient unless the split is marked as leaking."""

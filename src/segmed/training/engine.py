@@ -1,6 +1,7 @@
 """Train a recipe on a split, and leave a complete run folder: the one place that sets Lightning up."""
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resu
 from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
-from segmed.training.preparing import fit_recipe, prepare
+from segmed.training.preparing import fit_recipe, prepare, split_for
 from segmed.training.recipe import Recipe
 from segmed.training.starting import begun_from
 from segmed.training.watching import LoggedListener, explained_failures, logged, quiet_engine
@@ -78,7 +79,7 @@ def train(
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
     chosen_by_data = recipe.augment is None
-    recipe = fit_recipe(recipe, data)
+    recipe, split = fit_recipe(recipe, data), split_for(recipe, split)
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
         keeper = RunKeeper(out, patience=recipe.patience, listener=listener)
@@ -120,9 +121,7 @@ def train(
                     "devices": trainer.world_size,
                 }
                 _finish(out, module, keeper, data=data, split=split, fold=fold, facts=facts, start=start)
-                keeper.listener.finished(
-                    f"best epoch {keeper.best['epoch'] + 1}, Dice {keeper.best['dice']:.4f}, in {out}"
-                )
+                keeper.listener.finished(f"{_kept_in_words(keeper)}, in {out}")
             trainer.strategy.barrier()
     return out
 
@@ -186,7 +185,7 @@ def _finish(
         "epoch": keeper.best["epoch"],
         "epochs": len(keeper.rows),
         "steps": keeper.rows[-1]["step"],
-        "validation_dice": keeper.best["dice"],
+        "validation_dice": keeper.best["dice"] if module.validates else None,
         "seconds": round(keeper.seconds[0], 1),
         "cpu_seconds": round(keeper.seconds[1], 1),
         "seed": module.recipe.seed,
@@ -215,6 +214,11 @@ def _finish(
     draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
+
+
+def _kept_in_words(keeper: RunKeeper) -> str:
+    epoch, dice = int(keeper.best["epoch"]) + 1, keeper.best["dice"]
+    return f"last epoch {epoch}, not validated" if math.isnan(dice) else f"best epoch {epoch}, Dice {dice:.4f}"
 
 
 def _encoder_weights(recipe: Recipe) -> dict[str, str] | None:

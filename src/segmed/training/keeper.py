@@ -32,6 +32,8 @@ COLUMNS = (
 class RunKeeper(Checkpoint):
     """Keep the epoch with the best validation Dice, stop early, and make every epoch's end a point to resume from.
 
+    Where nothing is validated the last epoch is kept.
+
     All it knows travels in Lightning's checkpoint, so that a run killed at any moment continues from the last
     whole epoch and, since every batch depends on seed and step alone, ends as if it had never stopped.
     """
@@ -87,7 +89,7 @@ class RunKeeper(Checkpoint):
         module = _module(pl_module)
         row = self._row(trainer, module)
         self.rows.append(row)
-        if module.dice > self.best["dice"]:
+        if not module.validates or module.dice > self.best["dice"]:
             self.best = {"dice": module.dice, "threshold": module.threshold, "epoch": trainer.current_epoch}
             if trainer.is_global_zero:
                 save_weights(best_weights(self.out, trainer.current_epoch), module.kept)

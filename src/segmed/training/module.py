@@ -39,12 +39,17 @@ class SegmentationModule(pl.LightningModule):
         self.recipe, self.decoded, self.steps = recipe, decoded, steps
         self.averaged = _averaged(model, recipe.ema_decay)
         self.objective = build_objective(recipe, decoded, model)
-        self.threshold, self.dice = 0.5, float("nan")
+        self.threshold, self.dice, self.validation_loss = recipe.threshold, float("nan"), float("nan")
         records = decoded.dataset.by_case()
         self._patient = {case: records[case].patient for case in validation_cases}
         self._number = {patient: index for index, patient in enumerate(dict.fromkeys(self._patient.values()))}
         self._losses: list[Tensor] = []
         self._start_counts()
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validation patients."""
+        return bool(self._patient)
 
     @property
     def kept(self) -> nn.Module:

@@ -50,6 +50,11 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     )
 
 
+def split_for(recipe: Recipe, split: Split) -> Split:
+    """The split that the recipe is trained on: without validation patients for `train_on: all`."""
+    return split.without_validation() if recipe.train_on == "all" else split
+
+
 def prepare(
     recipe: Recipe,
     *,
@@ -60,7 +65,11 @@ def prepare(
     world: int = 1,
     embeddings: EmbeddingCache | None = None,
 ) -> tuple[SegmentationModule, tuple[Any, Any]]:
-    """Build the module and its training and validation loaders, for process `rank` of `world`."""
+    """Build the module and its training and validation loaders, for process `rank` of `world`.
+
+    The second loader is None where the recipe trains on all patients that are not tested.
+    """
+    split = split_for(recipe, split)
     maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
     begun_from(recipe, split, fold)  # refuses, whoever calls: `estimate` builds without training
     model = _begun_model(recipe).to(memory_format=torch.channels_last)
@@ -70,6 +79,10 @@ def prepare(
             f"{recipe.model.name}. Set it to {stride(model)}."
         )
     partition = split.fold(fold)
+    if recipe.train_on == "train" and not partition.validation:
+        raise ConfigError(
+            f"Fold {fold} of the split has no validation patients. Set train_on: all, or make another split."
+        )
     training, validation, batches = _slices(
         recipe, model, data=data, partition=partition, rank=rank, world=world, embeddings=embeddings, maps=maps
     )
@@ -79,7 +92,7 @@ def prepare(
     module = SegmentationModule(model, recipe, decoded=data, validation_cases=partition.validation, steps=steps)
     return module, (
         make_loader(training, batches, labels=labels, workers=workers),
-        make_loader(validation, ordered, labels=labels, workers=workers),
+        make_loader(validation, ordered, labels=labels, workers=workers) if partition.validation else None,
     )
 
 

@@ -88,6 +88,11 @@ class Recipe:
     start: str | None = None
     """Run folder or `hf:owner/name` of the hub whose weights the training begins with; None begins as `model` says. It
     must not have seen this fold's validation or test patients."""
+    train_on: Literal["train", "all"] = "train"
+    """`train`: the training patients, and epoch and threshold are chosen on the validation patients. `all`: these too,
+    where the settings were chosen before; nothing is validated then, and the last weights are kept."""
+    threshold: float = 0.5
+    """Probability from which a pixel is foreground, where nothing is validated; else it is chosen."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
@@ -105,6 +110,10 @@ class Recipe:
         """Refuse settings that contradict each other."""
         if self.epochs < 1 or not 0 <= self.seed < 2**63:
             raise ConfigError(f"epochs must be at least 1 and seed 0 to 2^63 - 1, got {self.epochs} and {self.seed}.")
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"threshold lies between 0 and 1, got {self.threshold}.")
+        if self.patience is not None and self.train_on == "all":
+            raise ConfigError("patience needs a validation Dice, and train_on: all has none. Leave one of them out.")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience is at least 1 epoch, got {self.patience}. Use None to train to the end.")
         if self.workers is not None and self.workers < 0:
