@@ -73,7 +73,7 @@ def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     assert alone["threshold"] == run_config().threshold
     assert alone["provenance"]["model"] == MODEL.name
     image = next(folder.glob("kaggle_3m/*/*_2.tif"))
-    assert "1 masks" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
+    assert "1 mask\n" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
 
 
 def test_flips_reach_the_dense_run_of_a_cascade_that_is_asked(folder: Path, tmp_path: Path) -> None:

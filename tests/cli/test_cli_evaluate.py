@@ -211,6 +211,22 @@ def test_a_wrong_call_says_what_is_missing(arguments, reason, tmp_path, monkeypa
     assert reason in capsys.readouterr().err
 
 
+def test_a_column_that_no_patient_has_is_refused_before_anything_is_scored(tiny, tmp_path, monkeypatch, capsys):
+    from segmed.evaluation import run as scoring
+    from segmed.models.checkpoint import save_run
+    from segmed.models.zoo import build_model
+
+    root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"
+    config = tiny.config_of(opened(root))
+    save_run(run, build_model(config.model), config)
+    first_patients(opened(root)).save(run / "split.json")
+    monkeypatch.setattr(
+        scoring, "evaluate_run", lambda *_, **__: pytest.fail("scored before the column was looked for")
+    )
+    assert segmed(monkeypatch, "evaluate", run, "--data", root, "--groups", "race") == 1
+    assert "No patient has a value of 'race'" in capsys.readouterr().err
+
+
 def test_the_table_fits_eighty_columns(tiny, tmp_path):
     from rich.console import Console
 

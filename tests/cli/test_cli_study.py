@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from commands import segmed
+from segmed.cli.main import app
 from toydata import write_toy
 
 SMALL = (
@@ -30,6 +34,13 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
     page = (out / "study.html").read_text()
     assert "TOY_" not in page  # --anonymise and --no-pictures are the study's
     assert "data:image/png" not in page
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((33, 40), np.uint8)).save(tmp_path / "masks" / "other.png")
+    own = ("--resume", "--no-estimate", "--accelerator=cpu", f"--predictions=mine={tmp_path / 'masks'}")
+    refused = CliRunner().invoke(app, ["study", str(data), "--out", str(out), *own])
+    assert refused.exit_code == 2
+    assert "the row mine was refused: " in refused.output
+    assert "no prediction for case" in refused.output
 
 
 def test_a_study_that_cannot_be_leaves_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

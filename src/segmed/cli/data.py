@@ -9,6 +9,7 @@ from segmed.cli.options import EachImageOption, LabelsOption, PatientRegexOption
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.wording import plural
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
 
@@ -121,7 +122,8 @@ def split(
     plan.save(out)
     print_split(plan, decoded)
     if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
-        note(f"{len(unlabelled)} cases without a mask are in no part, such as {unlabelled[0]}.")
+        without = plural(len(unlabelled), "case without a mask is", "cases without a mask are")
+        note(f"{without} in no part, such as {unlabelled[0]}.")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     typer.echo(str(out))
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segmed.core.split import PARTS, Partition, Split
+from segmed.core.wording import plural
 from segmed.data.check import CheckReport
 from segmed.data.decoded import DecodedDataset
 from segmed.data.facts import Facts
@@ -26,7 +27,7 @@ def print_check(report: CheckReport, *, most: int | None) -> None:
     if report.findings:
         console.print(_findings_table(report, most))
     counts = [(word, sum(f.severity == word for f in report.findings)) for word in STYLES]
-    console.print(", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts) + ".")
+    console.print(", ".join(plural(count, word) for word, count in counts) + ".")
 
 
 def print_split(split: Split, decoded: DecodedDataset) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from segmed.cli.progress import progress_bar, training_display
 from segmed.core.errors import ConfigError
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.core.split import Split
@@ -112,9 +113,8 @@ def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
             out / "data", patients=scale.patients, seed=seed, size=scale.size, slices=scale.slices, progress=progress
         )
     dataset = open_dataset(out / "data")
-    print(
-        f"      {len(dataset.patients)} patients, {len(dataset.records)} slices of {scale.size} x {scale.size} pixels"
-    )
+    counted = f"{plural(len(dataset.patients), 'patient')}, {plural(len(dataset.records), 'slice')}"
+    print(f"      {counted} of {scale.size} x {scale.size} pixels")
     with progress_bar("decoding") as progress:
         return decode(dataset, cache_dir=out / "cache", progress=progress)
 
@@ -128,7 +128,7 @@ def make_split(out: Path, decoded: "DecodedDataset", *, seed: int) -> "Split":
     split.save(out / "split.json")
     fold = split.fold(0)
     patients = {part: len({split.patient_of[case] for case in fold.part(part)}) for part in PARTS}
-    print("      " + ", ".join(f"{number} patients for {part}" for part, number in patients.items()))
+    print("      " + ", ".join(f"{plural(number, 'patient')} for {part}" for part, number in patients.items()))
     leak = leak_figures(decoded.dataset.records, fold)
     print(f"      {leak.with_train_neighbour} of {leak.test_slices} test slices have a neighbour in training")
     return split
@@ -179,7 +179,7 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
         outcome = predict_files(
             load(out / "run"), find_inputs(folder), out / "predictions", draw=write_overlay, progress=progress
         )
-    print(f"      {len(outcome.written)} masks of {folder.name}")
+    print(f"      {plural(len(outcome.written), 'mask')} of {folder.name}")
 
 
 def write_page(out: Path, decoded: "DecodedDataset", evaluations: list["Evaluation"]) -> Path:

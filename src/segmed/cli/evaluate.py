@@ -21,6 +21,7 @@ from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note, reading, this_command
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
@@ -99,7 +100,10 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
         pairs = replace(pairs, patients_known=True)
     announce_leak(False, patients_known=pairs.patients_known)
     if pairs.unused:
-        note(f"{len(pairs.unused)} predictions have no reference and are left out, such as {pairs.unused[0]}.")
+        unused = plural(
+            len(pairs.unused), "prediction has no reference and is", "predictions have no reference and are"
+        )
+        note(f"{unused} left out, such as {pairs.unused[0]}.")
     return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)
 
 
@@ -113,6 +117,7 @@ def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, nam
     decoded = open_decoded(data, asked.labels, asked.patient_regex)
     known = patients_known(split, decoded)
     plan = Plan(split, asked.fold or 0, asked.part, split.leaking, patients_known=known)
+    _require_groups(asked, decoded, plan)
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
     _finish(asked, result, _floors(asked, decoded, plan), out)
     _by_group(asked, result, decoded, out)
@@ -132,6 +137,7 @@ class _Test:
 def _of_run(asked: Asked, run: str, data: Path) -> None:
     """Score a run as it is, on images made worse, or under prompts."""
     test = _test_of(asked, run, data)
+    _require_groups(asked, test.decoded, test.plan)
     if asked.out is None and not test.plan.own:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
     announce_leak(test.plan.leaking, patients_known=test.plan.patients_known)
@@ -202,6 +208,16 @@ def _floors(asked: Asked, decoded: "DecodedDataset", plan: "Plan") -> list["Eval
         return []
     with progress_bar("floors") as progress:
         return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **asked.bootstrap)
+
+
+def _require_groups(asked: Asked, decoded: "DecodedDataset", plan: "Plan") -> None:
+    """Raise `DataError` for a column that no patient of the part has, before anything is scored."""
+    from segmed.evaluation.groups import group_of
+    from segmed.evaluation.part import records_of
+
+    patients = tuple(records_of(decoded, plan.split.fold(plan.fold).part(plan.part))) if asked.columns else ()
+    for column in asked.columns:
+        group_of(column, decoded.dataset.attributes, patients)
 
 
 def _by_group(asked: Asked, result: "Evaluation", decoded: "DecodedDataset", folder: Path) -> None:

@@ -11,6 +11,7 @@ from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption, fol
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import note
 from segmed.core.errors import ConfigError
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
@@ -60,7 +61,7 @@ def predict(
             predict=asked,
             progress=progress,
         )
-    typer.echo(f"{len(outcome.written)} masks", err=True)
+    typer.echo(plural(len(outcome.written), "mask"), err=True)
     typer.echo(str(out))
     for _, reason in outcome.failures:
         typer.secho(f"skipped: {reason}", fg="red", err=True)

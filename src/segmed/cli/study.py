@@ -60,11 +60,14 @@ def study(
 ) -> None:
     """Train, score and explain all systems under the same splits.
 
+    Ends with exit code 2 where a training failed or a row of your own was refused; the others are on the page.
+
     With --resume, --systems and --protocol say what is trained now; the page has all that was ever asked for.
     """
     from segmed.cli.opening import announce_leak, open_decoded
     from segmed.data.splits import patients_known
     from segmed.study import StudySettings, run_study
+    from segmed.study.externals import external_evaluations
     from segmed.study.page import NothingYetError, write_page
     from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware
@@ -115,7 +118,10 @@ def study(
         typer.echo(str(write_page(done)))
     except NothingYetError as error:
         note(str(error))
-    if done.failures:
+    refused = external_evaluations(done).refused
+    for name, reason in refused:
+        note(f"the row {name} was refused: {reason}")
+    if done.failures or refused:
         raise typer.Exit(2)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
+from segmed.core.wording import with_article
 from segmed.data.listing import Findings, Listing, find_unpaired, grouped, in_order, natural_key
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
@@ -34,7 +35,9 @@ def _by_stem(folder: Path, suffixes: Sequence[str], findings: Findings, *, kind:
         if path.name.startswith(".") or path.is_dir():
             continue
         if path.suffix.lower() not in suffixes:
-            findings.warning("extra-file", path, f"not a {kind} file ({', '.join(suffixes)}); it is ignored.")
+            findings.warning(
+                "extra-file", path, f"not {with_article(kind)} file ({', '.join(suffixes)}); it is ignored."
+            )
             continue
         stem = path.stem.removesuffix("_mask") if kind == "mask" else path.stem
         if stem in files:

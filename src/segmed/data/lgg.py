@@ -18,6 +18,7 @@ from jaxtyping import Shaped
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
+from segmed.core.wording import plural
 from segmed.data.listing import Findings, Listing, find_unpaired, in_order, natural_key
 from segmed.data.tables import read_rows
 from segmed.io.formats import unreadable
@@ -144,7 +145,8 @@ def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dic
             findings.error(f"doubled-{what}", path, f"a second {what} of case {case}, besides {kept[case]}. Keep one.")
     if copies:
         kept_root = Path(os.path.commonpath([original.parent for original, _ in copies]))
-        text = f"{len(copies)} files here are copies of files in {kept_root}; each slice is counted once."
+        doubled = plural(len(copies), "file here is a copy", "files here are copies")
+        text = f"{doubled} of files in {kept_root}; each slice is counted once."
         findings.note("doubled-tree", copies[0][1].parent.parent, text)
     return kept, copies
 

@@ -8,6 +8,7 @@ import numpy as np
 from segmed.core.errors import SplitError
 from segmed.core.records import Record, SliceDataset, by_patient
 from segmed.core.split import PARTS, Partition, Split
+from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
 from segmed.data.patients import require_told
 from segmed.data.strata import Strata, strata
@@ -122,7 +123,7 @@ def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     first = round(len(order) * REPORT_SLICES[0] / total)
     second = first + round(len(order) * REPORT_SLICES[1] / total)
     if not 0 < first < second < len(order):
-        raise SplitError(f"{len(order)} slices are too few to split by slice. Use more data.")
+        raise SplitError(f"{plural(len(order), 'slice is', 'slices are')} too few to split by slice. Use more data.")
     partition = Partition(tuple(order[:first]), tuple(order[first:second]), tuple(order[second:]))
     return _split("slice", decoded, seed, (partition,), leaking=True)
 
@@ -174,7 +175,8 @@ def _partition(groups: Mapping[str, Sequence[Record]], parts: Mapping[str, int])
     if not all(members):
         empty = PARTS[[bool(part) for part in members].index(False)]
         raise SplitError(
-            f"{len(parts)} patients are too few: {empty} would be empty. Use more patients or other ratios."
+            f"{plural(len(parts), 'patient is', 'patients are')} too few: {empty} would be empty. Use more patients or "
+            "other ratios."
         )
     train, validation, test = (tuple(part) for part in members)
     return Partition(train, validation, test)
@@ -185,7 +187,7 @@ def _folds(groups: Mapping[str, Sequence[Record]], dealt: Strata, folds: int) ->
     if not 2 <= folds <= patients:
         if patients < 2:
             raise SplitError("There is one patient alone, and a split by patient needs two or more.")
-        raise SplitError(f"{patients} patients cannot make {folds} folds. Use 2 to {patients}.")
+        raise SplitError(f"{plural(patients, 'patient')} cannot make {folds} folds. Use 2 to {patients}.")
     fold_of = dealt.deal([1.0] * folds)
     return tuple(
         _testing(groups, dealt, {patient for patient, number in fold_of.items() if number == fold})

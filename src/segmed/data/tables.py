@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.wording import plural
 
 DELIMITERS = ",;\t"
 
@@ -33,6 +34,7 @@ def read_rows(path: Path, *, what: str) -> list[dict[str, str]]:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise DataError(
-                f"{path}: row {number} has {len(row)} values but the header has {len(names)} columns. Correct the row."
+                f"{path}: row {number} has {plural(len(row), 'value')} but the header has "
+                f"{plural(len(names), 'column')}. Correct the row."
             )
     return [dict(zip(names, row, strict=True)) for row in rows[1:]]

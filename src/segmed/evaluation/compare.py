@@ -22,6 +22,7 @@ from jaxtyping import Float64
 
 from segmed.core.errors import DataError
 from segmed.core.units import Unit, unit_of
+from segmed.core.wording import plural
 from segmed.evaluation import statistics
 from segmed.evaluation.result import DEGRADATION, Evaluation
 
@@ -222,7 +223,7 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
     if ours.keys() != theirs.keys():
         odd = sorted({case for case, _ in ours.keys() ^ theirs.keys()})
         raise DataError(
-            f"{who}: {len(odd)} cases were scored for only one of them, such as {odd[0]}. "
+            f"{who}: {plural(len(odd), 'case was', 'cases were')} scored for only one of them, such as {odd[0]}. "
             "Evaluate both with the same split and fold."
         )
     if first.by_patient(PRIMARY).keys() != other.by_patient(PRIMARY).keys():

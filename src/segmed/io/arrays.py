@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.wording import plural
 from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, as_labels
 from segmed.io.formats import damaged
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
@@ -78,8 +79,8 @@ def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInf
     if len(members) == 1:
         return next(iter(members.values()))
     raise DataError(
-        f"{path}: {len(members)} arrays and none is called {wanted!r} (found: {', '.join(sorted(members)[:5])}). "
-        f"Name the right one {wanted!r}, or keep one array per file."
+        f"{path}: {plural(len(members), 'array')} and none is called {wanted!r} "
+        f"(found: {', '.join(sorted(members)[:5])}). Name the right one {wanted!r}, or keep one array per file."
     )
 
 

@@ -9,6 +9,7 @@ import tifffile
 from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.wording import plural
 from segmed.io.formats import damaged
 from segmed.io.pixels import Pixels, require_moderate_size
 from segmed.io.tiff_checks import require_sound
@@ -44,7 +45,8 @@ def write_tiff(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
 def _read_only_page(path: Path, file: tifffile.TiffFile) -> Pixels:
     if len(file.pages) != 1:
         raise DataError(
-            f"{path}: {len(file.pages)} pages, expected one image per file. Save each page as a TIFF of its own."
+            f"{path}: {plural(len(file.pages), 'page')}, expected one image per file. Save each page as a TIFF of "
+            "its own."
         )
     page = file.pages.first
     if page.dtype is None or page.axes not in (*CHANNELS_LAST, CHANNELS_FIRST):

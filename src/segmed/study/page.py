@@ -8,6 +8,7 @@ from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, written_aside
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import SliceDataset
+from segmed.core.wording import plural
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.cases import names_of
@@ -178,7 +179,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     facts = {
         "command": study.settings.command(study.data.dataset.path, study.out),
         "data": f"{study.data.dataset.name}, {_size(study.data.dataset)}, hash {study.data.data_hash}",
-        "budget": f"{plan.name}: {plan.folds} folds, {plan.seeds} seed{'s' if plan.seeds > 1 else ''}",
+        "budget": f"{plan.name}: {plural(plan.folds, 'fold')}, {plural(plan.seeds, 'seed')}",
         "settings of dense networks": ", ".join(plan.common),
         "by patient": ", ".join(plan.patient),
         "as in the report": ", ".join(plan.report),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segmed.core.wording import plural
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.result import Evaluation
@@ -98,7 +99,7 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     out = [fit for fit in found if fit.excluded]
     text = (
         f"Of the readings of IoU, “{title_of(best.reading)}” is nearest to the report's figures, "
-        f"{best.distance:.3f} away in the mean over {best.systems} baseline{'s' if best.systems > 1 else ''}"
+        f"{best.distance:.3f} away in the mean over {plural(best.systems, 'baseline')}"
     )
     if len(possible) > 1:
         text += f"; next is “{title_of(possible[1].reading)}”, {possible[1].distance:.3f} away"

@@ -10,6 +10,7 @@ from typing import Protocol as Interface
 from segmed.core.errors import SegmedError, SplitError, StoppedError
 from segmed.core.files import held
 from segmed.core.split import Split
+from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation, parse_degradations
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
@@ -123,7 +124,8 @@ def run_study(
     asked = [job for job in study.jobs if job.system in settings.rows and settings.has(_kind(job.protocol))]
     mine = [job for job in jobs_of_part(asked, part) if not study.is_whole(job)]
     done = len(study.jobs) - len(study.pending)
-    teller.say(f"{len(study.jobs)} trainings and tests, {done} of them done; {len(mine)} to do here")
+    counted = plural(len(study.jobs), "training and test", "trainings and tests")
+    teller.say(f"{counted}, {done} of them done; {len(mine)} to do here")
     if mine and measure:
         tell_cost(study, mine, teller, hardware)
     score_floors(study, teller, part, resamples=resamples)

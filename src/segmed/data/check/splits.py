@@ -3,6 +3,7 @@
 from segmed.core.errors import SplitError
 from segmed.core.records import SliceDataset
 from segmed.core.split import PARTS, Partition, Split
+from segmed.core.wording import plural
 from segmed.data.listing import Findings
 
 WHERE = "split"
@@ -30,10 +31,13 @@ def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> N
     for number, fold in enumerate(split.folds):
         members = {case for part in PARTS for case in fold.part(part)}
         if unknown := sorted(members - patient_of.keys()):
-            text = f"fold {number}: {len(unknown)} cases are not in the data, such as {unknown[0]}. Make a new split."
+            cases = plural(len(unknown), "case is", "cases are")
+            text = f"fold {number}: {cases} not in the data, such as {unknown[0]}. Make a new split."
             findings.error("split-unknown-case", WHERE, text)
         if unused := patient_of.keys() - members:
-            findings.note("split-unused-case", WHERE, f"fold {number}: {len(unused)} cases are in no part.")
+            findings.note(
+                "split-unused-case", WHERE, f"fold {number}: {plural(len(unused), 'case is', 'cases are')} in no part."
+            )
     moved = sorted(case for case, patient in split.patient_of.items() if patient_of.get(case, patient) != patient)
     if moved:
         was, now = split.patient_of[moved[0]], patient_of[moved[0]]

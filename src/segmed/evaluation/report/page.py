@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segmed.core.errors import DataError
+from segmed.core.wording import plural
 from segmed.evaluation.compare import PRIMARY, Comparison
 from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
@@ -159,7 +160,7 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
     patients = len(leader.by_patient(PRIMARY))
     cases = len({row.case for row in leader.slices})
     facts = [f"{leader.part} part", comparison.unit.count(patients)]
-    facts += [f"{cases} slice{'' if cases == 1 else 's'}"] if comparison.patients_known else []
+    facts += [plural(cases, "slice")] if comparison.patients_known else []
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
