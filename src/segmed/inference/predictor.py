@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
 from segmed.inference.base import VolumePredictor
+from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
 from segmed.inference.tta import averaged_probabilities
 from segmed.models.checkpoint import RunConfig, TrainedModel
@@ -55,6 +56,8 @@ class Predictor(VolumePredictor):
     def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[np.ndarray, "k h w"]]:
         inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
         for group in same_size(inputs):
+            channels, height, width = inputs[group[0]].shape
+            require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
             images = torch.stack([inputs[index] for index in group]).to(self.device)
             ways_back = [undos[index] for index in group]
             for each in averaged_probabilities(self.model, images, ways_back, self.tta):

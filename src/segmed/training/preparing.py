@@ -16,6 +16,7 @@ from segmed.data.embeddings import EmbeddingCache
 from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.proposals import ProposalMaps
+from segmed.inference.room import require_room
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
 from segmed.models.zoo import takes_prompts
@@ -131,7 +132,8 @@ def _slices(
 
 def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
     """Run one image through the network, so that a size it cannot take is an error now and not in the first step."""
-    height, width = image.shape[1:]
+    channels, height, width = image.shape
+    require_room(model, channels, (height, width), what=recipe.model.name)
     model.eval()
     try:
         with torch.inference_mode():
