@@ -40,7 +40,7 @@ def finish(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_and_resumed_run_ends_with_bit_identical_weights(tmp_path: Path, signal_: signal.Signals) -> None:
     toy_and_split(tmp_path)
     step = random.SystemRandom().randint(4, 8)

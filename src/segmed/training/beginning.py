@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json, require_folder, write_json
+from segmed.core.files import read_json, refuse_links, require_folder, write_json
 from segmed.core.split import Split
 from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
 from segmed.training.keeper import resume_folder
@@ -30,6 +30,8 @@ def begin(
 
     Raises `ConfigError` as `require_place` does; nothing is written then.
     """
+    if resume and is_finished(out):
+        raise ConfigError(f"{out}: another process has finished this run meanwhile.")
     if require_place(out, recipe, split, fold, resume=resume, embeddings=embeddings, processes=processes):
         return
     save_recipe(out / RECIPE, recipe)
@@ -51,9 +53,11 @@ def require_place(
 
     As many processes as began a run go on with it: with others the same epoch would have other steps.
 
-    Raises `ConfigError` where it holds something else, or another run, or may not be continued.
+    Raises `ConfigError` where it holds something else, or another run, or may not be continued; `DataError` where
+    symbolic links lie in it.
     """
     require_folder(out)
+    refuse_links(out)
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")

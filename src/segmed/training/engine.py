@@ -2,6 +2,7 @@
 
 import logging
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare, split_for
 from segmed.training.recipe import Recipe
 from segmed.training.starting import begun_from
+from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
 from segmed.training.watching import LoggedListener, explained_failures, logged, quiet_engine
 
 COLOUR_CHOSEN = (
@@ -74,7 +76,8 @@ def train(
     With `embeddings`, made by `segmed embed`, the frozen image encoder of a promptable model never runs.
     What is refused before the first step leaves no folder behind.
     Raises `SplitError` for a split that leaks or belongs to other data, `ConfigError` where the folder holds another
-    run, and `ModelError` when the loss is not a number or memory runs out.
+    run or another process trains in it, `DataError` where symbolic links lie in it, `ModelError` when the loss is not a
+    number or memory runs out, and `StoppedError` where a file cannot be written, as on a full disk.
     """
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
@@ -96,9 +99,12 @@ def train(
             recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
             embeddings=embeddings,
         )  # fmt: skip
-        if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
-            begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
-        with logged(out, trainer.global_rank) as log:
+        with ExitStack() as stack:
+            if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
+                stack.enter_context(alone_in(out))
+                begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
+            log = stack.enter_context(logged(out, trainer.global_rank))
+            stack.enter_context(resumable(out))
             keeper.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
             keeper.batches = loaders[0].batch_sampler
@@ -145,6 +151,7 @@ def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: 
             accumulate_grad_batches=recipe.optim.accumulate,
             gradient_clip_val=recipe.optim.gradient_clip or None,
             callbacks=[keeper],
+            plugins=[CheckpointInPlace()],
             logger=logger,
             log_every_n_steps=10,
             enable_progress_bar=False,

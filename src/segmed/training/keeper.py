@@ -120,16 +120,13 @@ class RunKeeper(Checkpoint):
         return self.patience is not None and len(self.rows) - 1 - self.best["epoch"] >= self.patience
 
     def _save(self, trainer: pl.Trainer) -> None:
-        """Write aside, flush to disk, rename: a kill or a power cut at any moment leaves a whole checkpoint.
+        """Save a whole checkpoint in place of the last one, whatever kill or power cut comes; see `stopping`.
 
         The best weights it refers to are in a file of their epoch, and older ones go only after it is in place.
         """
         path = resume_checkpoint(self.out)
-        fresh = path.with_name("fresh.ckpt")
-        trainer.save_checkpoint(fresh)
+        trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            flush(fresh)
-            fresh.replace(path)
             flush(path.parent)
             for older in resume_folder(self.out).glob("best-*.safetensors"):
                 if older != best_weights(self.out, int(self.best["epoch"])):
@@ -153,7 +150,7 @@ def best_weights(out: Path, epoch: int) -> Path:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or a folder's entries, on the disk itself."""
+    """Have a folder's entries on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

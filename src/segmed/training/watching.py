@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,27 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
     log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
     log.setLevel(logging.INFO)
     log.propagate = False
-    handler = logging.FileHandler(out / "log.txt", encoding="utf-8") if rank == 0 else logging.NullHandler()
+    handler = _LogFile(out / "log.txt", encoding="utf-8") if rank == 0 else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     try:
         yield log
     except BaseException as error:
-        log.error("stopped: %s: %s", type(error).__name__, error)
+        with suppress(OSError):  # of a disk that is full, which is what stopped it
+            log.error("stopped: %s: %s", type(error).__name__, error)
         raise
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says where it cannot be written, in place of a traceback on stderr for each of its lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let the error through; `emit` calls this while it handles it."""
+        raise
 
 
 @contextmanager

@@ -1,0 +1,80 @@
+"""What stops a training that has begun, and how it is left so that it goes on: locks, full disks, Ctrl-C."""
+
+import io
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from segmed.core.errors import ConfigError, DataError, StoppedError
+from segmed.core.files import locked, remove_leftovers, written_aside
+from segmed.core.replacing import LOCK
+from segmed.training.keeper import resume_folder
+
+
+class CheckpointInPlace(TorchCheckpointIO):
+    """Write checkpoints aside in the folder where they are to lie, whole or not at all.
+
+    Lightning's own way goes through the system's temporary folder, which may be full or small, and where a kill leaves
+    what nobody removes.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`, on the disk itself. Raises `DataError` where it cannot be written."""
+        content = io.BytesIO()  # torch reports a full disk in words of its own, a file as the system does
+        torch.save(checkpoint, content)
+        with written_aside(Path(path)) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep other processes from training in a run folder meanwhile, and remove what killed ones left half written.
+
+    Raises `ConfigError` where another process trains there, and `DataError` where the folder cannot be written.
+    """
+    with locked(out / LOCK, of=out) as alone:
+        if not alone:
+            raise ConfigError(f"{out}: another process is training this run. Wait for it to end.")
+        for folder in (out, resume_folder(out)):
+            remove_leftovers(folder)
+        yield
+        with suppress(OSError):
+            (out / LOCK).unlink()
+
+
+@contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """Say of what stops a training how it goes on.
+
+    Lightning answers Ctrl-C by `SystemExit(1)` and leaves the signal ignored; both are put right.
+
+    Raises:
+        StoppedError: A file cannot be written, as where the disk is full.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    except OSError as error:
+        raise StoppedError(_stopped(out, error.strerror or str(error))) from error
+    except DataError as error:
+        if isinstance(error.__cause__, OSError):
+            raise StoppedError(_stopped(out, error.__cause__.strerror or str(error.__cause__))) from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+
+def _stopped(out: Path, reason: str) -> str:
+    return f"{out}: training stopped, since a file cannot be written ({reason}). Make room and continue with --resume."

@@ -1,0 +1,133 @@
+"""A training that is stopped says how it goes on, leaves nothing half written, and is nobody else's meanwhile."""
+
+import resource
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from runs import tiny_recipe, toy_and_split
+
+from segmed.core.errors import ConfigError, DataError, StoppedError
+from segmed.core.files import locked
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.training import Hardware, Recipe, train
+from segmed.training.listen import Listener, Silent
+
+RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[DecodedDataset, Split]:
+    return toy_and_split(tmp_path_factory.mktemp("toy"))
+
+
+class Interrupting(Silent):
+    """Presses Ctrl-C at a step."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def step(self, done: int, loss: float) -> None:
+        if done == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def started(
+    toy: tuple[DecodedDataset, Split], out: Path, *, resume: bool = False, listener: Listener | None = None,
+    recipe: Recipe = RECIPE,
+) -> Path:  # fmt: skip
+    return train(recipe, data=toy[0], split=toy[1], out=out, resume=resume, listener=listener, hardware=Hardware("cpu"))
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes, which is reported as a full disk is: when it is written to."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*") if path.name != ".lock")
+
+
+@pytest.fixture(scope="module")
+def stopped(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run stopped by Ctrl-C in its second epoch."""
+    out, before = tmp_path_factory.mktemp("stopped") / "run", signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        started(toy, out, listener=Interrupting(3))
+    assert signal.getsignal(signal.SIGINT) is before, "Ctrl-C does nothing any more"
+    assert "stopped: KeyboardInterrupt" in (out / "log.txt").read_text()
+    return out
+
+
+@pytest.fixture
+def run(stopped: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_and_what_a_kill_left_half_written_is_removed(
+    toy: tuple[DecodedDataset, Split], run: Path
+) -> None:
+    for folder in (run, run / "resume"):
+        (folder / ".segmed-part-x.safetensors").touch()
+    started(toy, run, resume=True)
+    assert (run / "model.safetensors").is_file()
+    assert hidden(run) == []
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, share: float
+) -> None:
+    """Weights do not fit at half their size, and the checkpoint with the optimiser's state at one and a half."""
+    whole = started(toy, tmp_path / "whole")
+    size = (whole / "model.safetensors").stat().st_size
+    with (
+        disk_of(int(share * size)),
+        pytest.raises(StoppedError, match=r"run: training stopped, since a file cannot be written \(.*File too large"),
+    ):
+        started(toy, tmp_path / "run")
+    assert hidden(tmp_path) == []
+    started(toy, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_checkpoints_need_no_temporary_folder_of_the_system(
+    toy: tuple[DecodedDataset, Split], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(run / "not" / "there"))
+    started(toy, run, resume=True)
+
+
+def test_two_processes_do_not_train_one_run(toy: tuple[DecodedDataset, Split], run: Path) -> None:
+    before = contents(run)
+    with locked(run / ".lock", of=run) as alone:
+        assert alone
+        with pytest.raises(ConfigError, match="run: another process is training this run"):
+            started(toy, run, resume=True)
+    assert contents(run) == before
+
+
+def test_a_run_with_links_in_it_is_not_continued(toy: tuple[DecodedDataset, Split], run: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    shutil.move(run / "resume", precious)
+    (precious / "best-7.safetensors").write_text("mine")
+    (run / "resume").symlink_to(precious)
+    before = contents(precious)
+    with pytest.raises(DataError, match="run/resume: is a symbolic link"):
+        started(toy, run, resume=True)
+    assert contents(precious) == before
