@@ -140,11 +140,12 @@ def test_the_run_tells_the_hash_of_the_file_that_its_encoder_began_with(
 def test_training_on_all_patients_validates_nothing_and_keeps_the_last_epoch(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:
-    recipe = tiny_recipe("train_on=all", "threshold=0.4")
+    recipe = tiny_recipe("train_on=all", "threshold=0.4", "prediction.smallest_share=0.1")
     out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", hardware=CPU)
     told = json.loads((out / "config.json").read_text())
     assert (told["training"]["epoch"], told["training"]["validation_dice"], told["threshold"]) == (2, None, 0.4)
     assert told["seen"]["validation"] == []
+    assert load(out).config.prediction.smallest_share == 0.1
     fold, own = toy[1].fold(0), Split.load(out / "split.json").fold(0)
     assert own.train == (*fold.train, *fold.validation)
     assert (own.validation, own.test) == ((), fold.test)

@@ -210,6 +210,7 @@ def _finish(
         labels=data.dataset.labels,
         in_colour=data.in_colour,
         threshold=keeper.best["threshold"],
+        prediction=module.recipe.prediction,
         data_hash=data.data_hash,
         split_hash=sha256_of(out / SPLIT),
         fold=fold,

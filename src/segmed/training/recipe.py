@@ -18,6 +18,7 @@ from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig
 from segmed.preprocess import PreprocessConfig
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompting import PromptingConfig, require_boxes_alone
@@ -93,6 +94,8 @@ class Recipe:
     where the settings were chosen before; nothing is validated then, and the last weights are kept."""
     threshold: float = 0.5
     """Probability from which a pixel is foreground, where nothing is validated; else it is chosen."""
+    prediction: PredictionConfig = PredictionConfig()
+    """Test-time flips and removal of small components that the run begins with; `segmed tune` may choose others."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
