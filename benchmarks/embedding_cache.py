@@ -21,7 +21,6 @@ from typing import Any
 import torch
 
 from segmed.core.files import write_json
-from segmed.core.prompts import Prompts
 from segmed.core.provenance import commit, machine, versions
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.embeddings import EmbeddingCache
@@ -31,6 +30,7 @@ from segmed.data.splits import split_by_patient
 from segmed.inference.embedding import EmbeddingCost, embed
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 from segmed.training.preparing import prepare
 from segmed.training.recipe import Recipe, recipe_from_mapping
 

@@ -18,13 +18,13 @@ from segment_anything import sam_model_registry
 from torch import Tensor
 
 from segmed.core.files import write_json
-from segmed.core.prompts import Prompts
 from segmed.core.provenance import commit, machine, versions
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model
+from segmed.prompts.value import Prompts
 
 SIDE = 1024
 BOX, POINT = (212.0, 300.0, 640.0, 801.0), (400.0, 512.0)

@@ -11,10 +11,10 @@ import yaml
 
 from segmed.core.config import config_dataclass, config_from_mapping
 from segmed.core.errors import ConfigError, DataError
-from segmed.data.prompting_names import prompt_names
 from segmed.evaluation.floors import folder_name
 from segmed.layers.gafl.parametrisations import IMAGE_SIZE
 from segmed.models.filtering import fit_filter
+from segmed.prompts.kinds import prompt_names
 from segmed.training.recipe import Recipe, load_recipe
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")

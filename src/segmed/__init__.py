@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from segmed.core.image import Image as Image
     from segmed.core.image import Mask as Mask
     from segmed.core.labels import LabelMap as LabelMap
-    from segmed.core.prompts import Prompts as Prompts
     from segmed.core.split import Split as Split
     from segmed.data.decoded import decode as decode
     from segmed.data.sources import open_dataset as open_dataset
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from segmed.io import read_image as read_image
     from segmed.io import read_mask as read_mask
     from segmed.io import write_mask as write_mask
+    from segmed.prompts.value import Prompts as Prompts
     from segmed.training import Recipe as Recipe
     from segmed.training import load_recipe as load_recipe
     from segmed.training import train as train
@@ -40,7 +40,7 @@ _HOME: dict[str, str] = {
     "Geometry": "segmed.core.image",
     "LabelMap": "segmed.core.labels",
     "Split": "segmed.core.split",
-    "Prompts": "segmed.core.prompts",
+    "Prompts": "segmed.prompts.value",
     "SegmedError": "segmed.core.errors",
     "read_image": "segmed.io",
     "read_mask": "segmed.io",

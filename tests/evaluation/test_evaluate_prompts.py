@@ -12,7 +12,6 @@ from tiny_runs import SIZE, by_patient, decoded_of, kaggle_folder
 
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.prompts import Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.asking import Asking, parse_askings
 from segmed.evaluation.box_floors import box_floor_evaluations
@@ -25,6 +24,7 @@ from segmed.inference.asking import AskedVolume, Automatic
 from segmed.inference.prompted import Answer, PromptedPredictor
 from segmed.inference.uncertainty import averaged, decode_jittered, jittered
 from segmed.models.checkpoint import TrainedModel
+from segmed.prompts.value import Prompts
 
 KINDS = "gt,jitter:4,none"
 QUICK = {"resamples": 100}

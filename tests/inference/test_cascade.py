@@ -9,7 +9,6 @@ import pytest
 from box_filler import config_of, filler, half_finder
 from prompted_runs import run_config, save_prompted_run
 from segmed.core.errors import ModelError, SplitError
-from segmed.data.proposing import ProposeConfig, propose
 from segmed.inference import PatientSlices, load
 from segmed.inference.cascade import (
     NEVER,
@@ -24,6 +23,7 @@ from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.models.zoo import build_model
+from segmed.prompts.proposals import ProposeConfig, propose
 
 SIZE = (20, 26)
 SEEN = {"train": ["t"]}

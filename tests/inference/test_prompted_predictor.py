@@ -9,13 +9,13 @@ import torch
 from prompted_runs import SIDE, run_config, save_prompted_run, tiny_promptable
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.core.prompts import Prompts
 from segmed.inference import Predictor, load
 from segmed.inference.prompted import PromptedPredictor
 from segmed.models.checkpoint import RunConfig, TrainedModel, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import Preprocess, PreprocessConfig
+from segmed.prompts.value import Prompts
 
 SIZE = (40, 72)
 BOX, OTHER = (8, 8, 40, 32), (50.5, 3, 72, 30)

@@ -10,12 +10,12 @@ from box_filler import bright_finder, filler
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import DataError
 from segmed.core.image import Geometry, Image
-from segmed.core.prompts import Prompts
 from segmed.core.records import Record
 from segmed.inference.prompt_files import Given, PromptedFiles
 from segmed.inference.prompted import EncodedImage, PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate, takes_masks
 from segmed.models.checkpoint import TrainedModel
+from segmed.prompts.value import Prompts
 
 SIZE = (24, 30)
 TIGHT = PropagateConfig(margin=0, pixels=1, smallest=1)

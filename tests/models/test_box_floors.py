@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.prompts import Prompts
 from segmed.models.box_floors import BOX_FLOORS, filled_box, inscribed_ellipse, previous_slice, whole_image
+from segmed.prompts.value import Prompts
 
 SIZE = (21, 30)
 

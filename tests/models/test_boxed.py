@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
-from segmed.core.prompts import Prompts
 from segmed.layers.gafl import GaflConfig
 from segmed.models.asked import NOTHING, asked_logits
 from segmed.models.boxed import BoxedDense, expected_iou
 from segmed.models.config import ModelConfig
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model, takes_prompts
+from segmed.prompts.value import Prompts
 
 
 class LastChannel(nn.Module):

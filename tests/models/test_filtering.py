@@ -12,7 +12,6 @@ from torch import nn
 from filter_parts import filter_of
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.core.prompts import Prompts
 from segmed.layers.gafl import MODES, GaflConfig
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
@@ -22,6 +21,7 @@ from segmed.models.sam.config import SamConfig
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
+from segmed.prompts.value import Prompts
 
 ENCODER = "tu-mobilenetv3_small_050"
 SIDE = 64

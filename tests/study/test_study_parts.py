@@ -2,16 +2,13 @@
 
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
 import report_samples as samples
+from PIL import Image
 
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.data.augment import PRESETS

@@ -7,9 +7,9 @@ import pytest
 from runs import tiny_recipe, toy_and_split
 
 from segmed.core.errors import ConfigError
-from segmed.core.prompts import Prompts
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
+from segmed.prompts.value import Prompts
 from segmed.training import Hardware, Recipe, train
 
 BOXES = "prompting.mix={gt: 1, 'jitter:5': 1}"

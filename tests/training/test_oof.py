@@ -9,7 +9,7 @@ from runs import tiny_recipe
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.proposals import ProposalMaps, to_bytes
+from segmed.data.oof_maps import ProposalMaps, to_bytes
 from segmed.data.splits import split_by_patient
 from segmed.inference import load
 from segmed.models.checkpoint import patient_digest

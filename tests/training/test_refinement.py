@@ -8,10 +8,10 @@ import torch
 from runs import toy_and_split
 
 from segmed.core.errors import ConfigError
-from segmed.core.prompts import Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 from segmed.training.preparing import prepare
 from segmed.training.prompted import correction_points
 from segmed.training.prompting import PromptingConfig, correcting

@@ -10,7 +10,7 @@ from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, reading
 
 if TYPE_CHECKING:
-    from segmed.data.proposing import PromptKinds
+    from segmed.prompts.proposals import PromptKinds
 
 
 def cascade(
@@ -67,7 +67,7 @@ def cascade(
 
 def _kinds(text: str) -> "list[PromptKinds]":
     from segmed.core.errors import ConfigError
-    from segmed.data.proposing import KINDS
+    from segmed.prompts.proposals import KINDS
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = {kind: kind for kind in KINDS}

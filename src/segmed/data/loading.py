@@ -19,7 +19,7 @@ from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.records import by_patient
 from segmed.core.volumes import neighbour_indices
 from segmed.data.decoded import DecodedDataset
-from segmed.data.proposals import ProposalMaps
+from segmed.data.oof_maps import ProposalMaps
 from segmed.preprocess import Preprocess, Statistics, Undo
 
 EVEN = 0.1

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.errors import ConfigError
-from segmed.data.prompting import PROMPTS, Prompted, Prompter, case_generator
-from segmed.data.prompting_names import parse_prompt, prompt_names
-from segmed.data.prompting_volumes import largest_slices
 from segmed.inference.asking import AUTOMATIC, NEEDS, Automatic
 from segmed.inference.propagate import PropagateConfig
+from segmed.prompts.kinds import parse_prompt, prompt_names
+from segmed.prompts.sampling import PROMPTS, Prompted, Prompter, case_generator
+from segmed.prompts.volumes import largest_slices
 
 SEED = 0
 """Prompts are drawn from this and the case's id, so that every model, and every floor, sees the same boxes."""

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.progress import Progress, tracked
-from segmed.core.prompts import Prompts
 from segmed.core.records import Record, by_patient
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.asking import SEED, Asking
@@ -17,6 +16,7 @@ from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.models.box_floors import BOX_FLOORS, previous_slice
+from segmed.prompts.value import Prompts
 
 Mask = UInt8[np.ndarray, "_h _w"]
 

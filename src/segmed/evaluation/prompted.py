@@ -9,12 +9,8 @@ from jaxtyping import Bool, UInt8
 
 from segmed.core.image import Geometry, Mask
 from segmed.core.progress import Progress, tracked
-from segmed.core.prompts import Prompts
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
-from segmed.data.prompting import Prompted, case_generator
-from segmed.data.prompting_masks import tight_boxes
-from segmed.data.prompting_quality import box_iou
 from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import Tally
 from segmed.evaluation.part import records_of, split_facts
@@ -32,6 +28,10 @@ from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.propagate import propagate
 from segmed.inference.uncertainty import decode_jittered
 from segmed.models.box_floors import filled_box, inscribed_ellipse
+from segmed.prompts.masks import tight_boxes
+from segmed.prompts.quality import box_iou
+from segmed.prompts.sampling import Prompted, case_generator
+from segmed.prompts.value import Prompts
 
 JITTER_SEED = SEED + 1
 """Boxes around a drawn one come from a generator of their own."""

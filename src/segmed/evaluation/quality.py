@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from segmed.core.files import table_text, written_aside
-from segmed.data.prompting_quality import QualityCurve, quality_curve
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
+from segmed.prompts.quality import QualityCurve, quality_curve
 
 FLOORS = {"inscribed ellipse": "ellipse_iou", "filled box": "filled_iou"}
 """Floors' curves by name, with their column of `boxes.csv`."""

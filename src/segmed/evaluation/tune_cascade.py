@@ -11,12 +11,12 @@ from segmed.core.errors import SplitError
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
-from segmed.data.proposing import PromptKinds, Proposals, propose
 from segmed.evaluation.part import records_of
 from segmed.inference.base import VolumePredictor
 from segmed.inference.cascade import NEVER, CascadeConfig, ask, joined_mask
 from segmed.inference.from_data import patient_slices
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.prompts.proposals import PromptKinds, Proposals, propose
 
 GATES = (NEVER, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.0)
 SHARES = (1.0, 0.5, 0.2)

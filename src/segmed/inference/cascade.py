@@ -18,7 +18,6 @@ from torch import nn
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ModelError
 from segmed.core.files import copy_file, read_json, refuse_links, sha256_of, write_json
-from segmed.data.proposing import PromptKinds, Proposals, ProposeConfig, propose
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import predictor_of
@@ -39,6 +38,7 @@ from segmed.models.checkpoint import (
 )
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig, Tta
+from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
 
 FORMAT = 1
 NEVER = 1.01

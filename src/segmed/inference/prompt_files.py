@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Geometry, Image, Mask, Size
-from segmed.core.prompts import INSIDE, Prompts
 from segmed.core.records import Record
 from segmed.inference.files import Inputs
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
 from segmed.inference.slices import PatientSlices
+from segmed.prompts.value import INSIDE, Prompts
 
 BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 OF_POINTS = ("label", "object")

@@ -9,10 +9,7 @@ from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.grid import PromptGrid
 from segmed.core.image import Size
-from segmed.core.prompts import Prompts
-from segmed.data.prompting_grid import prompt_grid
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
 from segmed.inference.tta import FLIPS, Axes, flipped
@@ -21,6 +18,8 @@ from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
+from segmed.prompts.grid import PromptGrid, prompt_grid
+from segmed.prompts.value import Prompts
 
 
 @dataclass(frozen=True, eq=False)

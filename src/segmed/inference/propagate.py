@@ -13,11 +13,11 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import DataError
-from segmed.core.prompts import Prompts
-from segmed.data.prompting_boxes import kept_in_image, sides_moved
-from segmed.data.prompting_masks import tight_boxes
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.models.boxed import BoxedDense
+from segmed.prompts.boxes import kept_in_image, sides_moved
+from segmed.prompts.masks import tight_boxes
+from segmed.prompts.value import Prompts
 
 
 @config_dataclass

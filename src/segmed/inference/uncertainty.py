@@ -12,9 +12,9 @@ from jaxtyping import Float32
 
 from segmed.core.errors import DataError
 from segmed.core.image import Size
-from segmed.core.prompts import Prompts
-from segmed.data.prompting_boxes import kept_in_image, sides_moved
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
+from segmed.prompts.boxes import kept_in_image, sides_moved
+from segmed.prompts.value import Prompts
 
 SHARE = 0.1
 """How far each side moves at most, in or out, as a share of the box's height or width."""

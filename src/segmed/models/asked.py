@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from segmed.core.prompts import Prompts
 from segmed.models.boxed import BoxedDense
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 
 Askable: TypeAlias = Promptable | BoxedDense
 """What encodes images and decodes prompts."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import UInt8
 
-from segmed.core.grid import fill_boxes
 from segmed.core.image import Size
-from segmed.core.prompts import Prompts
+from segmed.prompts.grid import fill_boxes
+from segmed.prompts.value import Prompts
 
 
 def filled_box(prompts: Prompts, size: Size) -> UInt8[np.ndarray, "h w"]:

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
-from segmed.core.grid import box_coverage
 from segmed.models.config import ModelConfig
 from segmed.models.dense import build_dense, stride
 from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.grid import box_coverage
 
 
 class BoxedDense(nn.Module):

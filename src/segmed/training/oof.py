@@ -17,7 +17,7 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, by_patient
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
-from segmed.data.proposals import MapFile, made_by, to_bytes, write_index, write_maps
+from segmed.data.oof_maps import MapFile, made_by, to_bytes, write_index, write_maps
 from segmed.data.splits import split_within
 from segmed.inference import VolumePredictor, load
 from segmed.inference.from_data import patient_slices

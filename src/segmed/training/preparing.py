@@ -15,7 +15,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
-from segmed.data.proposals import ProposalMaps
+from segmed.data.oof_maps import ProposalMaps
 from segmed.inference.room import require_room
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter

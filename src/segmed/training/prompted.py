@@ -8,19 +8,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmed.core.grid import PromptGrid
 from segmed.core.image import Size
-from segmed.core.prompts import NO_POINT, Prompts
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
-from segmed.data.prompting import case_generator
-from segmed.data.prompting_grid import prompt_grid
-from segmed.data.prompting_masks import correction_point
-from segmed.data.proposing import propose
 from segmed.losses import Loss
 from segmed.models.asked import Askable, asked_logits
 from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.grid import PromptGrid, prompt_grid
+from segmed.prompts.masks import correction_point
+from segmed.prompts.proposals import propose
+from segmed.prompts.sampling import case_generator
+from segmed.prompts.value import NO_POINT, Prompts
 from segmed.training.prompting import (
     PROPOSALS,
     PromptingConfig,

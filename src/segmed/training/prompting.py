@@ -16,14 +16,14 @@ from scipy import ndimage
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.core.grid import PromptGrid, fill_boxes
-from segmed.core.prompts import Prompts
 from segmed.core.split import Split
-from segmed.data.prompting import PROMPTS, Probability, PromptConfig, Prompted, Prompter
-from segmed.data.prompting_masks import tight_boxes
-from segmed.data.prompting_names import parse_prompt
-from segmed.data.proposals import ProposalMaps
-from segmed.data.proposing import PromptKinds, ProposeConfig, claimed, propose
+from segmed.data.oof_maps import ProposalMaps
+from segmed.prompts.grid import PromptGrid, fill_boxes
+from segmed.prompts.kinds import parse_prompt
+from segmed.prompts.masks import tight_boxes
+from segmed.prompts.proposals import PromptKinds, ProposeConfig, claimed, propose
+from segmed.prompts.sampling import PROMPTS, Probability, PromptConfig, Prompted, Prompter
+from segmed.prompts.value import Prompts
 
 Weight = Annotated[float, Field(ge=0)]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from segmed.core.grid import box_coverage as coverage_of_core
 from segmed.models.sam.heads import BoxMap, BoxPrior, box_coverage
+from segmed.prompts.grid import box_coverage as coverage_of_core
 
 
 def test_the_drawing_of_a_box_is_the_share_of_each_cell_that_it_covers() -> None:

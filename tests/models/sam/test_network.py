@@ -6,10 +6,10 @@ from tiny_models import SIDE, tiny, with_live_additions
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.prompts import Prompts
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.parts import GAUSSIAN, IDLE
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 
 BOX, OTHER = (8, 8, 40, 32), (20, 24, 60, 63)
 

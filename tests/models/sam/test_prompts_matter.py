@@ -11,9 +11,9 @@ from tiny_models import tiny
 from tiny_vit import tiny_vit
 from torch.nn import functional
 
-from segmed.core.prompts import Prompts
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 
 SIDE = 64
 

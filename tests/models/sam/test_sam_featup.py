@@ -10,7 +10,6 @@ from torch import nn
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.core.prompts import Prompts
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
 from segmed.layers.gafl import GaflConfig
@@ -24,6 +23,7 @@ from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
+from segmed.prompts.value import Prompts
 
 BOX = Prompts(boxes=[(8, 8, 40, 32)])
 

@@ -5,7 +5,6 @@ import torch
 from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
 
 from segmed.core.errors import ConfigError, ModelError
-from segmed.core.prompts import Prompts
 from segmed.models.config import ModelConfig
 from segmed.models.sam.config import SHAPES, VitConfig
 from segmed.models.sam.network import Promptable
@@ -13,6 +12,7 @@ from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.vit import VitEncoder
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
+from segmed.prompts.value import Prompts
 
 BOXES = [[8.0, 8, 40, 32], [20, 24, 60, 63]]
 

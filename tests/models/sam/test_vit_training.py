@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny_vit import SIDE, tiny_vit
 
-from segmed.core.prompts import Prompts
 from segmed.layers.lora import merged_state
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.prompts.value import Prompts
 from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig
 

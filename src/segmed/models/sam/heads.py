@@ -65,7 +65,7 @@ class BoxPrior(Gated):
 
 
 def box_coverage(boxes: Float[Tensor, "m 4"], cells: int) -> Float[Tensor, "m h w"]:
-    """The share (0 to 1) of each of `cells` x `cells` that each box covers; the torch form of `core.grid`'s."""
+    """The share (0 to 1) of each of `cells` x `cells` that each box covers; the torch form of `prompts.grid`'s."""
     low = torch.arange(cells, device=boxes.device, dtype=boxes.dtype)
     scaled = boxes * cells
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segmed.core.errors import DataError
-from segmed.core.prompts import NO_POINT, PromptBatch, Prompts
+from segmed.prompts.value import NO_POINT, PromptBatch, Prompts
 
 
 @dataclass(frozen=True)

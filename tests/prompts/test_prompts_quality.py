@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.data.prompting_quality import box_iou, quality_curve
+from segmed.prompts.quality import box_iou, quality_curve
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_box_iou_is_common_over_united_area(first, second, expected):
 
 
 def test_box_iou_equals_the_iou_of_filled_pixels():
-    from segmed.core.grid import fill_boxes
+    from segmed.prompts.grid import fill_boxes
 
     rng = np.random.default_rng(0)
     corners = np.sort(rng.integers(0, 24, (2, 40, 2, 2)), axis=2)

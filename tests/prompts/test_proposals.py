@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segmed.core.grid import PromptGrid
-from segmed.data.proposing import SUREST, ProposeConfig, claimed, map_logits, propose
+from segmed.prompts.grid import PromptGrid
+from segmed.prompts.proposals import SUREST, ProposeConfig, claimed, map_logits, propose
 
 SIZE = (12, 20)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.prompts import NO_POINT, PromptBatch, Prompts
+from segmed.prompts.value import NO_POINT, PromptBatch, Prompts
 
 BOX = Prompts(boxes=[[0.1, 2, 3, 4]])
 TWO = Prompts(

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 
 from segmed.core.errors import ConfigError
-from segmed.data.prompting import PROMPTS, PromptConfig
+from segmed.prompts.sampling import PROMPTS, PromptConfig
 
 
 def prompt_names(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 Coordinates are continuous, in pixels of the grid the prompts are on: pixel column i reaches from x = i to i + 1, so its
 centre is i + 0.5 and the box of columns 3 to 7 goes from 3 to 8 (half-open). Boxes are `xyxy`, points `xy`. How they
-cross from the image's grid to the network's is in `segmed.core.grid` and nowhere else.
+cross from the image's grid to the network's is in `segmed.prompts.grid` and nowhere else.
 """
 
 from collections.abc import Sequence

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from segmed.core.prompts import Prompts
-from segmed.data.prompting_grid import prompt_grid
-from segmed.data.prompting_masks import tight_boxes
 from segmed.preprocess import Preprocess, PreprocessConfig
+from segmed.prompts.grid import prompt_grid
+from segmed.prompts.masks import tight_boxes
+from segmed.prompts.value import Prompts
 
 FITS = [
     PreprocessConfig(size=(96, 64), fit="squash"),

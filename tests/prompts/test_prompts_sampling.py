@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_prompting_masks import SIZE, mask_of
+from test_prompts_masks import SIZE, mask_of
 
 from segmed.core.config import config_from_mapping
 from segmed.core.errors import ConfigError, DataError
-from segmed.data.prompting import PROMPTS, PromptConfig, Prompter, case_generator
+from segmed.prompts.sampling import PROMPTS, PromptConfig, Prompter, case_generator
 
 MASK = mask_of((10, 9, 18, 15))
 TIGHT = [10, 9, 18, 15]

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
-from segmed.core.prompts import Prompts
 from segmed.core.volumes import touching
-from segmed.data.prompting import Prompted
-from segmed.data.prompting_masks import tight_boxes
+from segmed.prompts.masks import tight_boxes
+from segmed.prompts.sampling import Prompted
+from segmed.prompts.value import Prompts
 
 
 def largest_slices(masks: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> list[Prompted]:

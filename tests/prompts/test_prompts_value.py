@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.prompts import Prompts
+from segmed.prompts.value import Prompts
 
 SIZE = (37, 51)
 

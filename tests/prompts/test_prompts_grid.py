@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.grid import PADDING_LOGIT, PromptGrid, box_coverage, fill_boxes
-from segmed.core.prompts import Prompts
+from segmed.prompts.grid import PADDING_LOGIT, PromptGrid, box_coverage, fill_boxes
+from segmed.prompts.value import Prompts
 
 SQUASH = PromptGrid((37, 51), (96, 64), (96, 64))
 LETTERBOX = PromptGrid((37, 51), (46, 64), (64, 64))

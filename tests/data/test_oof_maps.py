@@ -11,7 +11,7 @@ import pytest
 from segmed.core.errors import DataError, SplitError
 from segmed.core.files import sha256_of
 from segmed.core.split import Partition, Split
-from segmed.data.proposals import INDEX, MapFile, ProposalMaps, made_by, to_bytes, write_index, write_maps
+from segmed.data.oof_maps import INDEX, MapFile, ProposalMaps, made_by, to_bytes, write_index, write_maps
 
 MAPS = {f"{patient}_{z}": np.full((5, 7), 10 * z, np.uint8) for patient in "abv" for z in (1, 2)}
 CASES = {patient: tuple(f"{patient}_{z}" for z in (1, 2)) for patient in "abcvt"}

@@ -3,8 +3,8 @@
 import pytest
 
 from segmed.core.errors import ConfigError
-from segmed.data.prompting import PROMPTS, PromptConfig
-from segmed.data.prompting_names import parse_prompt, prompt_names
+from segmed.prompts.kinds import parse_prompt, prompt_names
+from segmed.prompts.sampling import PROMPTS, PromptConfig
 
 
 @pytest.mark.parametrize("name", PROMPTS)

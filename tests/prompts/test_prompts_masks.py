@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.data.prompting_masks import (
+from segmed.prompts.masks import (
     correction_point,
     lesions,
     points_beside,

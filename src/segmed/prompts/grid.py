@@ -4,16 +4,37 @@ An image reaches the network stretched or scaled to `content` and then padded at
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Shaped
 
 from segmed.core.errors import DataError
 from segmed.core.image import Size
-from segmed.core.prompts import Prompts
+from segmed.prompts.value import Prompts
 
 PADDING_LOGIT = -10.0
 """The logit of a mask prompt where the network's grid is padding: surely not the object."""
+
+
+@runtime_checkable
+class Resized(Protocol):
+    """What preprocessing did to an image's size, as its `Undo` says: (height, width) before it and without padding."""
+
+    @property
+    def original(self) -> Size:
+        """The size of the image itself."""
+        ...
+
+    @property
+    def content(self) -> Size:
+        """Its size on the network's grid, without padding."""
+        ...
+
+
+def prompt_grid(undo: Resized, network: Size) -> "PromptGrid":
+    """The way of an image's prompts to the network's grid of size (height, width), padding included, and back."""
+    return PromptGrid(original=undo.original, content=undo.content, network=network)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.prompts import INSIDE, OUTSIDE, Prompts
-from segmed.data import prompting_boxes, prompting_masks
+from segmed.prompts.boxes import kept_in_image, shifted, sides_moved, sides_scaled
+from segmed.prompts.masks import lesions, points_beside, points_inside, tight_boxes, whole_mask
+from segmed.prompts.value import INSIDE, OUTSIDE, Prompts
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -71,7 +72,7 @@ PROMPTS: dict[str, PromptConfig] = {
     "points": PromptConfig(box_share=0.0, inside=1, outside=1),
     "none": PromptConfig(box_share=0.0),
 }
-"""Settings by name. `segmed.data.prompting_names` reads these and others with a number, such as `jitter:5`."""
+"""Settings by name. `segmed.prompts.kinds` reads these and others with a number, such as `jitter:5`."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ class Prompter:
     def objects(self, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "n h w"]:
         """What is prompted for one by one: the whole mask, or its lesions."""
         if self.config.per == "mask":
-            return prompting_masks.whole_mask(mask)
-        return prompting_masks.lesions(mask, self.config.min_pixels)
+            return whole_mask(mask)
+        return lesions(mask, self.config.min_pixels)
 
     def draw(self, objects: int, rng: np.random.Generator) -> PromptDraws:
         """All random numbers for an image with so many objects; reads and advances only `rng`."""
@@ -147,18 +148,18 @@ class Prompter:
     def _boxes(self, objects: Bool[np.ndarray, "n h w"], draws: PromptDraws) -> Float64[np.ndarray, "n 4"]:
         height, width = objects.shape[1:]
         step = np.tile(self._pixel((height, width))[::-1], 2)
-        boxes = prompting_boxes.sides_scaled(prompting_masks.tight_boxes(objects), draws.enlarge)
-        boxes = prompting_boxes.shifted(boxes, draws.shift)
-        boxes = prompting_boxes.sides_moved(boxes, (draws.outward + draws.symmetric) * step)
-        return prompting_boxes.kept_in_image(boxes, (height, width))
+        boxes = sides_scaled(tight_boxes(objects), draws.enlarge)
+        boxes = shifted(boxes, draws.shift)
+        boxes = sides_moved(boxes, (draws.outward + draws.symmetric) * step)
+        return kept_in_image(boxes, (height, width))
 
     def _points(
         self, objects: Bool[np.ndarray, "n h w"], draws: PromptDraws
     ) -> tuple[Float64[np.ndarray, "p 2"], Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]:
         """Points, their labels and their objects; a near miss for which there is no room is left out."""
         near = self.config.near * float(self._pixel((objects.shape[1], objects.shape[2])).mean())
-        inside = prompting_masks.points_inside(objects, draws.inside, self.config.depth)
-        beside = prompting_masks.points_beside(objects, draws.beside, near)
+        inside = points_inside(objects, draws.inside, self.config.depth)
+        beside = points_beside(objects, draws.beside, near)
         points = np.concatenate([inside, beside], axis=1)
         labels = np.repeat([INSIDE, OUTSIDE], [inside.shape[1], beside.shape[1]])
         owners, place = np.nonzero(np.isfinite(points[..., 0]))

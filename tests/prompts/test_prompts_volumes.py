@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segmed.data.prompting_volumes import largest_slices
+from segmed.prompts.volumes import largest_slices
 
 SIZE = (10, 14)
 

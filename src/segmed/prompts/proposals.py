@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float32, Float64
 from pydantic import Field
 
 from segmed.core.config import config_dataclass
-from segmed.core.grid import PromptGrid, fill_boxes
 from segmed.core.image import Size
-from segmed.core.prompts import Prompts
-from segmed.data.prompting_boxes import kept_in_image, sides_scaled
-from segmed.data.prompting_masks import lesions, tight_boxes
+from segmed.prompts.boxes import kept_in_image, sides_scaled
+from segmed.prompts.grid import PromptGrid, fill_boxes
+from segmed.prompts.masks import lesions, tight_boxes
+from segmed.prompts.value import Prompts
 
 PromptKinds = Literal["box", "box+point", "box+mask", "box+point+mask"]
 KINDS: tuple[PromptKinds, ...] = get_args(PromptKinds)
