@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.volumes import neighbour_indices, stacked, touching
+from segmed.core.volumes import neighbour_indices, stacked
 
 
 def test_a_slice_has_its_neighbours_and_the_ends_repeat_the_edge() -> None:
@@ -33,7 +33,3 @@ def test_components_do_not_cross_a_gap_in_a_stack() -> None:
 def test_slices_of_several_sizes_are_no_stack() -> None:
     with pytest.raises(DataError, match=r"differ in size \(3x5 and 4x5\)"):
         stacked([np.zeros((4, 5), bool), np.zeros((3, 5), bool)], [1, 2])
-
-
-def test_pixels_that_share_a_corner_touch() -> None:
-    assert (touching(2).sum() - 1, touching(3).sum() - 1) == (8, 26)

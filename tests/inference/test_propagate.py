@@ -86,6 +86,20 @@ def test_distance_and_size_stop_too(predictor: PromptedPredictor, change: dict[s
     assert [bool(answer.mask.any()) for answer in answers] == kept
 
 
+def test_the_furthest_slice_is_counted_in_both_directions_by_place(predictor: PromptedPredictor) -> None:
+    config = PropagateConfig(margin=0, pixels=1, furthest=1)
+    volume = encoded(predictor, *[DRIFTING[0]] * 5)
+    answers = propagate(predictor, volume, asked(5, z2=(10, 8, 16, 14)), config, positions=[7, 8, 9, 10, 11])
+    assert [bool(answer.mask.any()) for answer in answers] == [False, True, True, True, False]
+
+
+def test_where_nothing_is_said_boxes_grow_by_a_tenth_and_two_pixels(predictor: PromptedPredictor) -> None:
+    """From a square of 10 each side moves out by 3: an object of 17 is found to that far."""
+    volume = encoded(predictor, slice_with((6, 6, 10)), slice_with((2, 2, 18)))
+    answers = propagate(predictor, volume, asked(2, z0=(6, 6, 16, 16)))
+    assert [int(answer.mask.sum()) for answer in answers] == [100, 16 * 16]
+
+
 def test_nothing_is_carried_over_a_gap_in_the_volume(predictor: PromptedPredictor) -> None:
     prompts, volume = asked(3, z0=(10, 8, 16, 14)), encoded(predictor, *DRIFTING[:1] * 3)
     answers = propagate(predictor, volume, prompts, TIGHT, positions=[4, 5, 7])

@@ -27,6 +27,12 @@ def test_components_are_the_largest_first_and_small_ones_propose_nothing() -> No
     assert len(propose(TWO, ProposeConfig(min_pixels=50))) == len(propose(TWO, ProposeConfig(probability=0.95))) == 0
 
 
+def test_a_pixel_of_just_the_probability_asked_for_is_part_of_a_component() -> None:
+    exact = map_of((slice(2, 4), slice(3, 6), 0.5))
+    assert propose(exact, ProposeConfig(probability=0.5)).components.sum() == 6
+    assert len(propose(exact, ProposeConfig(probability=0.5001))) == 0
+
+
 def test_boxes_grow_by_a_share_of_their_sides_and_stay_in_the_image() -> None:
     assert propose(TWO, ProposeConfig(min_pixels=2, margin=0.5)).boxes.tolist() == [[6, 2.5, 20, 12], [1.5, 1, 7.5, 5]]
 

@@ -37,11 +37,6 @@ def _walk(positions: Sequence[int], start: int, step: int, reach: int) -> list[i
     return found
 
 
-def touching(dimensions: int) -> Bool[np.ndarray, "..."]:
-    """The structure in which pixels that share a side or a corner are one component: 8 of a slice, 26 of a volume."""
-    return np.ones((3,) * dimensions, bool)
-
-
 def stacked(slices: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence[int]) -> Bool[np.ndarray, "d h w"]:
     """Stack slices into a volume, with an empty slice wherever positions jump, so that no component crosses.
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
-from scipy import ndimage
 
+from segmed.core.components import components
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
-from segmed.core.volumes import stacked, touching
+from segmed.core.volumes import stacked
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
@@ -127,13 +127,9 @@ def _components(
     kind: str,
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Size of each predicted component, in the volume or within its slice, and how much of it is right."""
-    structure = touching(3)
-    if kind == "slice":
-        structure[[0, 2]] = False
-    binary, right = stacked(guess, positions), stacked(truth, positions)
-    numbers, count = ndimage.label(binary, structure)
-    size = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
-    return size, np.bincount(numbers[right], minlength=count + 1)[1:]
+    found = components(stacked(guess, positions), within_slices=kind == "slice")
+    right = found.labels[stacked(truth, positions)]
+    return found.sizes, np.bincount(right, minlength=len(found) + 1)[1:]
 
 
 def _patient(

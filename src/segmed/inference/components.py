@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from scipy import ndimage
 
-from segmed.core.volumes import stacked, touching
+from segmed.core.components import components
+from segmed.core.volumes import stacked
 
 
 def remove_small(
@@ -39,11 +39,8 @@ def remove_small(
 
 def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int, share: float = 0.0) -> Bool[np.ndarray, "*grid"]:
     """Where components (connected also by corners) of fewer than `smallest` pixels, or `share` of the largest, are."""
-    numbers, _ = ndimage.label(binary, touching(binary.ndim))
-    sizes = np.bincount(numbers.ravel())
-    small = sizes < max(smallest, share * sizes[1:].max(initial=0))
-    small[0] = False
-    return np.asarray(small[numbers])
+    found = components(binary)
+    return found.where(found.sizes < max(smallest, share * found.sizes.max(initial=0)))
 
 
 def places_in_stack(positions: Sequence[int]) -> list[int]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from segmed.core.volumes import touching
+from segmed.core.components import components
 from segmed.metrics.counts import Counts, dice, precision, sensitivity
 
 MIN_VOXELS = 10
@@ -54,12 +54,9 @@ def lesion_scores(reference: Bool[np.ndarray, "d h w"], prediction: Bool[np.ndar
 
 def _components(mask: Bool[np.ndarray, "d h w"]) -> tuple[Int[np.ndarray, "d h w"], int]:
     """Components of at least `MIN_VOXELS` voxels numbered from 1, and how many there are."""
-    labelled, number = ndimage.label(mask, structure=touching(3))
-    sizes = np.bincount(labelled.ravel(), minlength=number + 1)
-    keep = sizes >= MIN_VOXELS
-    keep[0] = False
-    renumbered = np.where(keep, np.cumsum(keep), 0)
-    return renumbered[labelled], int(keep.sum())
+    found = components(mask)
+    keep = np.concatenate([[False], found.sizes >= MIN_VOXELS])
+    return np.where(keep, np.cumsum(keep), 0)[found.labels], int(keep.sum())
 
 
 def _iou_matrix(

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy import ndimage
 
+from segmed.core.components import components
 from segmed.core.errors import DataError
-from segmed.core.volumes import touching
 
 
 def whole_mask(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "n h w"]:
@@ -21,11 +21,10 @@ def lesions(mask: Bool[np.ndarray, "h w"], min_pixels: int = 1) -> Bool[np.ndarr
 
     Components of fewer than `min_pixels` are left out, but never the largest: a mask that is not empty has a lesion.
     """
-    numbered, count = ndimage.label(mask, structure=touching(2))
-    sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
-    order = np.argsort(-sizes, kind="stable")
-    kept = [number for rank, number in enumerate(order) if rank == 0 or sizes[number] >= min_pixels]
-    return np.asarray(numbered == (np.array(kept, np.int64) + 1)[:, None, None])
+    found = components(mask)
+    order = np.argsort(-found.sizes, kind="stable")
+    kept = [number for rank, number in enumerate(order) if rank == 0 or found.sizes[number] >= min_pixels]
+    return np.asarray(found.labels == (np.array(kept, np.int64) + 1)[:, None, None])
 
 
 def tight_boxes(objects: Bool[np.ndarray, "n h w"]) -> Float64[np.ndarray, "n 4"]:

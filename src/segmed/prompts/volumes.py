@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
-from scipy import ndimage
 
-from segmed.core.volumes import touching
+from segmed.core.components import components
 from segmed.prompts.masks import tight_boxes
 from segmed.prompts.sampling import Prompted
 from segmed.prompts.value import Prompts
@@ -22,9 +21,9 @@ def largest_slices(masks: Sequence[Bool[np.ndarray, "h w"]], positions: Sequence
     order = sorted(range(len(masks)), key=lambda index: positions[index])
     parts: list[list[Bool[np.ndarray, "h w"]]] = [[] for _ in masks]
     for run in _runs(order, positions):
-        numbered, count = ndimage.label(np.stack([masks[index] for index in run]), structure=touching(3))
-        for number in range(1, count + 1):
-            lesion = numbered == number
+        found = components(np.stack([masks[index] for index in run]))
+        for number in range(1, len(found) + 1):
+            lesion = found.labels == number
             widest = int(lesion.sum(axis=(1, 2)).argmax())
             parts[run[widest]].append(lesion[widest])
     return [_prompted(mask, some) for mask, some in zip(masks, parts, strict=True)]

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Float64
 from pydantic import Field
 from scipy import ndimage
 
+from segmed.core.components import components
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
 from segmed.core.split import Split
@@ -281,7 +282,7 @@ def _region(
         return None
     row, column = np.divmod(int(rng.choice(tissue)), channel.shape[1])
     alike = np.abs(channel - channel[row, column]) < rng.uniform(0.1, 0.5) * channel.std()
-    numbered, _ = ndimage.label(alike)
+    numbered = components(alike, corners=False).labels
     region = ndimage.binary_fill_holes(numbered == numbered[row, column])
     if not 0.001 <= region.mean() <= 0.25:
         return None

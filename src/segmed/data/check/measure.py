@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from scipy import ndimage
 
+from segmed.core.components import components
 from segmed.core.records import Record
-from segmed.core.volumes import touching
 from segmed.data.lgg import copies_of_flair
 
 SMALL_FRAGMENT = 10
@@ -79,10 +79,8 @@ def measure_mask(labels: UInt8[np.ndarray, "h w"]) -> MaskMeasures:
 def _components(foreground: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
     """Number of foreground components (8-connected) below `SMALL_FRAGMENT` pixels, and of holes (4-connected)."""
     inner = foreground[_bounding_box(foreground)]
-    components, _ = ndimage.label(inner, structure=touching(2))
-    sizes = np.bincount(components.ravel())[1:]
-    _, holes = ndimage.label(ndimage.binary_fill_holes(inner) & ~inner)
-    return int(np.count_nonzero(sizes < SMALL_FRAGMENT)), int(holes)
+    holes = components(ndimage.binary_fill_holes(inner) & ~inner, corners=False)
+    return int(np.count_nonzero(components(inner).sizes < SMALL_FRAGMENT)), len(holes)
 
 
 def _bounding_box(foreground: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:

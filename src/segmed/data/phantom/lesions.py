@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
+from segmed.core.components import components
 from segmed.data.phantom.anatomy import Grid, Tissue
 from segmed.data.phantom.fields import Volume, smooth_noise, soft_step
 
@@ -82,8 +83,8 @@ def _blob(grid: Grid, centre: tuple[float, float, float], radii: tuple[float, fl
 
 def _tidy(mask: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
     """Drop crumbs, fill holes in each slice, and keep the largest run of slices without a gap."""
-    pieces, _ = ndimage.label(mask)
-    kept = mask & (np.bincount(pieces.ravel()) >= SMALLEST)[pieces]
+    pieces = components(mask, corners=False)
+    kept = pieces.where(pieces.sizes >= SMALLEST)
     kept = np.stack([ndimage.binary_fill_holes(plane) for plane in kept])
     areas = kept.sum(axis=(1, 2))
     runs, _ = ndimage.label(areas >= SMALLEST / 2)
