@@ -28,7 +28,8 @@ from segmed.evaluation.report import numbers
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.robustness import degraded_evaluations
-from segmed.evaluation.statistics import PairedTest, bootstrap_ci, bootstrap_weights, holm, paired_sign_flip
+from segmed.evaluation.seeds import interval_over_seeds
+from segmed.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_sign_flip
 
 Scores = dict[str, dict[int, dict[str, float]]]
 """A metric by variant, seed and patient."""
@@ -52,7 +53,7 @@ class Line:
     test: PairedTest | None = None
     """Patients as the unit, each with its mean over seeds."""
     wide: tuple[float, float] | None = None
-    """Interval of the difference when patients and seeds are both drawn again."""
+    """Interval of the difference for other patients and other seeds."""
     p_holm: float = math.nan
 
 
@@ -143,7 +144,8 @@ def _line(name: str, against: str | None, scores: Scores) -> Line:
         return plain
     mine, theirs = _matrix(scores[name], common), _matrix(scores[against], common)
     test = paired_sign_flip(_over_seeds(mine), _over_seeds(theirs))
-    return Line(**{**vars(plain), "test": test, "wide": _wide_interval(mine, theirs)})
+    wide = interval_over_seeds(mine, theirs)
+    return Line(**{**vars(plain), "test": test, "wide": (wide.low, wide.high)})
 
 
 def _matrix(by_seed: dict[int, dict[str, float]], seeds: tuple[int, ...]) -> np.ndarray:
@@ -156,21 +158,6 @@ def _over_seeds(matrix: np.ndarray) -> np.ndarray:
     return matrix.mean(axis=0)
 
 
-def _wide_interval(ours: np.ndarray, theirs: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
-    """95 % of the difference with patients drawn together, and seeds of either variant drawn apart."""
-    defined = ~np.isnan(ours).any(0) & ~np.isnan(theirs).any(0)
-    ours, theirs = ours[:, defined], theirs[:, defined]
-    if ours.shape[1] < 2:
-        return math.nan, math.nan
-    patients = bootstrap_weights(ours.shape[1], resamples, 0) / ours.shape[1]
-    drawn = [
-        np.einsum("bs,sp,bp->b", bootstrap_weights(len(each), resamples, seed) / len(each), each, patients)
-        for seed, each in ((1, ours), (2, theirs))
-    ]
-    low, high = np.quantile(drawn[0] - drawn[1], (0.025, 0.975))
-    return float(low), float(high)
-
-
 def study_table(spec: Spec, lines: list[Line], evaluation: str) -> str:
     """The table with what it means."""
     wanted = len(spec.seeds)
@@ -180,8 +167,8 @@ def study_table(spec: Spec, lines: list[Line], evaluation: str) -> str:
     return (
         f"# {spec.title}\n\nMean patient Dice on evaluation `{evaluation}`: of each patient over seeds, then over "
         "patients; 95 % bootstrap intervals over patients. ± is the standard deviation between seeds. The difference "
-        "is paired by patient on the seeds that both have; in braces its interval when seeds are drawn again as well, "
-        "which says what another training would give. p: sign-flip test over patients, Holm-adjusted over the table."
+        "is paired by patient on the seeds that both have; in braces its interval with the variance of seeds (t), "
+        "which holds for another training too. p: sign-flip test over patients, Holm-adjusted over the table."
         f"\n{note}\n{_rows(lines)}"
     )
 

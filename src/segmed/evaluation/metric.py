@@ -100,12 +100,16 @@ class OverPatients:
     of: Callable[[Float64[np.ndarray, "k p"]], Float64[np.ndarray, "k p"]] | None = None
     optional: bool = False
 
+    def values(self, scored: Scored) -> Float64[np.ndarray, "p"]:
+        """The value of each patient; NaN where no label has one."""
+        column = scored.column(self.column)
+        return mean_of_defined(column if self.of is None else self.of(column), axis=0)
+
     def __call__(self, scored: Scored) -> Found | None:
         """The summary with its interval; `n` counts patients. None for an optional column without any value."""
-        column = scored.column(self.column)
-        if self.optional and np.isnan(column).all():
+        if self.optional and np.isnan(scored.column(self.column)).all():
             return None
-        values = mean_of_defined(column if self.of is None else self.of(column), axis=0)
+        values = self.values(scored)
         undefined = int(np.isnan(values).sum())
         statistic = mean_of(values) if self.summary == "mean" else median_of(values)
         return Found(interval(statistic, scored.weights), len(values) - undefined, undefined)

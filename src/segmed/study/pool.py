@@ -1,8 +1,9 @@
 """Join a cross-validation's folds, and its seeds: every patient is scored by networks that never saw it.
 
 Folds are joined row by row. Seeds are nested in patients: a patient's numbers are means over seeds, and it is missed
-where at least half of the seeds missed it; intervals and tests are over patients alone. Numbers by slice rest on the
-slices of all seeds, drawn with their patient.
+where at least half of the seeds missed it. Intervals of means over patients hold for other seeds as well
+(`evaluation.seeds`), all other intervals and the tests are over patients alone. Numbers by slice rest on the slices of
+all seeds, drawn with their patient.
 """
 
 import math
@@ -15,9 +16,12 @@ import numpy as np
 
 from segmed.core.errors import DataError
 from segmed.core.units import Unit
-from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metric import MetricValue, OverPatients
+from segmed.evaluation.metrics import METRICS
 from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow
+from segmed.evaluation.scored import Scored
+from segmed.evaluation.seeds import interval_over_seeds
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import Metrics, Summary, summarise
 
@@ -76,9 +80,13 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         seeds[0],
         name=name,
-        metrics=_with_size_of_error(summary.metrics, of_sizes.metrics),
+        metrics=_with_seeds(_with_size_of_error(summary.metrics, of_sizes.metrics), by_seed),
         by_label={
-            label: _with_size_of_error(metrics, of_sizes.by_label[label]) for label, metrics in summary.by_label.items()
+            label: _with_seeds(
+                _with_size_of_error(metrics, of_sizes.by_label[label]),
+                [[row for row in rows if row.label == label] for rows in by_seed],
+            )
+            for label, metrics in summary.by_label.items()
         },
         patients=tuple(rows),
         slices=tuple(slices),
@@ -167,6 +175,19 @@ def _summary(
     if calibration is None:
         return summary
     return replace(summary, metrics={**summary.metrics, "ece": _calibration_error(calibration, patients)})
+
+
+def _with_seeds(metrics: Metrics, by_seed: Sequence[Sequence[PatientRow]]) -> Metrics:
+    """Means over patients with intervals that hold for other seeds too."""
+    scored = [Scored.of(rows, (), (), np.ones((1, 1))) for rows in by_seed]
+    changed = dict(metrics)
+    for metric in METRICS:
+        over = metric.compute
+        if metric.name not in metrics or not isinstance(over, OverPatients) or over.summary != "mean":
+            continue
+        found = interval_over_seeds(np.stack([over.values(each) for each in scored]))
+        changed[metric.name] = replace(metrics[metric.name], low=found.low, high=found.high)
+    return changed
 
 
 def _with_size_of_error(metrics: Metrics, sizes: Metrics) -> Metrics:
