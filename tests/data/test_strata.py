@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from segmed.core.errors import SplitError
 from segmed.core.labels import LabelMap
 from segmed.core.split import PARTS, Split
 from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.lacking import lacking_warnings, require_labels
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.data.strata import Strata
@@ -101,3 +103,25 @@ def test_splits_are_those_of_earlier_versions_where_all_patients_have_the_same_l
         {0, 1, 8, 19},
         {2, 5, 16, 17},
     ]
+
+
+def test_a_part_that_lacks_a_label_is_warned_of_with_what_comes_of_it(tmp_path: Path) -> None:
+    data = labelled(tmp_path, [(1, 2, 3), (1, 2), (1, 2), *[(1,)] * 7])
+    split = split_by_patient(data)
+    assert lacking_warnings(data, split, 0) == (
+        "Fold 0: no mask of the validation part has spot: epoch and threshold are chosen without it.",
+        "Fold 0: no mask of the test part has spot: it has no score there.",
+    )
+    require_labels(data, split, 0)
+
+
+def test_a_fold_without_any_label_to_learn_or_to_choose_by_is_refused(tmp_path: Path) -> None:
+    data = labelled(tmp_path, [(1,)] + [()] * 9)
+    with pytest.raises(SplitError, match=r"all masks of the validation part are empty, so epoch and threshold cannot"):
+        require_labels(data, split_by_patient(data), 0)
+
+
+def test_masks_that_are_all_empty_are_nothing_to_learn(tmp_path: Path) -> None:
+    data = labelled(tmp_path, [()] * 6)
+    with pytest.raises(SplitError, match=r"all masks of the train part are empty, so there is nothing to learn"):
+        require_labels(data, split_by_patient(data), 0)

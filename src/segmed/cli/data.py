@@ -106,6 +106,7 @@ def split(
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
     from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.data.lacking import lacking_warnings
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
     _require_new(out, force)
@@ -124,6 +125,9 @@ def split(
     if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
         without = plural(len(unlabelled), "case without a mask is", "cases without a mask are")
         note(f"{without} in no part, such as {unlabelled[0]}.")
+    for number in range(len(plan.folds)):
+        for warning in lacking_warnings(decoded, plan, number):
+            note(warning)
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     typer.echo(str(out))
 

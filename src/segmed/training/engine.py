@@ -18,6 +18,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.intensities import range_note
+from segmed.data.lacking import lacking_warnings, require_labels
 from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
 from segmed.models.dense import DENSE
@@ -75,9 +76,10 @@ def train(
     With `resume` an interrupted run continues from its last whole epoch, and a finished one is left as it is.
     With `embeddings`, made by `segmed embed`, the frozen image encoder of a promptable model never runs.
     What is refused before the first step leaves no folder behind.
-    Raises `SplitError` for a split that leaks or belongs to other data, `ConfigError` where the folder holds another
-    run or another process trains in it, `DataError` where symbolic links lie in it, `ModelError` when the loss is not a
-    number or memory runs out, and `StoppedError` where a file cannot be written, as on a full disk.
+    Raises `SplitError` for a split that leaks, belongs to other data, or whose training or validation masks are all
+    empty, `ConfigError` where the folder holds another run or another process trains in it, `DataError` where symbolic
+    links lie in it, `ModelError` when the loss is not a number or memory runs out, and `StoppedError` where a file
+    cannot be written, as on a full disk.
     """
     listener, hardware = listener or Silent(), hardware or Hardware()
     require_fit(split, data)
@@ -94,6 +96,7 @@ def train(
         processes = trainer.world_size
         if trainer.is_global_zero:
             require_place(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
+        require_labels(data, split, fold, learnt=recipe.objective == "masks")
         start = begun_from(recipe, split, fold)
         module, loaders = prepare(
             recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
@@ -113,6 +116,7 @@ def train(
                 range_note(recipe.preprocess),
                 accumulation_warning(recipe.optim, keeper.batches.steps),
                 COLOUR_CHOSEN if chosen_by_data and data.in_colour else None,
+                *lacking_warnings(data, split, fold),
             )
             for warning in filter(None, warnings if trainer.is_global_zero else ()):
                 log.warning(warning)
