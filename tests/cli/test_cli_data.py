@@ -212,7 +212,7 @@ def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
     first[columns.index("mask")] = ""
     Path("all.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]))
     result = run("split", "all.csv")
-    assert f"1 cases without a mask are in no part, such as {first[columns.index('case')]}" in result.stderr
+    assert f"1 case without a mask is in no part, such as {first[columns.index('case')]}" in result.stderr
 
 
 def test_a_folder_in_the_place_of_a_file_is_not_offered_to_be_replaced(tree: Path) -> None:

@@ -93,8 +93,11 @@ def split(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write.")] = Path("split.json"),
     strategy: Annotated[
-        Literal["patient", "slice"], typer.Option(help="slice is the report's own, which LEAKS.")
-    ] = "patient",
+        Literal["patient", "slice"] | None, typer.Option(help="patient, or slice: the report's own, which LEAKS.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Take a split as it is: a column of the data, or a CSV or JSON file.")
+    ] = None,
     folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
@@ -106,6 +109,7 @@ def split(
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
     from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.data.imported import import_split, split_columns
     from segmed.data.lacking import lacking_warnings
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
@@ -115,8 +119,17 @@ def split(
         raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
     if folds and ratios:
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
+    if from_ is not None and (strategy or folds or ratios):
+        raise ConfigError("--from takes a split as it is. Leave out --strategy, --folds and --ratios.")
     decoded = open_decoded(path, labels, patient_regex, each_image_is_a_patient=each_image_is_a_patient)
-    if strategy == "slice":
+    if (own := split_columns(decoded.dataset)) and not (from_ or strategy):
+        raise DataError(
+            f"{path}: its column {own[0]!r} is a split already. Take it with --from {own[0]}, or deal patients "
+            "anew with --strategy patient."
+        )
+    if from_ is not None:
+        plan = import_split(decoded, from_)
+    elif strategy == "slice":
         plan = split_by_slice(decoded, seed=seed)
     else:
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)

@@ -25,6 +25,7 @@ class SliceDataset:
 
     `root` is the folder it lies in, `manifest` the file that lists it where there is one.
     `attributes[patient]` holds whatever the data set says of a patient: sex, age, institution.
+    `columns[name][case]` holds the further columns of a manifest.
     `patients_known` is False where nothing said which images are of one patient: each then counts as one, and
     whatever is made of the data says so.
     """
@@ -36,6 +37,7 @@ class SliceDataset:
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     manifest: Path | None = None
     patients_known: bool = True
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

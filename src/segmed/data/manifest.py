@@ -39,7 +39,9 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
     ordered = listed if any(row.get("slice") for row in rows) else numbered(listed)
-    dataset = SliceDataset(path.stem, path.parent, in_order(ordered), labels, _attributes(rows), path)
+    dataset = SliceDataset(
+        path.stem, path.parent, in_order(ordered), labels, _attributes(rows), path, columns=_columns(rows)
+    )
     return Listing(dataset, tuple(findings.found))
 
 
@@ -99,6 +101,16 @@ def _find_shared_files(records: Sequence[Record], findings: Findings) -> None:
                 text = f"listed for case {owner[path]} and for case {record.case}. Give each case its own file."
                 findings.error(code, path, text)
             owner.setdefault(path, record.case)
+
+
+def _columns(rows: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The further columns, each by case; empty values are left out."""
+    columns: dict[str, dict[str, str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in OWN_COLUMNS and value:
+                columns.setdefault(name, {}).setdefault(row["case"], value)
+    return columns
 
 
 def _attributes(rows: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:

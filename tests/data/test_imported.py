@@ -1,0 +1,87 @@
+"""A split of somebody else is taken by case or by patient, or refused in words; never ignored."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from commands import segmed
+from segmed.core.errors import DataError, SplitError
+from segmed.core.split import PARTS, Split
+from segmed.data.decoded import DecodedDataset, decode
+from segmed.data.imported import import_split, split_columns
+from segmed.data.manifest import write_manifest
+from segmed.data.sources import open_dataset
+from toydata import write_toy
+
+WORDS = ("train", "Training", "val", "test", "train", "TEST")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
+    """Six patients with two slices each; the manifest says of each patient which part it is in."""
+    root = tmp_path_factory.mktemp("data")
+    dataset = open_dataset(write_toy(root, slices=2))
+    words = dict(zip(dataset.patients, WORDS, strict=True))
+    write_manifest(root / "manifest.csv", replace(dataset, attributes={p: {"split": w} for p, w in words.items()}))
+    return decode(open_dataset(root))
+
+
+def patients(split: Split) -> list[list[str]]:
+    return [sorted({split.patient_of[case][-1] for case in split.fold(0).part(part)}) for part in PARTS]
+
+
+EXPECTED = [["1", "2", "3"], ["5"], ["0", "4"]]
+
+
+def test_a_column_is_known_as_a_split_and_taken(data: DecodedDataset) -> None:
+    assert split_columns(data.dataset) == ("split",)
+    split = import_split(data, "split")
+    assert patients(split) == EXPECTED
+    assert (split.data_hash, split.strategy) == (data.data_hash, "imported")
+
+
+@pytest.mark.parametrize("by", ["case", "patient"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_lists_of_cases_and_of_patients_give_the_same_split(
+    data: DecodedDataset, tmp_path: Path, by: str, form: str
+) -> None:
+    words = dict(zip(data.dataset.patients, WORDS, strict=True))
+    named = dict.fromkeys((getattr(record, by), words[record.patient]) for record in data.dataset.records)
+    path = tmp_path / f"lists.{form}"
+    if form == "csv":
+        path.write_text("\n".join([f"{by},split", *(f"{name},{word}" for name, word in named)]))
+    else:
+        path.write_text(json.dumps({word: [name for name, its in named if its == word] for word in WORDS}))
+    assert patients(import_split(data, str(path))) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("patient,split\nnobody,train", "'nobody' is neither a case nor a patient"),
+        ("patient,split\n{0},train\n{0},test", "is in train and in test"),
+        ("patient,split\n{0},learn", "'learn' of case .* is no part"),
+        ("case,split\n{1},train\n{2},test", "is in both train and test"),
+        ("name,part\n{0},train", "expected a CSV file with columns"),
+    ],
+)
+def test_what_is_no_split_is_refused_in_words(data: DecodedDataset, tmp_path: Path, lines: str, why: str) -> None:
+    first, second = data.dataset.records[:2]
+    path = tmp_path / "lists.csv"
+    path.write_text(lines.format(first.patient, first.case, second.case))
+    with pytest.raises(SplitError, match=why):
+        import_split(data, str(path))
+    with pytest.raises(SplitError, match=r"--from institution: neither a file nor a column.*: split\."):
+        import_split(data, "institution")
+
+
+def test_the_command_does_not_ignore_a_column_and_deals_anew_when_told(data: DecodedDataset, tmp_path: Path) -> None:
+    root = data.dataset.root
+    with pytest.raises(DataError, match=r"its column 'split' is a split already. Take it with --from split, or"):
+        segmed("data", "split", root, "-o", tmp_path / "a.json")
+    segmed("data", "split", root, "-o", tmp_path / "b.json", "--from", "split")
+    assert patients(Split.load(tmp_path / "b.json")) == EXPECTED
+    segmed("data", "split", root, "-o", tmp_path / "c.json", "--strategy", "patient")
+    assert Split.load(tmp_path / "c.json").strategy == "patient"
