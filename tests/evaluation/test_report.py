@@ -113,11 +113,66 @@ def test_the_two_families_of_tests_that_holm_corrects_apart_are_two_tables_in_th
 
 
 def test_pictures_show_reference_and_prediction_for_the_worst_the_median_and_the_best(html):
-    assert html.count("data:image/png;base64,") == 6 * 2
+    assert html.count("data:image/png;base64,") == 6 * 2 + 1  # and the one at the page's head
     ranks = re.findall(r"<b>(worst|median|best)</b>", html)
     assert ranks == ["worst"] * 3 + ["median"] + ["best"] * 2
     for colour in (REFERENCE_COLOUR, PREDICTION_COLOUR):
         assert "#{:02x}{:02x}{:02x}".format(*colour) in html
+
+
+def test_the_median_patient_is_pictured_before_any_table(html):
+    first = html.index('<figure class="first"><img src="data:image/png')
+    assert html.index("<h1") < first < html.index('id="results"')
+    assert "Median patient of good, patient Dice 0.860; channel 2 of 3." in words(html)
+
+
+def test_pictures_say_which_channel_and_what_scale_they_show(html):
+    assert html.count("Shown: channel 2 of 3") == 6
+    windows = {int(width) for width in re.findall(r"(?:Window|Whole slice) of \d+ × (\d+) px", html)}
+    bars = {
+        (float(share), int(pixels)) for share, pixels in re.findall(r'style="width: ([\d.]+)%"></span>(\d+) px', html)
+    }
+    assert windows
+    assert all(any(abs(share - 100 * pixels / width) < 0.01 for width in windows) for share, pixels in bars)
+    assert all(100 / 12 < share < 34 for share, _ in bars)
+
+
+def test_every_dot_tells_its_patient_and_leads_to_the_line_of_that_patient(html):
+    dots = re.findall(r'<a href="#(case-\d)"><title>(P\d): (0\.\d{3})</title>', html)
+    assert len(dots) == 2 * 3 * 8  # two widths, three systems and floors
+    lines = dict(re.findall(r'<tr id="(case-\d)"><th scope="row">(P\d)', html))
+    assert all(lines[anchor] == patient for anchor, patient, _ in dots)
+    assert ("case-1", "P7", "0.790") in dots
+    assert "<title>P7: 0.790 and 0.590</title>" in html
+
+
+def test_hd95_with_a_penalty_in_it_is_marked_and_stands_beside_the_distance(tmp_path):
+    one = evaluation("a", (0.9, 0.8))
+    scores = {**one.patients[0].scores, "hd95": 135.8, "hd95_shared": 1.5}
+    penalised = dataclasses.replace(one.patients[0], one_sided_slices=3, scores=scores)
+    page = write_report([dataclasses.replace(one, patients=(penalised, one.patients[1]))], out=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert '<td>1.5</td><td class="penalised">135.8&thinsp;†</td><td>3</td>' in text
+    assert "<td>–</td><td>3.5</td><td>0</td>" in text
+    assert "† is no distance" in text
+
+
+@pytest.mark.parametrize(("patients", "ranked"), [(1, False), (5, False), (6, True)])
+def test_the_ranking_is_called_stable_only_where_patients_can_tell(tmp_path, patients, ranked):
+    members = [evaluation("a", GOOD[:patients]), evaluation("b", POOR[:patients])]
+    page = write_report(members, out=tmp_path).read_text(encoding="utf-8")
+    assert ("Stability of the ranking" in page) == ranked
+    assert ("takes a rank" in (tmp_path / "comparison.md").read_text(encoding="utf-8")) == ranked
+
+
+def test_ids_break_after_their_separators_and_not_within_words(html):
+    assert "P7_<wbr>2" in html
+    (rule,) = re.findall(r"^tbody th \{ font-weight.*", html, flags=re.MULTILINE)
+    assert "overflow-wrap: break-word" in rule
+
+
+def test_a_table_that_a_phone_cuts_says_that_it_scrolls(html):
+    assert html.count('<p class="hint" aria-hidden="true">') == html.count('<div class="scroll ')
 
 
 def test_learning_curves_and_the_configuration_come_from_the_run_folder(html):

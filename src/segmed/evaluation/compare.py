@@ -175,6 +175,16 @@ def _compared(evaluations: Sequence[Evaluation], seed: int) -> Comparison:
     )
 
 
+def can_be_ranked(comparison: Comparison) -> bool:
+    """Whether there are patients enough that drawing them again says how firm the order is.
+
+    Of one patient every draw is that patient, and the order would be called certain. Below 6 no test could tell two
+    systems apart, and the shares of ranks say no more than it.
+    """
+    patients = len(comparison.patients)
+    return patients > 0 and statistics.least_p(patients, statistics.RESAMPLES) < ALPHA
+
+
 def of_label(comparison: Comparison, label: str) -> Comparison:
     """The same systems and floors in the same order, with the metrics of one label; for tables, tests left as they are.
 

@@ -10,6 +10,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from segmed.core.image import shown_channel
+from segmed.data.decoded import DecodedDataset
+from segmed.data.lgg import channel_names, is_lgg
 from segmed.evaluation.compare import PRIMARY
 from segmed.evaluation.overlays import crop_box, overlay, png_bytes
 from segmed.evaluation.report import numbers
@@ -91,10 +94,19 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class ScaleBar:
+    """A bar of `pixels` of the image, `share` of the picture's width in percent."""
+
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True)
 class PictureRow:
     """A patient's slice under every system; `why` says what made it the one chosen.
 
-    `rank` says worst, median or best, by `dice`, the patient's Dice under the first system.
+    `rank` says worst, median or best, by `dice`, the patient's Dice under the first system. `channel` names what is
+    shown of the image, and `scale` is the bar below the picture.
     """
 
     patient: str
@@ -102,17 +114,26 @@ class PictureRow:
     case: str
     why: str
     window: str
+    channel: str
+    scale: ScaleBar
     dice: str
     tiles: tuple[Tile, ...]
 
 
 @dataclass(frozen=True)
 class PatientLine:
-    """A line of the table of patients: its Dice under every system, and facts of the leader's prediction."""
+    """A line of the table of patients: its Dice under every system, and facts of the leader's prediction.
 
+    `anchor` is what the patient's dots in the figures lead to. `hd95_shared` is a distance; `hd95` holds the penalty of
+    `one_sided` slices where there are any.
+    """
+
+    anchor: str
     patient: str
     dice: tuple[str, ...]
+    hd95_shared: str
     hd95: str
+    one_sided: int
     reference_px: str
     predicted_px: str
     missed: bool
@@ -122,6 +143,11 @@ def worst_first(leader: Evaluation) -> list[str]:
     """Patients by rising Dice of the leader; those without a value last."""
     dice = leader.by_patient(PRIMARY)
     return sorted(dice, key=lambda patient: (math.isnan(dice[patient]), dice[patient], patient))
+
+
+def anchors_of(leader: Evaluation) -> dict[str, str]:
+    """The anchor of each patient's line in the table of patients; it holds no name."""
+    return {patient: f"case-{number}" for number, patient in enumerate(worst_first(leader), start=1)}
 
 
 def chosen_patients(leader: Evaluation) -> dict[str, str]:
@@ -176,15 +202,19 @@ def patient_lines(systems: Sequence[Evaluation], shown: Names) -> list[PatientLi
     """The table of patients, worst of the first system first."""
     columns = [system.by_patient(PRIMARY) for system in systems]
     leader = systems[0]
-    hd95 = leader.by_patient("hd95")
+    hd95, shared = leader.by_patient("hd95"), leader.by_patient("hd95_shared")
+    anchors = anchors_of(leader)
     lines = []
     for patient in worst_first(leader):
         rows = [row for row in leader.patients if row.patient == patient]
         lines.append(
             PatientLine(
+                anchor=anchors[patient],
                 patient=shown.patients[patient],
                 dice=tuple(numbers.number(column[patient], 3) for column in columns),
+                hd95_shared=numbers.number(shared[patient], 1),
                 hd95=numbers.number(hd95[patient], 1),
+                one_sided=sum(row.one_sided_slices for row in rows),
                 reference_px=numbers.count(sum(row.reference_px for row in rows)),
                 predicted_px=numbers.count(sum(row.predicted_px for row in rows)),
                 missed=any(row.missed for row in rows),
@@ -202,18 +232,55 @@ def picture_rows(
     rows = []
     for patient, rank in chosen_patients(leader).items():
         for case, why in chosen_slices(leader, patient, rank).items():
-            tiles, window = _tiles(
-                systems, pictures, case, channel, f"{shown.cases[case]} of {shown.patients[patient]}"
+            name = f"{shown.cases[case]} of {shown.patients[patient]}"
+            tiles, window, bar = _tiles(systems, pictures, case, channel, name)
+            rows.append(
+                PictureRow(
+                    patient=shown.patients[patient],
+                    rank=rank,
+                    case=shown.cases[case],
+                    why=why,
+                    window=window,
+                    channel=_channel_text(pictures, case, channel),
+                    scale=bar,
+                    dice=numbers.number(dice[patient], 3),
+                    tiles=tiles,
+                )
             )
-            value = numbers.number(dice[patient], 3)
-            rows.append(PictureRow(shown.patients[patient], rank, shown.cases[case], why, window, value, tiles))
     return rows
+
+
+def first_picture(rows: Sequence[PictureRow]) -> PictureRow | None:
+    """The picture at the head of the page: of the median patient, else of the first that is pictured."""
+    return next((row for row in rows if row.rank == "median"), rows[0] if rows else None)
+
+
+def scale_bar(width: int) -> ScaleBar:
+    """The longest round number of pixels that takes at most a third of a picture of `width` pixels."""
+    steps = [number * 10**power for power in range(5) for number in (1, 2, 5)]
+    pixels = max((step for step in steps if 3 * step <= width), default=1)
+    return ScaleBar(pixels, round(100 * pixels / width, 2))
+
+
+def _channel_text(pictures: Pictures | None, case: str, channel: int | None) -> str:
+    """What is shown of the image: the sequence where the data set names it, else the channel's number."""
+    if pictures is None:
+        return ""
+    channels = pictures.image(case).shape[-1]
+    if pictures.in_colour and channel is None:
+        return "in colour"
+    if channels == 1:
+        return ""
+    chosen = shown_channel(channels) if channel is None else channel
+    if isinstance(pictures, DecodedDataset) and is_lgg(pictures.dataset):
+        return f"{channel_names(channels, is_lgg=True)[chosen]}, channel {chosen + 1} of {channels}"
+    return f"channel {chosen + 1} of {channels}"
 
 
 def _tiles(
     systems: Sequence[Evaluation], pictures: Pictures | None, case: str, channel: int | None, shown: str
-) -> tuple[tuple[Tile, ...], str]:
-    """A slice's picture under every system, and which part of the slice they show; `shown` names the slice."""
+) -> tuple[tuple[Tile, ...], str, ScaleBar]:
+    """A slice's picture under every system, what part of it they show, and their scale; `shown` names the slice."""
     predictions = [system.predictions[case] for system in systems]
     image = None if pictures is None else pictures.image(case)
     reference = None if pictures is None else pictures.mask(case)
@@ -236,8 +303,8 @@ def _tiles(
         text = f"Slice {shown}: reference and prediction of {system.name}, slice Dice {here}"
         tiles.append(Tile(system.name, place, here, data_address(png_bytes(picture)), text))
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    window = "Whole slice" if (height, width) == shape else f"Window of {height} × {width} px"
-    return tuple(tiles), window
+    window = f"{'Whole slice' if (height, width) == shape else 'Window'} of {height} × {width} px"
+    return tuple(tiles), window, scale_bar(width)
 
 
 def slice_dice(system: Evaluation, case: str) -> str:

@@ -23,7 +23,10 @@ _ROW = 62
 
 @dataclass(frozen=True)
 class Strip:
-    """One system's values per patient with their mean and interval. `place` is its rank, None for a floor."""
+    """One system's values per patient with their mean and interval. `place` is its rank, None for a floor.
+
+    `dots` has for each value the anchor that its dot leads to and the patient's name, or is empty.
+    """
 
     name: str
     values: tuple[float, ...]
@@ -31,6 +34,7 @@ class Strip:
     low: float
     high: float
     place: int | None
+    dots: tuple[tuple[str, str], ...] = ()
 
 
 def colour(place: int | None) -> str:
@@ -56,7 +60,7 @@ def strip_plot(strips: Sequence[Strip], width: int, *, axis: str) -> Markup:
         figure = svg.new_figure(width, len(strips) * _ROW + 52)
         axes = _axes(figure, width, left=8, right=12, top=4, bottom=46)
         for row, strip in enumerate(strips):
-            _draw_strip(axes, strip, -row, width)
+            _draw_strip(axes, strip, -row, width, before=sum(len(each.dots) for each in strips[:row]))
         axes.set(xlim=(-0.015, 1.015), ylim=(-len(strips) + 0.45, 0.62), xlabel=axis)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -65,7 +69,8 @@ def strip_plot(strips: Sequence[Strip], width: int, *, axis: str) -> Markup:
         for row, strip in enumerate(strips):
             label = f"{shortened(strip.name, width // 9)}{' (floor)' if strip.place is None else ''}"
             axes.text(0.0, -row + 0.34, label, va="bottom", fontsize=12.5)
-        return svg.inline_svg(figure, name=f"strip-{width}", description=f"{axis}, a dot each, by system")
+        picture = svg.inline_svg(figure, name=f"strip-{width}", description=f"{axis}, a dot each, by system")
+        return svg.named_dots(picture, [_told(strip, index) for strip in strips for index in range(len(strip.dots))])
 
 
 def pair_plot(first: Strip, second: Strip, width: int, *, axis: str) -> Markup:
@@ -75,14 +80,20 @@ def pair_plot(first: Strip, second: Strip, width: int, *, axis: str) -> Markup:
         figure = svg.new_figure(side, side)
         axes = _axes(figure, side, left=52, right=10, top=10, bottom=50)
         axes.plot([0, 1], [0, 1], color=svg.RULE, zorder=1)
-        axes.scatter(
+        dots = axes.scatter(
             second.values, first.values, s=34, facecolor=colour(first.place), edgecolor=svg.PAPER, alpha=0.85, zorder=3
         )
+        if first.dots:
+            dots.set_urls([f"dot:{index}" for index in range(len(first.dots))])
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set_xlabel(f"{axis}, {shortened(second.name, 24)}")
         axes.set_ylabel(f"{axis}, {shortened(first.name, 24)}")
         description = f"{axis}, a dot each, under {first.name} against {second.name}"
-        return svg.inline_svg(figure, name=f"pair-{width}", description=description)
+        told = [
+            (anchor, f"{name}: {ours:.3f} and {theirs:.3f}")
+            for (anchor, name), ours, theirs in zip(first.dots, first.values, second.values, strict=False)
+        ]
+        return svg.named_dots(svg.inline_svg(figure, name=f"pair-{width}", description=description), told)
 
 
 def curves(
@@ -165,12 +176,22 @@ def swarm(
     return heights
 
 
-def _draw_strip(axes: Any, strip: Strip, row: int, width: int) -> None:
-    values = np.sort(np.array([v for v in strip.values if math.isfinite(v)], np.float64))
+def _told(strip: Strip, index: int) -> tuple[str, str]:
+    """Where the dot of a value leads, and what it says."""
+    anchor, name = strip.dots[index]
+    return anchor, f"{name}: {strip.values[index]:.3f}"
+
+
+def _draw_strip(axes: Any, strip: Strip, row: int, width: int, *, before: int) -> None:
+    """One system's dots, mean and interval; `before` dots were numbered in the rows above."""
+    order = sorted((v, index) for index, v in enumerate(strip.values) if math.isfinite(v))
+    values = np.array([v for v, _ in order], np.float64)
     heights = row - 0.03 + swarm(values, bin_width=12 / width, step=0.12, limit=0.25)
-    axes.scatter(
+    dots = axes.scatter(
         values, heights, s=36, facecolor=colour(strip.place), edgecolor=svg.PAPER, linewidth=0.7, alpha=0.7, zorder=2
     )
+    if strip.dots:
+        dots.set_urls([f"dot:{before + index}" for _, index in order])
     if math.isfinite(strip.low) and math.isfinite(strip.high):
         axes.plot([strip.low, strip.high], [row - 0.03] * 2, color=svg.INK, linewidth=1.8, zorder=4)
     if math.isfinite(strip.mean):

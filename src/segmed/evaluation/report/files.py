@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segmed.core.files import write_table, written_aside
 from segmed.core.units import Unit
-from segmed.evaluation.compare import Comparison, Difference
+from segmed.evaluation.compare import Comparison, Difference, can_be_ranked
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
@@ -56,7 +56,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     ):
         if tests:
             parts += [f"\n## {leak}Paired tests on mean {unit.one} Dice {what}\n", _test_table(tests, unit)]
-    if len(comparison.systems) > 1 and comparison.patients:
+    if len(comparison.systems) > 1 and can_be_ranked(comparison):
         parts += [
             f"\n## {leak}Share of {unit.one} bootstraps in which a system takes a rank\n",
             _rank_table(comparison),

@@ -10,11 +10,19 @@ from markupsafe import Markup
 
 from segmed.core.errors import DataError
 from segmed.core.wording import plural
-from segmed.evaluation.compare import PRIMARY, Comparison
+from segmed.evaluation.compare import PRIMARY, Comparison, can_be_ranked
 from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
-from segmed.evaluation.report.cases import Pictures, names_of, patient_lines, picture_rows
+from segmed.evaluation.report.cases import (
+    Names,
+    Pictures,
+    anchors_of,
+    first_picture,
+    names_of,
+    patient_lines,
+    picture_rows,
+)
 from segmed.evaluation.report.features import feature_pictures
 from segmed.evaluation.report.filters import filter_pictures
 from segmed.evaluation.report.group_rows import group_sections
@@ -125,7 +133,7 @@ def build_page(
         **_front(comparison, written),
         **_results(comparison),
         "groups": group_sections(groups),
-        **_patients(comparison),
+        **_patients(comparison, names_of(comparison.systems[0].slices, anonymise=anonymise)),
         **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
@@ -223,28 +231,28 @@ def _results(comparison: Comparison) -> Sections:
         "floor_tests": tables.pair_lines(comparison.floor_tests, comparison.unit),
         "has_tests": bool(comparison.tests or comparison.floor_tests),
         "agreement": tables.agreement(comparison),
-        "ranks": ranks if len(ranks) > 1 and comparison.patients else [],
+        "ranks": ranks if len(ranks) > 1 and can_be_ranked(comparison) else [],
     }
 
 
-def _patients(comparison: Comparison) -> Sections:
+def _patients(comparison: Comparison, shown: Names) -> Sections:
     places: list[int | None] = list(range(len(comparison.systems)))
     places += [None] * len(comparison.floors)
-    strips = [strip_of(e, place) for e, place in zip(comparison.evaluations, places, strict=True)]
+    strips = [strip_of(comparison, e, place, shown) for e, place in zip(comparison.evaluations, places, strict=True)]
     axis = f"{comparison.unit.one} Dice"
     widths = (figures.WIDE, figures.NARROW)
     several = len(comparison.systems) > 1
     return {
         "strips": Picture(*(figures.strip_plot(strips, width, axis=axis) for width in widths)),
-        **(duel(comparison, comparison.systems[1].name) if several else {"duel": None, "rival": ""}),
+        **(duel(comparison, comparison.systems[1].name, shown) if several else {"duel": None, "rival": ""}),
     }
 
 
-def duel(comparison: Comparison, rival: str) -> Sections:
-    """The leader's patients against those of another system, by its name."""
+def duel(comparison: Comparison, rival: str, shown: Names) -> Sections:
+    """The leader's patients against those of another system, by its name; `shown` has what is printed for patients."""
     names = [system.name for system in comparison.systems]
     place = names.index(rival)
-    first, second = strip_of(comparison.systems[0], 0), strip_of(comparison.systems[place], place)
+    first, second = (strip_of(comparison, comparison.systems[each], each, shown) for each in (0, place))
     widths = (figures.WIDE, figures.NARROW)
     return {
         "duel": Picture(
@@ -254,11 +262,13 @@ def duel(comparison: Comparison, rival: str) -> Sections:
     }
 
 
-def strip_of(evaluation: Evaluation, place: int | None) -> figures.Strip:
-    """An evaluation's patients as a strip; `place` is its rank from 0, None for a floor."""
-    metric = tables.metric_of(evaluation, PRIMARY)
-    values = tuple(evaluation.by_patient(PRIMARY).values())
-    return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place)
+def strip_of(comparison: Comparison, evaluation: Evaluation, place: int | None, shown: Names) -> figures.Strip:
+    """An evaluation's patients as a strip whose dots lead to the table; `place` is its rank, None for a floor."""
+    metric, dice = tables.metric_of(evaluation, PRIMARY), evaluation.by_patient(PRIMARY)
+    anchors = anchors_of(comparison.systems[0])
+    dots = tuple((anchor, shown.patients[patient]) for patient, anchor in anchors.items())
+    values = tuple(dice[patient] for patient in anchors)
+    return figures.Strip(evaluation.name, values, metric.value, metric.low, metric.high, place, dots)
 
 
 def _robustness(comparison: Comparison, degraded: Sequence[Degraded]) -> Sections:
@@ -295,8 +305,10 @@ def _cases(
     systems: Sequence[Evaluation], pictures: Pictures | None, *, anonymise: bool, channel: int | None
 ) -> Sections:
     shown = names_of(systems[0].slices, anonymise=anonymise)
+    rows = picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel)
     return {
-        "pictures": picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel),
+        "pictures": rows,
+        "first_picture": first_picture(rows),
         "patient_lines": patient_lines(systems, shown),
         "has_images": pictures is not None,
         "reference_colour": _hex(REFERENCE_COLOUR),

@@ -6,7 +6,7 @@ Matplotlib draws with the stand-in colours below; in the SVG each is replaced by
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,6 +84,16 @@ def inline_svg(figure: Any, *, name: str, description: str) -> Markup:
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description)}" style="width: {width}px">'
     )
     return Markup(opening + re.sub(r"\n\s*", "\n", body))  # matplotlib escaped the text
+
+
+def named_dots(picture: Markup, dots: Sequence[tuple[str, str]]) -> Markup:
+    """A figure in which every dot drawn with the address `dot:N` tells the text of the Nth and leads to its anchor."""
+
+    def link(found: re.Match[str]) -> str:
+        anchor, text = dots[int(found[1])]
+        return f'<a href="#{escape(anchor)}"><title>{escape(text)}</title>'
+
+    return Markup(re.sub(r'<a href="dot:(\d+)"[^>]*>', link, picture))  # the figure is markup, the texts are escaped
 
 
 def _page_style(attribute: str) -> str:
