@@ -27,8 +27,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.reading import read_json
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.losses import LossConfig, build_loss
 from segmed.models.config import ModelConfig
@@ -168,7 +169,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     result: dict[str, Any] = {}
     if options.out is not None and options.out.is_file():
-        result = read_json(options.out, what="an earlier part of the result")
+        result = read_json(options.out, dict[str, Any], what="an earlier part of the result")
     for part in options.parts:
         result[part] = {"threads": options.threads, **(layers(options.repeats) if part == "layers" else {})}
         if part != "layers":

@@ -12,7 +12,6 @@ from segmed.core.errors import DataError
 from segmed.core.files import (
     copy_file,
     held,
-    read_json,
     refuse_links,
     remove_leftovers,
     write_json,
@@ -52,12 +51,6 @@ def test_json_refuses_nan_rather_than_write_what_is_no_json(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not (tmp_path / "a.json").exists()
-
-
-def test_broken_json_is_named_with_what_was_expected(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(DataError, match=r"a\.json: not valid JSON, expected a split"):
-        read_json(tmp_path / "a.json", what="a split")
 
 
 def test_a_table_has_every_digit_and_nothing_for_what_is_not_known(tmp_path: Path) -> None:

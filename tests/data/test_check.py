@@ -279,7 +279,7 @@ def test_images_without_masks_are_noted(tree: Path) -> None:
 
 def test_a_torn_clinical_table_is_an_error_in_the_report(tree: Path) -> None:
     (tree / "data.csv").write_text("Patient,age\nTCGA_DU_0001\n")
-    assert "row 2 has 1 values" in message(check(tree), "clinical-table")
+    assert "line 2: has 1 value" in message(check(tree), "clinical-table")
 
 
 def test_images_of_unknown_patients_are_warned_of_until_a_regex_names_them(tree: Path, tmp_path: Path) -> None:

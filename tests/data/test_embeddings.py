@@ -226,7 +226,7 @@ def test_values_that_half_precision_cannot_hold_are_an_error_with_the_case(tmp_p
 
 
 def test_a_folder_without_an_index_is_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"index of an embedding cache \(made by `segmed embed`\)"):
+    with pytest.raises(DataError, match=r"index of an embedding cache made by `segmed embed`"):
         EmbeddingCache(tmp_path)
 
 

@@ -156,7 +156,7 @@ def test_clinical_rows_that_are_missing_empty_or_unused_are_found(tmp_path: Path
 def test_a_clinical_table_with_a_torn_row_is_refused(tmp_path: Path) -> None:
     make_tree(tmp_path)
     (tmp_path / "data.csv").write_text("Patient,age\nTCGA_DU_0001\n")
-    with pytest.raises(DataError, match=r"data\.csv: row 2 has 1 values but the header has 2 columns"):
+    with pytest.raises(DataError, match=r"data\.csv, line 2: has 1 value but the header has 2 columns"):
         open_dataset(tmp_path)
 
 

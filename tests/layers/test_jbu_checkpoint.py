@@ -118,7 +118,7 @@ def test_a_file_without_jbu_weights_says_what_it_holds(tmp_path: Path) -> None:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": published(), "callback": print}, tmp_path / "jbu.ckpt")
-    with pytest.raises(ModelError, match=r"jbu.ckpt cannot be read as tensors alone"):
+    with pytest.raises(ModelError, match=r"jbu.ckpt: cannot be read as tensors alone"):
         load_published(JBUStack(3), tmp_path / "jbu.ckpt")
 
 

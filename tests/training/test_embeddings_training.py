@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from runs import toy_and_split
 from safetensors.torch import load_file
 
 from segmed.core.errors import ConfigError, DataError, SplitError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
+from segmed.core.reading import read_json
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
@@ -306,7 +308,7 @@ def test_weights_that_know_this_folds_test_patients_are_refused(toy: Toy, first:
 def without_seen(run: Path, copy: Path) -> Path:
     """A copy of the run as one of which the config names no patients."""
     shutil.copytree(run, copy)
-    values = read_json(copy / "config.json", what="a config")
+    values = read_json(copy / "config.json", dict[str, Any], what="a config")
     write_json(copy / "config.json", {**values, "seen": {}})
     return copy
 

@@ -76,7 +76,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.yaml: the recipe cannot be read"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot read a recipe"):
         load_recipe(tmp_path / "gone.yaml")
 
 
@@ -122,3 +122,34 @@ def test_an_augmentation_of_ones_own_is_written_with_the_recipe_and_read_back(tm
     recipe = recipe_from_mapping({"augment": {"preset": "seed", "scale": [0.5, 2]}}, (), source="test")
     save_recipe(tmp_path / "r.yaml", recipe)
     assert load_recipe(tmp_path / "r.yaml") == recipe
+
+
+def test_a_recipe_with_yaml_aliases_is_refused_at_once_and_a_cyclic_one_too(tmp_path):
+    path = tmp_path / "r.yaml"
+    for text in ("model: &m {name: unet}\nloss: *m\n", "model: &m\n  sam: *m\n"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"r\.yaml: not valid YAML \(anchors and aliases are not read"):
+            load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("start=2024-13-45", None),
+        ("epochs=2024-01-31", "epochs: "),
+        ("epochs=!!int x", "the tag .* is not read"),
+        ("epochs=.inf", "epochs: "),
+        ("epochs=" + "9" * 400, "more than 64 bits"),
+        ("epochs=0x" + "f" * 5000, "more than 64 bits"),
+        ("epochs=" + "[" * 5000, "nested deeper"),
+        ("model={1: 2}", "model"),
+        ("epochs=&a [*a]", "anchors and aliases"),
+    ],
+)
+def test_a_strange_value_on_the_command_line_is_a_setting_or_one_short_error(override, told):
+    if told is None:
+        assert load_recipe("unet-cpu", [override]).start == override.partition("=")[2]
+        return
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_recipe("unet-cpu", [override])
+    assert len(str(caught.value)) < 500

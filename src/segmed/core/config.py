@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from segmed.core.errors import ConfigError
+from segmed.core.escaping import shortened, shortened_text
 
 T = TypeVar("T")
 
@@ -44,6 +45,8 @@ def config_from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str)
 
     Raises `ConfigError` naming `source`, the key's path, what was expected, and the nearest known key.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: expected settings by name, got {shortened(values)}.")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -63,10 +66,10 @@ def _first_problem(cls: type[Any], error: ValidationError) -> str:
         known = _known_keys(cls, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(known)}."
-        return f"unknown key {name!r}. {hint}"
+        return f"unknown key {shortened(name)}. {hint}"
     if problem["type"] == "value_error":  # raised by a config's own check: its words stand alone
         return f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
-    return f"{name or 'value'}: {problem['msg']}, got {problem['input']!r}."
+    return f"{shortened_text(name) or 'value'}: {problem['msg']}, got {shortened(problem['input'])}."
 
 
 def _known_keys(cls: type[Any], path: list[str]) -> list[str]:

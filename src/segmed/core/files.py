@@ -1,9 +1,7 @@
 """Write files so that nobody ever sees half of one."""
 
-import csv
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -18,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.escaping import for_csv
 
 TEMPORARY = ".segmed-part-"
 """How the names of temporary files and folders begin: what a killed process left is known by it."""
@@ -183,28 +182,26 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def table_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV: numbers with every digit, yes and no as 1 and 0, nothing for NaN and None."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return buffer.getvalue()
+    """A table as CSV: numbers with every digit, yes and no as 1 and 0, nothing for NaN and None.
+
+    Text that a spreadsheet would take for a formula is set apart, see `core.escaping.for_csv`.
+    """
+    return "".join(f"{_line(row)}\n" for row in (header, *rows))
 
 
-def _cell(value: object) -> object:
+def _line(row: Sequence[object]) -> str:
+    """A row as CSV. Python's own writer leaves a carriage return bare, at which readers end the row."""
+    fields = [_cell(value) for value in row]
+    return ",".join(fields) if fields != [""] else '""'
+
+
+def _cell(value: object) -> str:
     if isinstance(value, bool):
-        return int(value)
-    return "" if isinstance(value, float) and math.isnan(value) else value
-
-
-def read_json(path: Path, *, what: str) -> Any:
-    """Read a JSON file, or raise `DataError` that names `what` was expected there."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read {what} ({error.strerror}). Check the path.") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON, expected {what} ({error}). Make the file again.") from error
+        return str(int(value))
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    text = for_csv(value) if isinstance(value, str) else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(letter in text for letter in ',"\r\n') else text
 
 
 def sha256_of(path: Path) -> str:

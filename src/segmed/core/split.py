@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from segmed.core.errors import SplitError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
+from segmed.core.reading import read_json
 from segmed.core.units import Unit, unit_of
 
 PartName = Literal["train", "validation", "test"]
@@ -102,35 +103,43 @@ class Split:
 
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read and validate a split; raises `DataError` or `SplitError` naming the file."""
-        value = read_json(path, what="a split made by `segmed data split`")
-        try:
-            split = cls._from_json(value)
-        except SplitError as error:
-            raise SplitError(f"{path}: {error}") from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise SplitError(f"{path}: not a split file ({error!r} is missing or wrong). Make it again.") from error
+        """Read and validate a split; raises `SplitError` naming the file."""
+        value = read_json(
+            path, _Stored, what="a split made by `segmed data split`", remedy="Make it again.", error=SplitError,
+            version=FORMAT,
+        )  # fmt: skip
+        split = value.split()
         try:
             split.validate()
         except SplitError as error:
             raise SplitError(f"{path}: {error}") from error
         return split
 
-    @classmethod
-    def _from_json(cls, value: dict[str, Any]) -> "Split":
-        if value["format"] != FORMAT:
-            raise SplitError(f"Split format {value['format']} is not {FORMAT}. Make it again with this version.")
-        folds = tuple(Partition(**{part: tuple(fold[part]) for part in PARTS}) for fold in value["folds"])
-        patient_of = dict(value["patients"])
-        named = any(case != patient for case, patient in patient_of.items())
-        return cls(
-            strategy=str(value["strategy"]),
-            seed=int(value["seed"]),
-            data_hash=str(value["data_hash"]),
-            leaking=bool(value.get("LEAKING", False)),
-            patient_of=patient_of,
-            folds=folds,
-            patients_known=bool(value.get("patients_known", named)),  # earlier versions did not say
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a split's file holds."""
+
+    strategy: str
+    seed: int
+    data_hash: str
+    patients: dict[str, str]
+    folds: tuple[Partition, ...]
+    LEAKING: bool = False
+    patients_known: bool | None = None
+    """None in files of earlier versions, which did not say."""
+
+    def split(self) -> Split:
+        """The value, not yet validated."""
+        named = any(case != patient for case, patient in self.patients.items())
+        return Split(
+            strategy=self.strategy,
+            seed=self.seed,
+            data_hash=self.data_hash,
+            leaking=self.LEAKING,
+            patient_of=self.patients,
+            folds=self.folds,
+            patients_known=named if self.patients_known is None else self.patients_known,
         )
 
 

@@ -22,9 +22,10 @@ import platformdirs
 from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
 from segmed.core.image import Image, Mask, require_same_grid
 from segmed.core.progress import Progress, tracked
+from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.data.lgg import is_lgg
 from segmed.data.sources import LAYOUTS
@@ -48,6 +49,14 @@ class _Entry:
     crc32: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        try:
+            known = np.dtype(self.dtype).kind in "uif"
+        except (TypeError, ValueError, SyntaxError):
+            known = False
+        if not known or min(self.offset, *self.shape) < 0 or max(self.offset, *self.shape) > 2**48:
+            raise DataError(f"no pixels lie at {self.offset} with shape {self.shape} and type {self.dtype[:20]!r}.")
+
     @property
     def image_bytes(self) -> int:
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
@@ -57,15 +66,33 @@ class _Entry:
         return self.image_bytes + (self.shape[0] * self.shape[1] if self.has_mask else 0)
 
 
+@dataclass(frozen=True)
+class _Index:
+    """What `index.json` holds: what the pixels were read from, how many bytes they have, and where each case lies."""
+
+    signature: str
+    bytes: int
+    data_hash: str
+    cases: dict[str, _Entry]
+
+
+_MAKE_AGAIN = "Delete {} and run again."
+
+
 class DecodedDataset:
     """Images and masks of a `SliceDataset`, read from the cache by case id."""
 
     def __init__(self, dataset: SliceDataset, folder: Path) -> None:
-        index = read_json(folder / "index.json", what="the index of a decoded data set")
+        index = _read_index(folder)
         self.dataset = dataset
-        self.data_hash: str = index["data_hash"]
-        self._entries = {case: _Entry(**{**e, "shape": tuple(e["shape"])}) for case, e in index["cases"].items()}
-        self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
+        self.data_hash = index.data_hash
+        self._entries = index.cases
+        try:
+            self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
+        except (OSError, ValueError) as error:  # a value error is of an empty file
+            raise DataError(
+                f"{folder / 'pixels.bin'}: cannot be read ({error}). {_MAKE_AGAIN.format(folder)}"
+            ) from error
         self._checked: set[str] = set()
         self._folder = folder
 
@@ -119,7 +146,7 @@ class DecodedDataset:
         entry = self._entries[case]
         block = np.asarray(self._pixels[entry.offset : entry.offset + entry.total_bytes])
         if case not in self._checked:
-            if zlib.crc32(block.tobytes()) != entry.crc32:
+            if len(block) != entry.total_bytes or zlib.crc32(block.tobytes()) != entry.crc32:
                 raise DataError(f"{case}: the decoded copy is damaged. Delete {self._folder} and run again.")
             self._checked.add(case)
         return entry, block
@@ -166,8 +193,13 @@ def _is_current(folder: Path, signature: str) -> bool:
     index = folder / "index.json"
     if not index.is_file() or not (folder / "pixels.bin").is_file():
         return False
-    stored = read_json(index, what="the index of a decoded data set")
-    return bool(stored.get("signature") == signature and stored["bytes"] == (folder / "pixels.bin").stat().st_size)
+    stored = _read_index(folder)
+    return stored.signature == signature and stored.bytes == (folder / "pixels.bin").stat().st_size
+
+
+def _read_index(folder: Path) -> _Index:
+    what = "the index of a decoded data set"
+    return read_json(folder / "index.json", _Index, what=what, remedy=_MAKE_AGAIN.format(folder), version=FORMAT)
 
 
 def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progress | None) -> None:

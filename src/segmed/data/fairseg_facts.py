@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.escaping import shortened
 from segmed.io.arrays import read_member
 from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, has_keys
 from segmed.io.formats import damaged, unreadable
@@ -81,12 +82,12 @@ def _number(path: Path, key: str, value: str) -> float:
     try:
         return float(value)
     except ValueError as error:
-        raise DataError(f"{path}: {key} is {value!r}, expected a number. Check the file.") from error
+        raise DataError(f"{path}: {key} is {shortened(value)}, expected a number. Check the file.") from error
 
 
 def _text(key: str, value: float, *, in_days: bool) -> str | None:
     """A fact as text; None where it is not known."""
-    if math.isnan(value):
+    if not math.isfinite(value):
         return None
     words = RAW_RACE if key == "race" and value in RAW_RACE and in_days else FACTS[key][1]
     if key == "age":
@@ -94,4 +95,4 @@ def _text(key: str, value: float, *, in_days: bool) -> str | None:
         return f"{years:.1f}" if years > 0 else None
     if words is None:
         return f"{value:g}" if value >= 0 else None
-    return words.get(int(value))
+    return words.get(int(value)) if value == int(value) else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from segmed.core.errors import SplitError
-from segmed.core.files import read_json
+from segmed.core.reading import read_json
 from segmed.core.records import SliceDataset
 from segmed.core.split import PARTS, Partition, PartName, Split
 from segmed.data.decoded import DecodedDataset
@@ -82,11 +82,10 @@ def _of_file(dataset: SliceDataset, path: Path) -> dict[str, str]:
 
 
 def _of_json(path: Path) -> Iterable[tuple[str, str]]:
-    value = read_json(path, what=WHAT)
-    lists = value.items() if isinstance(value, dict) else ()
-    if not lists or not all(isinstance(names, list) and str(word).lower() in WORDS for word, names in lists):
+    lists = read_json(path, dict[str, list[str | int]], what=WHAT, remedy="Correct it.", error=SplitError)
+    if not lists or not all(word.lower() in WORDS for word in lists):
         raise SplitError(f"{path}: expected {WHAT}.")
-    return [(str(name), str(word)) for word, names in lists for name in names]
+    return [(str(name), word) for word, names in lists.items() for name in names]
 
 
 def _of_csv(path: Path) -> Iterable[tuple[str, str]]:

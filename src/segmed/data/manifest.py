@@ -1,13 +1,13 @@
 """A CSV or JSON manifest: one row per slice with case, patient, image, mask; for data that lies in any other way."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, written_aside
+from segmed.core.files import write_table
 from segmed.core.labels import LabelMap
+from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.data.listing import Findings, Listing, in_order, numbered
 from segmed.data.tables import read_rows
@@ -48,14 +48,14 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
 def write_manifest(path: Path, dataset: SliceDataset) -> None:
     """Write a data set as a CSV manifest, with paths relative to it and every attribute as a column."""
     extra = sorted({name for values in dataset.attributes.values() for name in values} - set(OWN_COLUMNS))
-    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow((*REQUIRED, "mask", "slice", *extra))
-        for record in dataset.records:
-            files = [_relative(record.image, path), _relative(record.mask, path) if record.mask else ""]
-            values = dataset.attributes.get(record.patient, {})
-            row = (record.case, record.patient, *files, record.slice_index, *(values.get(name, "") for name in extra))
-            table.writerow(row)
+    rows = list[list[object]]()
+    for record in dataset.records:
+        files = [_relative(record.image, path), _relative(record.mask, path) if record.mask else ""]
+        values = dataset.attributes.get(record.patient, {})
+        rows.append(
+            [record.case, record.patient, *files, record.slice_index, *(values.get(name, "") for name in extra)]
+        )
+    write_table(path, [*REQUIRED, "mask", "slice", *extra], rows)
 
 
 def _relative(file: Path, manifest: Path) -> str:
@@ -63,10 +63,9 @@ def _relative(file: Path, manifest: Path) -> str:
 
 
 def _json_rows(path: Path) -> list[dict[str, str]]:
-    value = read_json(path, what=WHAT)
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise DataError(f"{path}: expected a list of objects with keys case, patient, image, mask. Rewrite it so.")
-    return [{str(key): "" if item is None else str(item) for key, item in row.items()} for row in value]
+    what = "a list of objects with keys case, patient, image, mask"
+    rows = read_json(path, list[dict[str, str | int | float | bool | None]], what=what, remedy="Rewrite it so.")
+    return [{key: "" if item is None else str(item) for key, item in row.items()} for row in rows]
 
 
 def _record(path: Path, number: int, row: Mapping[str, str]) -> Record:
@@ -79,6 +78,9 @@ def _record(path: Path, number: int, row: Mapping[str, str]) -> Record:
     position = row.get("slice") or "1"
     if not position.isdecimal():
         raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")
+    for name in ("case", "image", "mask"):
+        if longest := max((len(os.fsencode(part)) for part in Path(row.get(name) or "").parts), default=0) > 255:
+            raise DataError(f"{path}: row {number}: {name} has a name of {longest} bytes, and no file has. Shorten it.")
     mask = path.parent / row["mask"] if row.get("mask") else None
     return Record(row["case"], row["patient"], int(position), path.parent / row["image"], mask)
 

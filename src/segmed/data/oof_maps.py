@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from segmed.core.errors import DataError, SplitError
-from segmed.core.files import read_json, sha256_of, write_json, written_aside
+from segmed.core.files import sha256_of, write_json, written_aside
+from segmed.core.reading import FileName, read_json
 from segmed.core.split import Split
 
 FORMAT = 1
@@ -29,7 +30,7 @@ class MapFile:
     Several models (`weights`) are averaged. Patients are listed by their ids, as in a split.
     """
 
-    file: str
+    file: FileName
     sha256: str
     weights: tuple[str, ...]
     trained_on: tuple[str, ...]
@@ -37,18 +38,22 @@ class MapFile:
     predicted: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Index:
+    """What `maps.json` holds."""
+
+    data_hash: str
+    files: tuple[MapFile, ...]
+
+
 class ProposalMaps:
     """The maps of a folder that `segmed oof` made."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `DataError` where files are not the index's, `SplitError` where a model saw whom it predicts."""
-        value = read_json(folder / INDEX, what="the index of out-of-fold maps made by `segmed oof`")
-        try:
-            if value["format"] != FORMAT:
-                raise DataError(f"{folder / INDEX}: format {value['format']} is not {FORMAT}. Make the maps again.")
-            self.data_hash, self._files = str(value["data_hash"]), tuple(map(_map_file, value["files"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder / INDEX}: {error} is missing or wrong. Run `segmed oof` again.") from error
+        what = "the index of out-of-fold maps made by `segmed oof`"
+        index = read_json(folder / INDEX, _Index, what=what, remedy="Run `segmed oof` again.", version=FORMAT)
+        self.data_hash, self._files = index.data_hash, index.files
         self.folder = folder
         require_unseen(self._files, str(folder))
         for each in self._files:
@@ -143,8 +148,3 @@ def require_unseen(files: Iterable[MapFile], where: str) -> None:
                 f"{where}: the maps of patient {min(seen)} in {each.file} are from a model that saw this patient. "
                 "Run `segmed oof` into a new folder."
             )
-
-
-def _map_file(value: Mapping[str, Any]) -> MapFile:
-    lists = ("weights", "trained_on", "chosen_on", "predicted")
-    return MapFile(str(value["file"]), str(value["sha256"]), **{name: tuple(map(str, value[name])) for name in lists})

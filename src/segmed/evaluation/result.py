@@ -6,23 +6,24 @@ and, where boxes were given, `boxes.csv` (a row per box). An undefined number is
 field in CSV; it is never 0 or 1 in disguise.
 """
 
-import csv
 import dataclasses
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, write_json, written_aside
+from segmed.core.files import write_json, written_aside
 from segmed.core.labels import LabelMap
+from segmed.core.reading import read_json, read_table
 from segmed.core.replacing import replaced
 from segmed.core.units import Unit, unit_of
 from segmed.evaluation.metric import MetricValue
@@ -145,25 +146,38 @@ class Evaluation:
     def load(cls, folder: Path) -> "Evaluation":
         """Read what `save` wrote; masks are read from disk when asked for. Raises `DataError` naming the file."""
         path = folder / EVALUATION
-        facts = read_json(path, what="an evaluation made by `segmed evaluate`")
-        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-            raise DataError(f"{path}: not an evaluation of format {FORMAT}. Make it again with `segmed evaluate`.")
+        stored = read_json(path, _Stored, what="an evaluation made by `segmed evaluate`", remedy=_AGAIN, version=FORMAT)
         slices = read_rows(folder / "slices.csv", SliceRow)
         patients = read_patients(folder / "patients.csv", COLUMNS)
+        _require_whole(folder, patients, slices)
+        known = stored.patients_known
+        if known is None:  # one of an earlier version tells by its names alone
+            known = not slices or any(row.case != row.patient for row in slices)
         try:
-            stored = _facts_from_json(facts)
-        except KeyError as error:
-            raise DataError(f"{path}: {error} is missing. Run `segmed evaluate` again.") from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path}: a value is wrong ({error}). Run `segmed evaluate` again.") from error
-        known = _known(facts, slices)
-        unit = unit_of(patients_known=known)
-        stored["by_label"] = stored["by_label"] or _by_label(patients, slices, stored["metrics"], unit)
+            labels = LabelMap.from_json(stored.labels)
+        except DataError as error:
+            raise DataError(f"{path}: {error} {_AGAIN}") from error
+        metrics = _metrics_of(stored.metrics)
+        by_label = {label: _metrics_of(several) for label, several in stored.by_label.items()}
         return cls(
-            **stored,
+            name=stored.name,
+            kind=stored.kind,
+            part=stored.part,
+            leaking=stored.leaking,
+            threshold=stored.threshold,
+            labels=labels,
+            data_hash=stored.data_hash,
+            split=stored.split,
+            metrics=metrics,
+            by_label=by_label or _by_label(patients, slices, metrics, unit_of(patients_known=known)),
+            cost=stored.cost,
+            calibration=None if stored.calibration is None else stored.calibration.value(),
+            provenance=dict(stored.provenance),
+            prompts=stored.prompts,
+            oracle=stored.oracle,
             patients=patients,
             slices=slices,
-            predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), stored["labels"]),
+            predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), labels),
             boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
             patients_known=known,
         )
@@ -233,9 +247,14 @@ def files_of(folder: Path) -> list[Path]:
     if not (folder / EVALUATION).is_file():
         return []
     masks: list[Path] = []
-    with suppress(OSError, ValueError, csv.Error), (folder / "slices.csv").open(encoding="utf-8", newline="") as file:
-        cases = {row["case"] for row in csv.DictReader(file) if row.get("case")}
-        masks = [mask_path(folder, case) for case in cases]  # none where a case leads out
+    with suppress(DataError):  # nothing is ours where the table cannot be read or a case leads out
+        table = read_table(folder / "slices.csv", what="a table made by `segmed evaluate`")
+        place = table.header.index("case") if "case" in table.header else None
+        masks = (
+            [mask_path(folder, case) for case in {row[place] for row in table.rows} if case]
+            if place is not None
+            else []
+        )
     return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *masks]
 
 
@@ -263,43 +282,107 @@ def _nan_to_null(value: Any) -> Any:
     return value
 
 
-def _null_to_nan(value: Any) -> float:
-    return math.nan if value is None else float(value)
+class _Provenance(TypedDict, total=False):
+    """What is read of `Evaluation.provenance`; all else that it holds is shown only."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    data: str
+    run: str | None
+    degradation: str
+    smallest_component: dict[str, float | int | None] | None
+    training: dict[str, Any]
+    dice_of_seeds: list[float | None]
 
 
-_STORED: Mapping[str, tuple[type, ...]] = {
-    "name": (str,),
-    "kind": (str,),
-    "part": (str,),
-    "leaking": (bool,),
-    "threshold": (int, float, NoneType),
-    "data_hash": (str, NoneType),
-    "split": (dict,),
-    "provenance": (dict,),
-}
-"""Facts that are stored as they are, and their types."""
+@dataclass(frozen=True)
+class _Metric:
+    """A `MetricValue` as it is stored: null for NaN."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    undefined: int
+    unit: str
+    description: str
+    higher_is_better: bool | None = True
 
 
-def _known(facts: Mapping[str, Any], slices: Sequence[SliceRow]) -> bool:
-    """Whether the patients of a saved evaluation are known; one of an earlier version tells by its names alone."""
-    return bool(facts.get("patients_known", not slices or any(row.case != row.patient for row in slices)))
+@dataclass(frozen=True)
+class _Reliability:
+    """A `Calibration` as it is stored: null for NaN."""
+
+    bin_edges: tuple[float, ...]
+    mean_probability: tuple[float | None, ...]
+    observed_frequency: tuple[float | None, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse bins that do not go together."""
+        if {len(self.bin_edges) - 1, len(self.mean_probability), len(self.observed_frequency)} != {len(self.counts)}:
+            raise DataError("bins of the calibration are of different numbers.")
+
+    def value(self) -> Calibration:
+        """The value that was stored."""
+        probability, frequency = (
+            tuple(map(_null_to_nan, numbers)) for numbers in (self.mean_probability, self.observed_frequency)
+        )
+        return Calibration(self.bin_edges, probability, frequency, self.counts)
 
 
-def _facts_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an evaluation that `evaluation.json` holds; an error of Python's where one is not."""
-    for key, kinds in _STORED.items():
-        if not isinstance(facts[key], kinds):
-            raise TypeError(f"{key} is {facts[key]!r}")
+@dataclass(frozen=True)
+class _Stored:
+    """What `evaluation.json` holds."""
+
+    name: str
+    kind: Kind
+    part: str
+    leaking: bool
+    threshold: float | None
+    labels: dict[str, Any]
+    data_hash: str | None
+    split: dict[str, Any]
+    metrics: dict[str, _Metric]
+    cost: Cost
+    calibration: _Reliability | None
+    provenance: _Provenance
+    by_label: dict[str, dict[str, _Metric]] = field(default_factory=dict)
+    prompts: str | None = None
+    oracle: bool = False
+    patients_known: bool | None = None
+
+
+_AGAIN = "Run `segmed evaluate` again."
+
+
+def _metrics_of(stored: Mapping[str, _Metric]) -> dict[str, MetricValue]:
     return {
-        **{key: facts[key] for key in _STORED},
-        "labels": LabelMap.from_json(facts["labels"]),
-        "metrics": _metrics_from_json(facts["metrics"]),
-        "by_label": {label: _metrics_from_json(metrics) for label, metrics in facts.get("by_label", {}).items()},
-        "cost": _cost_from_json(facts["cost"]),
-        "calibration": _calibration_from_json(facts["calibration"]),
-        "prompts": facts.get("prompts"),
-        "oracle": bool(facts.get("oracle", False)),
+        name: MetricValue(
+            value=_null_to_nan(each.value),
+            low=_null_to_nan(each.low),
+            high=_null_to_nan(each.high),
+            n=each.n,
+            undefined=each.undefined,
+            unit=each.unit,
+            description=each.description,
+            higher_is_better=each.higher_is_better,
+        )
+        for name, each in stored.items()
     }
+
+
+def _require_whole(folder: Path, patients: Sequence[PatientRow], slices: Sequence[SliceRow]) -> None:
+    """Raise `DataError` unless every patient has one row of every label, and slices are of these."""
+    pairs = [(row.patient, row.label) for row in patients]
+    everyone = {(patient, label) for patient, _ in pairs for _, label in pairs}
+    if len(pairs) != len(everyone) or set(pairs) != everyone:
+        raise DataError(f"{folder / 'patients.csv'}: not one row of every patient and label. {_AGAIN}")
+    if not {(row.patient, row.label) for row in slices} <= everyone:
+        raise DataError(f"{folder / 'slices.csv'}: names a patient or label that patients.csv lacks. {_AGAIN}")
+
+
+def _null_to_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _by_label(
@@ -317,30 +400,3 @@ def _by_label(
 
 def _metrics_to_json(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
     return {name: _nan_to_null(dataclasses.asdict(metric)) for name, metric in metrics.items()}
-
-
-def _metrics_from_json(values: Any) -> dict[str, MetricValue]:
-    return {name: _metric_from_json(value) for name, value in values.items()}
-
-
-def _metric_from_json(value: Any) -> MetricValue:
-    numbers = {key: _null_to_nan(value[key]) for key in ("value", "low", "high")}
-    return MetricValue(**{**value, **numbers, "n": int(value["n"]), "undefined": int(value["undefined"])})
-
-
-def _cost_from_json(value: Any) -> Cost:
-    strange = {key: number for key, number in value.items() if not isinstance(number, int | float | None)}
-    if strange:
-        raise TypeError(f"cost holds {strange!r}")
-    return Cost(**value)
-
-
-def _calibration_from_json(value: Any) -> Calibration | None:
-    if value is None:
-        return None
-    return Calibration(
-        bin_edges=tuple(float(edge) for edge in value["bin_edges"]),
-        mean_probability=tuple(_null_to_nan(p) for p in value["mean_probability"]),
-        observed_frequency=tuple(_null_to_nan(p) for p in value["observed_frequency"]),
-        counts=tuple(int(count) for count in value["counts"]),
-    )

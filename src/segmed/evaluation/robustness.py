@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from segmed.core.errors import DataError
-from segmed.core.files import read_json
+from segmed.core.errors import DataError, SegmedError
+from segmed.core.reading import read_json
 from segmed.data.degrade import KINDS, Degradation, parse_degradations
 from segmed.evaluation.compare import Comparison, patient_scores
 from segmed.evaluation.result import DEGRADATION, EVALUATION, Evaluation
@@ -61,11 +62,21 @@ def degraded_evaluations(run: Path, part: str) -> dict[Degradation, Evaluation]:
     """The degraded evaluations in a run folder, read whole."""
     found = {}
     for file in sorted(run.glob(f"evaluation-{part}-*/{EVALUATION}")):
-        text = read_json(file, what="an evaluation made by `segmed evaluate`").get("provenance", {}).get(DEGRADATION)
+        text = read_json(file, _Told, what="an evaluation made by `segmed evaluate`").provenance.get(DEGRADATION)
         if text is not None:
-            (degradation,) = parse_degradations(str(text))
+            try:
+                (degradation,) = parse_degradations(str(text))
+            except (SegmedError, ValueError) as error:
+                raise DataError(f"{file}: says no one degradation ({error}). Run `segmed evaluate` again.") from error
             found[degradation] = Evaluation.load(file.parent)
     return found
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is read of an evaluation to know whether its images were made worse."""
+
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluation]:

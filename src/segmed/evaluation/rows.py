@@ -1,6 +1,5 @@
 """The rows of `patients.csv`, `slices.csv` and `boxes.csv`, and their reading and writing. NaN is an empty field."""
 
-import csv
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segmed.core.errors import DataError
+from segmed.core.escaping import shortened, shortened_text
 from segmed.core.files import write_table
+from segmed.core.reading import WIDEST, read_table
 
 R = TypeVar("R")
 
@@ -126,19 +127,19 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]], m
 
 def _lines(path: Path) -> list[tuple[dict[str, str], str]]:
     """The lines of a table, each with the file and number that an error names."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Run `segmed evaluate` again.") from error
-    return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=2)]
+    table = read_table(path, what="a table made by `segmed evaluate`", remedy="Run `segmed evaluate` again.")
+    return [
+        (dict(zip(table.header, row, strict=True)), f"{path}, line {line}")
+        for row, line in zip(table.rows, table.lines, strict=True)
+    ]
 
 
 def _score(text: str | None, name: str, where: str) -> float:
     try:
-        return math.nan if text is None or text == "" else float(text)
+        return _from_text(text or "", float)
     except ValueError as error:
-        raise DataError(f"{where}: {name} is {text!r}, which is no number. Run `segmed evaluate` again.") from error
+        told = shortened(text)
+        raise DataError(f"{where}: {name} is {told}, which is no number. Run `segmed evaluate` again.") from error
 
 
 def _parse(line: Mapping[str, str | None], kind: type[R], where: str, **more: Any) -> R:
@@ -146,14 +147,24 @@ def _parse(line: Mapping[str, str | None], kind: type[R], where: str, **more: An
     try:
         return kind(**{field.name: _from_text(line[field.name], field.type) for field in fields}, **more)
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{where}: {error} is missing or wrong. Run `segmed evaluate` again.") from error
+        raise DataError(
+            f"{where}: {shortened_text(str(error))} is missing or wrong. Run `segmed evaluate` again."
+        ) from error
 
 
 def _from_text(text: str | None, kind: Any) -> Any:
     if text is None:
         raise ValueError("a field of a line that ends early")
     if kind is bool:
+        if text not in ("0", "1"):
+            raise ValueError(f"{text!r}, which is neither 0 nor 1")
         return text == "1"
     if kind is float:
-        return math.nan if text == "" else float(text)
-    return kind(text)
+        value = math.nan if text == "" else float(text)
+        if text and math.isnan(value):
+            raise ValueError(f"{text!r}, which is no number")
+        return value
+    value = kind(text)
+    if kind is int and abs(value) >= WIDEST:
+        raise ValueError("a whole number of more than 64 bits")
+    return value

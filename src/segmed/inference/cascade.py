@@ -6,7 +6,7 @@ tuned again, but not trained again. Whatever takes a run takes a cascade.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,8 @@ from torch import nn
 
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ModelError
-from segmed.core.files import copy_file, read_json, refuse_links, sha256_of, write_json
+from segmed.core.files import copy_file, refuse_links, sha256_of, write_json
+from segmed.core.reading import FileName, read_json
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.loading import predictor_of
@@ -214,20 +215,29 @@ def save_cascade(
     write_json(folder / CASCADE, value)
 
 
+@dataclass(frozen=True)
+class _StoredRun:
+    folder: FileName
+    weights: str
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What `cascade.json` holds."""
+
+    settings: dict[str, Any]
+    dense: _StoredRun
+    promptable: _StoredRun
+
+
 def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> CascadePredictor:
     """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or its weights
     are others."""
     source = folder / CASCADE
-    value = read_json(source, what="a cascade made by `segmed cascade`")
-    try:
-        if value["format"] != FORMAT:
-            raise ModelError(f"{source}: format {value['format']} is not {FORMAT}. Make the cascade again.")
-        places = [
-            (folder / str(value[name]["folder"]), str(value[name]["weights"])) for name in ("dense", "promptable")
-        ]
-        settings = config_from_mapping(CascadeConfig, value["settings"], source=str(source))
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{source}: {error} is missing or wrong. Make the cascade again.") from error
+    what, remedy = "a cascade made by `segmed cascade`", "Make the cascade again."
+    stored = read_json(source, _Stored, what=what, remedy=remedy, error=ModelError, version=FORMAT)
+    settings = config_from_mapping(CascadeConfig, stored.settings, source=str(source))
+    places = [(folder / each.folder, each.weights) for each in (stored.dense, stored.promptable)]
     for run, _ in places:
         if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")

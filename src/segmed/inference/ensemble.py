@@ -6,7 +6,7 @@ tells which patients a member has seen.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.core.files import read_json, sha256_of, write_json
+from segmed.core.files import sha256_of, write_json
+from segmed.core.reading import FileName, read_json
 from segmed.inference.base import VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
 from segmed.inference.slices import PatientSlices
@@ -79,17 +80,29 @@ def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None)
 
 def read_ensemble(folder: Path) -> tuple[RunConfig, list[Member]]:
     """What an ensemble is, and its members. No network is built."""
-    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
-    try:
-        if value["format"] != FORMAT:
-            raise ModelError(f"{folder / ENSEMBLE}: format {value['format']} is not {FORMAT}. Make the ensemble again.")
-        members = [
-            Member(folder / str(each["folder"]), str(each["config_sha256"]), str(each.get("weights_sha256", "")))
-            for each in value["members"]
-        ]
-        return RunConfig.from_json(value["config"], str(folder / ENSEMBLE)), members
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder / ENSEMBLE}: {error} is missing or wrong. Make the ensemble again.") from error
+    stored = _read(folder)
+    members = [Member(folder / each.folder, each.config_sha256, each.weights_sha256) for each in stored.members]
+    return RunConfig.from_json(stored.config, str(folder / ENSEMBLE)), members
+
+
+@dataclass(frozen=True)
+class _StoredMember:
+    folder: FileName
+    config_sha256: str
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What `ensemble.json` holds."""
+
+    members: tuple[_StoredMember, ...]
+    config: dict[str, Any]
+
+
+def _read(folder: Path) -> _Stored:
+    what, remedy = "an ensemble made by `segmed ensemble`", "Make the ensemble again."
+    return read_json(folder / ENSEMBLE, _Stored, what=what, remedy=remedy, error=ModelError, version=FORMAT)
 
 
 def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, copy: bool = False) -> None:
@@ -111,8 +124,8 @@ def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, c
 
 def change_ensemble(folder: Path, config: RunConfig) -> None:
     """Write another config (threshold, post-processing) of the same members."""
-    value = read_json(folder / ENSEMBLE, what="an ensemble made by `segmed ensemble`")
-    write_json(folder / ENSEMBLE, {**value, "config": config.to_json()})
+    members = [asdict(member) for member in _read(folder).members]
+    write_json(folder / ENSEMBLE, {"format": FORMAT, "members": members, "config": config.to_json()})
 
 
 def ensemble_config(members: Sequence[Path]) -> RunConfig:

@@ -7,8 +7,6 @@ pixels of the image, columns before rows, from its upper left corner; a box ends
 another name are refused, since `x,y,w,h` is another box than `x0,y0,x1,y1`, and so are shares of the image.
 """
 
-import csv
-import json
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segmed.core.errors import DataError, SegmedError
+from segmed.core.escaping import shortened, shortened_text
 from segmed.core.image import Geometry, Image, Mask, Size
+from segmed.core.reading import read_json, read_table
 from segmed.core.records import Record
 from segmed.inference.files import Inputs
 from segmed.inference.prompted import PromptedPredictor
@@ -57,11 +57,7 @@ def read_given(path: Path, kind: Kind | None = None) -> list[Given]:
     Raises:
         DataError: The file has another form; file and row are named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}). Give a CSV or JSON file of boxes or points.") from error
-    given = list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
+    given = list(_from_json(path) if path.suffix.lower() == ".json" else _from_csv(path))
     if kind is not None and given and not any(each.kind == kind for each in given):
         other: Kind = "points" if kind == "boxes" else "boxes"
         raise DataError(f"--{kind} {path}: holds {other} and no {kind}. Give it as --{other}.")
@@ -210,10 +206,9 @@ def _written(numbers: Sequence[float]) -> str:
     return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
 
 
-def _from_csv(path: Path, text: str) -> Iterator[Given]:
-    lines = csv.DictReader(text.splitlines())
-    columns = [name.strip() for name in lines.fieldnames or ()]
-    lines.fieldnames = columns
+def _from_csv(path: Path) -> Iterator[Given]:
+    table = read_table(path, what="a table of boxes or points", remedy="Correct it.")
+    columns = [name.strip() for name in table.header]
     wanted = BOX if set(BOX) <= set(columns) else POINT
     known = {"file", *wanted, *(() if wanted is BOX else OF_POINTS)}
     strange = [name for name in columns if name not in known]
@@ -222,12 +217,12 @@ def _from_csv(path: Path, text: str) -> Iterator[Given]:
             " A box of x,y,w,h is x0,y0,x1,y1 with x1 = x + w and y1 = y + h." if {"w", "width"} & set(columns) else ""
         )
         raise DataError(
-            f"{path}: the first line is {','.join(columns)}. Expected file,x0,y0,x1,y1 for boxes, or file,x,y and "
-            f"optionally label,object for points, and no other columns.{corners}"
+            f"{path}: the first line is {shortened_text(','.join(columns))}. Expected file,x0,y0,x1,y1 for boxes, or "
+            f"file,x,y and optionally label,object for points, and no other columns.{corners}"
         )
-    for line in lines:
-        where = f"{path}, line {lines.line_num}"
-        values = {name: (value or "").strip() for name, value in line.items() if isinstance(name, str)}
+    for line, row in zip(table.lines, table.rows, strict=True):
+        where = f"{path}, line {line}"
+        values = {name: value.strip() for name, value in zip(columns, row, strict=True)}
         if not values["file"]:
             raise DataError(f"{where}: names no file.")
         numbers = tuple(_number(values[name], where) for name in wanted)
@@ -236,20 +231,16 @@ def _from_csv(path: Path, text: str) -> Iterator[Given]:
         yield Given(values["file"], where, numbers, label, owner)
 
 
-def _from_json(path: Path, text: str) -> Iterator[Given]:
-    try:
-        files = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: is not JSON ({error}). Check the file.") from error
-    if not isinstance(files, dict) or not all(isinstance(value, dict) for value in files.values()):
-        raise DataError(f'{path}: expected {{"a.png": {{"boxes": [[x0, y0, x1, y1]], "points": [[x, y]]}}}}.')
+def _from_json(path: Path) -> Iterator[Given]:
+    what = 'prompts as {"a.png": {"boxes": [[x0, y0, x1, y1]], "points": [[x, y]]}}'
+    files = read_json(path, dict[str, dict[str, Any]], what=what, remedy="Correct the file.")
     for file, value in files.items():
         strange = sorted(set(value) - {"boxes", "points", "labels", "objects"})
         if strange:
-            raise DataError(f"{path}, {file}: unknown key {strange[0]!r}. Use boxes, points, labels, objects.")
+            raise DataError(f"{path}, {file}: unknown key {shortened(strange[0])}. Use boxes, points, labels, objects.")
         for key, listed in value.items():
             if not isinstance(listed, list):
-                raise DataError(f"{path}, {file}: {key} is {listed!r}, expected a list. Write [] for none.")
+                raise DataError(f"{path}, {file}: {key} is {shortened(listed)}, expected a list. Write [] for none.")
         points = value.get("points", [])
         labels, owners = value.get("labels", [INSIDE] * len(points)), value.get("objects", [None] * len(points))
         if not len(points) == len(labels) == len(owners):
@@ -264,7 +255,7 @@ def _from_json(path: Path, text: str) -> Iterator[Given]:
 
 def _listed(value: Any, where: str, names: Sequence[str]) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != len(names):
-        raise DataError(f"{where}: expected [{', '.join(names)}], got {value!r}.")
+        raise DataError(f"{where}: expected [{', '.join(names)}], got {shortened(value)}.")
     return tuple(_number(str(part), where) for part in value)
 
 
@@ -272,11 +263,11 @@ def _number(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise DataError(f"{where}: expected a number, got {text!r}.") from error
+        raise DataError(f"{where}: expected a number, got {shortened(text)}.") from error
 
 
 def _whole(text: str, where: str, what: str) -> int:
     number = _number(text, where)
     if not math.isfinite(number) or number != int(number):
-        raise DataError(f"{where}: {what} is a whole number, got {text!r}.")
+        raise DataError(f"{where}: {what} is a whole number, got {shortened(text)}.")
     return int(number)

@@ -8,13 +8,12 @@ and name the rest. We load tensors only and never run what a file may hold besid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
 from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.layers.jbu_stack import JBUStack
+from segmed.layers.weight_files import read_pickled, read_safetensors
 
 PREFIXES = ("module.", "model.", "upsampler.")
 PROJECTION = "fixup_proj.1.weight"
@@ -72,23 +71,7 @@ def read_file(path: Path) -> dict[str, object]:
     """The content of a checkpoint file; tensors only."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected FeatUp's JBU weights.")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise ModelError(f"{path} is no safetensors file ({error}); download it again.") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ModelError(
-            f"{path} cannot be read as tensors alone; save its state_dict by itself, where you trust the file."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path}: expected tensors by name, found {type(content).__name__}.")
-    return dict(content)
+    return dict(read_safetensors(path)) if path.suffix == ".safetensors" else read_pickled(path)
 
 
 def sort_keys(name: str, state: Mapping[str, Tensor], known: set[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -7,17 +7,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
+from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from typing_extensions import TypedDict
 
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
-from segmed.core.files import copy_file, read_json, sha256_of, write_json, written_aside
+from segmed.core.files import copy_file, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
+from segmed.core.reading import read_json, validated
 from segmed.core.split import PartName, Split
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
@@ -90,35 +94,63 @@ class RunConfig:
     @classmethod
     def from_json(cls, value: Any, source: str) -> "RunConfig":
         """Read `to_json`'s values; raises `ModelError` or `ConfigError` naming `source`."""
-        if not isinstance(value, dict):
-            raise ModelError(f"{source}: not a run's config. Train again or copy the whole folder.")
-        if value.get("format") != FORMAT:
-            raise ModelError(f"{source}: format {value.get('format')} is not {FORMAT}. Use the version that wrote it.")
+        stored = validated(
+            value, _Stored, source=source, what="a run's config", remedy=_AGAIN, error=ModelError, version=FORMAT
+        )
         try:
             return cls(
-                model=config_from_mapping(ModelConfig, value["model"], source=source),
-                preprocess=config_from_mapping(PreprocessConfig, value["preprocess"], source=source),
-                labels=LabelMap.from_json(value["labels"]),
-                threshold=float(value["threshold"]),
-                data_hash=str(value["data_hash"]),
-                split_hash=str(value["split_hash"]),
-                fold=int(value["fold"]),
-                leaking=bool(value.get("LEAKING", False)),
-                patients_known=bool(value.get("patients_known", True)),
-                training=dict(value["training"]),
-                seen={part: list(digests) for part, digests in value.get("seen", {}).items()},
-                in_colour=bool(value.get("in_colour", False)),
-                prediction=config_from_mapping(PredictionConfig, value.get("prediction", {}), source=source),
-                weights_sha256=str(value.get("weights_sha256", "")),
+                model=config_from_mapping(ModelConfig, stored.model, source=source),
+                preprocess=config_from_mapping(PreprocessConfig, stored.preprocess, source=source),
+                labels=LabelMap.from_json(stored.labels),
+                threshold=stored.threshold,
+                data_hash=stored.data_hash,
+                split_hash=stored.split_hash,
+                fold=stored.fold,
+                leaking=stored.LEAKING,
+                patients_known=stored.patients_known,
+                training=dict(stored.training),
+                seen=stored.seen,
+                in_colour=stored.in_colour,
+                prediction=config_from_mapping(PredictionConfig, stored.prediction, source=source),
+                weights_sha256=stored.weights_sha256,
             )
         except ConfigError:
             raise
         except (DataError, ModelError) as error:  # of the label map and the threshold, which know no file
-            raise ModelError(f"{source}: {error} Train again or copy the whole folder.") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(
-                f"{source}: not a run's config ({error!r}). Train again or copy the whole folder."
-            ) from error
+            raise ModelError(f"{source}: {error} {_AGAIN}") from error
+
+
+class _Training(TypedDict, total=False):
+    """What is read of `RunConfig.training`; all else that it holds is shown only."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    seconds: float | None
+    cpu_seconds: float | None
+    mask_prompts: bool
+    embeddings: str | None
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What `config.json` holds; settings are read by their own classes."""
+
+    model: dict[str, Any]
+    preprocess: dict[str, Any]
+    labels: dict[str, Any]
+    threshold: float
+    data_hash: str
+    split_hash: str
+    fold: Annotated[int, Ge(0)]
+    training: _Training
+    LEAKING: bool = False
+    patients_known: bool = True
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    in_colour: bool = False
+    prediction: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+
+
+_AGAIN = "Train again or copy the whole folder."
 
 
 def summed_times(configs: Sequence[RunConfig]) -> dict[str, float]:
@@ -236,7 +268,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """
     try:
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # of the system, of safetensors, and of torch for dtypes that it does not have
         raise ModelError(f"{path}: weights cannot be read ({error}). Copy the run folder again.") from error
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -319,8 +351,5 @@ def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:
     folder = run_folder(path_or_hub_id, files=(WEIGHTS, CONFIG, SPLIT, "*.yaml", "README.md"))
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: holds no {CONFIG}, so it is not a finished run. Finish it with `segmed train`.")
-    try:
-        value = read_json(folder / CONFIG, what="a run's config")
-    except DataError as error:
-        raise ModelError(str(error)) from error
+    value = read_json(folder / CONFIG, dict[str, Any], what="a run's config", remedy=_AGAIN, error=ModelError)
     return RunConfig.from_json(value, str(folder / CONFIG)), folder

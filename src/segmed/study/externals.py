@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from segmed.core.errors import DataError, SegmedError, SplitError
-from segmed.core.files import held, read_json, write_json
+from segmed.core.files import held, write_json
+from segmed.core.reading import read_json
 from segmed.evaluation.folders import evaluate_masks
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
@@ -131,7 +132,8 @@ def _note(study: Study, name: str, protocol: Protocol, fold: int) -> dict[str, s
     place = _place(study, name, protocol, fold)
     if not ((place / SOURCE).is_file() and (place / EVALUATION).is_file()):
         return {}
-    return dict(read_json(place / SOURCE, what="what a row's scores were made of"))
+    what = "what a row's scores were made of"
+    return read_json(place / SOURCE, dict[str, str], what=what, remedy=f"Delete {place} and run again.")
 
 
 def _place(study: Study, name: str, protocol: Protocol, fold: int) -> Path:

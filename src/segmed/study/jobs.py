@@ -1,14 +1,12 @@
 """The study as a list of jobs: one training with its test each, in an order that every process agrees on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
-
-import yaml
+from typing import Any, Literal, TypeVar
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json
+from segmed.core.reading import parse_yaml, read_json
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
 from segmed.evaluation.result import EVALUATION
@@ -76,8 +74,25 @@ class Job:
         file = evaluation / EVALUATION
         if not (file.is_file() and all((run / CONFIG).is_file() for run in runs)):
             return False
-        told = read_json(file, what="an evaluation")["provenance"].get("training", {})
-        return list(told.get("runs", [told])) == [read_json(run / CONFIG, what="a run")["training"] for run in runs]
+        told = read_json(file, _Evaluated, what="an evaluation", remedy="Delete its folder.").provenance.training
+        trained = [read_json(run / CONFIG, _Trained, what="a run's config", remedy=_DELETE).training for run in runs]
+        scored: object = told.get("runs", [told])
+        return scored == trained
+
+
+_DELETE = "Delete the run's folder and train it again."
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What is read of a run, or of what an evaluation says of it, to tell trainings apart."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    provenance: _Trained
 
 
 def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: int) -> tuple[Job, ...]:
@@ -161,7 +176,10 @@ def _channels(system: System, changes: Sequence[str], channels: int) -> list[int
     for change in reversed(changes):
         key, _, value = change.partition("=")
         if key == "preprocess.channels":
-            return [int(each) for each in yaml.safe_load(value)]
+            listed = parse_yaml(value, source=change, error=ConfigError)
+            if not isinstance(listed, list) or not listed or not all(type(each) is int for each in listed):
+                raise ConfigError(f"--set {change}: expected a list of channels, such as [0, 1, 2].")
+            return listed
     first = list(range(min(channels, 3)))
     return (first * 3)[:3] if system.recipe and system.recipe != "sam-tiny" else first
 

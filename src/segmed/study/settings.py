@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json, require_folder, write_json
+from segmed.core.files import require_folder, write_json
+from segmed.core.reading import read_json
 from segmed.inference.loading import configs_in
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
@@ -123,22 +124,24 @@ def is_study(out: Path) -> bool:
 
 def load_settings(out: Path) -> StudySettings:
     """What the study in the folder is of. Raises `ConfigError` where there is none."""
-    value = read_json(out / FILE, what="a study's settings")
-    try:
-        return StudySettings(
-            protocol=value["protocol"],
-            budget=value["budget"],
-            systems=tuple(value["systems"]),
-            folds=value["folds"],
-            seeds=value["seeds"],
-            changes=tuple(value["changes"]),
-            groups=value["groups"],
-            runs=tuple((name, tuple(folders)) for name, folders in value["runs"]),
-            predictions=tuple((name, folder) for name, folder in value["predictions"]),
-            **{key: value[key] for key in SHOWN if key in value},
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{out / FILE}: {error} is missing or wrong. Begin the study in another folder.") from error
+    return _read(out).settings()
+
+
+@dataclass(frozen=True)
+class _Stored(StudySettings):
+    """What `study.json` holds."""
+
+    format: int = FORMAT
+    data_hash: str = ""
+
+    def settings(self) -> StudySettings:
+        """The settings alone."""
+        return StudySettings(**{each.name: getattr(self, each.name) for each in fields(StudySettings)})
+
+
+def _read(out: Path) -> _Stored:
+    remedy = "Begin the study in another folder."
+    return read_json(out / FILE, _Stored, what="a study's settings", remedy=remedy, error=ConfigError)
 
 
 def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool) -> StudySettings:
@@ -155,9 +158,10 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")
-        before = read_json(path, what="a study's settings")
+        before = _read(out)
+        known = _file(before.settings(), before.data_hash)
         deciding = ("format", "data_hash", "budget", "folds", "changes")
-        changed = [key for key in deciding if before.get(key) != now[key]]
+        changed = [key for key in deciding if {**known, "format": before.format}[key] != now[key]]
         if changed:
             raise ConfigError(
                 f"{out}: was begun with another {', '.join(changed)}. Continue it with the same, or choose another "

@@ -4,12 +4,14 @@ Both are groups of the out-of-fold predictions that are there already; nothing i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from segmed.core.errors import SegmedError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
+from segmed.core.reading import read_json
 from segmed.core.records import by_patient
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import copies_of_flair, is_lgg
@@ -66,15 +68,23 @@ def shift_attributes(data: DecodedDataset, evaluation: Evaluation, kept: Path) -
     }
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What the file of facts holds."""
+
+    data_hash: str
+    sequences: dict[str, str]
+
+
 def _missing_sequences(data: DecodedDataset, kept: Path) -> Mapping[str, str]:
     """`complete` or `one missing` (or two) by patient, see `lgg.copies_of_flair`.
 
     The result is kept in a file with the data's hash, since every pixel is read for it.
     """
     if kept.is_file():
-        facts = read_json(kept, what="facts of the data set")
-        if facts.get("data_hash") == data.data_hash:
-            return dict(facts["sequences"])
+        facts = read_json(kept, _Kept, what="facts of the data set", remedy="Delete it and run again.")
+        if facts.data_hash == data.data_hash:
+            return facts.sequences
     found: dict[str, str] = {}
     for patient, records in by_patient(data.dataset.records).items():
         copies = np.array([copies_of_flair(data.image(record.case)) for record in records])

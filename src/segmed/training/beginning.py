@@ -1,10 +1,13 @@
 """How a run begins or goes on: the folder says what it is a run of, and nothing else is continued in it."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError
-from segmed.core.files import read_json, refuse_links, require_folder, write_json
+from segmed.core.files import refuse_links, require_folder, write_json
+from segmed.core.reading import read_json
 from segmed.core.split import Split
 from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
 from segmed.training.keeper import resume_folder
@@ -63,7 +66,7 @@ def require_place(
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():
             require_same_run(out, recipe, split, fold, embeddings=embeddings)
-            before = read_json(_begun(out), what="how a run was begun").get("processes", 1)
+            before = _read(_begun(out)).processes
             if before != processes:
                 raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
             return True
@@ -82,13 +85,27 @@ def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embe
     changed = [key for key in now if before.get(key) != now[key]]
     if Split.load(out / SPLIT) != split:
         changed.append("split")
-    known = read_json(_begun(out) if _begun(out).is_file() else out / CONFIG, what="the fold of a run")
-    if known["fold"] != fold:
+    known = _read(_begun(out) if _begun(out).is_file() else out / CONFIG)
+    if known.fold != fold:
         changed.append("fold")
-    if {**known.get("training", {}), **known}.get("embeddings") != embeddings:
+    if (known.embeddings or known.training.get("embeddings")) != embeddings:
         changed.append("embedding cache")
     if changed:
         raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """How a run was begun: of `begun.json`, or of a finished run's config, which has the cache under `training`."""
+
+    fold: int
+    embeddings: str | None = None
+    processes: int = 1
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def _read(file: Path) -> _Known:
+    return read_json(file, _Known, what="how a run was begun", remedy="Train into another folder.", error=ConfigError)
 
 
 def _begun(out: Path) -> Path:

@@ -13,7 +13,9 @@ from pydantic import BeforeValidator
 
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError
+from segmed.core.escaping import shortened_text
 from segmed.core.files import written_aside
+from segmed.core.reading import MOST_BYTES_OF_SETTINGS, parse_yaml, read_text
 from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
@@ -140,10 +142,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises `ConfigError` naming the file and the key that is unknown or wrong.
     """
     text, source = _recipe_text(name)
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML ({' '.join(str(error).split())}).") from error
+    values = parse_yaml(text, source=source, error=ConfigError) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: a recipe is a mapping of keys to values, got {type(values).__name__}.")
     return recipe_from_mapping(values, overrides, source=str(source))
@@ -156,12 +155,7 @@ def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = ()
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim.learning_rate=0.001.")
-        try:
-            read = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set {override}: the value is not valid YAML. Quote it, or close its bracket."
-            ) from error
+        read = parse_yaml(value, source=f"--set {shortened_text(override)}", error=ConfigError)
         _assign(merged, key.strip().split("."), read, override)
     return config_from_mapping(Recipe, merged, source=source)
 
@@ -174,7 +168,15 @@ def save_recipe(path: Path, recipe: Recipe) -> None:
 
 def recipe_yaml(recipe: Recipe) -> str:
     """The whole recipe, every default included, as YAML."""
-    return yaml.safe_dump(config_to_mapping(recipe), sort_keys=False)
+    return yaml.dump(config_to_mapping(recipe), Dumper=_PlainDumper, sort_keys=False)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """PyYAML's safe dumper without aliases, which are not read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write every value out."""
+        return True
 
 
 def recipe_head(name: str | Path) -> str:
@@ -196,11 +198,11 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     path = Path(name)
     try:
         if path.suffix in (".yaml", ".yml"):
-            return path.read_text(encoding="utf-8"), str(path)
+            return read_text(path, what="a recipe", error=ConfigError, most=MOST_BYTES_OF_SETTINGS), str(path)
         if str(name) in recipe_names():
             return (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"recipe {name}"
-    except OSError as error:
-        raise ConfigError(f"{path}: the recipe cannot be read ({error.strerror}). Check the path.") from error
+    except OSError as error:  # of the package's own
+        raise ConfigError(f"{name}: the recipe cannot be read ({error.strerror}). Install SegMed again.") from error
     near = difflib.get_close_matches(str(name), recipe_names(), n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"Unknown recipe {str(name)!r}. {hint}Give a .yaml file or one of: {', '.join(recipe_names())}.")

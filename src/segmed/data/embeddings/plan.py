@@ -5,10 +5,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from segmed.core.errors import DataError
-from segmed.core.files import read_json, write_json
+from segmed.core.files import write_json
+from segmed.core.reading import read_json
 from segmed.data.views import View
 
 FORMAT = 1
@@ -16,6 +17,9 @@ INDEX = "index.json"
 BYTES_PER_NUMBER = 2
 SHARD_BYTES, SHARD_ENTRIES = 64 * 2**20, 256
 """The most that one shard holds, and so the most that is computed again after a kill."""
+
+LONGEST = 2**20
+"""More channels, rows or columns than an embedding has."""
 
 Entry = tuple[str, View]
 """A case and the view of it."""
@@ -96,20 +100,10 @@ class EmbeddingPlan:
     @classmethod
     def load(cls, folder: Path) -> "EmbeddingPlan":
         """Read a folder's index; raises `DataError` where there is none that this version wrote."""
-        path = folder / INDEX
-        value = read_json(path, what="the index of an embedding cache (made by `segmed embed`)")
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise DataError(f"{path}: is no index of format {FORMAT}. Make the cache again with `segmed embed`.")
-        try:
-            entries = tuple((str(case), view) for case, view in value["entries"])
-            channels, rows, columns = (int(side) for side in value["shape"])
-            plan = cls(EmbeddingKey(**value["key"]), entries, (channels, rows, columns), str(value["precision"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: is damaged ({error!r}). Make the cache again with `segmed embed`.") from error
-        strange = {view for _, view in entries} - set(get_args(View))
-        if strange:
-            raise DataError(f"{path}: names an unknown view {strange.pop()!r}. Make the cache again.")
-        return plan
+        what = "the index of an embedding cache made by `segmed embed`"
+        remedy = "Make the cache again with `segmed embed`."
+        index = read_json(folder / INDEX, _Index, what=what, remedy=remedy, version=FORMAT)
+        return cls(index.key, index.entries, index.shape, index.precision)
 
     def _to_json(self) -> dict[str, Any]:
         key = {"data": self.key.data, "weights": self.key.weights, "preprocess": self.key.preprocess}
@@ -120,6 +114,21 @@ class EmbeddingPlan:
             "precision": self.precision,
             "entries": [list(entry) for entry in self.entries],
         }
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What `index.json` holds."""
+
+    key: EmbeddingKey
+    entries: tuple[Entry, ...]
+    shape: tuple[int, int, int]
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what no embedding has."""
+        if not all(1 <= side <= LONGEST for side in self.shape):
+            raise DataError(f"an embedding has no shape {self.shape}.")
 
 
 def shard_path(folder: Path, number: int) -> Path:

@@ -1,9 +1,10 @@
 """Learning curves from the `metrics.csv` of a run, however much or little of it there is."""
 
-import csv
 import math
 from pathlib import Path
 
+from segmed.core.errors import DataError
+from segmed.core.reading import read_table
 from segmed.models.checkpoint import METRICS
 
 Points = tuple[tuple[float, float], ...]
@@ -15,11 +16,13 @@ def read_history(run: Path) -> dict[str, Points]:
     Lightning writes training and validation numbers on rows of their own, with empty fields between them; rows
     without an epoch and fields that are no finite number are left out.
     """
-    try:
-        with (run / METRICS).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    if not (run / METRICS).is_file():
         return {}
+    try:
+        table = read_table(run / METRICS, what="the learning curves of a run")
+    except DataError:
+        return {}
+    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     columns: dict[str, dict[float, list[float]]] = {}
     for row in rows:
         epoch = _number(row.get("epoch"))

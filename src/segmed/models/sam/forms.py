@@ -5,7 +5,6 @@ before every name when several processes wrote it), and safetensors or a folder 
 `weights_only`: nothing in them is run.
 """
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from segmed.core.errors import ModelError
+from segmed.layers.weight_files import read_pickled, read_safetensors
 from segmed.models.sam.config import PATCH, SHAPES, VitConfig
 from segmed.models.sam.keys import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
 
@@ -65,8 +63,8 @@ def read_source(path: Path) -> Source:
     if path.is_dir():
         return _recognised(_read_folder(path), str(path), "transformers folder", wrapped=False)
     if path.suffix == ".safetensors":
-        return _recognised(_read_safetensors(path), str(path), "safetensors", wrapped=False)
-    content = _read_pickle(path)
+        return _recognised(read_safetensors(path), str(path), "safetensors", wrapped=False)
+    content = read_pickled(path)
     wrapped = isinstance(content.get("model"), Mapping)
     tensors, words = (content["model"], "training output") if wrapped else (content, "flat checkpoint")
     return _recognised(tensors, str(path), words, wrapped=wrapped)
@@ -79,7 +77,8 @@ def architecture_of(tensors: Tensors, source: str) -> Architecture:
         width, cells, depth = int(position.shape[3]), int(position.shape[1]), _depth(tensors)
         relative = [tensors[f"vision_encoder.layers.{layer}.attn.rel_pos_h"].shape for layer in range(depth)]
         mlp = int(tensors["vision_encoder.layers.0.mlp.lin1.weight"].shape[0])
-    except (KeyError, IndexError) as error:
+        heads = width // int(relative[0][1])
+    except (KeyError, IndexError, ZeroDivisionError) as error:
         raise ModelError(f"{source}: the image encoder is not whole (no {error}). Get the file again.") from error
     if patch.shape[2] != PATCH or position.shape[1] != position.shape[2]:
         raise ModelError(
@@ -91,7 +90,6 @@ def architecture_of(tensors: Tensors, source: str) -> Architecture:
     windows = {side for side in reach if side != cells}
     if len(windows) > 1:
         raise ModelError(f"{source}: windows of several sides {sorted(windows)}; SAM has one. Use other weights.")
-    heads = width // int(relative[0][1])
     found = VitConfig(
         width=width, depth=depth, heads=heads, global_layers=everywhere, window=windows.pop() if windows else 14,
         mlp_width=None if mlp == 4 * width else mlp,
@@ -109,12 +107,12 @@ def _as_published(found: VitConfig, cells: int) -> VitConfig:
 
 
 def _depth(tensors: Tensors) -> int:
-    numbers = [int(found[1]) for name in tensors if (found := re.match(r"vision_encoder\.layers\.(\d+)\.", name))]
+    numbers = [int(found[1]) for name in tensors if (found := re.match(r"vision_encoder\.layers\.(\d{1,4})\.", name))]
     return max(numbers, default=-1) + 1
 
 
 def _recognised(content: Mapping[str, Any], source: str, words: str, *, wrapped: bool) -> Source:
-    odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    odd = [name for name, value in content.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
     if odd:
         raise ModelError(f"{source}: holds {odd[0]!r}, which is no tensor, among its weights. Give a SAM checkpoint.")
     distributed = bool(content) and all(name.startswith("module.") for name in content)
@@ -146,30 +144,8 @@ def _without_twin(tensors: Tensors, source: str) -> Tensors:
 def _read_folder(folder: Path) -> Tensors:
     parts = sorted(folder.glob("model*.safetensors"))
     if parts:
-        return {name: tensor for part in parts for name, tensor in _read_safetensors(part).items()}
+        return {name: tensor for part in parts for name, tensor in read_safetensors(part).items()}
     parts = sorted(folder.glob("pytorch_model*.bin"))
     if parts:
-        return {name: tensor for part in parts for name, tensor in _read_pickle(part).items()}
+        return {name: tensor for part in parts for name, tensor in read_pickled(part).items()}
     raise ModelError(f"{folder}: holds neither model.safetensors nor pytorch_model.bin. Copy the whole model folder.")
-
-
-def _read_safetensors(path: Path) -> Tensors:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: weights cannot be read ({error}). Get the file again.") from error
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path}: cannot be read as tensors alone: it is damaged, or holds objects that would run code. "
-            "Get the original, or save its state dict anew."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: weights cannot be read ({' '.join(str(error).split())}). Get it again.") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ModelError(f"{path}: holds a {type(content).__name__}, not named tensors. Give a SAM checkpoint.")
-    return content

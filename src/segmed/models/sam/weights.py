@@ -4,15 +4,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmed.core.errors import DataError, ModelError
-from segmed.core.files import read_json
+from segmed.core.errors import ModelError
+from segmed.core.reading import read_json
 from segmed.models.checkpoint import of_another_type, require_finite
 from segmed.models.hub import PREFIX, fetched, hub_id
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
@@ -150,12 +150,20 @@ def with_positions_of(own: Mapping[str, Tensor], found: Tensors) -> Tensors:
     return found
 
 
+@dataclass(frozen=True)
+class _Processor:
+    """What is read of transformers' settings of a processor."""
+
+    do_normalize: bool = True
+
+
 def _contract(path: Path, place: str | Path, source: Source) -> tuple[ContractName | None, str]:
     note = path.with_suffix(".json")
     if path.is_file() and note.is_file():
-        said = read_json(note, what="what `segmed convert` wrote")
-        if isinstance(said, dict) and said.get("contract") in CONTRACTS:
-            return said["contract"], f"says {note.name}"
+        said = read_json(note, object, what="what `segmed convert` wrote", error=ModelError)
+        contract = said.get("contract") if isinstance(said, dict) else None
+        if isinstance(contract, str) and contract in CONTRACTS:
+            return cast(ContractName, contract), f"says {note.name}"
     named = contract_by_name(place) or contract_by_name(path)
     processor = path / PROCESSOR
     if processor.is_file():
@@ -173,10 +181,7 @@ def _contract(path: Path, place: str | Path, source: Source) -> tuple[ContractNa
 
 
 def _normalises(processor: Path) -> bool:
-    try:
-        return bool(read_json(processor, what="a processor's settings").get("do_normalize", True))
-    except DataError as error:
-        raise ModelError(str(error)) from error
+    return read_json(processor, _Processor, what="a processor's settings", error=ModelError).do_normalize
 
 
 def _downloaded(name: str, model: str) -> Path:
