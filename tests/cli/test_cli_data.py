@@ -1,6 +1,7 @@
 """`segmed data`, from the command line's side."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -213,6 +214,24 @@ def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
     Path("all.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]))
     result = run("split", "all.csv")
     assert f"1 case without a mask is in no part, such as {first[columns.index('case')]}" in result.stderr
+
+
+def test_split_warns_of_patients_whose_ids_differ_by_case(tree: Path) -> None:
+    run("manifest", tree, "--out", "all.csv")
+    text = Path("all.csv").read_text().replace(",TCGA_CS_0002,", ",tcga_cs_1,")
+    Path("all.csv").write_text(text)
+    assert "TCGA_CS_0001 and tcga_cs_1 differ by case or leading zeros only" in run("split", "all.csv").stderr
+    assert "alike-patients" in run("check", "all.csv").stdout
+
+
+def test_check_names_a_file_whose_name_is_no_text_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in (b"a.png", b"caf\xe9.png"):
+        Pillow.fromarray(np.ones((3, 5), np.uint8)).save(tmp_path / "images" / os.fsdecode(name))
+    result = run("check", tmp_path)
+    assert result.exit_code == 1
+    assert "images/caf\\udce9.png" in result.stdout
+    assert "its name is not UTF-8 text" in result.stdout
 
 
 def test_a_folder_in_the_place_of_a_file_is_not_offered_to_be_replaced(tree: Path) -> None:

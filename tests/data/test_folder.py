@@ -1,5 +1,6 @@
 """images/ beside masks/."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,73 @@ def test_hidden_files_are_ignored_and_others_are_told(tmp_path: Path) -> None:
     listing = list_dataset(tmp_path)
     assert len(listing.dataset.records) == 1
     assert {Path(finding.where).name for finding in listing.findings} == {"notes.txt", "Thumbs.db"}
+
+
+def errors(root: Path) -> dict[str, str]:
+    return {finding.code: finding.message for finding in list_dataset(root).findings if finding.severity == "error"}
+
+
+def test_names_in_composed_and_decomposed_unicode_are_one_case(tmp_path: Path) -> None:
+    make_folder(tmp_path, ("caf\u00e9.png",), ("cafe\u0301_mask.png",))
+    records = open_dataset(tmp_path).records
+    assert [(record.case, record.mask and record.mask.name) for record in records] == [
+        ("caf\u00e9", "cafe\u0301_mask.png")
+    ]
+
+
+def test_a_mask_that_differs_by_case_or_zeros_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path, ("P01.png",), ("p1.png",))
+    with pytest.raises(DataError, match=r"P01\.png: has no mask; p1\.png differs by case or leading zeros"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_images_or_masks_in_sub_folders_are_an_error(tmp_path: Path, folder: str) -> None:
+    make_folder(tmp_path, ("a.png",), ("a.png",))
+    (tmp_path / folder / "p2" / "deep").mkdir(parents=True)
+    (tmp_path / folder / "p2" / "deep" / "b.png").touch()
+    (tmp_path / folder / "notes").mkdir()
+    (tmp_path / folder / "notes" / "a.txt").touch()
+    assert list(errors(tmp_path)) == [f"nested-{folder}"]
+    assert f"{folder} in a sub-folder (1) are not read" in errors(tmp_path)[f"nested-{folder}"]
+
+
+def test_masks_in_jpeg_are_an_error_with_the_reason(tmp_path: Path) -> None:
+    make_folder(tmp_path, ("a.png", "b.png"), ("a.jpg", "b.JPEG"))
+    assert "JPEG changes the values of labels" in errors(tmp_path)["unread-mask"]
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.bmp"])
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_images_and_masks_in_formats_that_are_not_read_are_an_error(tmp_path: Path, name: str, kind: str) -> None:
+    make_folder(tmp_path, ("b.png",), ("b.png",))
+    (tmp_path / f"{kind}s" / name).touch()
+    assert "files are not read" in errors(tmp_path)[f"unread-{kind}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["labels/a.txt", "annotations/a.xml", "instances_train.json", "_annotations.coco.json"]
+)
+def test_labels_beside_images_in_another_form_are_an_error_where_there_are_no_masks(tmp_path: Path, name: str) -> None:
+    make_folder(tmp_path, ("a.png",), ())
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    assert "masks" in errors(tmp_path)["unread-labels"]
+    (tmp_path / "masks" / "a.png").touch()
+    assert errors(tmp_path) == {}
+
+
+def test_a_name_that_is_no_text_is_an_error_and_the_others_are_listed(tmp_path: Path) -> None:
+    make_folder(tmp_path, ("a.png", os.fsdecode(b"\xe9.png")), ("a.png",))
+    listing = list_dataset(tmp_path)
+    assert [record.case for record in listing.dataset.records] == ["a"]
+    assert [(finding.code, finding.where[-11:]) for finding in listing.findings] == [("name", "/\\udce9.png")]
+
+
+def test_patients_whose_ids_differ_by_case_or_zeros_are_a_warning(tmp_path: Path) -> None:
+    names = ("p1_1.png", "P01_2.png", "p2_1.png")
+    make_folder(tmp_path, names, names)
+    found = list_dataset(tmp_path, patient_regex="^([^_]+)_").findings
+    assert [(finding.severity, finding.code) for finding in found] == [("warning", "alike-patients")]
+    assert found[0].message.startswith("P01 and p1 differ by case or leading zeros only")
+    assert list_dataset(tmp_path).findings == ()  # nobody said that these are patients

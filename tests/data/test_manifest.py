@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from segmed.core.errors import DataError
+from segmed.data.listing import Listing
 from segmed.data.manifest import write_manifest
-from segmed.data.sources import open_dataset
+from segmed.data.sources import list_dataset, open_dataset
 
 ROWS = [
     {"case": "x2", "patient": "p1", "image": "i/x2.png", "mask": "m/x2.png", "slice": 2, "site": "A", "note": "u"},
@@ -139,3 +140,47 @@ def test_a_data_set_is_opened_again_by_the_manifest_that_it_was_opened_by(tmp_pa
     dataset = open_dataset(path)
     assert dataset.path == path
     assert open_dataset(dataset.path).records == dataset.records
+
+
+def listed(root: Path, **row: str) -> Listing:
+    path = root / "list.json"
+    path.write_text(json.dumps([{"case": "a", "patient": "p", **row}]))
+    return list_dataset(path)
+
+
+def test_paths_with_back_slashes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    listing = listed(tmp_path, image="images\\a.png")
+    assert listing.findings == ()
+    assert listing.dataset.records[0].image == tmp_path / "images" / "a.png"
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("e\u0301.png", "\u00e9.png"), ("\u00e9.png", "e\u0301.png")])
+def test_names_in_the_other_form_of_unicode_are_found(tmp_path: Path, on_disk: str, written: str) -> None:
+    (tmp_path / on_disk).touch()
+    assert listed(tmp_path, image=written).dataset.records[0].image == tmp_path / on_disk
+
+
+def test_a_patient_in_two_forms_of_unicode_is_one(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"patient": "\u00e9"}, ROWS[2] | {"patient": "e\u0301"}]
+    assert open_dataset(make_manifest(tmp_path, rows)).patients == ("\u00e9",)
+
+
+def test_an_image_that_is_its_own_mask_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    for mask in ("a.png", "link.png"):
+        (finding,) = listed(tmp_path, image="a.png", mask=mask).findings
+        assert (finding.severity, finding.code) == ("error", "own-mask")
+        assert "the same file as its image (case a)" in finding.message
+
+
+def test_an_npz_file_may_hold_image_and_mask(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").touch()
+    assert listed(tmp_path, image="a.npz", mask="a.npz").findings == ()
+
+
+def test_a_name_that_no_file_can_have_is_refused_with_its_length(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 1: image has a name of 304 bytes"):
+        listed(tmp_path, image="x" * 300 + ".png")

@@ -106,6 +106,23 @@ def test_masks_alone_are_plain_references_even_where_their_names_are_those_of_sl
     assert [record.case for record in pairs.references] == ["p1_1", "p1_2"]
 
 
+def test_one_prediction_called_a_mask_hides_no_other(folders):
+    (folders[0] / "p1_2.png").rename(folders[0] / "p1_2_mask.png")
+    assert sorted(pair_folders(*folders).predictions) == ["p1_1", "p1_2", "p2_10", "p2_9"]
+
+
+def test_an_image_with_its_mask_beside_it_is_no_prediction(folders):
+    (folders[0] / "p1_2.png").rename(folders[0] / "p1_2_mask.png")
+    write(folders[0], "p1_2.png", 9)
+    assert pair_folders(*folders).predictions["p1_2"].name == "p1_2_mask.png"
+
+
+def test_names_in_either_form_of_unicode_are_one_case(folders):
+    write(folders[0], "e\u0301.png", 4)
+    write(folders[1], "\u00e9.png", 4)
+    assert pair_folders(*folders).predictions["\u00e9"].name == "e\u0301.png"
+
+
 def test_two_predictions_with_one_stem_are_refused(folders):
     write(folders[0] / "again", "p1_1.png", 4)
     with pytest.raises(DataError, match="a second mask of case p1_1"):

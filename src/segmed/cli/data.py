@@ -111,6 +111,7 @@ def split(
     from segmed.cli.opening import announce_leak, open_decoded
     from segmed.data.imported import import_split, split_columns
     from segmed.data.lacking import lacking_warnings
+    from segmed.data.listing import alike_patients
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
     _require_new(out, force)
@@ -134,6 +135,11 @@ def split(
     else:
         plan = split_by_patient(decoded, ratios=shares, folds=folds, seed=seed)
     plan.save(out)
+    alike = alike_patients(decoded.dataset)
+    for text in alike[:3]:
+        note(text)
+    if len(alike) > 3:
+        note(f"so do {len(alike) - 3} more; `segmed data check --all` shows them.")
     print_split(plan, decoded)
     if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
         without = plural(len(unlabelled), "case without a mask is", "cases without a mask are")

@@ -48,6 +48,8 @@ def predict(
     from segmed.inference.files import find_inputs, predict_files
 
     inputs = find_inputs(input_, volumes=volumes)
+    if inputs.made:
+        note(f"{len(inputs.made)} masks or overlays of images beside them are no input, such as {inputs.made[0].name}.")
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)

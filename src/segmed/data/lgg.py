@@ -20,6 +20,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.core.wording import plural
 from segmed.data.listing import Findings, Listing, find_unpaired, in_order, natural_key
+from segmed.data.names import composed, undecodable
 from segmed.data.tables import read_rows
 from segmed.io.formats import unreadable
 
@@ -38,7 +39,7 @@ LABELS = LabelMap(("tumour",), (0, 255))
 def list_lgg(root: Path, labels: LabelMap) -> Listing:
     """List a data set in the Kaggle layout at, or up to five folders below, `root`; reads names, not pixels."""
     findings = Findings()
-    files = sorted(_files(root), key=_nearest_first)
+    files = sorted(_named(_files(root), findings), key=_nearest_first)
     images, image_copies = _once(files, findings, mask=False)
     masks, mask_copies = _once(files, findings, mask=True)
     find_unpaired(images, masks, findings, lambda case: f"{images[case].stem}_mask{images[case].suffix}")
@@ -114,6 +115,15 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (here / name for name in names if not name.startswith("."))
 
 
+def _named(files: Iterable[Path], findings: Findings) -> Iterator[Path]:
+    """The files whose names are text; an error for each other."""
+    for path in files:
+        if (fault := undecodable(path)) is None:
+            yield path
+        else:
+            findings.error("name", path, fault)
+
+
 def _nearest_first(path: Path) -> tuple[int, str]:
     return len(path.parts), str(path)
 
@@ -134,7 +144,7 @@ def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dic
         match = SLICE.match(path.name)
         if match is None or bool(match["mask"]) != mask:
             continue
-        case = f"{match['study']}_{int(match['number'])}"
+        case = f"{composed(match['study'])}_{int(match['number'])}"
         if case not in kept:
             kept[case] = path
         elif path.parent != kept[case].parent and _same(path, kept[case], by_content=path.parent not in compared):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from segmed.core.errors import DataError
 from segmed.core.records import Record, SliceDataset
+from segmed.data.names import alike_key, alike_names, shown
 
 Severity = Literal["error", "warning", "note"]
 
@@ -46,15 +47,15 @@ class Findings:
 
     def error(self, code: str, where: object, message: str) -> None:
         """Something that makes results wrong, or a file unusable."""
-        self.found.append(Finding("error", code, str(where), message))
+        self.found.append(Finding("error", code, shown(where), shown(message)))
 
     def warning(self, code: str, where: object, message: str) -> None:
         """Something to look at before results are believed."""
-        self.found.append(Finding("warning", code, str(where), message))
+        self.found.append(Finding("warning", code, shown(where), shown(message)))
 
     def note(self, code: str, where: object, message: str) -> None:
         """A fact worth knowing."""
-        self.found.append(Finding("note", code, str(where), message))
+        self.found.append(Finding("note", code, shown(where), shown(message)))
 
 
 def require_no_errors(listing: Listing) -> SliceDataset:
@@ -130,8 +131,37 @@ def find_unpaired(
     """
     if images and not masks:
         return
+    alike = {alike_key(case): path.name for case, path in masks.items() if case not in images}
     for case in sorted(images.keys() - masks.keys(), key=natural_key):
         text = f"has no mask, expected {expected(case)}. Add it, or remove the image."
+        if other := alike.get(alike_key(case)):
+            text = f"has no mask; {other} differs by case or leading zeros. Name both alike."
         findings.error("missing-mask", images[case], text)
     for case in sorted(masks.keys() - images.keys(), key=natural_key):
         findings.error("missing-image", masks[case], "a mask without its image. Add the image, or remove the mask.")
+
+
+def find_own_masks(records: Iterable[Record], findings: Findings) -> None:
+    """An error for each image that is given as its own mask; NPZ files may hold both under names of their own."""
+    for record in records:
+        if record.mask is not None and record.image.suffix.lower() != ".npz" and _one_file(record.image, record.mask):
+            text = f"the same file as its image (case {record.case}). Name the mask's own file."
+            findings.error("own-mask", record.mask, text)
+
+
+def _one_file(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False  # reported as missing already
+
+
+def alike_patients(dataset: SliceDataset) -> list[str]:
+    """What to say of patients whose ids may be meant as one, a line for each; nothing where patients are not known."""
+    if not dataset.patients_known:
+        return []
+    return [
+        f"{' and '.join(names)} differ by case or leading zeros only. If they are one patient, give them one id: "
+        "a split would put them in two parts."
+        for names in alike_names(dataset.patients)
+    ]

@@ -1,6 +1,7 @@
 """A CSV or JSON manifest: one row per slice with case, patient, image, mask; for data that lies in any other way."""
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -10,6 +11,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.data.listing import Findings, Listing, in_order, numbered
+from segmed.data.names import composed
 from segmed.data.tables import read_rows
 
 REQUIRED = ("case", "patient", "image")
@@ -26,6 +28,9 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
     rows = _json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, what=WHAT)
     if not rows:
         raise DataError(f"{path}: lists no case, expected {WHAT}.")
+    rows = [
+        {name: composed(value) if name in ("case", "patient") else value for name, value in r.items()} for r in rows
+    ]
     findings = Findings()
     records: dict[str, Record] = {}
     for number, row in enumerate(rows, start=1):
@@ -79,17 +84,32 @@ def _record(path: Path, number: int, row: Mapping[str, str]) -> Record:
     if not position.isdecimal():
         raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")
     for name in ("case", "image", "mask"):
-        if longest := max((len(os.fsencode(part)) for part in Path(row.get(name) or "").parts), default=0) > 255:
+        longest = max((len(os.fsencode(part)) for part in PureWindowsPath(row.get(name) or "").parts), default=0)
+        if longest > 255:
             raise DataError(f"{path}: row {number}: {name} has a name of {longest} bytes, and no file has. Shorten it.")
-    mask = path.parent / row["mask"] if row.get("mask") else None
-    return Record(row["case"], row["patient"], int(position), path.parent / row["image"], mask)
+    mask = _file(path.parent, row["mask"]) if row.get("mask") else None
+    return Record(row["case"], row["patient"], int(position), _file(path.parent, row["image"]), mask)
+
+
+def _file(folder: Path, name: str) -> Path:
+    """The file that a manifest names, also where it is written with back slashes or in the other form of Unicode."""
+    slashes = name.replace("\\", "/")
+    forms = [name, slashes, composed(slashes), unicodedata.normalize("NFD", slashes)]
+    return next((folder / form for form in forms if _is_file(folder / form)), folder / name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        return False
 
 
 def _find_missing(records: Sequence[Record], findings: Findings) -> None:
     for record in records:
-        if not record.image.is_file():
+        if not _is_file(record.image):
             findings.error("missing-image", record.image, f"not found (image of case {record.case}). Correct the path.")
-        if record.mask is not None and not record.mask.is_file():
+        if record.mask is not None and not _is_file(record.mask):
             findings.error("missing-mask", record.mask, f"not found (mask of case {record.case}). Correct the path.")
 
 

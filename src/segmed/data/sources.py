@@ -1,6 +1,8 @@
 """Open a data set of any known layout as records; no pixel is read."""
 
 import re
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -8,10 +10,11 @@ from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
-from segmed.data.folder import list_folder
+from segmed.data.folder import list_folder, other_labels
 from segmed.data.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
-from segmed.data.listing import Listing, require_no_errors
+from segmed.data.listing import Findings, Listing, alike_patients, find_own_masks, require_no_errors
 from segmed.data.manifest import list_manifest
+from segmed.data.names import shown, unread
 
 LAYOUTS = (
     "a folder in the Kaggle LGG layout, a folder with images/ and masks/, FairSeg's data_*.npz, or a manifest "
@@ -67,17 +70,36 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     """As `open_dataset`, but faulty files become findings beside the records that are usable."""
     if not path.exists():
         raise DataError(f"{path}: does not exist; expected {LAYOUTS}. Check the path.")
+    if shown(path.resolve()) != str(path.resolve()):
+        raise DataError(f"{shown(path)}: the name of a folder is not UTF-8 text. Rename it.")
     layout = layout_of(path)
     if layout is None:
-        what = "not a data set" if path.is_file() else "no data set found in this folder"
+        what = "not a data set" if path.is_file() else f"no data set found in this folder{_what_is_there(path)}"
         raise DataError(f"{path}: {what}; expected {LAYOUTS}.")
     if patient_regex is not None:
         _require_names(path, layout)
+    listing = _listed(path, layout, labels, patient_regex)
+    findings = Findings(list(listing.findings))
+    find_own_masks(listing.dataset.records, findings)
+    for text in alike_patients(listing.dataset):
+        findings.warning("alike-patients", listing.dataset.path, text)
+    return replace(listing, findings=tuple(findings.found))
+
+
+def _listed(path: Path, layout: Layout, labels: LabelMap | None, patient_regex: str | None) -> Listing:
     if layout == "manifest":
         return list_manifest(_manifest_in(path) or path, labels or LabelMap())
     if layout == "folder":
         return _folder_with_files(path, labels or LabelMap(), patient_regex)
     return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LABELS)
+
+
+def _what_is_there(folder: Path) -> str:
+    """What a folder of no known layout holds that we cannot read, in brackets."""
+    found = [f"{place.name}: {text}" for place, text in other_labels(folder)]
+    near = chain(*(folder.glob(pattern) for pattern in ("*", "*/*", "*/*/*")))
+    found += [f"{path.relative_to(folder)}: {reason}" for path in near if (reason := unread(path)) is not None]
+    return f" ({shown(found[0])})" if found else ""
 
 
 def _folder_with_files(path: Path, labels: LabelMap, patient_regex: str | None) -> Listing:

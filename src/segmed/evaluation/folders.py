@@ -10,6 +10,7 @@ from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.listing import Findings, grouped, in_order, natural_key
+from segmed.data.names import composed, made_of
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
@@ -116,7 +117,7 @@ def _matched(folder: Path, predicted: Mapping[str, Path], records: Sequence[Reco
         by_stem.setdefault(PurePosixPath(name).name, []).append(path)
     owner: dict[Path, str] = {}
     for record in records:
-        names = record.case, *_path_names(record, predicted), _stem_of(record)
+        names = composed(record.case), *_path_names(record, predicted), _stem_of(record)
         files = next((found for name in names if (found := _named(name, predicted, by_stem))), [])
         if not files:
             raise DataError(
@@ -140,7 +141,7 @@ def _named(name: str, predicted: Mapping[str, Path], by_stem: Mapping[str, list[
 
 def _path_names(record: Record, predicted: Mapping[str, Path]) -> list[str]:
     """The image's path without its suffix, as far as predictions lie in folders of the same names; longest first."""
-    parts = (*record.image.parts[:-1], _stem_of(record))
+    parts = (*map(composed, record.image.parts[:-1]), _stem_of(record))
     names = ["/".join(parts[start:]) for start in range(len(parts) - 1)]
     return [name for name in names if name in predicted]
 
@@ -185,14 +186,14 @@ def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tupl
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:
-    """Mask files by path without suffix, overlays left out; only `_mask` files where images lie beside."""
+    """Mask files by path without suffix; not overlays, nor an image with its `_mask` beside it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: is not a folder; expected masks ending in {', '.join(MASK_SUFFIXES)}.")
     files = [path for path in _visible(folder) if path.suffix.lower() in MASK_SUFFIXES]
-    marked = [path for path in files if path.stem.endswith("_mask")]
+    images = {image for mask, image in made_of(files).items() if mask.stem.endswith("_mask")}
     found: dict[str, Path] = {}
-    for path in sorted(marked or files, key=lambda path: natural_key(str(path))):
-        name = path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask")
+    for path in sorted((path for path in files if path not in images), key=lambda path: natural_key(str(path))):
+        name = composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask"))
         if name in found:
             raise DataError(f"{path}: a second mask of case {name}, besides {found[name]}. Keep one.")
         found[name] = path
@@ -213,4 +214,4 @@ def _visible(folder: Path) -> Sequence[Path]:
 
 def _stem_of(record: Record) -> str:
     """The name of a case's image, under which `segmed predict` writes its prediction."""
-    return record.image.stem.removesuffix("_mask")
+    return composed(record.image.stem.removesuffix("_mask"))

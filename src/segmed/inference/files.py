@@ -1,7 +1,7 @@
 """Predict files: an image, a folder or a manifest in; masks out, in the same format, grid and sub-folders."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from segmed.core.errors import DataError, SegmedError
 from segmed.core.image import Image, Mask
 from segmed.core.progress import Progress
 from segmed.core.records import Record, by_patient
-from segmed.data.listing import Finding, natural_key, numbered
+from segmed.data.listing import Finding, numbered
+from segmed.data.loose import loose_images
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.base import VolumePredictor
 from segmed.io import read_image, write_mask
@@ -28,6 +29,8 @@ class Inputs:
     records: tuple[Record, ...]
     faults: tuple[tuple[Path, str], ...] = ()
     """Files that the data set names or holds, but that cannot be used, each with the reason."""
+    made: tuple[Path, ...] = ()
+    """Masks and overlays of images that lie beside them, which are not predicted."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,9 @@ def find_inputs(path: Path, *, volumes: bool = False) -> Inputs:
         faults = tuple((Path(f.where), f"{f.where}: {f.message}") for f in listing.findings if _costs_an_image(f))
         if records or faults:
             return Inputs(_common_folder([record.image for record in records]) if records else path, records, faults)
-    images = sorted(_images_below(path), key=lambda file: natural_key(str(file)))
-    if not images:
-        raise DataError(f"{path}: holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.")
-    return Inputs(path, tuple(numbered([_loose_record(path, file, volumes=volumes) for file in images])))
+    found = loose_images(path)
+    loose = numbered([_loose_record(path, file, volumes=volumes) for file in found.images])
+    return Inputs(path, tuple(loose), found.faults, found.made)
 
 
 def predict_files(
@@ -123,14 +125,6 @@ def _read(records: Sequence[Record], failures: list[tuple[Path, str]]) -> tuple[
     return readable, images
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        made = path.stem.endswith(("_mask", "_overlay"))
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not made:
-            yield path
-
-
 def _loose_record(root: Path, file: Path, *, volumes: bool) -> Record:
     name = str(file.relative_to(root))
     return Record(name, str(file.parent) if volumes else name, 1, file, None)
@@ -145,6 +139,8 @@ def _is_data_set(folder: Path) -> bool:
 
 def _costs_an_image(finding: Finding) -> bool:
     """Whether a finding means that an image is left out; what is wrong with a mask does not matter here."""
+    if finding.code == "extra-file":
+        return Path(finding.where).suffix.lower() in IMAGE_SUFFIXES
     return finding.severity == "error" and "mask" not in finding.code
 
 

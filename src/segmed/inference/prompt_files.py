@@ -8,7 +8,6 @@ another name are refused, since `x,y,w,h` is another box than `x0,y0,x1,y1`, and
 """
 
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from segmed.core.escaping import shortened, shortened_text
 from segmed.core.image import Geometry, Image, Mask, Size
 from segmed.core.reading import read_json, read_table
 from segmed.core.records import Record
+from segmed.data.names import composed
 from segmed.inference.files import Inputs
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
@@ -85,13 +85,13 @@ def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Gi
     Raises `DataError`, naming the row, where no image or more than one is meant.
     """
     images = [record.image for record in inputs.records]
-    paths = {_composed(image.relative_to(inputs.root).as_posix()): image for image in images}
+    paths = {composed(image.relative_to(inputs.root).as_posix()): image for image in images}
     by_name: dict[str, list[Path]] = {}
     for image in images:
-        by_name.setdefault(_composed(image.name), []).append(image)
+        by_name.setdefault(composed(image.name), []).append(image)
     found: dict[Path, list[Given]] = {}
     for each in given:
-        file = _composed(each.file).removeprefix("./")
+        file = composed(each.file).removeprefix("./")
         alike = by_name.get(file.rpartition("/")[2], [])
         named = [paths[file]] if file in paths else [image for image in alike if _ends_with(image, file)]
         if not named:
@@ -104,12 +104,7 @@ def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Gi
 
 
 def _ends_with(image: Path, file: str) -> bool:
-    return f"/{_composed(image.as_posix())}".endswith(f"/{file}")
-
-
-def _composed(name: str) -> str:
-    """A name in one form of Unicode: file systems and editors differ in whether an accent is a character of its own."""
-    return unicodedata.normalize("NFC", name)
+    return f"/{composed(image.as_posix())}".endswith(f"/{file}")
 
 
 def prompts_of(given: Sequence[Given], size: Size) -> Prompts:

@@ -1,0 +1,48 @@
+"""Images of a folder that is no data set: which there are, and what is left out and why."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.data.listing import natural_key
+from segmed.data.names import made_of, shown, undecodable, unread
+from segmed.io.formats import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class LooseImages:
+    """What lies in a folder and below it, hidden files aside.
+
+    `made` are files made of an image beside them: masks, overlays. `faults` holds files that are not read, each with
+    the reason. Nothing else that may be an image is left out.
+    """
+
+    images: tuple[Path, ...]
+    made: tuple[Path, ...] = ()
+    faults: tuple[tuple[Path, str], ...] = ()
+
+
+def loose_images(folder: Path) -> LooseImages:
+    """The images in a folder and all folders below it, in the order of their names, numbers by value.
+
+    Of a folder with `images/` only that one is looked into: what lies beside it belongs to the images.
+
+    Raises:
+        DataError: There is no image; said with the reason for the first file that is not read.
+    """
+    root = folder / "images" if (folder / "images").is_dir() else folder
+    files = [path for path in root.rglob("*") if not _is_hidden(path, root) and path.is_file()]
+    faults = [(path, fault) for path in files if (fault := unread(path)) is not None]
+    read = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    faults += [(path, fault) for path in read if (fault := undecodable(path)) is not None]
+    made = made_of(path for path in read if undecodable(path) is None)
+    images = [path for path in read if path not in made and undecodable(path) is None]
+    if not images:
+        why = f" {shown(faults[0][0].name)}: {faults[0][1]}" if faults else ""
+        raise DataError(f"{folder}: holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.{why}")
+    images.sort(key=lambda path: natural_key(str(path)))
+    return LooseImages(tuple(images), tuple(made), tuple((path, f"{shown(path)}: {fault}") for path, fault in faults))
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
