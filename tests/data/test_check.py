@@ -355,7 +355,7 @@ def test_a_split_of_other_data_is_an_error(tree: Path) -> None:
         patient_of={**split.patient_of, "elsewhere_1": "elsewhere"},
         folds=(dataclasses.replace(split.folds[0], validation=("elsewhere_1",)),),
     )
-    assert "1 cases are not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-case")
+    assert "1 case is not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-case")
 
 
 def test_a_case_that_changed_its_patient_since_the_split_is_an_error(tree: Path) -> None:
