@@ -3,8 +3,10 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 
 from segmed.cli import main
 from segmed.core.errors import DataError
@@ -138,3 +140,36 @@ def test_waiting_threads_give_the_processor_away_unless_the_user_decided(
     monkeypatch.delenv("OMP_WAIT_POLICY")
     run_with(monkeypatch, "--version")
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["train", "unet", "--out", "my runs/a"],
+            "Stopped. Continue with: segmed train unet --out 'my runs/a' --resume",
+        ),
+        (["study", "data", "--resume"], "Stopped. Continue with: segmed study data --resume"),
+        (["embed", "x"], "Stopped. Whole shards are kept. Run the same command again."),
+        (["evaluate", "x"], "Stopped. No half of a file is left. Run the same command again."),
+    ],
+)
+def test_ctrl_c_is_one_line_that_says_how_to_continue_and_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    def command(_: Annotated[list[str] | None, typer.Argument()] = None, out: str = "", resume: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    module = types.ModuleType(f"segmed.cli.{arguments[0]}")
+    setattr(module, arguments[0], command)
+    monkeypatch.setitem(sys.modules, f"segmed.cli.{arguments[0]}", module)
+    assert run_with(monkeypatch, *arguments) == 130
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"{said}\n")
+
+
+def test_every_command_that_says_resume_has_that_option() -> None:
+    resumable = {
+        name for name in main.COMMANDS if any("--resume" in option.opts for option in main.load_command(name).params)
+    }
+    assert resumable == set(main.RESUMED)

@@ -7,6 +7,7 @@ a test holds it equal to the commands' own words.
 
 import importlib
 import os
+import shlex
 import sys
 import traceback
 from typing import Annotated, Any
@@ -41,8 +42,28 @@ COMMANDS: dict[str, str] = {
 """Name of each command and the first line of its help, in the order of a first session."""
 
 
+RESUMED = ("train", "distil", "study")
+"""Commands that continue with `--resume` what Ctrl-C stopped."""
+REPEATED = {
+    "embed": "Whole shards are kept.",
+    "oof": "Whole folds are kept, and the last one goes on from its last whole epoch.",
+    "predict": "Masks that were written are whole.",
+}
+"""Commands that are given again to continue, with what is there; all others begin anew, and leave no half of a file."""
+CTRL_C = 130
+"""Exit code of what Ctrl-C stopped: 128 and the signal's number."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are placeholders until one of them is resolved."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C becomes one line that says how to continue, and exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo(stopped(str(ctx.invoked_subcommand)), err=True)
+            raise typer.Exit(CTRL_C) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Put the real command in the placeholder's place, then resolve as usual."""
@@ -96,6 +117,14 @@ def _placeholder() -> None:
 
 for _name, _help in COMMANDS.items():
     app.command(_name, help=_help)(_placeholder)
+
+
+def stopped(command: str) -> str:
+    """What is said when Ctrl-C has stopped a command: how it goes on."""
+    if command in RESUMED:
+        words = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+        return f"Stopped. Continue with: {shlex.join(['segmed', *words])}"
+    return f"Stopped. {REPEATED.get(command, 'No half of a file is left.')} Run the same command again."
 
 
 def one_line(error: BaseException) -> str:
