@@ -78,7 +78,7 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert "The intervals rest on 1 patient; below 20" in " ".join(shown.split())
 
 
-def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny, tmp_path, monkeypatch):
+def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny, tmp_path, monkeypatch, capsys):
     from segmed.models.checkpoint import save_run
     from segmed.models.zoo import build_model
 
@@ -93,6 +93,11 @@ def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny
     results = [Evaluation.load(run / name) for name in made]
     assert [each.provenance["degradation"] for each in results] == ["lowpass:0.5", "noise:0.3"]
     assert results[0].calibration != results[1].calibration
+    shown, _ = capsys.readouterr()
+    assert shown.count("test part") == 1  # one table, not one for each
+    rows = [line.split() for line in shown.splitlines() if ":0." in line]
+    assert [row[0] for row in rows] == worse.split(",")
+    assert all(str(run / name) in shown for name in made)
 
 
 def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):

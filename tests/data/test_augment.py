@@ -240,3 +240,41 @@ def test_an_unknown_setting_names_the_nearest():
 def test_every_preset_is_a_complete_config():
     assert set(PRESETS) == {"none", "seed", "mri", "lgg", "colour"}
     assert all(dataclasses.is_dataclass(config) for config in PRESETS.values())
+
+
+def test_random_gains_of_frequencies_keep_the_mean_and_stay_within_their_strength() -> None:
+    config = AugmentConfig(band_gain=1.0, band_gain_strength=0.7)
+    image = torch.rand(3, 2, 33, 48, generator=torch.Generator().manual_seed(3))
+    moved, _ = build_augment(config, (33, 48))(image, torch.zeros(3, 1, 33, 48), torch.Generator().manual_seed(4))
+    gain = (torch.fft.rfft2(moved).abs() / torch.fft.rfft2(image).abs()).log()
+    torch.testing.assert_close(moved.mean((2, 3)), image.mean((2, 3)))
+    assert gain.abs().max() <= 0.7 + 1e-3
+    assert gain.abs().max() > 0.3
+    assert not torch.allclose(gain[0, 0], gain[0, 1], atol=1e-3)
+    together = dataclasses.replace(config, per_channel=False)
+    moved, _ = build_augment(together, (33, 48))(image, torch.zeros(3, 1, 33, 48), torch.Generator().manual_seed(4))
+    gain = (torch.fft.rfft2(moved).abs() / torch.fft.rfft2(image).abs()).log()
+    torch.testing.assert_close(gain[:, 0], gain[:, 1], atol=1e-3, rtol=0)
+
+
+def test_noise_in_a_ring_has_no_other_frequencies() -> None:
+    config = AugmentConfig(ring_noise=1.0, ring_noise_level=0.5)
+    image = torch.zeros(4, 1, 64, 80)
+    image[..., ::7] = 1
+    moved, _ = build_augment(config, (64, 80))(image, torch.zeros(4, 1, 64, 80), torch.Generator().manual_seed(5))
+    power = torch.fft.rfft2(moved - image).abs().square()
+    radius = (torch.fft.fftfreq(64)[:, None].square() + torch.fft.rfftfreq(80).square()).sqrt()
+    for sample in power[:, 0]:
+        centre = radius.flatten()[sample.argmax()]
+        assert 0.01 < centre < 0.31
+        assert sample[(radius - centre).abs() > 0.1].sum() < 0.02 * sample.sum()
+    assert (moved - image).abs().max() > 0.05
+
+
+def test_changes_of_the_spectrum_leave_what_other_settings_draw_as_it_was() -> None:
+    plain = build_augment("lgg", (32, 48)).draw(5, 3, torch.Generator().manual_seed(6))
+    config = dataclasses.replace(PRESETS["lgg"], band_gain=1.0, ring_noise=1.0)
+    both = build_augment(config, (32, 48)).draw(5, 3, torch.Generator().manual_seed(6))
+    assert torch.equal(plain.sampling, both.sampling)
+    assert torch.equal(plain.noise, both.noise)
+    assert torch.equal(plain.drop_pre, both.drop_pre)

@@ -75,6 +75,37 @@ def test_noise_is_rician_and_other_in_every_case_and_sequence() -> None:
     assert all(abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.1 for other in others)
 
 
+def spectrum_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    down, right = (np.fft.fftfreq(side) for side in image.shape)
+    return np.hypot(down[:, None], right[None, :]), np.abs(np.fft.fft2(image))
+
+
+def test_band_gains_are_a_curve_over_the_radius_of_the_patient_that_keeps_the_mean() -> None:
+    before = volume(size=(64, 81))
+    after = degraded("bandgain:1.1", before)
+    radius, first = spectrum_of(before["c0"][..., 0])
+    gain = np.log(spectrum_of(after["c0"][..., 0])[1] / first)
+    assert abs(gain[0, 0]) < 1e-9
+    assert np.abs(gain).max() == pytest.approx(1.1, abs=0.03)
+    ring = gain[np.abs(radius - 0.2) < 0.004]
+    assert np.ptp(ring) < 0.2
+    assert np.allclose(gain[radius > 0.25], gain[radius > 0.25][0])
+    other = np.log(spectrum_of(after["c1"][..., 1])[1] / spectrum_of(before["c1"][..., 1])[1])
+    assert np.allclose(other, gain)
+    assert not np.allclose(degraded("bandgain:1.1", before, patient="q")["c0"], after["c0"])
+
+
+def test_ring_noise_lies_in_one_ring_and_is_as_strong_as_said() -> None:
+    flat = {case: np.full((96, 80, 1), 100.0) for case in ("a", "b")}
+    noisy = degraded("ringnoise:0.1", flat)
+    assert (noisy["a"] - 100).std() == pytest.approx(10, rel=0.01)
+    radius, power = spectrum_of(noisy["a"][..., 0] - 100)
+    peak = radius.flat[power.argmax()]
+    assert 0.03 < peak < 0.23
+    assert (power**2)[np.abs(radius - peak) > 0.08].sum() < 0.05 * (power**2).sum()
+    assert not np.allclose(noisy["a"], noisy["b"])
+
+
 def test_a_bias_field_is_one_for_a_patient_smooth_and_as_strong_as_said() -> None:
     flat = {case: np.full((40, 50, 2), 100.0) for case in ("a", "b")}
     biased = degraded("bias:0.4", flat)
@@ -88,14 +119,14 @@ def test_a_bias_field_is_one_for_a_patient_smooth_and_as_strong_as_said() -> Non
 def test_degradations_are_read_with_or_without_severity() -> None:
     assert [str(each) for each in parse_degradations("lowpass:0.5, ghost:0.20")] == ["lowpass:0.5", "ghost:0.2"]
     assert parse_degradations("noise")[0] == Degradation("noise", 0.05)
-    assert len(parse_degradations("all,noise:0.05")) == 12
+    assert len(parse_degradations("all,noise:0.05")) == 18
     assert Degradation("lowpass", 0.5).label == "lowpass-0.5"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blur:1", "--degrade blur:1: unknown. Choose from: all, lowpass, ghost, noise, bias"),
+        ("blur:1", "--degrade blur:1: unknown. Choose from: all, lowpass, ghost, noise, bandgain, ringnoise, bias"),
         ("lowpass:0", "share of k-space kept along each axis, a number from 0.05 to 1"),
         ("noise:much", "--degrade noise:much: deviation as a share"),
     ],

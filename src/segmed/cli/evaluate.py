@@ -47,7 +47,7 @@ def evaluate(
     ] = None,
     each_image_is_a_patient: EachImageOption = False,
     degrade: Annotated[
-        str | None, typer.Option(help="Make the images worse: lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4, or all.")
+        str | None, typer.Option(help="Make the images worse: lowpass:0.25,bandgain:0.75,noise:0.1, or all.")
     ] = None,
     out: Annotated[Path | None, folder_option("Folder for the result.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in tables; the folder's name by default.")] = None,
@@ -167,10 +167,24 @@ def _test_of(asked: Asked, run: str, data: Path) -> _Test:
 
 
 def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
+    from segmed.cli.evaluation_table import show_degraded
     from segmed.data.degrade import parse_degradations
 
-    for each in parse_degradations(degradations):
-        _finish(asked, _scored(asked, test, each), [], test.folder.with_name(f"{test.folder.name}-{each.label}"))
+    asked_for = parse_degradations(degradations)
+    if len(asked_for) == 1:
+        _finish(asked, _scored(asked, test, asked_for[0]), [], _folder_of(test, asked_for[0]))
+        return
+    results = {}
+    for each in asked_for:
+        results[each] = _kept(_scored(asked, test, each), [], _folder_of(test, each))
+        typer.echo(str(_folder_of(test, each)))
+    show_degraded(results)
+    _compare_next(asked, test.folder, test.decoded.dataset.path)
+
+
+def _folder_of(test: _Test, degradation: "Degradation") -> Path:
+    """Where the evaluation under a degradation lies: beside that on the images as they are."""
+    return test.folder.with_name(f"{test.folder.name}-{degradation.label}")
 
 
 def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
@@ -237,17 +251,24 @@ def _by_group(asked: Asked, result: "Evaluation", decoded: "DecodedDataset", fol
 
 def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
     """Write the folder, with this command in its provenance, and show the table."""
-    from dataclasses import replace
-
     from segmed.cli.evaluation_table import show
-    from segmed.evaluation.floors import save_with_floors
 
-    result = replace(result, provenance={**result.provenance, "command": this_command()})
-    save_with_floors(folder, result, floors)
+    result = _kept(result, floors, folder)
     show(result, floors)
     typer.echo(str(folder))
     if result.kind == "run":
         _compare_next(asked, folder, result.provenance["data"])
+
+
+def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Evaluation":
+    """Write the folder, and return what was written: the result with this command in its provenance."""
+    from dataclasses import replace
+
+    from segmed.evaluation.floors import save_with_floors
+
+    result = replace(result, provenance={**result.provenance, "command": this_command()})
+    save_with_floors(folder, result, floors)
+    return result
 
 
 def _compare_next(asked: Asked, folder: Path, data: object) -> None:

@@ -1,7 +1,7 @@
 """The table that `segmed evaluate` prints: the run beside baselines that learn nothing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from segmed.core.wording import plural
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from segmed.data.degrade import Degradation
     from segmed.evaluation.groups import GroupTable
     from segmed.evaluation.metric import Group, Metric
     from segmed.evaluation.result import Evaluation
@@ -60,6 +61,35 @@ def show_groups(tables: Sequence["GroupTable"]) -> None:
             cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
             grid.add_row(row.name, row.patients, *cells, style="dim" if row.summary else None)
         console.print(grid)
+
+
+DEGRADED_COLUMNS = ("dice", "nsd_1px", "lesion_f1")
+"""Metrics of the table of degraded images, one of each kind of error."""
+
+
+def show_degraded(results: "Mapping[Degradation, Evaluation]") -> None:
+    """Print one table of a run on images made worse in several ways: a row each, in the order in which they came."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from segmed.evaluation.metrics import BY_NAME
+    from segmed.evaluation.report.numbers import metric as with_interval
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=100)
+    evaluations = list(results.values())
+    show_marks(console, evaluations)
+    first = evaluations[0]
+    title = f"{first.name} on images made worse: {first.part} part, {size_of(first)}"
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("")
+    for name in DEGRADED_COLUMNS:
+        grid.add_column(BY_NAME[name].title, justify="right")
+    for degradation, evaluation in results.items():
+        grid.add_row(str(degradation), *(with_interval(evaluation.metrics[name]) for name in DEGRADED_COLUMNS))
+    console.print(grid)
 
 
 def size_of(result: "Evaluation") -> str:

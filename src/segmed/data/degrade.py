@@ -1,6 +1,6 @@
 """Test images made worse on purpose, in the ways in which an MR acquisition goes wrong; the same every time.
 
-All four work on one patient's slices together, from the stored pixels, before anything else is done to them. What is
+All work on one patient's slices together, from the stored pixels, before anything else is done to them. What is
 exactly 0 in a sequence stays 0: brains are cut out of their background after the acquisition, not before it, and 0 is
 how the background is known. Chance comes from case or patient alone and not from the severity, so that a rising
 severity is the same accident getting worse.
@@ -18,6 +18,12 @@ from segmed.core.errors import ConfigError
 Slice = Float64[np.ndarray, "h w c"]
 GHOST_PERIOD = 4
 """Ghosts lie a quarter of the image's height away from what they copy."""
+GAIN_KNOTS = 5
+"""Numbers of a band gain's curve, besides that of frequency 0."""
+HALF_SIZE = 0.25
+"""The highest frequency, in cycles per pixel, that an image of half the size has."""
+RING_RADII, RING_WIDTH = (0.06, 0.2), 0.02
+"""Where rings of noise lie, and the deviation of their profile, in cycles per pixel."""
 BIAS_WAVES = 2
 """Half waves of the bias field across an image, along each axis, at most."""
 
@@ -82,6 +88,30 @@ def noise(image: Slice, severity: float, level: float, case: str, patient: str) 
     return np.hypot(image + real, imaginary)
 
 
+def bandgain(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+    """Multiply the spectrum by `exp(severity g)`, as a scanner's sharpening or smoothing filter does.
+
+    `g` is the patient's curve over the radius of the frequency, from -1 to 1 and 0 at frequency 0. It changes what a
+    network at half the image's size sees, and stays level beyond.
+    """
+    knots = _generator("bandgain", patient).uniform(-1, 1, GAIN_KNOTS)
+    radii = np.linspace(0, HALF_SIZE, GAIN_KNOTS + 1)
+    curve = np.interp(_radius(image), radii, [0, *(knots / np.abs(knots).max())])
+    return _through_k_space(image, np.exp(severity * curve))
+
+
+def ringnoise(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+    """Add noise whose frequencies lie in one ring, of the patient, within what a network at half the size sees.
+
+    Its deviation is `severity` times `level`, the volume's brightness; the magnitude is kept.
+    """
+    centre = _generator("ringnoise", patient).uniform(*RING_RADII)
+    white = _generator("ringnoise", case).standard_normal(image.shape[:2])
+    ring = np.exp(-0.5 * ((_radius(image) - centre) / RING_WIDTH) ** 2)
+    shaped = np.fft.ifft2(np.fft.fft2(white) * ring).real
+    return np.abs(image + (severity * level * shaped / shaped.std())[..., None])
+
+
 def bias(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
     """Multiply by `exp(severity g)`, the same for all slices and sequences of a patient.
 
@@ -97,12 +127,19 @@ def bias(image: Slice, severity: float, level: float, case: str, patient: str) -
 
 
 KINDS: dict[str, Kind] = {
-    "lowpass": Kind(lowpass, "share of k-space kept along each axis", (0.75, 0.5, 0.35), 0.05, 1.0, none=1.0),
+    "lowpass": Kind(lowpass, "share of k-space kept along each axis", (0.35, 0.25, 0.15), 0.05, 1.0, none=1.0),
     "ghost": Kind(ghost, "brightness of each ghost", (0.1, 0.2, 0.4), 0.0, 1.0, none=0.0),
     "noise": Kind(noise, "deviation as a share of the volume's brightness", (0.05, 0.1, 0.2), 0.0, 2.0, none=0.0),
+    "bandgain": Kind(bandgain, "largest change of a frequency's log-gain", (0.4, 0.75, 1.1), 0.0, 3.0, none=0.0),
+    "ringnoise": Kind(
+        ringnoise, "deviation as a share of the volume's brightness", (0.05, 0.1, 0.2), 0.0, 2.0, none=0.0
+    ),
     "bias": Kind(bias, "largest change of log-brightness", (0.2, 0.4, 0.8), 0.0, 3.0, none=0.0),
 }
-"""Name to what it is; `severities` go from mild to bad."""
+"""Name to what it is; `severities` go from mild to bad.
+
+A network at half the image's size does not see what a low-pass of 0.5 or more takes away, so none of these is stated.
+"""
 
 
 def parse_degradations(text: str) -> tuple[Degradation, ...]:
@@ -142,6 +179,12 @@ def degrade_volume(
         changed = np.where(image == 0, 0.0, np.concatenate(planes, axis=-1))
         degraded[case] = _in_dtype(changed, image.dtype)
     return degraded
+
+
+def _radius(image: Slice) -> Float64[np.ndarray, "h w"]:
+    """The length of the frequency vector of every bin, in cycles per pixel."""
+    down, right = (np.fft.fftfreq(side) for side in image.shape[:2])
+    return np.hypot(down[:, None], right[None, :])
 
 
 def _through_k_space(image: Slice, factor: Float64[np.ndarray, "_ _"]) -> Slice:

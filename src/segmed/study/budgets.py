@@ -27,7 +27,7 @@ class Budget:
     tiny: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
-    degradations: str = "lowpass:0.5,ghost:0.2,noise:0.1,bias:0.4"
+    degradations: str = "bandgain:0.75,ringnoise:0.1,ghost:0.2,noise:0.1,bias:0.4"
 
 
 BASELINES = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan")
@@ -54,7 +54,7 @@ BUDGETS: dict[str, Budget] = {
         report=(*REPORT_SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
         systems=("deeplabv3plus", "unet"),
         degraded=("unet",),
-        degradations="lowpass:0.5",
+        degradations="bandgain:1.1",
         tiny=(
             "model.encoder=tu-mobilenetv3_small_050",
             "model.sam.size=64",
@@ -75,7 +75,7 @@ BUDGETS: dict[str, Budget] = {
         systems=(*DENSE, *TINY),
         held_out=("unet",),
         degraded=("unet", "unet-gafl"),
-        degradations="lowpass:0.25,ghost:0.4,noise:0.3,bias:0.8",
+        degradations="bandgain:1.1,ringnoise:0.2,ghost:0.4,noise:0.3,bias:0.8",
         tiny=(
             "model.sam.size=192",
             "preprocess.size=[192,192]",

@@ -58,8 +58,16 @@ class AugmentConfig:
     """Chance of additive Gaussian noise."""
     noise_level: Probability = 0.05
     """Largest standard deviation of the noise, as a share of the intensity range."""
+    band_gain: Probability = 0.0
+    """Chance that frequencies are raised and lowered, by a random curve over their radius."""
+    band_gain_strength: Annotated[float, Field(ge=0, le=3)] = 1.1
+    """Largest change of a gain's logarithm: 1.1 is a gain from 0.33 to 3."""
+    ring_noise: Probability = 0.0
+    """Chance of Gaussian noise whose frequencies lie in one ring, of radius 0.05 to 0.25 cycles per pixel."""
+    ring_noise_level: Probability = 0.1
+    """Largest standard deviation of that noise, as a share of the intensity range."""
     per_channel: bool = True
-    """Draw brightness, contrast, gamma and bias field per channel (each MR sequence is its own scan)."""
+    """Draw brightness, contrast, gamma, bias field and gains of frequencies per channel: each MR sequence is a scan."""
     drop_post: Probability = 0.0
     """Chance that channel 2 (post-contrast) becomes a copy of channel 1 (FLAIR). For LGG's sequences only."""
     drop_pre: Probability = 0.0

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from segmed.core.errors import ConfigError
 from segmed.data.augment.config import AugmentConfig, Range
+from segmed.data.augment.spectral import KNOTS
 
 BIAS_ORDERS = 4
+RING_RADII = (0.05, 0.25)
+"""Radii of rings of noise, in cycles per pixel."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Draws:
     noise: Float[Tensor, "noisy c h w"]
     drop_post: Bool[Tensor, "b"]
     drop_pre: Bool[Tensor, "b"]
+    regained: Bool[Tensor, "b"]
+    log_gain: Float[Tensor, "b c knots"]
+    ringing: Bool[Tensor, "b"]
+    ring_noise: Float[Tensor, "ringing c h w"]
+    ring_centre: Float[Tensor, "b"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,27 @@ def draw(
         noise=dice.normal(int(noisy.sum()), channels * slices, *size) * level[noisy][:, None, None, None],
         drop_post=drop_post,
         drop_pre=drop_post & dice.chance(config.drop_pre),
+        **_spectral(config, dice, size, channels, slices),
     )
+
+
+def _spectral(
+    config: AugmentConfig, dice: _Dice, size: tuple[int, int], channels: int, slices: int
+) -> dict[str, Tensor]:
+    """Drawn last, so that what was drawn before stays as it was without them."""
+    planes = channels if config.per_channel else 1
+    strength = config.band_gain_strength
+    regained = dice.chance(config.band_gain)
+    gains = dice.uniform((-strength, strength), planes, KNOTS).expand(dice.batch, channels, KNOTS)
+    ringing = dice.chance(config.ring_noise)
+    level = dice.uniform((0.0, config.ring_noise_level))[ringing][:, None, None, None]
+    return {
+        "regained": regained,
+        "log_gain": gains.repeat(1, slices, 1),
+        "ringing": ringing,
+        "ring_noise": dice.normal(int(ringing.sum()), channels * slices, *size) * level,
+        "ring_centre": dice.uniform(RING_RADII),
+    }
 
 
 def _log_uniform(dice: _Dice, between: Range, planes: int) -> Float[Tensor, "b c"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.core.errors import ConfigError
-from segmed.data.augment import geometry, intensity
+from segmed.data.augment import geometry, intensity, spectral
 from segmed.data.augment.config import AugmentConfig, preset_named
 from segmed.data.augment.draws import Draws, crop_margins, draw
 
@@ -69,6 +69,8 @@ class Augment:
             unit = intensity.brightness_contrast(unit, draws.linear, draws.contrast, draws.brightness)
         unit = intensity.gamma(unit, draws.gamma_changed, draws.gamma)
         unit = intensity.bias_field(unit, draws.biased, draws.bias)
+        unit = spectral.band_gains(unit, draws.regained, draws.log_gain)
+        unit = spectral.ring_noise(unit, draws.ringing, draws.ring_noise, draws.ring_centre)
         return intensity.noise(unit, draws.noisy, draws.noise)
 
 
