@@ -51,6 +51,15 @@ def test_the_mark_travels_from_split_to_report(pictures: Path, tmp_path: Path) -
     assert MARK in segmed("predict", tmp_path / "run", pictures / "images", "-o", tmp_path / "masks")
 
 
+def test_a_manifest_says_that_it_names_no_patients(pictures: Path, tmp_path: Path) -> None:
+    said = segmed("data", "manifest", pictures, "-o", tmp_path / "a.csv")
+    assert MARK in said
+    assert "has no column patient and reads as patients unknown" in " ".join(said.split())
+    said = segmed("data", "manifest", pictures, "-o", tmp_path / "b.csv", "--each-image-is-a-patient")
+    assert MARK not in said
+    assert "6 patients, 6 cases" in said
+
+
 def test_masks_of_another_tool_are_images_until_the_user_says_that_each_is_a_patient(pictures: Path, tmp_path: Path):
     options = ("--predictions", pictures / "masks", "--references", pictures / "masks", "--resamples", 100)
     assert MARK in segmed("evaluate", *options, "-o", tmp_path / "a")

@@ -190,6 +190,8 @@ def manifest(
     require_told(dataset)
     write_manifest(out, dataset)
     announce_leak(False, patients_known=dataset.patients_known)
+    if not dataset.patients_known:
+        note("the manifest has no column patient and reads as patients unknown. Add the column where you know them.")
     typer.echo(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
     typer.echo(str(out))
 

@@ -37,7 +37,7 @@ LabelsOption = Annotated[
     str | None, typer.Option(help="Mask values, such as background=0,tumour=255, or colours as #rrggbb.")
 ]
 PatientRegexOption = Annotated[
-    str | None, typer.Option(help="Finds the patient in the file names of an images/ folder, such as '^([^_]+)_'.")
+    str | None, typer.Option(help="Finds the patient in names of images or cases, such as '^([^_]+)_'.")
 ]
 EachImageOption = Annotated[
     bool, typer.Option("--each-image-is-a-patient", help="No two images of an images/ folder are of one patient.")

@@ -90,10 +90,11 @@ def numbered(records: Sequence[Record]) -> list[Record]:
     return result
 
 
-def grouped(records: Sequence[Record], patient_regex: str, findings: Findings) -> list[Record]:
+def grouped(records: Sequence[Record], patient_regex: str, findings: Findings, *, placed: bool = False) -> list[Record]:
     """Records with the patient that the expression finds in their case: group `patient`, else the first, else all.
 
-    A group `slice`, a number, gives the position; without one it is the order given. Cases in which either is not
+    A group `slice`, a number, gives the position; without one it is that of the record where records are `placed`
+    already, else the order given. Cases in which either is not
     found are left out, with an error each. Raises `DataError` for what is no regular expression.
     """
     try:
@@ -107,13 +108,13 @@ def grouped(records: Sequence[Record], patient_regex: str, findings: Findings) -
     for record in records:
         match = pattern.search(record.case)
         patient = _patient(match) if match else None
-        number = match["slice"] if match and positioned else "1"
+        number = match["slice"] if match and positioned else str(record.slice_index)
         if not patient or number is None or not number.isdecimal():
             text = f"--patient-regex {patient_regex!r} finds no patient or slice in {record.case!r}. Correct it."
             findings.error("no-patient", record.image, text)
             continue
         found.append(Record(record.case, patient, int(number), record.image, record.mask))
-    return found if positioned else numbered(found)
+    return found if positioned or placed else numbered(found)
 
 
 def _patient(match: re.Match[str]) -> str | None:

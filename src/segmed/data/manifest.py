@@ -1,6 +1,7 @@
 """A CSV or JSON manifest: one row per slice with case, patient, image, mask; for data that lies in any other way."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
@@ -10,27 +11,41 @@ from segmed.core.files import write_table
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
-from segmed.data.listing import Findings, Listing, in_order, numbered
+from segmed.data.listing import Findings, Listing, grouped, in_order, numbered
 from segmed.data.names import composed
 from segmed.data.tables import read_rows
 
 REQUIRED = ("case", "patient", "image")
 OWN_COLUMNS = (*REQUIRED, "mask", "slice")
 WHAT = "a manifest with columns case, patient, image, mask"
+OTHER_NAMES = frozenset({"patient", "patients", "patient id", "patientid", "subject", "subject id", "subjectid"})
+"""What the column `patient` is called elsewhere, in lower case and with blanks: refused, never passed by."""
 
 
-def list_manifest(path: Path, labels: LabelMap) -> Listing:
+def list_manifest(path: Path, labels: LabelMap, patient_regex: str | None = None) -> Listing:
     """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
 
     JSON is a list of objects with the same keys. Without `slice`, the order of rows is the order of slices. Any
     other column whose value is one and the same for all of a patient's slices is an attribute of the patient.
+    Without a column `patient`, patients are not known: each case counts as one, unless `patient_regex` finds the
+    patient in the case, see `grouped`.
+
+    Raises:
+        DataError: It is no manifest, or it says who the patients are and `patient_regex` does too.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, what=WHAT)
     if not rows:
         raise DataError(f"{path}: lists no case, expected {WHAT}.")
+    told = _tells_patients(path, rows)
+    if told and patient_regex is not None:
+        raise DataError(
+            f"{path}: its manifest says who the patients are, so --patient-regex says nothing. Leave it out."
+        )
     rows = [
         {name: composed(value) if name in ("case", "patient") else value for name, value in r.items()} for r in rows
     ]
+    if not told:
+        rows = [row | {"patient": row.get("case", "")} for row in rows]
     findings = Findings()
     records: dict[str, Record] = {}
     for number, row in enumerate(rows, start=1):
@@ -43,24 +58,46 @@ def list_manifest(path: Path, labels: LabelMap) -> Listing:
     listed = list(records.values())
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
-    ordered = listed if any(row.get("slice") for row in rows) else numbered(listed)
+    placed = any(row.get("slice") for row in rows)
+    if patient_regex is not None:
+        listed = grouped(listed, patient_regex, findings, placed=placed)
+        patient_of = {record.case: record.patient for record in listed}
+        rows = [row | {"patient": patient_of[row["case"]]} for row in rows if row["case"] in patient_of]
+    elif not placed:
+        listed = numbered(listed)
     dataset = SliceDataset(
-        path.stem, path.parent, in_order(ordered), labels, _attributes(rows), path, columns=_columns(rows)
-    )
+        path.stem, path.parent, in_order(listed), labels, _attributes(rows), path,
+        patients_known=told or patient_regex is not None, columns=_columns(rows),
+    )  # fmt: skip
     return Listing(dataset, tuple(findings.found))
 
 
 def write_manifest(path: Path, dataset: SliceDataset) -> None:
-    """Write a data set as a CSV manifest, with paths relative to it and every attribute as a column."""
+    """Write a data set as a CSV manifest, with paths relative to it and every attribute as a column.
+
+    Where patients are not known there is no column `patient` and none of slices, and it reads back as that.
+    """
     extra = sorted({name for values in dataset.attributes.values() for name in values} - set(OWN_COLUMNS))
+    known = dataset.patients_known
     rows = list[list[object]]()
     for record in dataset.records:
         files = [_relative(record.image, path), _relative(record.mask, path) if record.mask else ""]
         values = dataset.attributes.get(record.patient, {})
-        rows.append(
-            [record.case, record.patient, *files, record.slice_index, *(values.get(name, "") for name in extra)]
-        )
-    write_table(path, [*REQUIRED, "mask", "slice", *extra], rows)
+        patient, position = ([record.patient], [record.slice_index]) if known else ([], [])
+        rows.append([record.case, *patient, *files, *position, *(values.get(name, "") for name in extra)])
+    header = [*REQUIRED, "mask", "slice"] if known else ["case", "image", "mask"]
+    write_table(path, [*header, *extra], rows)
+
+
+def _tells_patients(path: Path, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Whether there is a column `patient`; `DataError` where there is none but one that is called alike."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if "patient" in names:
+        return True
+    alike = next((name for name in names if re.sub("[_-]", " ", name).lower() in OTHER_NAMES), None)
+    if alike is not None:
+        raise DataError(f"{path}: has no column patient, but {alike!r}. Call it patient, or by another name.")
+    return False
 
 
 def _relative(file: Path, manifest: Path) -> str:

@@ -58,8 +58,8 @@ def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     `path` is a folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
     with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
     `manifest.json` in a folder. `labels` says how masks store labels (default: foreground, 0 and 255; LGG's is called
-    tumour, FairSeg's are rim and cup). `patient_regex` finds the patient in file names of an images folder, where else
-    each image counts as a patient of its own.
+    tumour, FairSeg's are rim and cup). `patient_regex` finds the patient in file names of an images folder, or in
+    the cases of a manifest without a column `patient`, where else each image counts as a patient of its own.
 
     Raises `DataError` for an unknown or empty layout, and for a missing or doubled mask or case.
     """
@@ -88,7 +88,7 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
 
 def _listed(path: Path, layout: Layout, labels: LabelMap | None, patient_regex: str | None) -> Listing:
     if layout == "manifest":
-        return list_manifest(_manifest_in(path) or path, labels or LabelMap())
+        return list_manifest(_manifest_in(path) or path, labels or LabelMap(), patient_regex)
     if layout == "folder":
         return _folder_with_files(path, labels or LabelMap(), patient_regex)
     return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LABELS)
@@ -114,10 +114,10 @@ def _manifest_in(folder: Path) -> Path | None:
 
 
 def _require_names(path: Path, layout: Layout) -> None:
-    """Raise `DataError` where patients are not told by the names of images, so that a regex would say nothing."""
-    if layout != "folder":
-        who = "its manifest" if layout == "manifest" else "its layout"
-        raise DataError(f"{path}: {who} says who the patients are, so --patient-regex says nothing. Leave it out.")
+    """Raise `DataError` where the layout says who the patients are, so that a regex would say nothing."""
+    if layout not in ("folder", "manifest"):  # a manifest without the column is looked into by its reader
+        text = "its layout says who the patients are, so --patient-regex says nothing"
+        raise DataError(f"{path}: {text}. Leave it out.")
 
 
 def parse_labels(text: str) -> LabelMap:
