@@ -7,7 +7,7 @@ import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, reading
+from segmed.cli.talk import next_step, reading, say
 
 if TYPE_CHECKING:
     from segmed.prompts.proposals import PromptKinds
@@ -51,17 +51,17 @@ def cascade(
     with progress_bar("validation patients") as progress:
         choice = tune_cascade(joined.dense, joined.promptable, decoded, cases, kinds=kinds, progress=progress)
     save_cascade(out, dense, promptable, choice.settings, dict(facts_of(choice)), copy=copy)
-    typer.echo(f"Mean Dice of {choice.patients} validation {plan.unit.many}, on which it was chosen: {choice.dice:.4f}")
-    typer.echo(f"  the dense run alone {choice.dense:.4f}, refined wherever it proposes {choice.always:.4f}")
+    say(f"Mean Dice of {choice.patients} validation {plan.unit.many}, on which it was chosen: {choice.dice:.4f}")
+    say(f"  the dense run alone {choice.dense:.4f}, refined wherever it proposes {choice.always:.4f}")
     if choice.settings.gate > 1:
-        typer.echo("Nothing is refined: no setting was better than the dense run alone.")
+        say("Nothing is refined: no setting was better than the dense run alone.")
     else:
         chosen = choice.settings
-        typer.echo(
+        say(
             f"  {chosen.prompts}, margin {chosen.margin:g}, from {chosen.share:g} of the threshold, at least "
             f"{chosen.min_pixels} pixels, gate {chosen.gate:g}"
         )
-    typer.echo(str(out))
+    say(out)
     next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))
 
 

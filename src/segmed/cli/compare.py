@@ -8,7 +8,7 @@ import typer
 
 from segmed.cli.opening import announce_leak, open_decoded, parse_columns
 from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart, folder_option
-from segmed.cli.talk import note
+from segmed.cli.talk import note, say
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def compare(
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
     )
     announce_leak(comparison.leaking, patients_known=comparison.patients_known)
-    typer.echo(headline(comparison).title)
+    say(headline(comparison).title)
     for each in notes(comparison):
         note(each)
-    typer.echo(str(page))
+    say(page)
 
 
 def _group_tables(

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from segmed.cli.talk import say
+
 
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth, .safetensors, transformers folder, or SegMed run.")],
@@ -19,9 +21,10 @@ def convert(
         str | None, typer.Option(help="The checkpoint is this dense encoder's, such as resnet18 or tu-...")
     ] = None,
 ) -> None:
-    """Convert a checkpoint of SAM or MedSAM, or with --encoder one of a dense model's encoder, once.
+    """Convert a checkpoint of SAM or MedSAM, once.
 
-    Encoders' checkpoints are state dicts of timm, torchvision, segmentation_models_pytorch or EfficientNet-PyTorch.
+    With --encoder, one of a dense model's encoder: a state dict of timm, torchvision, segmentation_models_pytorch or
+    EfficientNet-PyTorch.
     """
     if encoder is not None:
         _convert_encoder(checkpoint, out, encoder)
@@ -31,11 +34,11 @@ def convert(
     done = run(checkpoint, out, contract=contract, layout=layout)
     found = done.architecture
     kind = found.model or f"a ViT of width {found.vit.width} and depth {found.vit.depth}"
-    typer.echo(f"{checkpoint}: {kind} at {found.size} px ({done.form})", err=True)
-    typer.echo(f"preprocessing: {done.contract}'s ({done.why})", err=True)
+    say(f"{checkpoint}: {kind} at {found.size} px ({done.form})", err=True)
+    say(f"preprocessing: {done.contract}'s ({done.why})", err=True)
     if done.left_out:
-        typer.echo(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)
-    typer.echo(str(done.weights))
+        say(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)
+    say(done.weights)
 
 
 def _convert_encoder(checkpoint: Path, out: Path, encoder: str) -> None:
@@ -43,5 +46,5 @@ def _convert_encoder(checkpoint: Path, out: Path, encoder: str) -> None:
     from segmed.models.encoder_weights import convert_encoder
 
     left_out = convert_encoder(checkpoint, out, build_encoder(encoder), name=encoder)
-    typer.echo(f"{checkpoint}: {encoder}; left out, as an encoder has no place for them: {left_out} tensors", err=True)
-    typer.echo(str(out))
+    say(f"{checkpoint}: {encoder}; left out, as an encoder has no place for them: {left_out} tensors", err=True)
+    say(out)

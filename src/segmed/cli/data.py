@@ -7,7 +7,7 @@ import typer
 
 from segmed.cli.options import EachImageOption, LabelsOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, note
+from segmed.cli.talk import next_step, note, say
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.wording import plural
 
@@ -27,12 +27,12 @@ def get(
     from segmed.data.get import find_download, get_lgg
 
     download = find_download(name)
-    typer.echo(f"{download.title}\nLicence: {download.licence}\nCite: {download.cite}", err=True)
+    say(f"{download.title}\nLicence: {download.licence}\nCite: {download.cite}", err=True)
     if not yes:
         typer.confirm("Do you agree to the licence and download the data?", abort=True, err=True)
     with progress_bar("copying") as progress:
         folder = get_lgg(dest, progress=progress)
-    typer.echo(str(folder))
+    say(folder)
     next_step("segmed", "data", "check", folder)
 
 
@@ -48,7 +48,7 @@ def phantom(
 
     with progress_bar("making phantoms") as progress:
         folder = write_phantom(dest, patients=patients, seed=seed, size=size, progress=progress)
-    typer.echo(str(folder))
+    say(folder)
     next_step("segmed", "data", "check", folder)
 
 
@@ -79,7 +79,7 @@ def check(
             path, labels=label_map, patient_regex=patient_regex, split=plan, hashes=hashes, progress=progress
         )
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        say(json.dumps(report.to_json(), indent=2))
     else:
         print_check(report, most=None if everything else 5)
     if write_hashes is not None:
@@ -148,7 +148,7 @@ def split(
         for warning in lacking_warnings(decoded, plan, number):
             note(warning)
     announce_leak(plan.leaking, patients_known=plan.patients_known)
-    typer.echo(str(out))
+    say(out)
 
 
 @app.command()
@@ -166,7 +166,7 @@ def preview(
     from segmed.data.preview import contact_sheet
 
     contact_sheet(open_decoded(path, labels, patient_regex), preset=preset, seed=seed, path=out, rows=rows)
-    typer.echo(str(out))
+    say(out)
 
 
 @app.command()
@@ -192,8 +192,8 @@ def manifest(
     announce_leak(False, patients_known=dataset.patients_known)
     if not dataset.patients_known:
         note("the manifest has no column patient and reads as patients unknown. Add the column where you know them.")
-    typer.echo(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
-    typer.echo(str(out))
+    say(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
+    say(out)
 
 
 def _require_new(path: Path, force: bool) -> None:

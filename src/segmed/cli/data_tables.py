@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from segmed.cli.talk import console
 from segmed.core.split import PARTS, Partition, Split
 from segmed.core.wording import plural
 from segmed.data.check import CheckReport
@@ -17,22 +17,21 @@ from segmed.data.listing import Finding
 from segmed.data.splits import leak_figures
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-WIDTH_OF_FILES = 140
 
 
 def print_check(report: CheckReport, *, most: int | None) -> None:
     """Print facts and findings; of each kind of finding at most `most`, or all for None."""
-    console = _console()
-    console.print(_facts_table(report.facts))
+    shown = console()
+    shown.print(_facts_table(report.facts))
     if report.findings:
-        console.print(_findings_table(report, most))
+        shown.print(_findings_table(report, most))
     counts = [(word, sum(f.severity == word for f in report.findings)) for word in STYLES]
-    console.print(", ".join(plural(count, word) for word, count in counts) + ".")
+    shown.print(", ".join(plural(count, word) for word, count in counts) + ".")
 
 
 def print_split(split: Split, decoded: DecodedDataset) -> None:
     """Print how many patients (or images), slices and positive slices each part has, and how far it leaks."""
-    console = _console()
+    shown = console()
     unit = split.unit
     table = Table("part", unit.many, "slices", "positive", title=f"Split by {split.strategy}, seed {split.seed}")
     for column in table.columns[1:]:
@@ -41,9 +40,9 @@ def print_split(split: Split, decoded: DecodedDataset) -> None:
         for part in PARTS:
             name = part if len(split.folds) == 1 else f"fold {number} {part}"
             table.add_row(name, *(str(count) for count in _part_counts(split, decoded, fold.part(part))))
-    console.print(table)
+    shown.print(table)
     for number, fold in enumerate(split.folds if split.patients_known else ()):  # else nothing can be said of it
-        console.print(_leak_line(decoded, number, fold))
+        shown.print(_leak_line(decoded, number, fold))
 
 
 def _facts_table(facts: Facts) -> Table:
@@ -108,9 +107,3 @@ def _leak_line(decoded: DecodedDataset, number: int, fold: Partition) -> str:
         f"({figures.share:.1%}) have a neighbouring slice in training; {figures.patients_also_in_train} of "
         f"{figures.test_patients} test patients are in training too."
     )
-
-
-def _console() -> Console:
-    """The terminal as it is; wider than rich's 80 columns where the output goes to a file or pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_OF_FILES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.progress import progress_bar, training_display
+from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
 from segmed.core.wording import plural
 
@@ -49,11 +50,11 @@ def demo(
     """
     started = time.monotonic()
     run_demo(out, Scale(), seed=seed)
-    print(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
     for place, what in PLACES.items():
-        print(f"  {out / place!s:<26} {what}")
-    print(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
-    print("\nNext, with your own images (see docs/howto/your-own-data.md):\n\n  segmed data check FOLDER")
+        say(f"  {out / place!s:<26} {what}")
+    say(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
+    say("\nNext, with your own images (see docs/howto/your-own-data.md):\n\n  segmed data check FOLDER")
 
 
 PLACES = {
@@ -96,10 +97,10 @@ def start_over(out: Path) -> None:
 @contextmanager
 def step(number: int, what: str) -> Iterator[None]:
     """Announce a step, and say how long it took."""
-    print(f"\n[{number}/6] {what}", flush=True)
+    say(f"\n[{number}/6] {what}")
     started = time.monotonic()
     yield
-    print(f"      {time.monotonic() - started:.1f} s", flush=True)
+    say(f"      {time.monotonic() - started:.1f} s")
 
 
 def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
@@ -114,7 +115,7 @@ def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
         )
     dataset = open_dataset(out / "data")
     counted = f"{plural(len(dataset.patients), 'patient')}, {plural(len(dataset.records), 'slice')}"
-    print(f"      {counted} of {scale.size} x {scale.size} pixels")
+    say(f"      {counted} of {scale.size} x {scale.size} pixels")
     with progress_bar("decoding") as progress:
         return decode(dataset, cache_dir=out / "cache", progress=progress)
 
@@ -128,9 +129,9 @@ def make_split(out: Path, decoded: "DecodedDataset", *, seed: int) -> "Split":
     split.save(out / "split.json")
     fold = split.fold(0)
     patients = {part: len({split.patient_of[case] for case in fold.part(part)}) for part in PARTS}
-    print("      " + ", ".join(f"{plural(number, 'patient')} for {part}" for part, number in patients.items()))
+    say("      " + ", ".join(f"{plural(number, 'patient')} for {part}" for part, number in patients.items()))
     leak = leak_figures(decoded.dataset.records, fold)
-    print(f"      {leak.with_train_neighbour} of {leak.test_slices} test slices have a neighbour in training")
+    say(f"      {leak.with_train_neighbour} of {leak.test_slices} test slices have a neighbour in training")
     return split
 
 
@@ -179,7 +180,7 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
         outcome = predict_files(
             load(out / "run"), find_inputs(folder), out / "predictions", draw=write_overlay, progress=progress
         )
-    print(f"      {plural(len(outcome.written), 'mask')} of {folder.name}")
+    say(f"      {plural(len(outcome.written), 'mask')} of {folder.name}")
 
 
 def write_page(out: Path, decoded: "DecodedDataset", evaluations: list["Evaluation"]) -> Path:

@@ -17,6 +17,7 @@ from segmed.cli.options import (
     RunOutOption,
     SeedOption,
 )
+from segmed.cli.talk import say
 
 
 def distil(
@@ -77,4 +78,4 @@ def distil(
             listener=listener,
             hardware=Hardware(accelerator=accelerator, devices=devices),
         )
-    typer.echo(str(out))
+    say(out)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from segmed.cli.talk import say
 from segmed.core.provenance import processor
 from segmed.version import __version__
 
@@ -36,7 +37,7 @@ def doctor(
     every command needs is broken.
     """
     report = examine()
-    print(json.dumps(report, indent=2) if as_json else as_text(report))
+    say(json.dumps(report, indent=2) if as_json else as_text(report))
     if report["problems"]:
         raise typer.Exit(1)
 

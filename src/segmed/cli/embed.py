@@ -7,7 +7,7 @@ import typer
 
 from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,7 @@ def embed(
             announce=_announce,
             progress=progress,
         )
-    typer.echo(str(cache.folder))
+    say(cache.folder)
     next_step("segmed", "train", "...", "--embeddings", cache.folder, "--set", "augment=none")
 
 
@@ -92,11 +92,9 @@ def _announce(cost: "EmbeddingCost") -> None:
     from segmed.evaluation.report.numbers import duration
 
     for line in cost.damaged:
-        typer.secho(line, fg="red", err=True)
+        say(line, colour="red", err=True)
     size = f"{cost.entries} embeddings of {cost.entry_bytes / 2**10:,.0f} KiB, {cost.bytes / 2**30:.2f} GiB in all"
     if not cost.missing:
-        typer.echo(f"{size}: complete, every checksum is right", err=True)
+        say(f"{size}: complete, every checksum is right", err=True)
         return
-    typer.echo(
-        f"{size}; {cost.missing} to make at {cost.seconds_each:.2f} s each, about {duration(cost.seconds)}", err=True
-    )
+    say(f"{size}; {cost.missing} to make at {cost.seconds_each:.2f} s each, about {duration(cost.seconds)}", err=True)

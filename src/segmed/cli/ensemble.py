@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
-from segmed.cli.talk import next_step, reading
+from segmed.cli.talk import next_step, reading, say
 from segmed.core.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def ensemble(
 ) -> None:
     """Make one predictor of several runs."""
     from segmed.cli.opening import announce_leak, open_decoded
-    from segmed.cli.tune import choose, save_choice, say
+    from segmed.cli.tune import choose, save_choice, say_choice
     from segmed.core.split import Split
     from segmed.evaluation.ensemble import make_ensemble
     from segmed.models.checkpoint import load_run
@@ -42,7 +42,7 @@ def ensemble(
     config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     found = choose(out, decoded, plan, flips=flips, components=components, device=device)
-    say(found, plan.unit)
+    say_choice(found, plan.unit)
     save_choice(out, config, found)
-    typer.echo(str(out))
+    say(out)
     next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))

@@ -22,6 +22,7 @@ from segmed.cli.options import (
     StepSlicesOption,
     UpsamplerOption,
 )
+from segmed.cli.talk import say
 
 
 def estimate(
@@ -61,13 +62,13 @@ def estimate(
     decoded = open_decoded(data, labels, patient_regex)
     found = measure(chosen, data=decoded, split=plan, fold=fold, embeddings=cache)
     if json_:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        say(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    typer.echo(f"{chosen.model.name} with {chosen.model.encoder}: {found.parameters / 1e6:.1f} M parameters")
-    typer.echo(f"on {found.device}, {found.precision}")
-    typer.echo(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
+    say(f"{chosen.model.name} with {chosen.model.encoder}: {found.parameters / 1e6:.1f} M parameters")
+    say(f"on {found.device}, {found.precision}")
+    say(f"an epoch: {found.steps_per_epoch} steps of {found.seconds_per_step:.2f} s and validation, "
                f"{duration(found.seconds_per_epoch)}")  # fmt: skip
-    typer.echo(f"the run: {found.epochs} epochs, {duration(found.seconds)}")
+    say(f"the run: {found.epochs} epochs, {duration(found.seconds)}")
     if found.memory_mib is not None:
-        typer.echo(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
-    typer.echo(f"disk: {found.disk_mib:,.0f} MiB while it runs")
+        say(f"memory: {found.memory_mib:,.0f} MiB at the peak of the measured steps")
+    say(f"disk: {found.disk_mib:,.0f} MiB while it runs")

@@ -18,7 +18,7 @@ from segmed.cli.options import (
     folder_option,
 )
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, note, reading, this_command
+from segmed.cli.talk import next_step, note, reading, say, this_command
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.core.wording import plural
@@ -177,7 +177,7 @@ def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
     results = {}
     for each in asked_for:
         results[each] = _kept(_scored(asked, test, each), [], _folder_of(test, each))
-        typer.echo(str(_folder_of(test, each)))
+        say(_folder_of(test, each))
     show_degraded(results)
     _compare_next(asked, test.folder, test.decoded.dataset.path)
 
@@ -255,7 +255,7 @@ def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], fold
 
     result = _kept(result, floors, folder)
     show(result, floors)
-    typer.echo(str(folder))
+    say(folder)
     if result.kind == "run":
         _compare_next(asked, folder, result.provenance["data"])
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import this_command
+from segmed.cli.talk import say, this_command
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def evaluate_kinds(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
     )
     show(results, floors)
-    typer.echo(str(folder / "prompts"))
+    say(folder / "prompts")
 
 
 def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":

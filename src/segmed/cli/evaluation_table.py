@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from segmed.cli.talk import console
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
@@ -18,18 +19,14 @@ if TYPE_CHECKING:
 
 def show(result: "Evaluation", floors: Sequence["Evaluation"]) -> None:
     """Print the table, the conventions below it, and above it LEAKING or PATIENTS UNKNOWN where that is so."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100)
-    show_marks(console, [result])
-    console.print(table(result, floors))
+    shown = console(width=100)
+    show_marks(shown, [result])
+    shown.print(table(result, floors))
     for line in notes(result, floors):
-        console.print(line, style="dim", highlight=False)
+        shown.print(line, style="dim", highlight=False)
 
 
-def show_marks(console: "Console", results: "Sequence[Evaluation]") -> None:
+def show_marks(shown: "Console", results: "Sequence[Evaluation]") -> None:
     """Print what keeps results from being believed: that their split leaks, or that patients are not known."""
     from rich.panel import Panel
 
@@ -37,22 +34,19 @@ def show_marks(console: "Console", results: "Sequence[Evaluation]") -> None:
     from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN
 
     if any(result.leaking for result in results):
-        console.print(Panel(leaking_text(results), title=LEAKING, style="bold red", expand=False))
+        shown.print(Panel(leaking_text(results), title=LEAKING, style="bold red", expand=False))
     if not all(result.patients_known for result in results):
-        console.print(Panel(unknown_text(results), title=PATIENTS_UNKNOWN, style="bold red", expand=False))
+        shown.print(Panel(unknown_text(results), title=PATIENTS_UNKNOWN, style="bold red", expand=False))
 
 
 def show_groups(tables: Sequence["GroupTable"]) -> None:
     """Print patients and Dice of every group, and how equal they are."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from segmed.evaluation.report.group_rows import group_sections
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100)
+    shown = console(width=100)
     for section in group_sections(tables):
         grid = Table(title=f"{section.title}: mean patient Dice", title_justify="left", box=box.SIMPLE_HEAD)
         for number, heading in enumerate(("", "Patients", *section.systems)):
@@ -60,7 +54,7 @@ def show_groups(tables: Sequence["GroupTable"]) -> None:
         for row in section.rows:
             cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
             grid.add_row(row.name, row.patients, *cells, style="dim" if row.summary else None)
-        console.print(grid)
+        shown.print(grid)
 
 
 DEGRADED_COLUMNS = ("dice", "nsd_1px", "lesion_f1")
@@ -70,17 +64,14 @@ DEGRADED_COLUMNS = ("dice", "nsd_1px", "lesion_f1")
 def show_degraded(results: "Mapping[Degradation, Evaluation]") -> None:
     """Print one table of a run on images made worse in several ways: a row each, in the order in which they came."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from segmed.evaluation.metrics import BY_NAME
     from segmed.evaluation.report.numbers import metric as with_interval
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100)
+    shown = console(width=100)
     evaluations = list(results.values())
-    show_marks(console, evaluations)
+    show_marks(shown, evaluations)
     first = evaluations[0]
     title = f"{first.name} on images made worse: {first.part} part, {size_of(first)}"
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -89,7 +80,7 @@ def show_degraded(results: "Mapping[Degradation, Evaluation]") -> None:
         grid.add_column(BY_NAME[name].title, justify="right")
     for degradation, evaluation in results.items():
         grid.add_row(str(degradation), *(with_interval(evaluation.metrics[name]) for name in DEGRADED_COLUMNS))
-    console.print(grid)
+    shown.print(grid)
 
 
 def size_of(result: "Evaluation") -> str:

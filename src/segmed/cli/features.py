@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import DeviceOption
+from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
 
 
@@ -29,6 +30,7 @@ def features(
     from segmed.inference import Predictor, load
     from segmed.inference.features import draw_features, feature_panels
     from segmed.io import read_image
+    from segmed.io.figures import save_png
 
     predictor = load(run, device=device)
     if not isinstance(predictor, Predictor):
@@ -42,5 +44,5 @@ def features(
     else:
         panels = feature_panels(predictor, array)
     with written_aside(out) as temporary:
-        draw_features(panels, Path(run).name).savefig(temporary, dpi=110, format="png")
-    typer.echo(str(out))
+        save_png(draw_features(panels, Path(run).name), temporary, dpi=110)
+    say(out)

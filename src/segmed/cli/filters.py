@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import folder_option
+from segmed.cli.talk import say
 from segmed.core.errors import ModelError
 
 
@@ -29,5 +30,5 @@ def filters(
     )
     write_filter_picture(filter_figure(learned, response, views, title=title), out / "filter.png")
     write_filter_curve(response, learned.inputs, out / "filter.csv")
-    typer.echo(str(out / "filter.png"))
-    typer.echo(str(out / "filter.csv"))
+    say(out / "filter.png")
+    say(out / "filter.csv")

@@ -6,6 +6,7 @@ a test holds it equal to the commands' own words.
 """
 
 import importlib
+import logging
 import os
 import shlex
 import sys
@@ -15,7 +16,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from segmed.cli.talk import say
 from segmed.core.errors import SegmedError
+from segmed.core.escaping import for_terminal
 from segmed.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -62,7 +65,7 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo(stopped(str(ctx.invoked_subcommand)), err=True)
+            say(stopped(str(ctx.invoked_subcommand)), err=True)
             raise typer.Exit(CTRL_C) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -97,7 +100,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
-        print(f"segmed {__version__}")
+        say(f"segmed {__version__}")
         raise typer.Exit
     return wanted
 
@@ -132,6 +135,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+class _Shown(logging.Formatter):
+    """Messages of the library, which may hold names of files, as they may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
+
+
 def run() -> None:
     """Run the command line; a `SegmedError` becomes one red line on stderr and exit code 1.
 
@@ -140,10 +150,12 @@ def run() -> None:
     # Threads of torch that wait give the processor away instead of spinning. On two cores shared with other work,
     # spinning made a training step about eight times slower. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if logging.lastResort is not None:  # what shows warnings where nobody asked for a log
+        logging.lastResort.setFormatter(_Shown())
     try:
         typer.main.get_command(app)(prog_name="segmed")
     except SegmedError as error:
         if os.environ.get("SEGMED_DEBUG") == "1":
             traceback.print_exc()
-        typer.secho(f"Error: {one_line(error)}", fg=typer.colors.RED, err=True)
+        say(f"Error: {one_line(error)}", colour="red", err=True)
         sys.exit(1)

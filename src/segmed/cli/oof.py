@@ -14,7 +14,7 @@ from segmed.cli.options import (
     SplitOption,
     folder_option,
 )
-from segmed.cli.talk import next_step
+from segmed.cli.talk import next_step, say
 
 
 def oof(
@@ -50,5 +50,5 @@ def oof(
             listener=listener,
             hardware=Hardware(accelerator=accelerator),
         )
-    typer.echo(str(out))
+    say(out)
     next_step("segmed", "train", "sam-tiny-proposals", "--set", f"prompting.proposals.folder={out}", "...")

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from segmed.cli.progress import progress_bar
+from segmed.cli.talk import say
 
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
@@ -30,9 +29,9 @@ def parse_columns(text: str | None) -> "tuple[GroupColumn, ...]":
 def announce_leak(leaking: bool, *, patients_known: bool) -> None:
     """Red lines on stderr where a split leaks or patients are not known, or a run or an evaluation comes from such."""
     if leaking:
-        typer.secho(LEAKING, fg="red", err=True)
+        say(LEAKING, colour="red", err=True)
     if not patients_known:
-        typer.secho(PATIENTS_UNKNOWN, fg="red", err=True)
+        say(PATIENTS_UNKNOWN, colour="red", err=True)
 
 
 def open_split(path: Path) -> "Split":

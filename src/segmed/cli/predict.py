@@ -9,7 +9,7 @@ import typer
 from segmed.cli.opening import announce_leak
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import note
+from segmed.cli.talk import note, say
 from segmed.core.errors import ConfigError
 from segmed.core.wording import plural
 
@@ -63,10 +63,10 @@ def predict(
             predict=asked,
             progress=progress,
         )
-    typer.echo(plural(len(outcome.written), "mask"), err=True)
-    typer.echo(str(out))
+    say(plural(len(outcome.written), "mask"), err=True)
+    say(out)
     for _, reason in outcome.failures:
-        typer.secho(f"skipped: {reason}", fg="red", err=True)
+        say(f"skipped: {reason}", colour="red", err=True)
     if outcome.failures:
         raise typer.Exit(2)
 

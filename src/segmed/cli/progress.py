@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from segmed.cli.talk import console, say
 from segmed.core.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -23,20 +24,19 @@ def progress_bar(what: str) -> Iterator[Progress]:
 
 def _rich_bar(*, note: bool = False) -> Any:
     """A bar with counts, time gone and time left, not yet shown; `note` adds a column for a word beside them."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
-        *([TextColumn("{task.fields[note]}")] if note else []),
+        *([TextColumn("{task.fields[note]}", markup=False)] if note else []),
     ]
-    return RichProgress(*columns, console=Console(stderr=True))
+    return RichProgress(*columns, console=console(err=True))
 
 
 @contextmanager
@@ -54,11 +54,11 @@ def _lines(what: str) -> Progress:
         nonlocal last
         now = time.monotonic()
         if done == total:
-            print(f"{what}: {total} in {now - started:.1f} s", file=sys.stderr, flush=True)
+            say(f"{what}: {total} in {now - started:.1f} s", err=True)
         elif now - last >= SECONDS_BETWEEN_LINES:
             last = now
             left = (now - started) / done * (total - done) if done else float("nan")
-            print(f"{what}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            say(f"{what}: {done} of {total}, about {left:.0f} s left", err=True)
 
     return update
 
@@ -128,7 +128,7 @@ class TrainingDisplay:
         if self._bar is not None:
             self._bar.console.print(line, highlight=False)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line, err=True)
 
 
 @contextmanager

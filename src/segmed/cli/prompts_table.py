@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from segmed.cli.talk import console
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -26,22 +28,18 @@ ORACLE_NOTE = (
 
 def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluation]]") -> None:
     """Print a table of the oracles and one of the automatic results; LEAKING or PATIENTS UNKNOWN above."""
-    from rich.console import Console
-
     from segmed.cli.evaluation_table import show_marks
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
-    show_marks(console, results)
+    shown = console(width=110)
+    show_marks(shown, results)
     for oracle in (True, False):
         some = [result for result in results if result.oracle == oracle]
         if some:
-            console.print(table(some, floors, oracle=oracle))
+            shown.print(table(some, floors, oracle=oracle))
             if oracle:
-                console.print(ORACLE_NOTE, style="dim", highlight=False)
+                shown.print(ORACLE_NOTE, style="dim", highlight=False)
     resamples = results[0].provenance["bootstrap"]["resamples"]
-    console.print(
+    shown.print(
         f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {results[0].unit.many}. All slices: "
         "an empty slice kept empty counts 1.",
         style="dim",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.options import SetOption
+from segmed.cli.talk import say
 
 
 def recipes(
@@ -19,12 +20,12 @@ def recipes(
     from segmed.training.recipe import load_recipe, recipe_head, recipe_names, recipe_yaml
 
     if recipe is not None:
-        typer.echo(recipe_head(recipe) + recipe_yaml(load_recipe(recipe, set_ or [])), nl=False)
+        say(recipe_head(recipe) + recipe_yaml(load_recipe(recipe, set_ or [])), nl=False)
         return
     names = recipe_names()
     for name in names:
-        typer.echo(f"{name:{max(map(len, names))}}  {_first_words(recipe_head(name))}")
-    typer.echo("\nAll settings of one: segmed recipes NAME. To train: segmed train NAME …", err=True)
+        say(f"{name:{max(map(len, names))}}  {_first_words(recipe_head(name))}")
+    say("\nAll settings of one: segmed recipes NAME. To train: segmed train NAME …", err=True)
 
 
 def _first_words(head: str) -> str:

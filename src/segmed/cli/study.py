@@ -16,7 +16,7 @@ from segmed.cli.options import (
     folder_option,
 )
 from segmed.cli.progress import training_display
-from segmed.cli.talk import note
+from segmed.cli.talk import note, say
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def study(
     if done.pending:
         note(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:
-        typer.echo(str(write_page(done)))
+        say(write_page(done))
     except NothingYetError as error:
         note(str(error))
     refused = external_evaluations(done).refused
@@ -132,7 +132,7 @@ class _Teller:
         self._display = display
 
     def say(self, text: str) -> None:
-        typer.echo(text, err=True)
+        say(text, err=True)
 
     def listener(self) -> "TrainingDisplay":
         return self._display

@@ -27,6 +27,7 @@ from segmed.cli.options import (
     StepSlicesOption,
     UpsamplerOption,
 )
+from segmed.cli.talk import say
 
 if TYPE_CHECKING:
     from segmed.data.embeddings import EmbeddingCache
@@ -90,7 +91,7 @@ def train(
             tensorboard=tensorboard,
             embeddings=cache,
         )
-    typer.echo(str(out))
+    say(out)
 
 
 def opened_cache(folder: Path | None, recipe: "Recipe") -> "EmbeddingCache | None":
@@ -103,7 +104,7 @@ def opened_cache(folder: Path | None, recipe: "Recipe") -> "EmbeddingCache | Non
         return EmbeddingCache(folder)
     hint = cache_hint(recipe)
     if hint is not None:
-        typer.echo(hint, err=True)
+        say(hint, err=True)
     return None
 
 

@@ -8,7 +8,7 @@ import typer
 
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, reading
+from segmed.cli.talk import next_step, reading, say
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def tune(
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)
-    say(found, plan.unit)
+    say_choice(found, plan.unit)
     if dry_run:
         return
     save_choice(run, predictor.config, found)
-    typer.echo(str(run))
+    say(run)
     next_step("segmed", "evaluate", run, "--data", data, *reading(labels, patient_regex))
 
 
@@ -92,15 +92,15 @@ def choose(
         )
 
 
-def say(found: "Tuning", unit: "Unit") -> None:
+def say_choice(found: "Tuning", unit: "Unit") -> None:
     """Print what was chosen, and from what."""
     chosen = found.best.prediction
-    typer.echo(
+    say(
         f"threshold {found.best.threshold:g}, test-time flips: {chosen.tta}, smallest component "
         f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume, "
         f"{chosen.smallest_share:g} of the largest"
     )
-    typer.echo(
+    say(
         f"mean Dice of {found.patients} validation {unit.many}: {found.best.dice:.4f}, before {found.before.dice:.4f}; "
         f"the best of {found.candidates} candidates, so it flatters"
     )

@@ -8,9 +8,16 @@ from typing import Any
 _ACTS = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 """How a field begins that a spreadsheet takes for a formula, maybe already set apart."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+|~$!^])")
-_REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MARKDOWN = re.compile(
+    r"([\\*|~$]"  # emphasis, cells, formulas
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, but not within a word
+    r"|\](?=[(\[:])"  # links, pictures, and what they refer to
+    r"|<(?=[A-Za-z/!?])|&(?=#|\w+;)"  # HTML
+    r"|^(?:[#>]|[-+](?=\s|-|$)|=(?==*$)))"  # headings, quotations, lists
+)
+_REFERENCES = {"&": "&amp;", "<": "&lt;"}
 _LONGEST = 120
+_DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LINES = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
 
@@ -34,7 +41,7 @@ def for_terminal(text: str, *, lines: bool = True) -> str:
 def _is_shown(letter: str, *, lines: bool) -> bool:
     if lines and letter in "\n\t":
         return True
-    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp") and letter not in _DIRECTIONS
 
 
 def _visible(letter: str) -> str:
@@ -61,13 +68,14 @@ def from_csv(field: str) -> str:
 def for_markdown(text: str) -> str:
     r"""Text that Markdown shows as it is, on one line: no table cell, emphasis, link, formula or HTML comes of it.
 
+    Pairs of backticks stay what they are: nothing acts within them.
+
     Example:
         >>> for_markdown("a|b <svg onload=x>")
-        'a\\|b &lt;svg onload=x&gt;'
+        'a\\|b &lt;svg onload=x>'
     """
-    one_line = for_terminal(_LINES.sub(" ", text), lines=False)
-    marked = _MARKDOWN.sub(r"\\\1", one_line)
-    return re.sub("[&<>]", lambda found: _REFERENCES[found[0]], marked)
+    one_line = for_terminal(_LINES.sub(" ", text), lines=False).strip()
+    return _MARKDOWN.sub(lambda found: _REFERENCES.get(found[0], f"\\{found[0]}"), one_line)
 
 
 def shortened(value: Any) -> str:

@@ -20,6 +20,7 @@ from segmed.data.augment.config import AUTO
 from segmed.data.augment.draws import Draws
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import channel_names, is_lgg
+from segmed.io.figures import save_png
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 VIEWS = 2
@@ -69,7 +70,7 @@ def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path
     title = f"{dataset.name}: augmentation preset {preset_of(config)}, seed {seed}"
     figure = _figure(drawn, title, channels, dataset.labels)
     with written_aside(path) as temporary:
-        figure.savefig(temporary, dpi=110, facecolor="white")
+        save_png(figure, temporary, dpi=110, facecolor="white")
 
 
 def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> list[Record]:

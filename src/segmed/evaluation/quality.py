@@ -13,6 +13,7 @@ import numpy as np
 from segmed.core.files import table_text, written_aside
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
+from segmed.io.figures import save_png
 from segmed.prompts.quality import QualityCurve, quality_curve
 
 FLOORS = {"inscribed ellipse": "ellipse_iou", "filled box": "filled_iou"}
@@ -49,7 +50,7 @@ def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
     with written_aside(folder / "box-quality.csv") as temporary:
         temporary.write_text(quality_csv(curves), encoding="utf-8")
     with written_aside(folder / "box-quality.png") as temporary:
-        _draw(curves).savefig(temporary, format="png", dpi=150)
+        save_png(_draw(curves), temporary, dpi=150)
 
 
 def quality_csv(curves: Mapping[str, QualityCurve]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segmed.core.files import written_aside
+from segmed.io.figures import save_png
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> None:
@@ -25,4 +26,4 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> No
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title)
     with written_aside(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        save_png(figure, temporary, dpi=150)

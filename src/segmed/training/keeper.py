@@ -1,6 +1,5 @@
 """What a run keeps while it trains: the best weights, one line of metrics an epoch, and a checkpoint to resume from."""
 
-import csv
 import os
 import shutil
 import time
@@ -10,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
-from segmed.core.files import written_aside
+from segmed.core.files import write_table
 from segmed.data.loading import TrainingBatches
 from segmed.models.checkpoint import METRICS, save_weights
 from segmed.training.listen import Listener
@@ -165,10 +164,7 @@ def discard_resume(out: Path) -> None:
 
 def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write one line per epoch as CSV, atomically."""
-    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
 
 
 def _module(module: pl.LightningModule) -> SegmentationModule:

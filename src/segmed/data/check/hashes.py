@@ -1,11 +1,10 @@
 """A list of files with their SHA-256, to tell later, or elsewhere, whether anything changed."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.files import sha256_of, written_aside
+from segmed.core.files import sha256_of, write_table
 from segmed.core.records import SliceDataset
 from segmed.data.listing import Findings
 from segmed.data.tables import read_rows
@@ -17,10 +16,7 @@ WHAT = "a list of files with columns file, sha256, written by `segmed data check
 def write_hashes(path: Path, dataset: SliceDataset) -> None:
     """Write a CSV with the SHA-256 of every image and mask, named relative to the data set's root."""
     rows = [(name, _hash(source)) for name, source in _files(dataset)]
-    with written_aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("file", "sha256"))
-        table.writerows(rows)
+    write_table(path, ["file", "sha256"], rows)
 
 
 def check_hashes(path: Path, dataset: SliceDataset, findings: Findings) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from segmed.core.escaping import for_markdown
 from segmed.core.files import write_table, written_aside
 from segmed.core.units import Unit
 from segmed.evaluation.compare import Comparison, Difference, can_be_ranked
@@ -12,6 +13,7 @@ from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Cost, Evaluation
 
+FLOORS = "*Floors*"
 MEAN_OF_LABELS = "mean of labels"
 """What `comparison.csv` and `comparison.md` call the numbers of several labels together."""
 
@@ -44,11 +46,11 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     leak = f"{LEAKING}: " if comparison.leaking else ""
     leak += "" if comparison.patients_known else f"{PATIENTS_UNKNOWN}: "
     leak += "ORACLE: " if comparison.oracle_prompts else ""
-    parts = [f"## {leak}Scores on the {comparison.evaluations[0].part} part\n", _score_table(comparison)]
+    parts = [f"## {leak}Scores on the {for_markdown(comparison.evaluations[0].part)} part\n", _score_table(comparison)]
     if comparison.labels:
         parts += [f"\nEvery number above is of all labels: the {MEAN_OF_LABELS}; of Missed, any label.\n"]
     for label, scores in tables.label_scores(comparison):
-        parts += [f"\n## {leak}Scores of {label}\n", _label_table(scores)]
+        parts += [f"\n## {leak}Scores of {for_markdown(label)}\n", _label_table(scores)]
     for tests, what in (
         (comparison.tests, "between systems"),
         (comparison.label_tests, "between systems, label by label"),
@@ -65,10 +67,10 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         titles, taus = zip(*agreement, strict=True)
         parts += [f"\n## {leak}Agreement of metrics\n", _markdown(["", *titles], [["Kendall's tau with Dice", *taus]])]
     for oracle in comparison.oracles:
-        told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {oracle.oracle_prompts}"
+        told = f"{leak.removesuffix('ORACLE: ')}ORACLE, prompts {for_markdown(str(oracle.oracle_prompts))}"
         parts += [f"\n## {told}: scores\n", _score_table(oracle)]
         parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests], unit)]
-    parts += [f"\n{note}\n" for note in notes(comparison)]
+    parts += [f"\n{for_markdown(note)}\n" for note in notes(comparison)]
     parts.append(f"\n95 % bootstrap intervals over {unit.many}. Research use only, not a medical device.\n")
     with written_aside(path) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
@@ -81,7 +83,7 @@ def _score_table(comparison: Comparison) -> str:
     evaluations = {evaluation.name: evaluation for evaluation in comparison.evaluations}
     lines = [_line(row, evaluations[row.name]) for row in scores.systems]
     if scores.floors:
-        lines += [["*Floors*", *[""] * (len(header) - 1)]]
+        lines += [[FLOORS, *[""] * (len(header) - 1)]]
         lines += [_line(row, evaluations[row.name]) for row in scores.floors]
     return _markdown(header, lines)
 
@@ -136,9 +138,7 @@ def _heading(column: Heading) -> str:
 
 def _markdown(header: list[str], lines: list[list[str]]) -> str:
     ruler = ["---", *["---:"] * (len(header) - 1)]
-    rows = [header, ruler, *lines]
-    return "".join(f"| {' | '.join(_escaped(cell) for cell in row)} |\n" for row in rows)
-
-
-def _escaped(cell: str) -> str:
-    return " ".join(cell.split()).replace("|", "\\|")
+    head, *rows = (
+        [cell if cell == FLOORS else for_markdown(" ".join(cell.split())) for cell in row] for row in (header, *lines)
+    )
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ruler, *rows))
