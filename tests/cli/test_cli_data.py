@@ -257,3 +257,11 @@ def test_channels_that_only_lgg_has_are_not_told_of_other_data(tree: Path) -> No
             pixels[..., 2] = pixels[..., 1]
             Pillow.fromarray(pixels).save(file)
     assert "patients whose post-contrast is FLAIR" in run("check", tree).stdout
+
+
+def test_check_prints_the_pixels_of_each_of_several_labels(tree: Path) -> None:
+    assert "pixels of" not in run("check", tree).stdout
+    stdout = run("check", tree, "--labels", "background=0,tumour=255,oedema=128").stdout
+    rows = [line.replace("│", " ").split() for line in stdout.splitlines()]
+    assert ["pixels", "of", "tumour", "576"] in rows
+    assert ["pixels", "of", "oedema", "0"] in rows

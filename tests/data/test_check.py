@@ -381,3 +381,15 @@ def test_a_list_of_hashes_of_another_form_is_refused(tree: Path, tmp_path: Path)
     (tmp_path / "hashes.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected a list of files with columns file, sha256"):
         check(tree, hashes=tmp_path / "hashes.csv")
+
+
+def test_pixels_are_counted_for_each_label(tmp_path: Path) -> None:
+    tree = make(tmp_path / "data", {A: [NONE, BLOCK, BLOCK, NONE]})
+    rim = np.where(BLOCK > 0, 1, 0).astype(np.uint8)
+    rim[5:7, 6:9] = 2
+    tifffile.imwrite(mask_path(tree, A, 2), rim)
+    tifffile.imwrite(mask_path(tree, A, 3), rim // 2)
+    report = check(tree, labels=LabelMap(("rim", "cup", "other"), (0, 1, 2, 3)))
+    assert report.facts.label_pixels == {"rim": 6 * 7 - 6 + 6, "cup": 6, "other": 0}
+    assert sum(report.facts.label_pixels.values()) == report.facts.foreground_pixels
+    assert message(report, "unused-label") == "other: no mask holds this label. Check --labels."

@@ -149,3 +149,15 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_data_set_without_records_is_refused_with_every_layout(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no image; expected a folder in the Kaggle.*FairSeg.*manifest"):
         decode(SliceDataset("none", tmp_path, ()), cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["d" * 245, "\u00e9" * 122, "a[b]*c"])
+def test_a_data_set_of_any_name_has_a_place_in_the_cache(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "images"
+    folder.mkdir(parents=True)
+    Pillow.fromarray(np.full((5, 7), 9, np.uint8)).save(folder / f"{'i' * 246}.png")
+    cache = tmp_path / "cache"
+    assert decode(open_dataset(tmp_path / name), cache_dir=cache).image("i" * 246).shape == (5, 7, 1)
+    Pillow.fromarray(np.full((6, 7), 9, np.uint8)).save(folder / "b.png")
+    assert decode(open_dataset(tmp_path / name), cache_dir=cache).shape("b") == (6, 7, 1)
+    assert len(list(cache.iterdir())) == 1  # the state before is gone

@@ -230,8 +230,16 @@ def test_one_grey_image_among_those_in_colour_is_named_before_training(tmp_path:
     write_toy(tmp_path)
     image = sorted(tmp_path.glob("*/TOY_BB_0002_20000101/*_3.tif"))[0]
     Pillow.open(image).convert("L").save(image)
+    with pytest.raises(DataError, match=r"TOY_BB_0002_20000101_3\.tif: channels 1, expected 3 as in most images"):
+        decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
+
+
+def test_data_without_the_channels_that_the_recipe_reads_is_refused_before_training(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    for image in tmp_path.glob("*/*/*[0-9].tif"):
+        Pillow.open(image).convert("L").save(image)
     data = decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
-    with pytest.raises(DataError, match="TOY_BB_0002_20000101_3: has 1 channels, but the recipe reads"):
+    with pytest.raises(DataError, match=r"has 1 channels?, but the recipe reads"):
         fit_recipe(tiny_recipe(), data)
 
 

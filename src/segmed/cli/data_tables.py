@@ -56,6 +56,8 @@ def _facts_table(facts: Facts) -> Table:
         ("constant planes, and slices with one", f"{facts.constant_planes}, {facts.slices_with_constant_plane}"),
         ("sizes", ", ".join(f"{size} ({count})" for size, count in sorted(facts.sizes.items())[:4])),
     ]
+    if len(facts.label_pixels) > 1:
+        rows[4:4] = [(f"pixels of {name}", f"{count:,}") for name, count in facts.label_pixels.items()]
     if facts.post_is_flair:
         rows += [
             ("patients whose post-contrast is FLAIR (third channel = second)", str(len(facts.post_is_flair))),

@@ -4,6 +4,7 @@ The cache is rebuilt when a file, its size or its time changed, or the labels di
 checksum when first read. The folder is `SEGMED_CACHE`, or the user's cache folder.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -27,11 +28,14 @@ from segmed.core.image import Image, Mask, require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
+from segmed.data.grids import Grid, require_uniform
 from segmed.data.lgg import is_lgg
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
 
 FORMAT = 1
+LONGEST = 200
+"""Bytes that a data set's name may take of its folder's in the cache; file systems allow 255 in all."""
 
 
 def cache_root() -> Path:
@@ -132,6 +136,11 @@ class DecodedDataset:
         """Height, width and channels of a case, without reading its pixels."""
         return self._entries[case].shape
 
+    @property
+    def grids(self) -> dict[str, Grid]:
+        """Shape and type of every case's image, without reading its pixels."""
+        return {case: Grid(entry.shape, str(np.dtype(entry.dtype))) for case, entry in self._entries.items()}
+
     def dtype(self, case: str) -> str:
         """The type of a case's pixels, without reading them."""
         return self._entries[case].dtype
@@ -156,7 +165,8 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
     """Decode every file of `dataset`, or reuse what was decoded before if nothing changed.
 
     `cache_dir` replaces the folder of `cache_root`; `progress(done, total)` is called as files are read.
-    Raises `DataError` for the first file that is not as it should be; the cache then stays as it was.
+    Raises `DataError` for the first file that is not as it should be; the cache then stays as it was. Also where images
+    do not belong in one data set, see `grids.find_mixed`.
     """
     if not dataset.records:
         raise DataError(f"{dataset.root}: holds no image; expected {LAYOUTS}. Check the path.")
@@ -164,12 +174,15 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
     folder = _folder(dataset, cache_dir or cache_root() / "decoded", signature)
     if not _is_current(folder, signature):
         _build(dataset, folder, signature, progress)
-    return DecodedDataset(dataset, folder)
+    decoded = DecodedDataset(dataset, folder)
+    require_uniform(dataset, decoded.grids)
+    return decoded
 
 
 def _folder(dataset: SliceDataset, parent: Path, signature: str) -> Path:
-    key = hashlib.sha256(str(dataset.root.resolve()).encode()).hexdigest()[:12]
-    return parent / f"{dataset.name}-{key}-{signature[:12]}"
+    key = hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest()[:12]
+    name = dataset.name.encode()[:LONGEST].decode(errors="ignore")
+    return parent / f"{name}-{key}-{signature[:12]}"
 
 
 def _signature(dataset: SliceDataset) -> str:
@@ -240,7 +253,7 @@ def _put(fresh: Path, folder: Path, signature: str) -> None:
 
 def _remove_stale(folder: Path) -> None:
     """Remove the same data set's earlier states, and what builds killed more than a day ago have left."""
-    for other in folder.parent.glob(f"{folder.name[:-12]}*"):
+    for other in folder.parent.glob(f"{glob.escape(folder.name[:-12])}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     for left in folder.parent.glob(".building-*"):

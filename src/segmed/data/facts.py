@@ -12,6 +12,7 @@ class Facts:
     `post_is_flair` and `pre_and_post_are_flair` name the patients of LGG data whose sequences are missing, see
     `lgg.copies_of_flair`; of other data none. A constant plane is one channel of one slice with one and the same
     value everywhere. `patients` counts images where `patients_known` is False.
+    `label_pixels` counts the pixels of each label by its name.
     `sizes` and `institutions` count slices and patients.
     """
 
@@ -20,6 +21,7 @@ class Facts:
     slices: int = 0
     positive_slices: int = 0
     foreground_pixels: int = 0
+    label_pixels: dict[str, int] = field(default_factory=dict)
     post_is_flair: tuple[str, ...] = ()
     pre_and_post_are_flair: tuple[str, ...] = ()
     constant_planes: int = 0

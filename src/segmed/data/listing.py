@@ -60,11 +60,16 @@ class Findings:
 
 def require_no_errors(listing: Listing) -> SliceDataset:
     """The data set, or a `DataError` with the first error and the number of further ones."""
-    errors = [finding for finding in listing.findings if finding.severity == "error"]
-    if not errors:
-        return listing.dataset
-    more = f" ({len(errors) - 1} more; see `segmed data check`.)" if len(errors) > 1 else ""
-    raise DataError(f"{errors[0].where}: {errors[0].message}{more}")
+    require_no_errors_among(listing.findings)
+    return listing.dataset
+
+
+def require_no_errors_among(findings: Iterable[Finding]) -> None:
+    """Raise `DataError` with the first error and the number of further ones, where there is one."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more; see `segmed data check`.)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0].where}: {errors[0].message}{more}")
 
 
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:

@@ -31,11 +31,11 @@ class ImageMeasures:
 
 @dataclass(frozen=True)
 class MaskMeasures:
-    """Of one mask: its size, foreground pixels, the labels on it, small components and holes."""
+    """Of one mask: its size, foreground pixels, pixels of each value from 0, small components and holes."""
 
     size: tuple[int, int]
     foreground: int
-    labels: tuple[int, ...]
+    pixels: tuple[int, ...]
     small_fragments: int
     holes: int
 
@@ -70,7 +70,7 @@ def measure_mask(labels: UInt8[np.ndarray, "h w"]) -> MaskMeasures:
     return MaskMeasures(
         size=(labels.shape[0], labels.shape[1]),
         foreground=int(np.count_nonzero(foreground)),
-        labels=tuple(int(label) for label in np.flatnonzero(np.bincount(labels.ravel()))),
+        pixels=tuple(int(count) for count in np.bincount(labels.ravel())),
         small_fragments=fragments,
         holes=holes,
     )

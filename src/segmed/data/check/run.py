@@ -13,7 +13,7 @@ from segmed.data.check.hashes import check_hashes
 from segmed.data.check.measure import SliceMeasures
 from segmed.data.check.read import measure_all
 from segmed.data.check.report import CheckReport
-from segmed.data.check.slices import check_copies, check_grids, check_labels
+from segmed.data.check.slices import check_copies, check_grids, check_labels, label_pixels
 from segmed.data.check.splits import check_split
 from segmed.data.check.volumes import check_volume, equal_channels
 from segmed.data.facts import FULL_LGG, Facts, counts
@@ -46,7 +46,7 @@ def check(
     findings = Findings(list(listing.findings))
     slices = measure_all(dataset.records, dataset.labels, findings, progress)
     volumes, lgg = _by_patient(slices), is_lgg(dataset)
-    check_grids(slices, findings)
+    check_grids(dataset, slices, findings)
     check_copies(slices, findings)
     check_labels(slices, dataset.labels, findings)
     for patient, volume in volumes.items():
@@ -82,6 +82,7 @@ def _facts(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]]) -> Fa
         slices=len(slices),
         positive_slices=sum(mask.foreground > 0 for mask in masks),
         foreground_pixels=sum(mask.foreground for mask in masks),
+        label_pixels=label_pixels(slices, dataset.labels),
         post_is_flair=tuple(patient for patient, (_, post) in copies.items() if post),
         pre_and_post_are_flair=tuple(patient for patient, (pre, post) in copies.items() if pre and post),
         constant_planes=sum(len(image.constant_channels) for image in images),

@@ -1,35 +1,23 @@
 """Findings about single slices, and about slices beside each other in the whole data set."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from segmed.core.labels import LabelMap
+from segmed.core.records import SliceDataset
 from segmed.data.check.measure import SliceMeasures
+from segmed.data.grids import Grid, find_mixed
 from segmed.data.listing import Findings
 
 
-def check_grids(slices: Sequence[SliceMeasures], findings: Findings) -> None:
-    """Mask and image on one grid; one number of channels and one dtype in the data set."""
+def check_grids(dataset: SliceDataset, slices: Sequence[SliceMeasures], findings: Findings) -> None:
+    """Mask and image on one grid; images that belong in one data set, see `find_mixed`."""
     for measured in slices:
         image, mask = measured.image, measured.mask
         if image and mask and image.shape[:2] != mask.size:
             text = f"the mask is {mask.size[0]}x{mask.size[1]} but its image is {image.shape[0]}x{image.shape[1]}."
             findings.error("grid", measured.record.mask, f"{text} Export both on the same grid.")
-    _find_odd_ones(slices, "channels", {m.record.case: m.image.shape[2] for m in slices if m.image}, findings)
-    _find_odd_ones(slices, "dtype", {m.record.case: m.image.dtype for m in slices if m.image}, findings)
-
-
-def _find_odd_ones(
-    slices: Sequence[SliceMeasures], what: str, value_of: dict[str, int] | dict[str, str], findings: Findings
-) -> None:
-    if len(set(value_of.values())) < 2:
-        return
-    usual = Counter(value_of.values()).most_common(1)[0][0]
-    for measured in slices:
-        value = value_of.get(measured.record.case, usual)
-        if value != usual:
-            text = f"{what} {value}, expected {usual} as in most images. Convert it."
-            findings.error(what, measured.record.image, text)
+    grids = {m.record.case: Grid(m.image.shape, m.image.dtype) for m in slices if m.image}
+    find_mixed(dataset, grids, findings)
 
 
 def check_copies(slices: Sequence[SliceMeasures], findings: Findings) -> None:
@@ -59,7 +47,17 @@ def check_labels(slices: Sequence[SliceMeasures], labels: LabelMap, findings: Fi
         findings.note("no-mask", next(m.record.case for m in slices if m.record.mask is None), text)
     if not masked:
         return
-    seen = {label for measured in masked if measured.mask for label in measured.mask.labels}
-    for label, name in enumerate(labels.names, start=1):
-        if label not in seen:
+    counts = label_pixels(slices, labels)
+    for name, count in counts.items():
+        if not count:
             findings.warning("unused-label", name, "no mask holds this label. Check --labels.")
+
+
+def label_pixels(slices: Sequence[SliceMeasures], labels: LabelMap) -> dict[str, int]:
+    """Pixels of each foreground label over all masks that could be read."""
+    counts = dict.fromkeys(labels.names, 0)
+    for measured in slices:
+        if measured.mask:
+            for name, count in zip(labels.names, measured.mask.pixels[1:], strict=False):
+                counts[name] += count
+    return counts

@@ -12,7 +12,6 @@ from segmed.data.listing import Findings, natural_key
 def check_volume(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, is_lgg: bool) -> None:
     """Everything that can be wrong with one patient's slices, given in order."""
     _check_numbers(patient, slices, findings, from_one=is_lgg)
-    _check_size(patient, slices, findings)
     _check_channels(patient, slices, findings, is_lgg=is_lgg)
     if any(measured.mask for measured in slices):
         _check_foreground(patient, slices, findings, is_lgg=is_lgg)
@@ -43,13 +42,6 @@ def _check_numbers(patient: str, slices: Sequence[SliceMeasures], findings: Find
     if len(set(names)) > 1 and not doubled and names != sorted(names, key=natural_key) and names == sorted(names):
         text = "slices are ordered as text (10 before 2) and not by number. Add a column `slice` to the manifest."
         findings.error("slice-order", patient, text)
-
-
-def _check_size(patient: str, slices: Sequence[SliceMeasures], findings: Findings) -> None:
-    sizes = sorted({measured.image.shape[:2] for measured in slices if measured.image})
-    if len(sizes) > 1:
-        text = f"slices of different sizes ({', '.join(f'{h}x{w}' for h, w in sizes)}). Export the volume on one grid."
-        findings.error("slice-size", patient, text)
 
 
 def _check_channels(patient: str, slices: Sequence[SliceMeasures], findings: Findings, *, is_lgg: bool) -> None:
