@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from segmed.core.files import write_json
 from segmed.core.provenance import commit, versions
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 
 GIB = 2**30

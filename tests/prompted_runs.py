@@ -7,9 +7,9 @@ import torch
 from segmed.core.labels import LabelMap
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.tiny import build_sam_tiny
+from segmed.models.sam_config import SamConfig
 from segmed.preprocess import PreprocessConfig
 
 SIDE = 64

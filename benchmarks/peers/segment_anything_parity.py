@@ -20,9 +20,9 @@ from torch import Tensor
 from segmed.core.files import write_json
 from segmed.core.provenance import commit, machine, versions
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.prompts.value import Prompts
 

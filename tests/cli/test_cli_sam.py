@@ -13,8 +13,8 @@ from segmed.cli.main import app
 from segmed.cli.train import chosen_recipe
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig, VitConfig
 from segmed.models.sam.keys import OURS, SEGMENT_ANYTHING, renamed
+from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 from toydata import write_toy
 

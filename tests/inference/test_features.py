@@ -14,7 +14,7 @@ from segmed.inference import load
 from segmed.inference.features import captured, feature_panels, fit_basis
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 

@@ -25,7 +25,7 @@ from segmed.inference.filters import (
 from segmed.layers.gafl import GAFL, GaflConfig
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 

@@ -17,8 +17,8 @@ from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.prompts.value import Prompts

@@ -6,9 +6,9 @@ from torch import nn
 
 from segmed.core.errors import ConfigError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.tiny import build_sam_tiny
+from segmed.models.sam_config import SamConfig
 from segmed.training.implicit import ImplicitFeatures, components, fit_implicit
 
 

@@ -10,7 +10,7 @@ from segmed.core.errors import ConfigError
 from segmed.layers.gafl import gain_parameters
 from segmed.layers.gafl.config import GaflConfig
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.training.parameter_groups import parameter_groups, upsampler_parameters
 from segmed.training.recipe import OptimConfig

@@ -15,7 +15,7 @@ from segmed.layers.gafl.adaptive import ring_weights
 from segmed.layers.gafl.frequencies import HIGHEST
 from segmed.layers.gafl.parametrisations import IMAGE_SIZE
 from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config
-from segmed.models.sam.config import SamConfig
+from segmed.models.sam_config import SamConfig
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 RINGS = 48

@@ -73,3 +73,22 @@ def _require_whole(path: Path, content: Mapping[Any, Any], depth: int = 0) -> No
 def _unreadable(path: Path, error: Exception) -> ModelError:
     reason = shortened_text(" ".join(str(error).split())) or type(error).__name__
     return ModelError(f"{path}: weights cannot be read ({reason}). Get the file again.")
+
+
+def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise `ModelError` that names the first weights with NaN or infinity in them; masks would be empty in silence."""
+    for name, tensor in tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"{source}: weights {name} are not finite (NaN or infinity). The file is damaged, or the training "
+                "diverged: copy it again, or train again with a lower optim.learning_rate."
+            )
+
+
+def of_another_type(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Names of weights that are whole numbers in place of floating ones, or the reverse; half precision is floating."""
+
+    def kind(tensor: Tensor) -> str:
+        return "floating" if tensor.is_floating_point() else str(tensor.dtype)
+
+    return sorted(name for name in own.keys() & found.keys() if kind(own[name]) != kind(found[name]))

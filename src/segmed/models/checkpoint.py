@@ -23,6 +23,7 @@ from segmed.core.files import copy_file, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, validated
 from segmed.core.split import PartName, Split
+from segmed.layers.weight_files import of_another_type, require_finite
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
 from segmed.models.prediction import PredictionConfig
@@ -250,16 +251,6 @@ def save_weights(path: Path, model: nn.Module) -> None:
             raise OSError(str(error)) from error
 
 
-def require_finite(tensors: Mapping[str, torch.Tensor], source: str) -> None:
-    """Raise `ModelError` that names the first weights with NaN or infinity in them; masks would be empty in silence."""
-    for name, tensor in tensors.items():
-        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(
-                f"{source}: weights {name} are not finite (NaN or infinity). The file is damaged, or the training "
-                "diverged: copy it again, or train again with a lower optim.learning_rate."
-            )
-
-
 def load_weights(path: Path, model: nn.Module) -> None:
     """Read weights into `model`.
 
@@ -283,15 +274,6 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise ModelError(f"{path}: weights do not fit the model; {listed}. Use the config they were saved with.")
     require_finite(tensors, str(path))
     model.load_state_dict(tensors)
-
-
-def of_another_type(own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of weights that are whole numbers in place of floating ones, or the reverse; half precision is floating."""
-
-    def kind(tensor: torch.Tensor) -> str:
-        return "floating" if tensor.is_floating_point() else str(tensor.dtype)
-
-    return sorted(name for name in own.keys() & found.keys() if kind(own[name]) != kind(found[name]))
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GAFL, Filtered, GaflConfig, build_gafl
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import FROZEN_ENCODER
+from segmed.models.sam_config import FROZEN_ENCODER
 
 
 def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:

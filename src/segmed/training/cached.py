@@ -9,7 +9,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
 from segmed.inference.embedding import embedding_key
-from segmed.models.sam.config import FROZEN_ENCODER
+from segmed.models.sam_config import FROZEN_ENCODER
 from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess
 from segmed.training.recipe import Recipe

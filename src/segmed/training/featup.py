@@ -16,8 +16,8 @@ from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
 from segmed.layers.raising import RaiserKind
 from segmed.models.checkpoint import RECIPE, load_config, load_run
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import PROMPTABLE
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompted import PromptedObjective

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from segmed.models.sam.config import VitConfig
+from segmed.models.sam_config import VitConfig
 
 
 def raw_sam(shape: VitConfig, cells: int, channels: int = 3) -> dict[str, Tensor]:

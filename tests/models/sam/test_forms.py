@@ -15,10 +15,10 @@ from transformers import SamModel
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SHAPES, SamConfig, VitConfig
-from segmed.models.sam.convert import convert
+from segmed.models.convert import convert
 from segmed.models.sam.forms import architecture_of, read_source
 from segmed.models.sam.network import Promptable
+from segmed.models.sam_config import SHAPES, SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
 CELLS = SIDE // 16

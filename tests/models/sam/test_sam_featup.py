@@ -16,11 +16,11 @@ from segmed.layers.gafl import GaflConfig
 from segmed.layers.raising import KINDS, Raiser, RaiserKind
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.featup import doublings
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.tiny import build_sam_tiny
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.prompts.value import Prompts

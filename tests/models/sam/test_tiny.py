@@ -6,7 +6,7 @@ from tiny_models import tiny
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
+from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 
 

@@ -6,11 +6,11 @@ from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SHAPES, VitConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.vit import VitEncoder
 from segmed.models.sam.weights import with_positions_of
+from segmed.models.sam_config import SHAPES, VitConfig
 from segmed.models.zoo import build_model
 from segmed.prompts.value import Prompts
 

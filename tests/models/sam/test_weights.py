@@ -12,7 +12,7 @@ from segmed.core.errors import ModelError
 from segmed.core.labels import LabelMap
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.convert import convert
+from segmed.models.convert import convert
 from segmed.models.sam.forms import read_source
 from segmed.models.sam.keys import ADDED
 from segmed.models.sam.network import Promptable

@@ -3,9 +3,9 @@
 import torch
 
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.tiny import build_sam_tiny
+from segmed.models.sam_config import SamConfig
 
 SIDE = 64
 

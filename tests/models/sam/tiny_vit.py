@@ -8,8 +8,8 @@ from transformers.models.sam.configuration_sam import SamConfig as TransformersS
 
 from segmed.layers.gafl import GaflConfig
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig, VitConfig
 from segmed.models.sam.network import Promptable
+from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
 SIDE = 64

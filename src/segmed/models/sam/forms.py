@@ -16,8 +16,8 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.layers.weight_files import read_pickled, read_safetensors
-from segmed.models.sam.config import PATCH, SHAPES, VitConfig
 from segmed.models.sam.keys import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
+from segmed.models.sam_config import PATCH, SHAPES, VitConfig
 
 Tensors = dict[str, Tensor]
 

@@ -18,13 +18,13 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 
 from segmed.core.errors import ModelError
 from segmed.layers.raising import Raiser
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import ContractName
 from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.featup import SHARE, FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, BoxPrior, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
 from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.sam_config import SamConfig
 
 MASK_CELLS = 4
 """Cells of the mask grid per cell of the embedding, along each side."""

@@ -5,7 +5,7 @@ from torch import nn
 from transformers.models.sam.configuration_sam import SamConfig as TransformersSamConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
-from segmed.models.sam.config import Trains
+from segmed.models.sam_config import Trains
 
 CHANNELS = 256
 """Channels of an embedding, in every member of the family."""

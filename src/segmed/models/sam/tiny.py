@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.network import ImageEncoder, Promptable
 from segmed.models.sam.parts import CHANNELS, prompt_parts
+from segmed.models.sam_config import SamConfig
 
 STRIDE = 8
 REDUCTIONS = (4, 8, 16)

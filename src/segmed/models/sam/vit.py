@@ -17,10 +17,10 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 from segmed.core.errors import ModelError
 from segmed.layers.lora import LoRALinear
 from segmed.models.config import OWN, ModelConfig
-from segmed.models.sam.config import PATCH, SHAPES, SamConfig, Trains, VitConfig
 from segmed.models.sam.network import ImageEncoder, Promptable
 from segmed.models.sam.parts import CHANNELS, prompt_parts
 from segmed.models.sam.weights import find_weights, fit_weights, require_same_architecture
+from segmed.models.sam_config import PATCH, SHAPES, SamConfig, Trains, VitConfig
 
 DEVIATION = 0.02
 """Of random weights."""

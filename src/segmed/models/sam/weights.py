@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ModelError
 from segmed.core.reading import read_json
-from segmed.models.checkpoint import of_another_type, require_finite
+from segmed.layers.weight_files import of_another_type, require_finite
 from segmed.models.hub import PREFIX, fetched, hub_id
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
 from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source

@@ -14,13 +14,13 @@ from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
 from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.config import SamConfig
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
 from segmed.models.sam.forms import Architecture, Source, Tensors, architecture_of
 from segmed.models.sam.keys import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.vit import bare_vit
 from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
+from segmed.models.sam_config import SamConfig
 from segmed.version import __version__
 
 FORMAT = 1
