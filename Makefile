@@ -47,7 +47,7 @@ types: $(DEV_STAMP)
 	$(BIN)/mypy
 
 imports: $(DEV_STAMP)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 check: lint types imports test
 

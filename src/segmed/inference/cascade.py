@@ -21,7 +21,6 @@ from segmed.core.files import copy_file, refuse_links, sha256_of, write_json
 from segmed.core.reading import FileName, read_json
 from segmed.inference.asking import AskedVolume
 from segmed.inference.base import VolumePredictor
-from segmed.inference.loading import predictor_of
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import (
@@ -32,13 +31,12 @@ from segmed.models.checkpoint import (
     RunConfig,
     copy_run,
     known_patients,
-    load_run,
     relative_to,
     seen_by_any,
     summed_times,
 )
 from segmed.models.config import ModelConfig
-from segmed.models.prediction import PredictionConfig, Tta
+from segmed.models.prediction import PredictionConfig
 from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
 
 FORMAT = 1
@@ -230,19 +228,20 @@ class _Stored:
     promptable: _StoredRun
 
 
-def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> CascadePredictor:
-    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or its weights
-    are others."""
+def read_cascade(folder: Path) -> tuple[CascadeConfig, tuple[Path, str], tuple[Path, str]]:
+    """What a cascade's folder says: settings, and the dense and the promptable run with the hashes of their weights.
+
+    Raises `ModelError` where a run is gone.
+    """
     source = folder / CASCADE
     what, remedy = "a cascade made by `segmed cascade`", "Make the cascade again."
     stored = read_json(source, _Stored, what=what, remedy=remedy, error=ModelError, version=FORMAT)
     settings = config_from_mapping(CascadeConfig, stored.settings, source=str(source))
-    places = [(folder / each.folder, each.weights) for each in (stored.dense, stored.promptable)]
-    for run, _ in places:
+    dense, promptable = ((folder / each.folder, each.weights) for each in (stored.dense, stored.promptable))
+    for run, _ in (dense, promptable):
         if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")
-    dense, promptable = (load_run(run, weights_sha256=weights) for run, weights in places)
-    return join(predictor_of(dense, device=device, tta=tta), predictor_of(promptable, device=device), settings, folder)
+    return settings, dense, promptable
 
 
 def join(

@@ -21,10 +21,18 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     if (folder / ENSEMBLE).is_file():
         return load_ensemble(folder, device=device, tta=tta)
     if (folder / CASCADE).is_file():
-        from segmed.inference.cascade import load_cascade  # imports transformers
-
         return load_cascade(folder, device=device, tta=tta)
     return predictor_of(load_run(path_or_hub_id), device=device, tta=tta)
+
+
+def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
+    """Load a cascade's folder; `tta` is for the dense run. Raises `ModelError` where a run is gone or its weights
+    are others."""
+    from segmed.inference.cascade import join, read_cascade  # imports transformers
+
+    settings, *places = read_cascade(folder)
+    dense, promptable = (load_run(run, weights_sha256=weights) for run, weights in places)
+    return join(predictor_of(dense, device=device, tta=tta), predictor_of(promptable, device=device), settings, folder)
 
 
 def predictor_of(trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> Predictor:
