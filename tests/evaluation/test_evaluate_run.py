@@ -194,8 +194,8 @@ def test_an_empty_part_is_refused(tmp_path, decoded):
 
 
 def test_a_run_for_other_labels_is_refused(run, decoded):
-    config = tiny.config_of(decoded, labels=LabelMap(("liver",), (0, 255)))
-    with pytest.raises(DataError, match="predicts liver but the data has tumour"):
+    config = tiny.config_of(decoded, labels=LabelMap(("liver", "spleen"), (0, 1, 2)))
+    with pytest.raises(DataError, match="predicts liver, spleen but the data has foreground"):
         plan_evaluation(run, config, decoded)
 
 
