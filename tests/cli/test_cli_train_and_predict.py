@@ -52,7 +52,7 @@ def test_a_split_of_images_that_look_like_slices_asks_whose_they_are(fundus: Pat
     assert not (tmp_path / "a.json").exists()
     pairs = ("--patient-regex", r"(?P<patient>eye)_(?P<slice>[0-9])", "--labels", LABELS)
     result = CliRunner().invoke(app, ["data", "split", str(fundus), "-o", str(tmp_path / "b.json"), *pairs])
-    assert "1 patients are too few" in str(result.exception)
+    assert "1 patient is too few" in str(result.exception)
 
 
 def test_a_run_whose_split_was_edited_is_not_evaluated(fundus: Path, run: Path, tmp_path: Path) -> None:

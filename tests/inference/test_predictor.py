@@ -14,7 +14,8 @@ from segmed.core.errors import DataError, ModelError
 from segmed.core.image import Geometry
 from segmed.core.labels import LabelMap
 from segmed.inference import PatientSlices, Predictor, load
-from segmed.inference.files import find_inputs, predict_files
+from segmed.inference.files import predict_files
+from segmed.inference.inputs import find_inputs
 from segmed.inference.predictor import chosen_device
 from segmed.io import read_mask
 from segmed.models.checkpoint import RunConfig, save_run
@@ -177,20 +178,6 @@ def test_unreadable_files_are_skipped_and_listed(predictor: Predictor, tmp_path:
     outcome = predict_files(predictor, find_inputs(tmp_path), tmp_path / "out")
     assert [path.name for path in outcome.written] == ["good.png"]
     assert sorted(path.name for path, _ in outcome.failures) == ["empty.png", "text.png"]
-
-
-def test_images_of_one_folder_form_a_volume_when_asked(predictor: Predictor, tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        Pillow.fromarray(image((8, 8))).save(tmp_path / name)
-    assert len({record.patient for record in find_inputs(tmp_path).records}) == 3
-    assert len({record.patient for record in find_inputs(tmp_path, volumes=True).records}) == 2
-
-
-def test_masks_beside_the_images_are_not_predicted(predictor: Predictor, tmp_path: Path) -> None:
-    for name in ("x.png", "x_mask.png"):
-        Pillow.fromarray(image((8, 8))).save(tmp_path / name)
-    assert [record.image.name for record in find_inputs(tmp_path).records] == ["x.png"]
 
 
 def save(path: Path, size: tuple[int, int] = (8, 8)) -> Path:

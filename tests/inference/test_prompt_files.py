@@ -8,7 +8,8 @@ from PIL import Image as Pillow
 
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import DataError
-from segmed.inference.files import find_inputs, predict_files
+from segmed.inference.files import predict_files
+from segmed.inference.inputs import find_inputs
 from segmed.inference.prompt_files import PromptedFiles, given_by_image, parse_given, prompts_of, read_given
 from segmed.inference.prompted import PromptedPredictor
 from segmed.io import read_mask

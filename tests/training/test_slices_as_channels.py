@@ -16,7 +16,8 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import PreprocessedSlices
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.inference import PatientSlices, load
-from segmed.inference.files import find_inputs, predict_files
+from segmed.inference.files import predict_files
+from segmed.inference.inputs import find_inputs
 from segmed.io import read_mask
 from segmed.preprocess import Preprocess, PreprocessConfig
 from segmed.training import Hardware, train

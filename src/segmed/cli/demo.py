@@ -173,7 +173,8 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
     """Predict the files of the first test patient, as `segmed predict RUN FOLDER --overlays` does."""
     from segmed.cli.predict import write_overlay
     from segmed.inference import load
-    from segmed.inference.files import find_inputs, predict_files
+    from segmed.inference.files import predict_files
+    from segmed.inference.inputs import find_inputs
 
     folder = decoded.dataset.by_case()[split.fold(0).test[0]].image.parent
     with progress_bar("predicting") as progress:

@@ -7,23 +7,44 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.opening import announce_leak
-from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption, folder_option
+from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import note, say
+from segmed.cli.talk import note, say, warn
 from segmed.core.errors import ConfigError
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
     from segmed.inference import VolumePredictor
-    from segmed.inference.files import Inputs
+    from segmed.inference.files import Existing
+    from segmed.inference.inputs import Inputs
     from segmed.inference.prompt_files import PromptedFiles
+    from segmed.models.checkpoint import RunConfig
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub model hf:owner/name.")],
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
-    out: Annotated[Path, folder_option("Folder for the masks.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the masks; or a file such as mask.png, for one image.")
+    ],
+    patient_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Finds the patient, whose slices are normalised together, in names: '^(.+)_(?P<slice>[0-9]+)$'."
+        ),
+    ] = None,
+    volumes: Annotated[
+        bool | None,
+        typer.Option(
+            "--volumes/--no-volumes",
+            help="The images of each folder are one volume, or each stands alone; by default sub-folders are volumes.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep masks that are there, whatever made them, and predict the others.")
+    ] = False,
     box: Annotated[
         list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
     ] = None,
@@ -38,20 +59,20 @@ def predict(
         bool, typer.Option("--propagate", help="Carry boxes and points to the other slices of their volumes.")
     ] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
-    volumes: Annotated[bool, typer.Option("--volumes", help="Each sub-folder is one volume.")] = False,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,
     device: DeviceOption = "auto",
 ) -> None:
     """Write the masks a trained model predicts."""
     from segmed.inference import load
-    from segmed.inference.files import find_inputs, predict_files
+    from segmed.inference.files import predict_files
+    from segmed.inference.inputs import find_inputs
 
-    inputs = find_inputs(input_, volumes=volumes)
-    if inputs.made:
-        note(f"{len(inputs.made)} masks or overlays of images beside them are no input, such as {inputs.made[0].name}.")
+    existing = _existing(overwrite=overwrite, resume=resume)
+    inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex)
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
+    _announce(inputs, predictor.config)
     asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
@@ -59,16 +80,38 @@ def predict(
             inputs,
             out,
             batch_size=batch_size,
+            existing=existing,
             draw=partial(write_overlay, in_colour=predictor.config.in_colour) if overlays else None,
             predict=asked,
             progress=progress,
         )
-    say(plural(len(outcome.written), "mask"), err=True)
+    kept = f", {len(outcome.kept)} kept as they were, whatever made them" if outcome.kept else ""
+    say(f"{plural(len(outcome.written), 'mask')}{kept}", err=True)
     say(out)
+    for text in outcome.incomplete:
+        warn(text)
     for _, reason in outcome.failures:
         say(f"skipped: {reason}", colour="red", err=True)
     if outcome.failures:
         raise typer.Exit(2)
+
+
+def _existing(*, overwrite: bool, resume: bool) -> "Existing":
+    if overwrite and resume:
+        raise ConfigError("--overwrite replaces masks that are there, --resume keeps them. Say one of them.")
+    return "replace" if overwrite else "keep" if resume else "refuse"
+
+
+def _announce(inputs: "Inputs", config: "RunConfig") -> None:
+    """Say what is normalised together, where that is not as in the run's evaluation, and what is not predicted."""
+    from segmed.inference.inputs import doubts, said_of
+
+    note(said_of(inputs))
+    for text in doubts(inputs, config):
+        warn(text)
+    if others := inputs.passed_over:
+        what = "masks or overlays of others, or no part of the data set"
+        note(f"{plural(len(others), 'image file')} not predicted ({what}), such as {others[0]}.")
 
 
 def _prompted(

@@ -53,6 +53,11 @@ def note(text: str) -> None:
     say(f"Note: {text}", err=True)
 
 
+def warn(text: str) -> None:
+    """What may make a result other than it seems."""
+    say(f"Warning: {text}", err=True, colour="yellow")
+
+
 def next_step(*words: object) -> None:
     """The command that usually comes next, quoted for a shell."""
     say(f"Next: {shlex.join(str(word) for word in words)}", err=True)

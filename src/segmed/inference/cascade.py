@@ -184,6 +184,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         weights_sha256="",
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
+        volumes=one.volumes if one.volumes == other.volumes else None,
         training={
             "cascade": config_to_mapping(settings),
             "runs": [dict(one.training), dict(other.training)],

@@ -151,6 +151,7 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
         fold=first.fold if same else 0,
         leaking=any(config.leaking for config in configs),
         patients_known=all(config.patients_known for config in configs),
+        volumes=first.volumes if len({config.volumes for config in configs}) == 1 else None,
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         prediction=PredictionConfig(),

@@ -19,7 +19,7 @@ from segmed.core.image import Geometry, Image, Mask, Size
 from segmed.core.reading import read_json, read_table
 from segmed.core.records import Record
 from segmed.data.names import composed
-from segmed.inference.files import Inputs
+from segmed.inference.inputs import Inputs
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
 from segmed.inference.slices import PatientSlices

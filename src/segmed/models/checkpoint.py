@@ -55,6 +55,8 @@ class RunConfig:
     """True where the split spread a patient over parts: its scores say nothing about new patients."""
     patients_known: bool = True
     """False where nobody said which images are of one patient: `seen` then holds images, and no leak can be seen."""
+    volumes: bool | None = None
+    """Whether its data had patients of several slices, which are normalised together; None where that is not known."""
     training: dict[str, Any] = field(default_factory=dict)
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
     seen: dict[str, list[str]] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class RunConfig:
             "fold": self.fold,
             **({"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}),
             "patients_known": self.patients_known,
+            "volumes": self.volumes,
             "training": self.training,
             "seen": self.seen,
             "in_colour": self.in_colour,
@@ -109,6 +112,7 @@ class RunConfig:
                 fold=stored.fold,
                 leaking=stored.LEAKING,
                 patients_known=stored.patients_known,
+                volumes=stored.volumes,
                 training=dict(stored.training),
                 seen=stored.seen,
                 in_colour=stored.in_colour,
@@ -145,6 +149,7 @@ class _Stored:
     training: _Training
     LEAKING: bool = False
     patients_known: bool = True
+    volumes: bool | None = None
     seen: dict[str, list[str]] = field(default_factory=dict)
     in_colour: bool = False
     prediction: dict[str, Any] = field(default_factory=dict)

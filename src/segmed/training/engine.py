@@ -220,6 +220,7 @@ def _finish(
         fold=fold,
         leaking=split.leaking or (start is not None and start.leaking),
         patients_known=patients_known(split, data) and (start is None or start.patients_known),
+        volumes=len(data.dataset.patients) < len(data.dataset.records),
         training=training,
         seen=seen_by_any([seen_patients(split, fold), start.seen if start is not None else {}]),
     )

@@ -1,0 +1,154 @@
+"""Masks on disk: nothing is replaced unasked, a volume is finished where it was left, one bad file costs itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bright_run import REGEX, bright, save, slices, written
+from segmed.core.errors import DataError
+from segmed.core.files import written_aside
+from segmed.core.image import Image, Mask
+from segmed.core.labels import LabelMap
+from segmed.inference.files import Existing, Outcome, predict_files
+from segmed.inference.inputs import find_inputs
+from segmed.io import read_mask
+
+
+def predicted(root: Path, out: Path, *, existing: Existing = "refuse", overlays: bool = False) -> Outcome:
+    inputs = find_inputs(root, patient_regex=None if root.is_file() else REGEX)
+    return predict_files(bright(out), inputs, out, existing=existing, draw=drawn if overlays else None)
+
+
+def drawn(path: Path, image: Image, mask: Mask) -> None:
+    with written_aside(path) as temporary:
+        temporary.write_bytes(bytes(int(mask.array.sum()) % 251))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_masks_that_are_there_are_not_replaced_and_nothing_is_begun(tmp_path: Path) -> None:
+    root, out = written(tmp_path), tmp_path / "out"
+    save(out / "p1_2.png", np.full((3, 3), 7, np.uint8))
+    before = contents(out)
+    with pytest.raises(DataError, match=r"out: 1 files .* such as .*p1_2.png.*--overwrite.*--resume"):
+        predicted(root, out)
+    assert contents(out) == before
+
+
+def test_overlays_that_are_there_are_not_replaced(tmp_path: Path) -> None:
+    root, out = written(tmp_path), tmp_path / "out"
+    save(out / "p1_2_overlay.png", np.full((3, 3), 7, np.uint8))
+    with pytest.raises(DataError, match=r"p1_2_overlay\.png"):
+        predicted(root, out, overlays=True)
+    assert len(predicted(root, out).written) == 9
+
+
+def test_overwriting_gives_what_an_empty_folder_gives(tmp_path: Path) -> None:
+    root = written(tmp_path)
+    predicted(root, tmp_path / "fresh")
+    save(tmp_path / "out" / "p1_2.png", np.full((3, 3), 7, np.uint8))
+    assert len(predicted(root, tmp_path / "out", existing="replace").written) == 9
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_resuming_keeps_what_is_there_and_gives_what_one_go_gives(tmp_path: Path) -> None:
+    root, out = written(tmp_path), tmp_path / "out"
+    predicted(root, tmp_path / "fresh")
+    predicted(root, out)
+    for name in ("p0_2", "p2_1", "p2_2", "p2_3"):
+        (out / f"{name}.png").unlink()
+    before = (out / "p0_1.png").stat().st_mtime_ns
+    outcome = predicted(root, out, existing="keep")
+    assert sorted(path.stem for path in outcome.written) == ["p0_2", "p2_1", "p2_2", "p2_3"]
+    assert len(outcome.kept) == 5
+    assert (out / "p0_1.png").stat().st_mtime_ns == before
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_resuming_draws_the_overlays_that_are_not_there(tmp_path: Path) -> None:
+    root, out = written(tmp_path), tmp_path / "out"
+    predicted(root, out)
+    outcome = predicted(root, out, existing="keep", overlays=True)
+    assert len(outcome.written) == 9
+    assert len(list(out.glob("*_overlay.png"))) == 9
+
+
+def test_volumes_that_are_done_are_not_predicted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = written(tmp_path), tmp_path / "out"
+    predicted(root, out)
+    monkeypatch.setattr("segmed.inference.files.read_image", lambda _: pytest.fail("An image was read."))
+    assert len(predicted(root, out, existing="keep").kept) == 9
+
+
+def test_a_file_that_is_named_for_one_image_is_the_mask(tmp_path: Path) -> None:
+    image = written(tmp_path) / "images" / "p0_1.png"
+    outcome = predicted(image, tmp_path / "new" / "mask.tif", overlays=True)
+    assert outcome.written == (tmp_path / "new" / "mask.tif",)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mask.tif", "mask_overlay.png"]
+    assert read_mask(tmp_path / "new" / "mask.tif", LabelMap()).array.shape == (13, 18)
+    with pytest.raises(DataError, match=r"mask.tif: exists already. Choose another place with -o, or say --overwrite"):
+        predicted(image, tmp_path / "new" / "mask.tif")
+    with pytest.raises(DataError, match="an image would be replaced"):
+        predicted(image, image, existing="replace")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        ("images", "mask.png", r"mask.png: is the name of one file, for 9 images. Name a folder"),
+        ("images/p0_1.png", "mask.jpg", r"masks are not written with suffix .jpg. Choose of .tif"),
+        ("images/p0_1.png", "mask.nii.gz", r"masks are not written with suffix .gz. Choose of .tif"),
+    ],
+)
+def test_a_file_that_cannot_be_the_mask_is_refused_and_no_folder_is_made(
+    source: str, name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        predicted(written(tmp_path) / source, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "masks.png").mkdir()
+    assert len(predicted(written(tmp_path / "in"), tmp_path / "masks.png").written) == 9
+
+
+def test_one_bad_slice_costs_itself_and_the_others_say_that_it_is_missing(tmp_path: Path) -> None:
+    root = written(tmp_path)
+    (root / "images" / "p1_3.png").write_bytes(b"no image")
+    outcome = predicted(root, tmp_path / "out")
+    assert len(outcome.written) == 8
+    assert [path.name for path, _ in outcome.failures] == ["p1_3.png"]
+    (said,) = outcome.incomplete
+    assert said.startswith("p1: 1 of 3 slices could not be used")
+
+
+def test_a_slice_that_the_run_cannot_take_costs_itself(tmp_path: Path) -> None:
+    for name, pixels in slices().items():
+        file = tmp_path / f"{name}.npy"
+        np.save(file, np.where(np.arange(18) == 3, np.nan, pixels) if name == "p1_2" else pixels.astype(float))
+    outcome = predicted(tmp_path, tmp_path / "out")
+    assert len(outcome.written) == 8
+    ((path, reason),) = outcome.failures
+    assert path.name == "p1_2.npy"
+    assert reason.startswith(f"{path}: ")
+    assert len(outcome.incomplete) == 1
+
+
+def test_a_name_too_long_for_an_overlay_costs_its_image_alone(tmp_path: Path) -> None:
+    root = written(tmp_path / "in")
+    save(root / "images" / f"p{'0' * 243}_1.png", slices()["p0_1"])
+    outcome = predicted(root, tmp_path / "out", overlays=True)
+    assert len(outcome.written) == 9
+    assert [("cannot be written" in reason) for _, reason in outcome.failures] == [True]
+
+
+def test_a_file_that_is_missing_in_a_manifest_is_listed_once(tmp_path: Path) -> None:
+    save(tmp_path / "x.png", slices()["p0_1"])
+    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,x.png\ny,p,gone.png\n")
+    outcome = predict_files(bright(tmp_path), find_inputs(tmp_path), tmp_path / "out")
+    assert len(outcome.written) == 1
+    assert [path.name for path, _ in outcome.failures] == ["gone.png"]
