@@ -29,7 +29,7 @@ def convert(
     if encoder is not None:
         _convert_encoder(checkpoint, out, encoder)
         return
-    from segmed.models.sam.convert import convert as run
+    from segmed.models.convert import convert as run
 
     done = run(checkpoint, out, contract=contract, layout=layout)
     found = done.architecture
