@@ -12,7 +12,8 @@ import pytest
 from report_samples import evaluation, floor, metrics, patient_row
 
 from segmed.core.errors import DataError
-from segmed.evaluation.compare import compare
+from segmed.core.units import IMAGE, PATIENT
+from segmed.evaluation.compare import Verdict, compare
 from segmed.evaluation.find import find_evaluations
 from segmed.evaluation.report import write_report
 
@@ -41,11 +42,16 @@ def test_equal_systems_are_not_separable():
 
 @pytest.mark.parametrize(
     ("patients", "systems", "verdict"),
-    [(5, 2, "too few patients to tell"), (6, 2, "separable"), (6, 3, "too few patients to tell"), (8, 3, "separable")],
+    [(5, 2, Verdict.TOO_FEW), (6, 2, Verdict.SEPARABLE), (6, 3, Verdict.TOO_FEW), (8, 3, Verdict.SEPARABLE)],
 )
 def test_patients_too_few_for_any_p_below_five_percent_get_a_verdict_of_their_own(patients, systems, verdict):
     members = [evaluation(str(i), [0.9 - 0.1 * i] * patients) for i in range(systems)]
     assert {test.verdict for test in compare(members).tests} == {verdict}
+
+
+def test_a_verdict_is_in_words_only_where_it_is_shown():
+    assert [verdict.words(IMAGE) for verdict in Verdict] == ["separable", "not separable", "too few images to tell"]
+    assert Verdict.TOO_FEW.words(PATIENT) == "too few patients to tell"
 
 
 def test_holm_adjusts_over_all_pairs_of_systems_but_not_over_floors():
@@ -170,7 +176,7 @@ def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):
 
 def test_a_damaged_evaluation_names_its_file(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps({"format": 0}), encoding="utf-8")
-    with pytest.raises(DataError, match=r"evaluation.json: not an evaluation"):
+    with pytest.raises(DataError, match=r"evaluation.json: format 0 is not 1, expected an evaluation made by"):
         find_evaluations([tmp_path])
 
 

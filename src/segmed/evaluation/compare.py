@@ -15,7 +15,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum, auto
 
 import numpy as np
 from jaxtyping import Float64
@@ -31,7 +31,19 @@ PRIMARY = "dice"
 ALPHA = 0.05
 """Below this Holm-adjusted p value a difference is called separable from chance."""
 
-Verdict = Literal["separable", "not separable", "too few patients to tell"]
+
+class Verdict(Enum):
+    """What a paired test says of a difference."""
+
+    SEPARABLE = auto()
+    NOT_SEPARABLE = auto()
+    TOO_FEW = auto()
+
+    def words(self, unit: Unit) -> str:
+        """As tables and sentences have it: `separable`, `too few patients to tell`."""
+        if self is Verdict.TOO_FEW:
+            return f"too few {unit.many} to tell"
+        return "separable" if self is Verdict.SEPARABLE else "not separable"
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Difference:
     @property
     def separable(self) -> bool:
         """Whether the difference can be told from chance: Holm-adjusted p below 0.05."""
-        return self.verdict == "separable"
+        return self.verdict is Verdict.SEPARABLE
 
     @property
     def verdict(self) -> Verdict:
@@ -68,8 +80,8 @@ class Difference:
         With fewer than 6 patients (more when several tests are corrected) no difference can be significant.
         """
         if self.least_p >= ALPHA:
-            return "too few patients to tell"
-        return "separable" if self.p_holm < ALPHA else "not separable"
+            return Verdict.TOO_FEW
+        return Verdict.SEPARABLE if self.p_holm < ALPHA else Verdict.NOT_SEPARABLE
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from segmed.core.units import Unit
-from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, patient_scores
+from segmed.evaluation.compare import PRIMARY, Comparison, Difference, Verdict, mean_dice, patient_scores
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.notes import notes
 from segmed.evaluation.report.tables import metric_of
@@ -12,9 +12,9 @@ from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
 
 _TOLD = {
-    "separable": "and the difference is separable from chance",
-    "not separable": "which cannot be told from chance",
-    "too few patients to tell": "with too few {units} to tell that from chance",
+    Verdict.SEPARABLE: "and the difference is separable from chance",
+    Verdict.NOT_SEPARABLE: "which cannot be told from chance",
+    Verdict.TOO_FEW: "with too few {units} to tell that from chance",
 }
 
 
@@ -65,9 +65,9 @@ def _against_floors(comparison: Comparison) -> tuple[str, ...]:
     if mean_dice(floor, comparison.patients) >= mean_dice(leader, comparison.patients):
         return (f"No system beats the floors: {floor.name}, which learns nothing, {reaches} (difference {gap}).",)
     best = f"The best floor, {floor.name}, {reaches}; {leader.name} is"
-    if test.verdict == "too few patients to tell":
+    if test.verdict is Verdict.TOO_FEW:
         return (f"{best} above it, with too few {comparison.unit.many} to tell that from chance (difference {gap}).",)
-    return (f"{best} {test.verdict} from it (difference {gap}).",)
+    return (f"{best} {test.verdict.words(comparison.unit)} from it (difference {gap}).",)
 
 
 def _oracles(comparison: Comparison) -> tuple[str, ...]:

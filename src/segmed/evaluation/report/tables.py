@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from segmed.core.units import PATIENT, Unit
+from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, of_label
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import BY_NAME
@@ -195,7 +195,7 @@ def pair_lines(tests: Sequence[Difference], unit: Unit) -> tuple[PairLine, ...]:
             p_holm=numbers.p_value(test.p_holm),
             p_wilcoxon=numbers.p_value(test.p_wilcoxon),
             patients=test.patients,
-            verdict=test.verdict.replace(PATIENT.many, unit.many),
+            verdict=test.verdict.words(unit),
             label=test.label,
         )
         for test in tests
