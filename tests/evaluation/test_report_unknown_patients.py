@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from report_samples import Pictures, evaluation, patient_row
 
-from segmed.cli.evaluation_table import notes, size_of
+from segmed.cli.evaluation_table import notes, show_groups, size_of
 from segmed.core.units import IMAGE
+from segmed.data.degrade import parse_degradations
 from segmed.evaluation.compare import compare
+from segmed.evaluation.groups import GroupColumn, group_table, unit_of_tables, write_group_csv
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.metrics import BY_IMAGE
 from segmed.evaluation.report.page import UNKNOWN_TEXT
+from segmed.evaluation.report.robustness import write_robustness
+from segmed.evaluation.robustness import degraded_rows
 
 GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
 MARK = "PATIENTS UNKNOWN"
@@ -75,3 +79,31 @@ def test_the_table_of_the_terminal_counts_images_and_has_intervals_over_them():
     assert size_of(result) == "5 images"
     assert "resamples of images." in notes(result, [])[0]
     assert not [note for note in notes(result, []) if "atient" in note]
+
+
+def test_tables_of_groups_and_of_degraded_images_count_images(tmp_path, capsys):
+    sites = {f"P{number}": {"site": "AB"[number % 2]} for number in range(5)}
+    tables = [group_table(unknown("good", GOOD), GroupColumn(("site",)), sites, resamples=100)]
+    show_groups(tables)
+    shown = capsys.readouterr().out
+    assert "site: mean image Dice" in shown
+    assert "Images" in shown
+    assert "atient" not in shown
+    write_group_csv(tmp_path / "groups.csv", tables)
+    rows = list(csv.DictReader((tmp_path / "groups.csv").read_text().splitlines()))
+    assert [row["images"] for row in rows[:3]] == ["3", "2", "5"]
+    (worse,) = parse_degradations("lowpass:0.5")
+    comparison = compare([unknown("good", GOOD)])
+    write_robustness(degraded_rows(comparison, {"good": {worse: unknown("good", POOR)}}), tmp_path / "robustness.csv")
+    (row,) = csv.DictReader((tmp_path / "robustness.csv").read_text().splitlines())
+    assert row["images"] == "5"
+    assert "patients" not in row
+
+
+def test_one_table_of_unknown_patients_is_enough_to_count_images(tmp_path):
+    sites = {f"P{number}": {"site": "AB"[number % 2]} for number in range(5)}
+    both = [
+        group_table(one, GroupColumn(("site",)), sites, resamples=100)
+        for one in (evaluation("sure", GOOD), unknown("unsure", POOR))
+    ]
+    assert [unit_of_tables(some).many for some in (both[:1], both)] == ["patients", "images"]

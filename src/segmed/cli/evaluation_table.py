@@ -40,7 +40,7 @@ def show_marks(shown: "Console", results: "Sequence[Evaluation]") -> None:
 
 
 def show_groups(tables: Sequence["GroupTable"]) -> None:
-    """Print patients and Dice of every group, and how equal they are."""
+    """Print size and Dice of every group, and how equal they are."""
     from rich import box
     from rich.table import Table
 
@@ -48,12 +48,12 @@ def show_groups(tables: Sequence["GroupTable"]) -> None:
 
     shown = console(width=100)
     for section in group_sections(tables):
-        grid = Table(title=f"{section.title}: mean patient Dice", title_justify="left", box=box.SIMPLE_HEAD)
-        for number, heading in enumerate(("", "Patients", *section.systems)):
+        grid = Table(title=f"{section.title}: mean {section.unit.one} Dice", title_justify="left", box=box.SIMPLE_HEAD)
+        for number, heading in enumerate(("", section.unit.many.capitalize(), *section.systems)):
             grid.add_column(heading, justify="right" if number else "left")
         for row in section.rows:
             cells = [f"{cell.value} {cell.interval}".rstrip() for cell in row.cells]
-            grid.add_row(row.name, row.patients, *cells, style="dim" if row.summary else None)
+            grid.add_row(row.name, row.size, *cells, style="dim" if row.summary else None)
         shown.print(grid)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float64
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import write_table
+from segmed.core.units import PATIENT, Unit, unit_of
 from segmed.data.listing import natural_key
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of
@@ -59,7 +60,7 @@ class GroupTable:
 
     `overall` is of the patients whose group is known. `equity_std` and `equity_sum` are its equity-scaled variants,
     `gap` the best group's score less the worst's. All have bootstrap intervals over patients; NaN where fewer than
-    two groups have a score.
+    two groups have a score. `unit` is what `n` counts: patients, or images where these are not known.
     """
 
     system: str
@@ -70,6 +71,7 @@ class GroupTable:
     equity_std: Interval
     equity_sum: Interval
     gap: Interval
+    unit: Unit = PATIENT
 
     @property
     def worst(self) -> str:
@@ -150,11 +152,20 @@ def group_table(
         equity_std=interval(_scaled(overall, parts, _deviation), weights),
         equity_sum=interval(_scaled(overall, parts, _distance), weights),
         gap=interval(_gap(parts), weights),
+        unit=evaluation.unit,
     )
 
 
+def unit_of_tables(tables: Sequence[GroupTable]) -> Unit:
+    """What tables that are shown together count: images where patients are not known in one of them."""
+    return unit_of(patients_known=all(table.unit == PATIENT for table in tables))
+
+
 def write_group_csv(path: Path, tables: Sequence[GroupTable]) -> None:
-    """A line per system, column and group, and one for each summary, in full precision."""
+    """A line per system, column and group, and one for each summary, in full precision.
+
+    The column of numbers is called `patients`, or `images` where patients are not known.
+    """
     lines: list[list[object]] = []
     for table in tables:
         rows: list[tuple[str, int | None, Interval]] = [(g.group, g.n, g.score) for g in (*table.groups, table.overall)]
@@ -162,7 +173,7 @@ def write_group_csv(path: Path, tables: Sequence[GroupTable]) -> None:
         rows += [("largest gap", None, table.gap)]
         of = (table.system, table.column, table.metric)
         lines += [[*of, name, n, found.value, found.low, found.high] for name, n, found in rows]
-    write_table(path, ["system", "column", "metric", "row", "patients", "value", "low", "high"], lines)
+    write_table(path, ["system", "column", "metric", "row", unit_of_tables(tables).many, "value", "low", "high"], lines)
 
 
 def _values(

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.reading import read_json
+from segmed.core.units import PATIENT, Unit, unit_of
 from segmed.data.degrade import KINDS, Degradation, parse_degradations
 from segmed.evaluation.compare import Comparison, patient_scores
 from segmed.evaluation.result import DEGRADATION, EVALUATION, Evaluation
@@ -22,7 +23,8 @@ from segmed.evaluation.statistics import Interval, bootstrap_ci
 class Degraded:
     """A system's mean patient Dice under one degradation, and how much less that is than on the images as they are.
 
-    Both with 95 % intervals over patients; of a loss the patients are paired. `patients` have a Dice under both.
+    Both with 95 % intervals over patients; of a loss the patients are paired. `patients` have a Dice under
+    both; they are images where `unit` says so.
     """
 
     system: str
@@ -30,6 +32,7 @@ class Degraded:
     dice: Interval
     loss: Interval
     patients: int
+    unit: Unit = PATIENT
 
 
 def degraded_results(comparison: Comparison, runs: Mapping[str, Path]) -> tuple[Degraded, ...]:
@@ -108,10 +111,11 @@ def _applied(evaluation: Evaluation) -> tuple[object, ...]:
 
 def _result(system: Evaluation, degradation: Degradation, evaluation: Evaluation, patients: Sequence[str]) -> Degraded:
     scores = patient_scores([system, evaluation], patients)
+    unit = unit_of(patients_known=system.patients_known and evaluation.patients_known)
     both: Float64[np.ndarray, "2 p"] = scores[:, ~np.isnan(scores).any(axis=0)]
     if both.shape[1] == 0:
         nothing = Interval(math.nan, math.nan, math.nan)
-        return Degraded(system.name, degradation, nothing, nothing, 0)
+        return Degraded(system.name, degradation, nothing, nothing, 0, unit)
     return Degraded(
-        system.name, degradation, bootstrap_ci(both[1]), bootstrap_ci(both[0] - both[1]), int(both.shape[1])
+        system.name, degradation, bootstrap_ci(both[1]), bootstrap_ci(both[0] - both[1]), int(both.shape[1]), unit
     )

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segmed.evaluation.groups import GroupTable
+from segmed.core.units import Unit
+from segmed.evaluation.groups import GroupTable, unit_of_tables
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.statistics import Interval
@@ -17,10 +18,10 @@ SUMMARIES = (
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group, or a summary over groups, under every system."""
+    """A group, or a summary over groups, under every system; `size` of patients, or images where these are unknown."""
 
     name: str
-    patients: str
+    size: str
     cells: tuple[Cell, ...]
     summary: bool = False
 
@@ -32,6 +33,7 @@ class GroupSection:
     title: str
     systems: tuple[str, ...]
     rows: tuple[GroupRow, ...]
+    unit: Unit
 
 
 def group_sections(tables: Sequence[GroupTable]) -> tuple[GroupSection, ...]:
@@ -51,7 +53,7 @@ def _section(column: str, tables: Sequence[GroupTable]) -> GroupSection:
     rows.append(GroupRow("all of known group", known, tuple(_cell(table.overall.score) for table in tables), True))
     for title, field in SUMMARIES:
         rows.append(GroupRow(title, "", tuple(_cell(getattr(table, field)) for table in tables), True))
-    return GroupSection(column, tuple(table.system for table in tables), tuple(rows))
+    return GroupSection(column, tuple(table.system for table in tables), tuple(rows), unit_of_tables(tables))
 
 
 def _cell(found: Interval) -> Cell:

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segmed.core.files import write_table
+from segmed.core.units import PATIENT, unit_of
 from segmed.data.degrade import KINDS
 from segmed.evaluation.compare import Comparison, mean_dice
 from segmed.evaluation.report import figures, numbers, svg
@@ -62,14 +63,15 @@ def robustness(comparison: Comparison, results: Sequence[Degraded]) -> Robustnes
 
 
 def write_robustness(results: Sequence[Degraded], path: Path) -> None:
-    """A line per system and degradation with every digit."""
+    """A line per system and degradation with every digit; numbers of patients, or of images where one is unknown."""
+    unit = unit_of(patients_known=all(result.unit == PATIENT for result in results))
     columns = [f"{what}{end}" for what in ("dice", "loss") for end in ("", "_low", "_high")]
     rows: list[list[object]] = []
     for result in results:
         values = [v for i in (result.dice, result.loss) for v in (i.value, i.low, i.high)]
         facts = [result.system, result.degradation.kind, result.degradation.severity, result.patients]
         rows.append([*facts, *values])
-    write_table(path, ["name", "kind", "severity", "patients", *columns], rows)
+    write_table(path, ["name", "kind", "severity", unit.many, *columns], rows)
 
 
 def _cell(result: Degraded | None) -> tuple[str, str]:
