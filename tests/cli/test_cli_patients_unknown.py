@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from commands import TINY, segmed
+from segmed.core.errors import ConfigError, DataError
 from segmed.core.split import Split
 from segmed.evaluation.result import Evaluation
 from segmed.models.checkpoint import load_config
@@ -65,3 +66,29 @@ def test_masks_of_another_tool_are_images_until_the_user_says_that_each_is_a_pat
     assert MARK in segmed("evaluate", *options, "-o", tmp_path / "a")
     assert MARK not in segmed("evaluate", *options, "-o", tmp_path / "b", "--each-image-is-a-patient")
     assert Evaluation.load(tmp_path / "b").patients_known
+
+
+def test_masks_whose_names_look_like_slices_ask_who_the_patient_is(tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("eye_1", "eye_2", "fig_1"):
+        Pillow.fromarray(np.full((9, 14), 255, np.uint8)).save(masks / f"{name}.png")
+    options = ("evaluate", "--predictions", masks, "--references", masks, "--resamples", 100)
+    with pytest.raises(DataError, match=r"eye_1 and eye_2 look like slices.*--patient-regex.*--each-image-is"):
+        segmed(*options, "-o", tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    segmed(*options, "-o", tmp_path / "b", "--patient-regex", "^(.+)_")
+    assert {row.patient for row in Evaluation.load(tmp_path / "b").patients} == {"eye", "fig"}
+    segmed(*options, "-o", tmp_path / "c", "--each-image-is-a-patient")
+    assert len(Evaluation.load(tmp_path / "c").patients) == 3
+    with pytest.raises(ConfigError, match="patients are known already"):
+        segmed(*options, "-o", tmp_path / "d", "--patient-regex", "^(.+)_", "--each-image-is-a-patient")
+
+
+def test_intervals_of_unknown_masks_are_over_images(pictures: Path, tmp_path: Path) -> None:
+    options = ("--predictions", pictures / "masks", "--references", pictures / "masks", "--resamples", 100)
+    said = " ".join(segmed("evaluate", *options, "-o", tmp_path / "a").split())
+    assert "bootstrap resamples of images" in said
+    result = Evaluation.load(tmp_path / "a")
+    assert result.provenance["bootstrap"]["unit"] == "image"
+    assert (tmp_path / "a" / "patients.csv").read_text().count(MARK) == len(NAMES)

@@ -91,13 +91,20 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
     from dataclasses import replace
 
     from segmed.core.labels import LabelMap
+    from segmed.data.patients import require_unlike
     from segmed.data.sources import parse_labels
     from segmed.evaluation.folders import evaluate_pairs, pair_folders
 
     labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
     pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
+    if asked.each_image_is_a_patient and pairs.patients_known:
+        raise ConfigError(
+            f"{references}: patients are known already, so --each-image-is-a-patient says nothing. Leave it out."
+        )
     if asked.each_image_is_a_patient:
         pairs = replace(pairs, patients_known=True)
+    elif not pairs.patients_known:
+        require_unlike(references, (record.case for record in pairs.references))
     announce_leak(False, patients_known=pairs.patients_known)
     if pairs.unused:
         unused = plural(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.records import SliceDataset
@@ -23,10 +24,16 @@ def alike(cases: Iterable[str]) -> tuple[str, str] | None:
 
 def require_told(dataset: SliceDataset) -> None:
     """Raise `DataError` where patients are not known though names of images look as if they told them."""
-    pair = None if dataset.patients_known else alike(record.case for record in dataset.records)
+    if not dataset.patients_known:
+        require_unlike(dataset.path, (record.case for record in dataset.records))
+
+
+def require_unlike(path: Path, cases: Iterable[str]) -> None:
+    """Raise `DataError` where two of the cases at `path`, of patients who are not known, may be slices of one."""
+    pair = alike(cases)
     if pair is not None:
         raise DataError(
-            f"{dataset.path}: {pair[0]} and {pair[1]} look like slices of one patient. Say who the patient is with "
+            f"{path}: {pair[0]} and {pair[1]} look like slices of one patient. Say who the patient is with "
             "--patient-regex, such as '^(.+)_(?P<slice>[0-9]+)$', or say --each-image-is-a-patient."
         )
 
