@@ -1,6 +1,7 @@
 """`segmed study` as a user types it: begun in part, gone on with, and its page made again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 
 from commands import segmed
 from segmed.cli.main import app
+from segmed.core.errors import ConfigError
+from segmed.data.manifest import write_manifest
+from segmed.data.sources import open_dataset
 from toydata import write_toy
 
 SMALL = (
@@ -23,15 +27,20 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
 ) -> None:
     monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
     data, out = write_toy(tmp_path / "toy", size=(33, 40)), tmp_path / "out"
+    dataset = open_dataset(data)
+    parts = {p: {"split": "test" if n < 2 else "train"} for n, p in enumerate(dataset.patients)}
+    write_manifest(data / "manifest.csv", replace(dataset, attributes=parts))
     first = segmed("study", data, "--out", out, *SMALL, "--part=1/2", "--no-pictures", "--anonymise")
     assert "1 of 2 trainings and tests are not done" in first
     assert "No row of the study is whole yet (U-Net, by patient: not finished: 1 of 2" in first
+    assert "its column 'split' is a split already, which is not used" in first
     assert not (out / "study.html").exists()
     begun = json.loads((out / "study.json").read_text())
     second = segmed("study", data, "--out", out, "--resume", "--no-estimate", "--accelerator=cpu")
     assert str(out / "study.html") in second.splitlines()
     assert json.loads((out / "study.json").read_text()) == begun
     page = (out / "study.html").read_text()
+    assert "columns with a split, not used" in page
     assert "TOY_" not in page  # --anonymise and --no-pictures are the study's
     assert "data:image/png" not in page
     (tmp_path / "masks").mkdir()
@@ -50,3 +59,10 @@ def test_a_study_that_cannot_be_leaves_its_folder_free(tmp_path: Path, monkeypat
         with pytest.raises(ValueError, match=r"folds|epochs|expected I/N"):
             segmed("study", data, "--out", out, *SMALL, *wrong)
         assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--split", "--from"])
+def test_a_split_of_ones_own_is_refused_in_words(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ConfigError, match=r"deals folds of its own.*mine\.json.*segmed compare"):
+        segmed("study", tmp_path, "--out", tmp_path / "out", option, "mine.json")
+    assert not (tmp_path / "out").exists()

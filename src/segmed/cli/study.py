@@ -47,6 +47,7 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
     ] = False,
+    split: Annotated[str | None, typer.Option("--split", "--from", hidden=True)] = None,
     part: Annotated[str, typer.Option(help="Do part I/N of the trainings, for several machines or GPUs.")] = "1/1",
     pictures: Annotated[
         bool | None, typer.Option("--pictures/--no-pictures", help="Show slices of patients (the default).")
@@ -72,6 +73,11 @@ def study(
     from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware
 
+    if split is not None:
+        raise ConfigError(
+            f"A study deals folds of its own, so it cannot take the split {split}. Train with `segmed train --split`, "
+            "evaluate, and set the runs side by side with `segmed compare`."
+        )
     given: dict[str, Any] = {
         "protocol": protocol,
         "budget": budget,

@@ -13,6 +13,7 @@ from segmed.core.split import Split
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation, parse_degradations
+from segmed.data.imported import split_columns
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.groups import group_of, parse_groups
@@ -27,6 +28,11 @@ from segmed.training import Hardware, train
 from segmed.training.beginning import is_finished
 from segmed.training.estimate import estimate
 from segmed.training.listen import Listener
+
+NOT_TAKEN = (
+    "{path}: its column {name!r} is a split already, which is not used: a study deals folds of its own. For "
+    "scores on that split train on `segmed data split --from {name}` and use `segmed compare`."
+)
 
 
 @runtime_checkable
@@ -113,6 +119,8 @@ def run_study(
     for column in parse_groups(settings.groups) if settings.groups else ():
         group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
     part_of((), part)
+    for name in split_columns(data.dataset):
+        teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name))
     joined = settled(out, settings, data.data_hash, resume=resume)
     splits = make_splits(data, joined, out)
     channels = data.shape(data.dataset.records[0].case)[2]
