@@ -85,3 +85,41 @@ def test_the_command_does_not_ignore_a_column_and_deals_anew_when_told(data: Dec
     assert patients(Split.load(tmp_path / "b.json")) == EXPECTED
     segmed("data", "split", root, "-o", tmp_path / "c.json", "--strategy", "patient")
     assert Split.load(tmp_path / "c.json").strategy == "patient"
+
+
+def test_a_list_of_folds_as_nnunet_writes_it_gives_as_many_folds(data: DecodedDataset, tmp_path: Path) -> None:
+    cases = {name: [r.case for r in data.dataset.records if r.patient == name] for name in data.dataset.patients}
+    first, second, *others = cases
+    folds = [
+        {"train": [case for name in (kept, *others) for case in cases[name]], "val": cases[left_out]}
+        for kept, left_out in ((second, first), (first, second))
+    ]
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps(folds))
+    split = import_split(data, str(path))
+    assert [fold.validation for fold in split.folds] == [tuple(cases[first]), tuple(cases[second])]
+    assert [len(fold.train) for fold in split.folds] == [10, 10]
+    said = segmed("data", "split", data.dataset.root, "-o", tmp_path / "a.json", "--from", path)
+    assert "no fold has a test part: evaluate with --part validation" in " ".join(said.split())
+    assert Split.load(tmp_path / "a.json").folds == split.folds
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"val": ["nobody"]}, r"fold 1: 'nobody' is neither a case nor a patient"),
+        ({"val": ["{0}"], "test": ["{0}"]}, r"fold 1: case .* is in val and in test"),
+        ({"rest": []}, "expected a CSV file with columns"),
+        ({}, "expected a CSV file with columns"),
+    ],
+)
+def test_a_fold_that_is_none_is_refused_by_its_number(
+    data: DecodedDataset, tmp_path: Path, change: dict[str, list[str]], why: str
+) -> None:
+    patient = data.dataset.patients[0]
+    good = {"train": [patient]}
+    second = {word: [name.format(patient) for name in names] for word, names in change.items()}
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps([good, second]))
+    with pytest.raises(SplitError, match=why):
+        import_split(data, str(path))

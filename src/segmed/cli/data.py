@@ -147,6 +147,8 @@ def split(
     for number in range(len(plan.folds)):
         for warning in lacking_warnings(decoded, plan, number):
             note(warning)
+    if not any(fold.test for fold in plan.folds):
+        note("no fold has a test part: evaluate with --part validation, on which the run's epoch was chosen too.")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     say(out)
 

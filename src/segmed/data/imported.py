@@ -1,7 +1,9 @@
 """Splits that somebody else has made: a column of the data set, or lists of cases or patients in a file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import RootModel
 
 from segmed.core.errors import SplitError
 from segmed.core.reading import read_json
@@ -18,7 +20,18 @@ WORDS: Mapping[str, PartName] = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What parts are called elsewhere, in lower case."""
-WHAT = "a CSV file with columns case or patient, and split; or JSON with lists train, validation and test"
+WHAT = (
+    "a CSV file with columns case or patient, and split; or JSON with lists train, validation and test, or a list of "
+    "such folds"
+)
+
+Lists = dict[str, list[str | int]]
+Named = list[tuple[str, str]]
+"""Names of cases or patients, each with the word for its part."""
+
+
+class _OneOrSeveral(RootModel[Lists | list[Lists]]):
+    """What a file holds: the lists of one fold, or of several."""
 
 
 def split_columns(dataset: SliceDataset) -> tuple[str, ...]:
@@ -32,13 +45,26 @@ def import_split(decoded: DecodedDataset, source: str) -> Split:
     """The split in a file, or in the column `source` of the data set; `SplitError` names what is wrong.
 
     Names in a file are of cases or of patients. Cases without a mask, and those that are not named, are in no part.
+    A JSON list of several such lists, as nnU-Net's `splits_final.json`, gives as many folds.
     """
     require_told(decoded.dataset)
     dataset = decoded.dataset
-    words = _of_file(dataset, Path(source)) if Path(source).is_file() else _by_case(dataset, source)
-    if not any(words.values()):
+    folds = _of_file(dataset, Path(source)) if Path(source).is_file() else [_by_case(dataset, source)]
+    if not any(word for words in folds for word in words.values()):
         known = ", ".join(split_columns(dataset)) or "none"
         raise SplitError(f"--from {source}: neither a file nor a column of the data. Columns with parts: {known}.")
+    patient_of = {record.case: record.patient for record in labelled(dataset)}
+    parts = tuple(_partition(dataset, words, source) for words in folds)
+    split = Split("imported", 0, decoded.data_hash, False, patient_of, parts, dataset.patients_known)
+    try:
+        split.validate()
+    except SplitError as error:
+        raise SplitError(f"{source}: {error}") from error
+    return split
+
+
+def _partition(dataset: SliceDataset, words: Mapping[str, str], source: str) -> Partition:
+    """One fold, of the word for each case."""
     members: dict[PartName, list[str]] = {part: [] for part in PARTS}
     for record in labelled(dataset):
         word = words.get(record.case, "")
@@ -46,14 +72,7 @@ def import_split(decoded: DecodedDataset, source: str) -> Split:
             raise SplitError(f"{source}: {word!r} of case {record.case} is no part. Use train, validation and test.")
         if word:
             members[WORDS[word.lower()]].append(record.case)
-    fold = Partition(**{part: tuple(cases) for part, cases in members.items()})
-    patient_of = {record.case: record.patient for record in labelled(dataset)}
-    split = Split("imported", 0, decoded.data_hash, False, patient_of, (fold,), dataset.patients_known)
-    try:
-        split.validate()
-    except SplitError as error:
-        raise SplitError(f"{source}: {error}") from error
-    return split
+    return Partition(**{part: tuple(cases) for part, cases in members.items()})
 
 
 def _by_case(dataset: SliceDataset, name: str) -> dict[str, str]:
@@ -65,30 +84,37 @@ def _by_case(dataset: SliceDataset, name: str) -> dict[str, str]:
     }
 
 
-def _of_file(dataset: SliceDataset, path: Path) -> dict[str, str]:
-    named = list(_of_json(path) if path.suffix.lower() == ".json" else _of_csv(path))
+def _of_file(dataset: SliceDataset, path: Path) -> list[dict[str, str]]:
+    """The word for each case, fold after fold."""
     cases: dict[str, list[str]] = {}
     for record in dataset.records:
         for name in dict.fromkeys((record.case, record.patient)):
             cases.setdefault(name, []).append(record.case)
+    folds = _of_json(path) if path.suffix.lower() == ".json" else [_of_csv(path)]
+    where = [f"{path}: fold {number}" if len(folds) > 1 else str(path) for number in range(len(folds))]
+    return [_words(named, cases, each, dataset) for named, each in zip(folds, where, strict=True)]
+
+
+def _words(named: Named, cases: Mapping[str, Sequence[str]], where: str, dataset: SliceDataset) -> dict[str, str]:
     words: dict[str, str] = {}
     for name, word in named:
         if name not in cases:
-            raise SplitError(f"{path}: {name!r} is neither a case nor a patient of {dataset.path}. Correct the name.")
+            raise SplitError(f"{where}: {name!r} is neither a case nor a patient of {dataset.path}. Correct the name.")
         for case in cases[name]:
             if words.setdefault(case, word) != word:
-                raise SplitError(f"{path}: case {case} is in {words[case]} and in {word}. Name it once.")
+                raise SplitError(f"{where}: case {case} is in {words[case]} and in {word}. Name it once.")
     return words
 
 
-def _of_json(path: Path) -> Iterable[tuple[str, str]]:
-    lists = read_json(path, dict[str, list[str | int]], what=WHAT, remedy="Correct it.", error=SplitError)
-    if not lists or not all(word.lower() in WORDS for word in lists):
+def _of_json(path: Path) -> list[Named]:
+    found = read_json(path, _OneOrSeveral, what=WHAT, remedy="Correct it.", error=SplitError).root
+    folds = found if isinstance(found, list) else [found]
+    if not folds or not all(lists and all(word.lower() in WORDS for word in lists) for lists in folds):
         raise SplitError(f"{path}: expected {WHAT}.")
-    return [(str(name), word) for word, names in lists.items() for name in names]
+    return [[(str(name), word) for word, names in lists.items() for name in names] for lists in folds]
 
 
-def _of_csv(path: Path) -> Iterable[tuple[str, str]]:
+def _of_csv(path: Path) -> Named:
     rows = read_rows(path, what=WHAT)
     columns = rows[0].keys() if rows else set()
     named = next((name for name in ("case", "patient") if name in columns), None)
