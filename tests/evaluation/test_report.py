@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -301,14 +302,32 @@ def test_pictures_of_other_data_are_refused(tmp_path):
         write_report([evaluation("a", GOOD)], out=tmp_path, decoded=other)
 
 
-def test_anonymised_names_are_equal_in_every_report_and_hide_the_ids(tmp_path):
-    members = [evaluation("a", GOOD)]
-    first = write_report(members, out=tmp_path / "1", anonymise=True).read_text(encoding="utf-8")
-    second = write_report(members, out=tmp_path / "2", anonymise=True).read_text(encoding="utf-8")
-    names = set(re.findall(r"patient-[0-9a-f]{8}", first))
-    assert len(names) == 8
-    assert names == set(re.findall(r"patient-[0-9a-f]{8}", second))
+def anonymised(out: Path, decoded: object = None) -> str:
+    told = {"data": "/home/jo/P1/lgg", "command": "segmed evaluate /home/jo/P1/run", "run": "/home/jo/P1/run"}
+    member = dataclasses.replace(evaluation("a", GOOD), provenance={**evaluation("a", GOOD).provenance, **told})
+    return write_report([member], out=out, decoded=decoded, anonymise=True).read_text(encoding="utf-8")
+
+
+def named(page: str) -> set[str]:
+    return set(re.findall(r"patient-[0-9a-f]{8}", page))
+
+
+def test_anonymised_names_are_equal_in_reports_of_the_same_data_and_hide_ids_and_folders(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = Pictures()
+    data.dataset = SimpleNamespace(root=tmp_path / "data")
+    first, second = (anonymised(tmp_path / name, data) for name in ("1", "2"))
+    assert len(named(first)) == 8
+    assert named(first) == named(second)
     assert re.findall(r"\bP\d(?:_\d)?\b", words(first)) == []
+    assert "/home" not in first
+    assert "segmed evaluate run" in first
+
+
+def test_without_the_data_anonymised_names_are_of_one_report(tmp_path):
+    first, second = (anonymised(tmp_path / name) for name in ("1", "2"))
+    assert len(named(first)) == len(named(second)) == 8
+    assert not named(first) & named(second)
 
 
 def test_patients_are_listed_worst_first_and_those_without_a_value_last():

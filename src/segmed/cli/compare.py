@@ -28,7 +28,7 @@ def compare(
     patient_regex: PatientRegexOption = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
     groups: GroupsOption = None,
-    anonymise: Annotated[bool, typer.Option("--anonymise", help="Print hashes for patient and case ids.")] = False,
+    anonymise: Annotated[bool, typer.Option("--anonymise", help="Pseudonyms for ids, and no folders.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""

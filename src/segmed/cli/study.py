@@ -53,7 +53,8 @@ def study(
         bool | None, typer.Option("--pictures/--no-pictures", help="Show slices of patients (the default).")
     ] = None,
     anonymise: Annotated[
-        bool | None, typer.Option("--anonymise/--no-anonymise", help="Print hashes for patient and case ids.")
+        bool | None,
+        typer.Option("--anonymise/--no-anonymise", help="Pseudonyms for ids, and no folders."),
     ] = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Measure the cost first.")] = True,

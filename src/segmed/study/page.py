@@ -7,6 +7,7 @@ from pathlib import Path
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, written_aside
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.pseudonyms import Pseudonyms
 from segmed.core.records import SliceDataset
 from segmed.core.wording import plural
 from segmed.data.imported import split_columns
@@ -72,7 +73,8 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     shown = study.settings
     main = _main(results)
     lgg = is_lgg(study.data.dataset.patients)
-    names = names_of(study.data.dataset.records, anonymise=shown.anonymise)
+    pseudonyms = Pseudonyms.of_data(study.data.dataset.root) if shown.anonymise else None
+    names = names_of(study.data.dataset.records, pseudonyms)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
     report = tables.report_table(results.report, results.report_floors) if results.report else None
     told = tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
@@ -81,7 +83,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         pictures=study.data if shown.pictures else None,
         runs=results.runs if results.ranked else _report_runs(study, results),
         written=datetime.now(UTC),
-        anonymise=shown.anonymise,
+        pseudonyms=pseudonyms,
         channel=shown.channel,
         groups=tables_of_groups,
         degraded=degraded_rows(main, results.degraded),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
+from segmed.core.pseudonyms import Pseudonyms
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
 from segmed.evaluation.report.cases import Pictures
@@ -33,9 +34,10 @@ def write_report(
     One evaluation is enough; floors (kind "floor") go in a block of their own. `decoded` gives images and
     references for the pictures (a `DecodedDataset`); without it they show predictions alone. `runs` maps an
     evaluation's name to its run folder, for learning curves, configuration and evaluations of degraded images (whose
-    rows go to `robustness.csv` too). `anonymise` prints a hash in place
-    of every patient and case id. `channel` is the one shown, by default the middle one (FLAIR for LGG). `seed`
-    draws the bootstraps. Raises `DataError` where the evaluations are not of the same cases and data.
+    rows go to `robustness.csv` too). `anonymise` puts pseudonyms in the place of patient and case ids, made with the
+    key beside the data of `decoded` (without it they are of this report alone), and cuts folders out of paths.
+    `channel` is the one shown, by default the middle one (FLAIR for LGG). `seed` draws the bootstraps. Raises
+    `DataError` where the evaluations are not of the same cases and data.
     """
     return write_comparison(
         compare(evaluations, seed=seed), out=out, decoded=decoded, runs=runs, anonymise=anonymise, channel=channel
@@ -61,7 +63,7 @@ def write_comparison(
         pictures=decoded,
         runs=runs or {},
         written=datetime.now(UTC),
-        anonymise=anonymise,
+        pseudonyms=pseudonyms_for(decoded) if anonymise else None,
         channel=channel,
         groups=groups,
     )
@@ -76,6 +78,12 @@ def write_comparison(
     with written_aside(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path
+
+
+def pseudonyms_for(decoded: Pictures | None) -> Pseudonyms:
+    """With the key beside the data where that is known, else of one report alone."""
+    dataset = getattr(decoded, "dataset", None)
+    return Pseudonyms.for_once() if dataset is None else Pseudonyms.of_data(dataset.root)
 
 
 def _require_same_data(comparison: Comparison, decoded: Pictures | None) -> None:

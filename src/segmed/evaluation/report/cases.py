@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from segmed.core.image import shown_channel
+from segmed.core.pseudonyms import Pseudonyms
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import channel_names, is_lgg
 from segmed.evaluation.compare import PRIMARY
@@ -71,14 +72,14 @@ class Names:
         return text
 
 
-def names_of(rows: Iterable[HasIds], *, anonymise: bool) -> Names:
-    """The ids themselves, or names made from their hashes, of slices or records."""
+def names_of(rows: Iterable[HasIds], pseudonyms: Pseudonyms | None) -> Names:
+    """The ids themselves, or the names that stand for them, of slices or records."""
     patients: dict[str, str] = {}
     cases: dict[str, str] = {}
     for row in rows:
         patients[row.patient], cases[row.case] = row.patient, row.case
-    if anonymise:
-        return Names(numbers.pseudonyms(patients, prefix="patient"), numbers.pseudonyms(cases, prefix="case"))
+    if pseudonyms is not None:
+        return Names(pseudonyms.names(patients, prefix="patient"), pseudonyms.names(cases, prefix="case"))
     return Names(patients, cases)
 
 

@@ -4,9 +4,7 @@ Shares have three decimals and their intervals two (0.823 [0.79, 0.85]); pixels 
 thin space between thousands. A number that does not exist is an en dash, never 0.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable
 
 from segmed.core.units import IMAGE, PATIENT
 from segmed.evaluation.metric import MetricValue
@@ -97,18 +95,3 @@ def duration(seconds: int | float | None) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
-
-
-def pseudonyms(ids: Iterable[str], *, prefix: str) -> dict[str, str]:
-    """A short name per id, made from its SHA-256: equal ids get equal names in every report.
-
-    This hides names from a reader; whoever knows all ids can still find which is which.
-    """
-    names: dict[str, str] = {}
-    for item in dict.fromkeys(ids):
-        digest = hashlib.sha256(item.encode("utf-8")).hexdigest()
-        length = 8
-        while f"{prefix}-{digest[:length]}" in names.values():
-            length += 4
-        names[item] = f"{prefix}-{digest[:length]}"
-    return names

@@ -1,5 +1,6 @@
 """The page: what the templates print, gathered section by section, and the printing itself."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from segmed.core.errors import DataError
+from segmed.core.pseudonyms import Pseudonyms, without_places
 from segmed.core.wording import plural
 from segmed.evaluation.compare import PRIMARY, Comparison, can_be_ranked
 from segmed.evaluation.groups import GroupTable
@@ -121,7 +123,7 @@ def build_page(
     pictures: Pictures | None,
     runs: Mapping[str, Path],
     written: datetime,
-    anonymise: bool = False,
+    pseudonyms: Pseudonyms | None = None,
     channel: int | None = None,
     groups: Sequence[GroupTable] = (),
     degraded: Sequence[Degraded] = (),
@@ -133,15 +135,15 @@ def build_page(
         **_front(comparison, written),
         **_results(comparison),
         "groups": group_sections(groups),
-        **_patients(comparison, names_of(comparison.systems[0].slices, anonymise=anonymise)),
+        **_patients(comparison, names_of(comparison.systems[0].slices, pseudonyms)),
         **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
         "filters": filter_pictures(comparison.systems, runs, pictures),
         "features": feature_pictures(comparison.systems, runs, pictures),
         **oracle_sections(comparison),
-        **_cases(comparison.systems, pictures, anonymise=anonymise, channel=channel),
-        **_about(comparison, runs),
+        **_cases(comparison.systems, pictures, pseudonyms, channel=channel),
+        **_about(comparison, runs, shared=pseudonyms is not None),
     }
     titles = {"patients": comparison.unit.many.capitalize()}
     contents = [(anchor, titles.get(anchor, title)) for anchor, title, value in SECTIONS if page[value]]
@@ -302,9 +304,9 @@ def _calibration(systems: Sequence[Evaluation]) -> Sections:
 
 
 def _cases(
-    systems: Sequence[Evaluation], pictures: Pictures | None, *, anonymise: bool, channel: int | None
+    systems: Sequence[Evaluation], pictures: Pictures | None, pseudonyms: Pseudonyms | None, *, channel: int | None
 ) -> Sections:
-    shown = names_of(systems[0].slices, anonymise=anonymise)
+    shown = names_of(systems[0].slices, pseudonyms)
     rows = picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel)
     return {
         "pictures": rows,
@@ -316,9 +318,9 @@ def _cases(
     }
 
 
-def _about(comparison: Comparison, runs: Mapping[str, Path]) -> Sections:
+def _about(comparison: Comparison, runs: Mapping[str, Path], *, shared: bool) -> Sections:
     files = [
-        (system.name, file, (runs[system.name] / file).read_text(encoding="utf-8", errors="replace"))
+        (system.name, file, _file_text(runs[system.name] / file, shared=shared))
         for system in comparison.systems
         for file in RUN_FILES
         if system.name in runs and (runs[system.name] / file).is_file()
@@ -326,9 +328,19 @@ def _about(comparison: Comparison, runs: Mapping[str, Path]) -> Sections:
     return {
         "metric_groups": tables.metric_groups(comparison),
         "conventions": conventions(patients_known=comparison.patients_known),
-        "provenance": tables.provenance(comparison.systems),
+        "provenance": tables.provenance(comparison.systems, shared=shared),
         "files": files,
     }
+
+
+def _file_text(path: Path, *, shared: bool) -> str:
+    """A file of a run for the page; where that is to be `shared`, without folders and digests of patients."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not shared:
+        return text
+    if path.name == CONFIG:
+        text = json.dumps({key: value for key, value in json.loads(text).items() if key != "seen"}, indent=2)
+    return without_places(text)
 
 
 def _places(systems: Sequence[Evaluation]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from segmed.core.pseudonyms import without_places
 from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, of_label
 from segmed.evaluation.metric import MetricValue
@@ -218,9 +219,14 @@ def agreement(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     return tuple((title_of(name), numbers.number(tau, 2)) for (first, name), tau in taus.items() if first == PRIMARY)
 
 
-def provenance(evaluations: Sequence[Evaluation]) -> list[tuple[str, tuple[str, ...]]]:
-    """Facts and their value for each evaluation, or the one all share; nested ones read `split: train patients`."""
+def provenance(evaluations: Sequence[Evaluation], *, shared: bool = False) -> list[tuple[str, tuple[str, ...]]]:
+    """Facts and their value for each evaluation, or the one all share; nested ones read `split: train patients`.
+
+    Of a page that is to be `shared`, absolute paths are cut down to their last part.
+    """
     columns = [_facts(evaluation) for evaluation in evaluations]
+    if shared:
+        columns = [{name: without_places(value) for name, value in column.items()} for column in columns]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [(name, tuple(column.get(name, numbers.MISSING) for column in columns)) for name in names]
     return [(name, values[:1] if len(set(values)) == 1 else values) for name, values in rows]
