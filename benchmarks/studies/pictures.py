@@ -28,7 +28,8 @@ def draw_curves(spec: Spec, histories: dict[str, list[Points]], path: Path) -> N
             )
         axes.set(xlabel="epoch", ylabel="validation Dice", title=group)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        if axes.lines:  # none of a group is trained yet
+            axes.legend(frameon=False, fontsize=8, loc="lower right")
     with written_aside(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

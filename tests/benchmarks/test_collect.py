@@ -94,6 +94,14 @@ def test_a_study_half_done_is_compared_on_the_seeds_that_both_have(
     assert "+0.100 [+0.100, +0.100]" in text
 
 
+def test_variants_that_are_not_trained_yet_are_left_out(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (study / "spec.yaml").open("a") as file:
+        file.write("  later: {recipe: pan-cpu}\n  later-too: {recipe: pan-cpu, against: later}\n")
+    assert run(study, monkeypatch) == 0
+    assert "later" not in (study / "learning.md").read_text()
+    assert (study / "curves.png").stat().st_size > 5000
+
+
 def test_runs_on_other_cases_are_not_collected_together(study: Path) -> None:
     evaluation("better", PLAIN[0][:5]).save(run_folder(study, "better", 1) / "evaluation-test")
     with pytest.raises(DataError, match="better seed 1 and the study's first run cannot be compared"):

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from doc_pages import blocks
 from segmed.cli.demo import MARK, PLACES, Scale, run_demo, start_over
 from segmed.core.errors import ConfigError
 
-TINY = Scale(patients=6, size=64, slices=8, epochs=1, steps_per_epoch=2, batch_size=4)
+TINY = Scale(patients=6, size=64, slices=12, epochs=1, steps_per_epoch=2, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,15 @@ def test_the_demos_report_names_the_model_and_needs_no_other_file(finished: Path
     page = (finished / "report" / "report.html").read_text(encoding="utf-8")
     assert "small U-Net" in page
     assert 'src="http' not in page
+
+
+def test_the_readmes_python_runs_after_the_demo(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished.parent)
+    (block,) = blocks("README.md", "python")
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("(64, 64) [")
 
 
 def test_the_demo_replaces_only_a_folder_of_its_own(tmp_path: Path) -> None:
