@@ -150,6 +150,8 @@ def test_waiting_threads_give_the_processor_away_unless_the_user_decided(
             "Stopped. Continue with: segmed train unet --out 'my runs/a' --resume",
         ),
         (["study", "data", "--resume"], "Stopped. Continue with: segmed study data --resume"),
+        (["predict", "r", "x"], "Stopped. Continue with: segmed predict r x --resume"),
+        (["predict", "x", "--overwrite"], "Stopped. No half of a file is left. Run the same command again."),
         (["embed", "x"], "Stopped. Whole shards are kept. Run the same command again."),
         (["evaluate", "x"], "Stopped. No half of a file is left. Run the same command again."),
     ],
@@ -157,7 +159,12 @@ def test_waiting_threads_give_the_processor_away_unless_the_user_decided(
 def test_ctrl_c_is_one_line_that_says_how_to_continue_and_exit_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    def command(_: Annotated[list[str] | None, typer.Argument()] = None, out: str = "", resume: bool = False) -> None:
+    def command(
+        _: Annotated[list[str] | None, typer.Argument()] = None,
+        out: str = "",
+        resume: bool = False,
+        overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    ) -> None:
         raise KeyboardInterrupt
 
     module = types.ModuleType(f"segmed.cli.{arguments[0]}")

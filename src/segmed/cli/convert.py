@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from segmed.cli.options import OverwriteOption
 from segmed.cli.talk import say
+from segmed.core.files import require_new
 
 
 def convert(
@@ -20,12 +22,14 @@ def convert(
     encoder: Annotated[
         str | None, typer.Option(help="The checkpoint is this dense encoder's, such as resnet18 or tu-...")
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Convert a checkpoint of SAM or MedSAM, once.
 
     With --encoder, one of a dense model's encoder: a state dict of timm, torchvision, segmentation_models_pytorch or
     EfficientNet-PyTorch.
     """
+    require_new(*((out,) if encoder is not None else (out, out.with_suffix(".json"))), overwrite=overwrite)
     if encoder is not None:
         _convert_encoder(checkpoint, out, encoder)
         return

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.options import EachImageOption, LabelsOption, PatientRegexOption, PresetName
+from segmed.cli.options import EachImageOption, LabelsOption, OverwriteOption, PatientRegexOption, PresetName
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note, say
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.files import require_new
 from segmed.core.wording import plural
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
 
 DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 @app.command()
@@ -61,6 +61,7 @@ def check(
     hashes: Annotated[Path | None, typer.Option(help="Compare files with this list of SHA-256.")] = None,
     write_hashes: Annotated[Path | None, typer.Option(help="Write such a list.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    overwrite: OverwriteOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Show every finding, not the first of each kind.")] = False,
 ) -> None:
     """Read every file and list all that is wrong or odd; exit code 1 on errors."""
@@ -72,6 +73,8 @@ def check(
     from segmed.data.check.hashes import write_hashes as write_list
     from segmed.data.sources import list_dataset, parse_labels
 
+    if write_hashes is not None:
+        require_new(write_hashes, overwrite=overwrite)
     label_map = parse_labels(labels) if labels else None
     plan = Split.load(split) if split else None
     with progress_bar("checking") as progress:
@@ -104,7 +107,7 @@ def split(
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
     each_image_is_a_patient: EachImageOption = False,
-    force: Force = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
@@ -114,7 +117,7 @@ def split(
     from segmed.data.listing import alike_patients
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
 
-    _require_new(out, force)
+    require_new(out, overwrite=overwrite)
     shares = _parse_ratios(ratios) if ratios else DEFAULT_RATIOS
     if strategy == "slice" and (folds or ratios):
         raise ConfigError("The slice split has the report's own proportions. Leave out --folds and --ratios.")
@@ -162,11 +165,13 @@ def preview(
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a contact sheet of images, masks and augmented views."""
     from segmed.cli.opening import open_decoded
     from segmed.data.preview import contact_sheet
 
+    require_new(out, overwrite=overwrite)
     contact_sheet(open_decoded(path, labels, patient_regex), preset=preset, seed=seed, path=out, rows=rows)
     say(out)
 
@@ -177,7 +182,7 @@ def manifest(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("manifest.csv"),
     patient_regex: PatientRegexOption = None,
     each_image_is_a_patient: EachImageOption = False,
-    force: Force = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a data set down as a manifest, to name patients once for all later steps."""
     from segmed.cli.opening import announce_leak
@@ -185,7 +190,7 @@ def manifest(
     from segmed.data.patients import each_image_a_patient, require_told
     from segmed.data.sources import open_dataset
 
-    _require_new(out, force)
+    require_new(out, overwrite=overwrite)
     dataset = open_dataset(path, patient_regex=patient_regex)
     if each_image_is_a_patient:
         dataset = each_image_a_patient(dataset)
@@ -196,13 +201,6 @@ def manifest(
         note("the manifest has no column patient and reads as patients unknown. Add the column where you know them.")
     say(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
     say(out)
-
-
-def _require_new(path: Path, force: bool) -> None:
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, where a file is to be written. Choose another name.")
-    if path.exists() and not force:
-        raise DataError(f"{path}: exists already. Choose another name, or say --force to replace it.")
 
 
 def _parse_ratios(text: str) -> tuple[float, float, float]:

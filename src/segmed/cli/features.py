@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.options import DeviceOption
+from segmed.cli.options import DeviceOption, OverwriteOption
 from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
 
@@ -17,6 +17,7 @@ def features(
     implicit: Annotated[
         bool, typer.Option("--implicit", help="Also fit FeatUp's implicit variant to this image. Slow.")
     ] = False,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Draw a run's features before and after FeatUp.
@@ -26,12 +27,13 @@ def features(
     fifth, fitted to this image alone, for runs that encode a smaller image.
     """
     from segmed.cli.progress import progress_bar
-    from segmed.core.files import written_aside
+    from segmed.core.files import require_new, written_aside
     from segmed.inference import Predictor, load
     from segmed.inference.features import draw_features, feature_panels
     from segmed.io import read_image
     from segmed.io.figures import save_png
 
+    require_new(out, overwrite=overwrite)
     predictor = load(run, device=device)
     if not isinstance(predictor, Predictor):
         raise ConfigError(f"{run}: several networks, whose features are their own. Name one of its runs.")

@@ -5,21 +5,24 @@ from typing import Annotated
 
 import typer
 
-from segmed.cli.options import folder_option
+from segmed.cli.options import OverwriteOption, folder_option
 from segmed.cli.talk import say
 from segmed.core.errors import ModelError
+from segmed.core.files import require_new
 
 
 def filters(
     run: Annotated[Path, typer.Argument(help="Run folder of a model with a learned filter.")],
     out: Annotated[Path, folder_option("Folder for filter.png and filter.csv.")],
     image: Annotated[Path | None, typer.Argument(help="An image to show before and after the filter.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Show the learned filter of a run, and what it does to an image."""
     from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
     from segmed.inference.filters import filter_image, filter_response, learned_filter
     from segmed.io import read_image
 
+    require_new(out / "filter.png", out / "filter.csv", overwrite=overwrite)
     learned = learned_filter(run)
     if learned is None:
         raise ModelError(f"{run}: has no learned filter. Train one with `segmed train --gafl radial`.")

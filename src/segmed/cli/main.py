@@ -45,12 +45,11 @@ COMMANDS: dict[str, str] = {
 """Name of each command and the first line of its help, in the order of a first session."""
 
 
-RESUMED = ("train", "distil", "study")
+RESUMED = ("train", "distil", "study", "predict")
 """Commands that continue with `--resume` what Ctrl-C stopped."""
 REPEATED = {
     "embed": "Whole shards are kept.",
     "oof": "Whole folds are kept, and the last one goes on from its last whole epoch.",
-    "predict": "Masks that were written are whole.",
 }
 """Commands that are given again to continue, with what is there; all others begin anew, and leave no half of a file."""
 CTRL_C = 130
@@ -124,7 +123,7 @@ for _name, _help in COMMANDS.items():
 
 def stopped(command: str) -> str:
     """What is said when Ctrl-C has stopped a command: how it goes on."""
-    if command in RESUMED:
+    if command in RESUMED and "--overwrite" not in sys.argv:  # which of the masks are new is not known then
         words = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
         return f"Stopped. Continue with: {shlex.join(['segmed', *words])}"
     return f"Stopped. {REPEATED.get(command, 'No half of a file is left.')} Run the same command again."

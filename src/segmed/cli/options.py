@@ -33,6 +33,7 @@ ProtocolName = Literal["report", "patient", "both"]
 BudgetName = Literal["smoke", "cpu", "full"]
 PresetName = Literal["auto", "colour", "lgg", "mri", "seed"]
 
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace files that are there.")]
 LabelsOption = Annotated[
     str | None, typer.Option(help="Mask values, such as background=0,tumour=255, or colours as #rrggbb.")
 ]

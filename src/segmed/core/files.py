@@ -121,6 +121,20 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def require_new(*files: Path, overwrite: bool = False) -> None:
+    """Raise `DataError` where files that a command is to write would replace what is there.
+
+    Args:
+        files: What is to be written.
+        overwrite: Files may be replaced; folders never.
+    """
+    for path in files:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder, where a file is to be written. Choose another name.")
+        if os.path.lexists(path) and not overwrite:
+            raise DataError(f"{path}: exists already. Choose another name, or say --overwrite to replace it.")
+
+
 def require_folder(path: Path) -> None:
     """Raise `ConfigError` where `path` cannot be a folder, since it or what it would lie in is a file."""
     for place in (path, *path.parents):
