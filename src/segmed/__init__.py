@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from segmed.core.image import Mask as Mask
     from segmed.core.labels import LabelMap as LabelMap
     from segmed.core.split import Split as Split
+    from segmed.core.volume import Grid as Grid
+    from segmed.core.volume import Volume as Volume
     from segmed.data.decoded import decode as decode
     from segmed.data.sources import open_dataset as open_dataset
     from segmed.data.splits import split_by_patient as split_by_patient
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from segmed.io import read_image as read_image
     from segmed.io import read_mask as read_mask
     from segmed.io import write_mask as write_mask
+    from segmed.io.volumes import read_volume as read_volume
+    from segmed.io.volumes import write_volume as write_volume
     from segmed.prompts.value import Prompts as Prompts
     from segmed.training import Recipe as Recipe
     from segmed.training import load_recipe as load_recipe
@@ -38,6 +42,8 @@ _HOME: dict[str, str] = {
     "Image": "segmed.core.image",
     "Mask": "segmed.core.image",
     "Geometry": "segmed.core.image",
+    "Grid": "segmed.core.volume",
+    "Volume": "segmed.core.volume",
     "LabelMap": "segmed.core.labels",
     "Split": "segmed.core.split",
     "Prompts": "segmed.prompts.value",
@@ -45,6 +51,8 @@ _HOME: dict[str, str] = {
     "read_image": "segmed.io",
     "read_mask": "segmed.io",
     "write_mask": "segmed.io",
+    "read_volume": "segmed.io.volumes",
+    "write_volume": "segmed.io.volumes",
     "open_dataset": "segmed.data.sources",
     "decode": "segmed.data.decoded",
     "split_by_patient": "segmed.data.splits",

@@ -1,0 +1,108 @@
+"""Volumes from and to files; the format read is told by content, the format written by the suffix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.files import written_aside
+from segmed.core.volume import Volume
+from segmed.io.formats import unreadable
+from segmed.io.nifti import is_nifti, read_nifti, write_nifti
+
+HEAD = 16
+"""The first bytes of a file by which its format is told."""
+
+
+@dataclass(frozen=True)
+class VolumeFormat:
+    """How files of one format are told, read and written.
+
+    Args:
+        name: The field's name of it.
+        is_it: Whether a file may be of this format, by its first `HEAD` bytes.
+        read: Decodes a file.
+        writers: By suffix in lower case; each writes a whole file at a temporary path of any name.
+    """
+
+    name: str
+    is_it: Callable[[bytes], bool]
+    read: Callable[[Path], Volume]
+    writers: dict[str, Callable[[Path, Volume], None]]
+
+
+FORMATS: tuple[VolumeFormat, ...] = (
+    VolumeFormat(
+        "NIfTI",
+        is_nifti,
+        read_nifti,
+        {
+            ".nii.gz": lambda path, volume: write_nifti(path, volume, packed=True),
+            ".nii": lambda path, volume: write_nifti(path, volume, packed=False),
+        },
+    ),
+)
+"""The formats of volumes; a new one is a file of its own and a row here."""
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a volume: `slices rows columns` in the dtype that the file stores, with its place in the patient.
+
+    Args:
+        path: A file of any format of `FORMATS`; its name does not count.
+
+    Returns:
+        The volume. Its grid has no affine, or no spacing either, where the file does not state them.
+
+    Raises:
+        DataError: A file that is missing, of another format, damaged, too large, or holds more than one volume.
+
+    Example:
+        >>> volume = segmed.read_volume("patient.nii.gz")  # doctest: +SKIP
+        >>> volume.array.shape, volume.grid.spacing  # doctest: +SKIP
+        ((24, 256, 256), (5.0, 0.9, 0.9))
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, expected a file that holds one volume.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    for row in FORMATS:
+        if row.is_it(head):
+            return row.read(path)
+    found = "the file has zero bytes" if not head else f"it starts with {head[:8]!r}"
+    raise DataError(f"{path}: not a volume ({found}); expected {' or '.join(row.name for row in FORMATS)}. Convert it.")
+
+
+def write_volume(path: Path | str, volume: Volume) -> None:
+    """Write a volume in the format of the suffix, whole or not at all; a file that is there is replaced.
+
+    Args:
+        path: Ends in a suffix of `FORMATS`, such as `.nii.gz`.
+        volume: Its dtype is kept, and its grid as far as the format holds it.
+
+    Raises:
+        DataError: Another suffix, a dtype that the format lacks, or a folder that cannot be written.
+    """
+    path = Path(path)
+    writer(path)(path, volume)
+
+
+def writer(path: Path) -> Callable[[Path, Volume], None]:
+    """What writes a volume at a path with this suffix, atomically; raises `DataError` for an unknown one."""
+    writers = {suffix: write for row in FORMATS for suffix, write in row.writers.items()}
+    for suffix, write in writers.items():
+        if path.name.lower().endswith(suffix):
+            return lambda target, volume: _write_aside(write, target, volume)
+    raise DataError(
+        f"{path}: volumes cannot be written with this suffix; expected one of {', '.join(writers)}. Choose another "
+        "name."
+    )
+
+
+def _write_aside(write: Callable[[Path, Volume], None], path: Path, volume: Volume) -> None:
+    with written_aside(path) as temporary:
+        write(temporary, volume)
