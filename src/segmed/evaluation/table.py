@@ -77,8 +77,8 @@ def _values(
 
 def _in_units(metric: MetricValue, unit: Unit) -> MetricValue:
     """The number with a description that says what it is over."""
+    return replace(metric, unit=_worded(metric.unit, unit), description=_worded(metric.description, unit))
 
-    def worded(text: str) -> str:
-        return text.replace(PATIENT.many, unit.many).replace(PATIENT.many.capitalize(), unit.many.capitalize())
 
-    return replace(metric, unit=worded(metric.unit), description=worded(metric.description))
+def _worded(text: str, unit: Unit) -> str:
+    return text.replace(PATIENT.many, unit.many).replace(PATIENT.many.capitalize(), unit.many.capitalize())
