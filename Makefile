@@ -75,7 +75,7 @@ $(BIN)/python:
 
 $(USER_STAMP): $(INPUTS) | $(BIN)/python
 	@echo "Installing SegMed and what it needs; the first time downloads PyTorch and takes some minutes."
-	$(PIP_INSTALL) -e . $(CONSTRAIN)
+	$(PIP_INSTALL) -e ".[weights]" $(CONSTRAIN)
 	@touch $@
 
 $(DEV_STAMP): $(INPUTS) | $(BIN)/python

