@@ -50,12 +50,6 @@ def test_durations_have_their_two_largest_units(seconds, text):
     assert numbers.duration(seconds) == text
 
 
-def test_pseudonyms_differ_between_ids_and_do_not_hold_them():
-    names = numbers.pseudonyms(["TCGA_1", "TCGA_2"], prefix="patient")
-    assert len(set(names.values())) == 2
-    assert not [name for name in names.values() if "TCGA" in name]
-
-
 def test_history_joins_rows_of_training_and_validation_and_averages_steps(tmp_path):
     (tmp_path / "metrics.csv").write_text(
         "epoch,step,train/loss,validation/loss\n0,1,1.0,\n0,2,0.5,\n0,2,,0.8\n1,3,0.25,nan\n,4,9,9\n1,4,oops,0.7\n",
