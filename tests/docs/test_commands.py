@@ -25,7 +25,7 @@ NOT_RUN: dict[str, str] = {
     "cd segmed": "of the shell",
     "make demo": "installs; then runs `segmed demo`",
     "segmed demo": "tests/cli/test_demo.py runs it, at a smaller scale",
-    "pip install .": "installs",
+    "pip install .[weights]": "installs",
     "pip install .[get]": "installs",
     "segmed train unet --data DATA --split split.json --out runs/unet-4 --devices 4": "needs four GPUs",
     "segmed train unet --data DATA --split split.json --out runs/unet-8 --devices 4 --nodes 2": "needs eight GPUs",
