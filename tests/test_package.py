@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,8 @@ def test_the_version_is_the_distributions() -> None:
     from importlib.metadata import version
 
     assert segmed.__version__ == version("segmed-torch")
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    names = [path.name for path in sorted(Path(__file__).parent.rglob("test_*.py"))]
+    assert [name for name, times in Counter(names).items() if times > 1] == []  # pytest refuses the second of them
