@@ -1,10 +1,12 @@
 """What a user would write without SegMed: a plain script of one page that trains an smp U-Net on LGG.
 
 Dice + BCE, flips and quarter turns, Adam, all slices, ImageNet-style scaling, threshold 0.5. It uses nothing of SegMed
-but the split file, trains for a stated budget of processor time, and writes the test masks as PNG, so that
+but the split file, trains for a stated budget of processor time or steps, and writes the test masks as PNG, so that
 `segmed evaluate --predictions` scores it exactly as it scores our runs.
 
     python benchmarks/peers/plain_unet.py DATA/kaggle_3m split.json OUT --cpu-minutes 12
+    python benchmarks/peers/plain_unet.py DATA/kaggle_3m split.json OUT --steps 1104 --size 128 \\
+        --encoder tu-tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth
 """
 
 import argparse
@@ -52,14 +54,23 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cpu-minutes", type=float, default=12)
+    parser.add_argument("--steps", type=int, help="train for so many steps in place of a budget of time")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--weights", type=Path, help="a state dict whose tensors come in the encoder's order")
+    parser.add_argument("--no-masks", action="store_true", help="train only")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     random.seed(options.seed)
     torch.manual_seed(options.seed)
-    fold = json.loads(options.split.read_text())["folds"][0]
-    model = smp.Unet("resnet18", encoder_weights=None)
+    fold = json.loads(options.split.read_text())["folds"][options.fold]
+    model = smp.Unet(options.encoder, encoder_weights=None)
+    if options.weights is not None:
+        given = torch.load(options.weights, weights_only=True).values()
+        names = model.encoder.state_dict()
+        model.encoder.load_state_dict(dict(zip(names, given, strict=False)))  # the classifier's come last
     dice = smp.losses.DiceLoss("binary")
     bce = torch.nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -79,10 +90,18 @@ def main() -> None:
             steps += 1
             if steps % 20 == 0:
                 print(f"epoch {epochs} step {steps} loss {loss.item():.3f}", flush=True)
-            out_of_time = time.process_time() - started > options.cpu_minutes * 60
+            out_of_time = (
+                time.process_time() - started > options.cpu_minutes * 60
+                if options.steps is None
+                else steps >= options.steps
+            )
             if out_of_time:
                 break
     seconds = time.process_time() - started
+    said = {"steps": steps, "epochs_begun": epochs, "cpu_seconds": round(seconds, 1), "size": options.size}
+    if options.no_masks:
+        print(json.dumps(said))
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     model.eval()
     with torch.inference_mode():
@@ -90,7 +109,7 @@ def main() -> None:
             logits = torch.nn.functional.interpolate(model(x), (256, 256), mode="bilinear")
             for case, logit in zip(cases, logits, strict=True):
                 Image.fromarray((logit[0] > 0).numpy().astype(np.uint8) * 255).save(options.out / f"{case}.png")
-    print(json.dumps({"steps": steps, "epochs_begun": epochs, "cpu_seconds": round(seconds, 1), "size": options.size}))
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

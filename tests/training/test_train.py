@@ -381,6 +381,26 @@ def test_the_learning_rate_rises_and_then_falls_to_its_final_share() -> None:
     assert shares[100] == pytest.approx(0.1)
 
 
+def test_one_cycle_is_torchs() -> None:
+    config = OptimConfig(schedule="one-cycle", final_share=1e-3)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, pct_start=0.31, final_div_factor=1 / 1e-3 / 25, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(101):
+        rates.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        if len(rates) < 101:
+            theirs.step()
+    ours = [learning_rate_share(step, 100, config) for step in range(101)]
+    assert ours[0] == pytest.approx(1 / 25)
+    assert ours[30] == 1.0
+    assert ours == pytest.approx(rates, abs=0.02)
+    assert ours[100] == pytest.approx(1e-3)
+
+
 def test_the_average_forgets_the_first_weights_of_a_short_run() -> None:
     update, mean = module.moving_average(0.99), [torch.zeros(1), torch.zeros(1, dtype=torch.int64)]
     for count in range(1, 101):

@@ -23,6 +23,10 @@ from segmed.training.validation import ThresholdCounts
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
+CYCLE_START, CYCLE_RISE = 1 / 25, 0.3
+"""Where one cycle begins, as a share of its peak, and the share of steps that it rises for: those of torch's
+`OneCycleLR`."""
+
 
 class SegmentationModule(pl.LightningModule):
     """Train `model` by `recipe`; validate its averaged weights by patient.
@@ -175,12 +179,24 @@ def accumulation_warning(config: OptimConfig, batches: int) -> str | None:
 
 
 def learning_rate_share(step: int, steps: int, config: OptimConfig) -> float:
-    """Share of the peak learning rate at `step` of `steps`: linear warm-up, then half a cosine to `final_share`."""
+    """Share of the peak learning rate at `step` of `steps`: up, then half a cosine down to `final_share`.
+
+    Up is a linear warm-up, or for one cycle half a cosine from `CYCLE_START` over `CYCLE_RISE` of the steps.
+    """
+    if config.schedule == "one-cycle":
+        rise = max(1.0, CYCLE_RISE * steps)
+        if step < rise:
+            return _half_cosine(CYCLE_START, 1.0, step / rise)
+        return _half_cosine(1.0, config.final_share, min(1.0, (step - rise) / max(1.0, steps - rise)))
     warmup = max(1, min(config.warmup_steps, steps // 10))
     if step < warmup:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+    return _half_cosine(1.0, config.final_share, progress)
+
+
+def _half_cosine(first: float, last: float, progress: float) -> float:
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

@@ -33,14 +33,17 @@ def _as_written(value: Any) -> Any:
 
 @config_dataclass
 class OptimConfig:
-    """AdamW with warm-up and cosine decay."""
+    """AdamW and its schedule."""
 
     learning_rate: float = 1e-3
     """Peak step size, after warm-up."""
     final_share: float = 0.01
     """Learning rate at the end, as a share of the peak."""
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    """`cosine`: a linear warm-up of `warmup_steps`, then half a cosine. `one-cycle` (Smith & Topin, arXiv 1708.07120):
+    up from a 25th of the peak over 0.3 of the run, then down, both by half a cosine, for larger peaks."""
     warmup_steps: int = 100
-    """Steps of linear warm-up; at most a tenth of the run."""
+    """Steps of linear warm-up; at most a tenth of the run. Not used by `one-cycle`."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases, normalisation, learned filters, guided upsamplers and gates have none."""
     filter_learning_rate: float = 1e-2
