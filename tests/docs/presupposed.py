@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from PIL import Image as Pillow
 from shortened import SIDE, shortened
 from tifffile import imread
@@ -31,6 +32,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     ),
     "resume-and-long-runs.md": ("DATA", "split.json"),
     "splits-and-leaks.md": ("DATA",),
+    "starting-weights.md": ("DATA", "split.json", "resnet18-f37072fd.pth"),
     "study.md": ("data/lgg", "masks"),
     "train-from-embeddings.md": ("data/lgg", "split.json"),
     "your-own-data.md": ("mydata", "fairseg", "tumours"),
@@ -190,6 +192,12 @@ def _medsam(stock: Stock, target: Path) -> None:
     torch.save({names[name]: each for name, each in model.state_dict().items()}, target)
 
 
+def _resnet18(stock: Stock, target: Path) -> None:
+    """A ResNet-18 with torchvision's names and random weights, as a pickle."""
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), target)
+
+
 def _benchmarks(stock: Stock, target: Path) -> None:
     """The studies that come with SegMed, with one degradation and without floors."""
     shutil.copytree(REPOSITORY / "benchmarks" / "studies", target / "studies")
@@ -220,5 +228,6 @@ MAKERS: dict[str, Callable[[Stock, Path], None]] = {
     "fairseg": _fairseg,
     "masks": _masks,
     "medsam_vit_b.pth": _medsam,
+    "resnet18-f37072fd.pth": _resnet18,
     "benchmarks": _benchmarks,
 }

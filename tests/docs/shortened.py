@@ -14,6 +14,7 @@ def _set(*values: str) -> tuple[str, ...]:
 ONE_STEP = ("epochs=1", "sampling.steps_per_epoch=1", "sampling.batch_size=2", "optim.accumulate=1")
 SMALL = ("model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none", f"preprocess.size=[{SIDE}, {SIDE}]")
 DENSE = _set(*ONE_STEP, *SMALL)
+FROM_WEIGHTS = _set(*ONE_STEP, f"preprocess.size=[{SIDE}, {SIDE}]")
 SAM_TINY = _set(*ONE_STEP, *SMALL, "model.encoder=mobilenetv3_small_050", f"model.sam.size={SIDE}")
 VIT = _set(
     f"model.sam.size={VIT_SIDE}",
@@ -31,6 +32,8 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed train sam-tiny", SAM_TINY),
     ("segmed train medsam", (*_set(*ONE_STEP), *VIT)),
     ("segmed train sam-vit-b", (*_set(*ONE_STEP), *VIT, *RANDOM)),
+    ("segmed train unet --encoder resnet18", FROM_WEIGHTS),
+    ("segmed train unet-lite-cpu", FROM_WEIGHTS),
     ("segmed train", DENSE),
     ("segmed embed medsam", VIT),
     ("segmed embed sam-vit-b", (*VIT, *RANDOM)),
