@@ -12,15 +12,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Shaped
 from nibabel.spatialimages import HeaderDataError
 
 from segmed.core.errors import DataError
 from segmed.core.volume import Affine, Grid, Shape, Volume, sides
 from segmed.io.formats import unreadable
+from segmed.io.voxels import MAX_VOLUME_BYTES, require_finite, require_moderate_volume, scaled, storable
 
-MAX_VOLUME_BYTES = 2**31
-"""The largest volume, decoded, that is read: 2 GiB, such as 1024 slices of 1024 x 1024 in 16 bits."""
 FORMS_DIFFER = 0.1
 """Voxels by which sform and qform may disagree without a warning; a quaternion of 32 bits may be 0.06 off."""
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -49,7 +47,7 @@ class _Layout:
 
 
 def is_nifti(head: bytes) -> bool:
-    """Whether a file's first 16 bytes may be NIfTI's, plain or packed by gzip."""
+    """Whether a file's first bytes may be NIfTI's, plain or packed by gzip."""
     sizes = {size.to_bytes(4, order) for size in HEADERS for order in ("little", "big")}
     return head.startswith(GZIP) or head[:4] in sizes
 
@@ -88,11 +86,7 @@ def write_nifti(path: Path, volume: Volume, *, packed: bool) -> None:
         volume: bool becomes uint8, 16-bit floats become 32-bit ones.
         packed: Whether by gzip, without a time, so that equal volumes give equal files.
     """
-    array = volume.array
-    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
-        raise DataError(f"{path}: voxels of type {array.dtype}, expected integers or floats. Convert them.")
-    name = {"bool": "uint8", "float16": "float32"}.get(array.dtype.name, array.dtype.name)
-    array = array.astype(np.dtype(name), copy=False)
+    array = storable(path, volume.array)
     if max(array.shape) > 32767:
         raise DataError(f"{path}: {sides(array.shape)} voxels, but NIfTI-1 holds 32767 along an axis. Cut it.")
     grid = volume.grid
@@ -132,10 +126,8 @@ def _read(path: Path, file: BufferedIOBase, size: int | None) -> Volume:
     array = np.frombuffer(stored, layout.dtype).reshape(layout.shape)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if layout.scale is not None:
-        array = _scaled(array, *layout.scale)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int(np.count_nonzero(~np.isfinite(array)))
-        raise DataError(f"{path}: {count} NaN or infinite voxels, expected finite values. Repair the volume.")
+        array = scaled(array, *layout.scale)
+    require_finite(path, array)
     return Volume(array, grid)
 
 
@@ -183,11 +175,7 @@ def _layout(path: Path, header: nib.Nifti1Header) -> _Layout:
         raise DataError(f"{path}: voxels of type {kind}, expected integers or floats. Convert them.")
     if int(header["bitpix"]) != 8 * dtype.itemsize:
         raise _damaged(path, f"{int(header['bitpix'])} bits a voxel where its type has {8 * dtype.itemsize}")
-    if (size := math.prod(shape) * dtype.itemsize) > MAX_VOLUME_BYTES:
-        raise DataError(
-            f"{path}: {sides(shape)} voxels decode to {size / 2**20:.0f} MiB, more than the limit of "
-            f"{MAX_VOLUME_BYTES // 2**20} MiB. Check that the file is meant; cut or resample it if so."
-        )
+    require_moderate_volume(path, shape, dtype.itemsize)
     if not (header.sizeof_hdr <= offset <= MAX_VOLUME_BYTES and offset == int(offset)):
         raise _damaged(path, f"its voxels begin at byte {offset:g}")
     if slope is None or (slope, intercept) == (1, 0):
@@ -232,18 +220,6 @@ def _require_spacing(header: nib.Nifti1Header) -> None:
     steps = [float(step) for step in header["pixdim"][1:4]]
     if not all(np.isfinite(step) and step > 0 for step in steps):
         raise DataError(f"a voxel size of {steps} in its header, expected three positive numbers. Repair it.")
-
-
-def _scaled(array: Shaped[np.ndarray, "..."], slope: float, intercept: float) -> Shaped[np.ndarray, "..."]:
-    """Stored numbers times slope plus intercept: integers by whole numbers stay so, else floats that hold them."""
-    if array.dtype.kind in "iu" and array.dtype.itemsize <= 4 and slope == int(slope) and intercept == int(intercept):
-        ends = [int(array.min()) * int(slope) + int(intercept), int(array.max()) * int(slope) + int(intercept)]
-        for dtype in (np.int16, np.int32):
-            if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
-                return (array.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
-    wide = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (array.astype(np.float64) * slope + intercept).astype(wide)
 
 
 def _skip(file: BufferedIOBase, count: int) -> None:

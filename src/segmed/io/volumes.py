@@ -8,9 +8,11 @@ from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.volume import Volume
 from segmed.io.formats import unreadable
+from segmed.io.itk import read_meta, read_nrrd, write_meta, write_nrrd
+from segmed.io.itk_headers import is_meta, is_nrrd
 from segmed.io.nifti import is_nifti, read_nifti, write_nifti
 
-HEAD = 16
+HEAD = 256
 """The first bytes of a file by which its format is told."""
 
 
@@ -41,6 +43,8 @@ FORMATS: tuple[VolumeFormat, ...] = (
             ".nii": lambda path, volume: write_nifti(path, volume, packed=False),
         },
     ),
+    VolumeFormat("NRRD", is_nrrd, read_nrrd, {".nrrd": write_nrrd}),
+    VolumeFormat("MetaImage", is_meta, read_meta, {".mha": write_meta}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
 
@@ -74,7 +78,7 @@ def read_volume(path: Path | str) -> Volume:
         if row.is_it(head):
             return row.read(path)
     found = "the file has zero bytes" if not head else f"it starts with {head[:8]!r}"
-    raise DataError(f"{path}: not a volume ({found}); expected {' or '.join(row.name for row in FORMATS)}. Convert it.")
+    raise DataError(f"{path}: not a volume ({found}); expected {', '.join(row.name for row in FORMATS)}. Convert it.")
 
 
 def write_volume(path: Path | str, volume: Volume) -> None:
