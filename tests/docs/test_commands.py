@@ -36,11 +36,6 @@ NOT_RUN: dict[str, str] = {
 really_run = subprocess.run
 
 
-@pytest.fixture(scope="session")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    return Stock(tmp_path_factory.mktemp("stock"))
-
-
 @pytest.fixture
 def working_folder(tmp_path: Path, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in which downloads are the phantom, and studies and a cascade's search are small."""

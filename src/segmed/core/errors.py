@@ -2,7 +2,15 @@
 
 
 class SegmedError(ValueError):
-    """The base of every error that SegMed raises for bad input; the command line prints it without a traceback."""
+    """The base of every error that SegMed raises for bad input; the command line prints it without a traceback.
+
+    Example:
+        >>> try:
+        ...     segmed.read_image("missing.png")
+        ... except segmed.SegmedError as error:
+        ...     print(error)
+        missing.png: cannot be read (No such file or directory). Check that it exists and that you may read it.
+    """
 
 
 class DataError(SegmedError):

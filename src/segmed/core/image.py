@@ -15,8 +15,14 @@ Size = tuple[int, int]
 class Geometry:
     """The pixel grid of an image.
 
-    `spacing` is millimetres per pixel in the order of `size`, or None where the file carries none: distances are then
-    in pixels and nothing may call them millimetres.
+    Args:
+        size: (height, width) in pixels.
+        spacing: Millimetres per pixel, in the order of `size`; None where the file states none. Distances are then in
+            pixels, and nothing may call them millimetres.
+
+    Example:
+        >>> segmed.Geometry((256, 320), spacing=(0.5, 0.5)).size
+        (256, 320)
     """
 
     size: Size
@@ -25,7 +31,17 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Image:
-    """Pixels as stored, `height width channels`, any integer or float dtype, with their geometry."""
+    """Pixels as stored, with their geometry.
+
+    Args:
+        array: `height width channels`, any integer or float dtype, in the file's own range.
+        geometry: The grid of the pixels.
+
+    Example:
+        >>> image = segmed.read_image("slice.tif")
+        >>> image.array.shape, image.array.dtype.name
+        ((64, 64, 3), 'uint8')
+    """
 
     array: Shaped[np.ndarray, "h w c"]
     geometry: Geometry
@@ -33,7 +49,17 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """Labels, `height width`, uint8: 0 is background, 1 … K are the foreground labels of a `LabelMap`."""
+    """Labels of the pixels of an image.
+
+    Args:
+        array: `height width`, uint8: 0 is background, 1 … K are the foreground labels of a `LabelMap`.
+        geometry: The grid of the pixels.
+
+    Example:
+        >>> mask = segmed.Mask(np.zeros((4, 5), np.uint8), segmed.Geometry((4, 5)))
+        >>> int(mask.array.max())
+        0
+    """
 
     array: UInt8[np.ndarray, "h w"]
     geometry: Geometry

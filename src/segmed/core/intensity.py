@@ -20,8 +20,8 @@ SLACK = 1 / 16
 def span_of(low: float, high: float) -> float:
     """The distance from `low` to `high`, to divide by: 1 where they are equal up to rounding, whatever the unit.
 
-    >>> span_of(-2.0, 3.0), span_of(4e-9, 9e-9), span_of(7.0, 7.0)
-    (5.0, 5e-09, 1.0)
+    >>> span_of(-2.0, 3.0), span_of(4e-9, 8e-9), span_of(7.0, 7.0)
+    (5.0, 4e-09, 1.0)
     """
     span = float(high) - float(low)
     return span if span > RESOLUTION * max(abs(float(low)), abs(float(high))) else 1.0

@@ -17,8 +17,17 @@ UNNAMED = "foreground"
 class LabelMap:
     """Names of the foreground labels and how files store them.
 
-    `names[k - 1]` is the name of label k; label 0 is background. `stored[k]` is the value of label k in the
-    files: a grey value, or an RGB colour for palette masks. The default is one label that nobody has named, 0 and 255.
+    Args:
+        names: `names[k - 1]` is the name of label k; label 0 is background. By default one label that nobody has named.
+        stored: `stored[k]` is the value of label k in files: a grey value of 0 to 255, or an RGB colour.
+
+    Raises:
+        DataError: Values that are not one for background and one per label, or not distinct; names that are not.
+
+    Example:
+        >>> labels = segmed.LabelMap(names=("oedema", "core"), stored=(0, 100, 200))
+        >>> labels.decode(np.array([[0, 200], [100, 0]], np.uint8), "mask.png").tolist()
+        [[0, 2], [1, 0]]
     """
 
     names: tuple[str, ...] = (UNNAMED,)
@@ -51,9 +60,17 @@ class LabelMap:
         return isinstance(self.stored[0], tuple)
 
     def decode(self, stored: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "h w"]:
-        """Turn stored pixels (`h w` grey, or `h w 3` colours) into labels 0 … K.
+        """Turn stored pixels into labels.
 
-        Raises `DataError`, naming the file `name`, for any pixel whose value is not in the map.
+        Args:
+            stored: `h w` grey values, or `h w 3` colours where the map is in colours.
+            name: The file, for the error.
+
+        Returns:
+            Labels 0 … K.
+
+        Raises:
+            DataError: A pixel whose value is not in the map.
         """
         labels = np.zeros(stored.shape[:2], np.uint8)
         known = np.zeros(stored.shape[:2], bool)
@@ -70,7 +87,14 @@ class LabelMap:
         return labels
 
     def encode(self, labels: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "..."]:
-        """Turn labels back into the values, or colours, that files store; the exact reverse of `decode`."""
+        """The exact reverse of `decode`.
+
+        Args:
+            labels: Labels 0 … K.
+
+        Returns:
+            What files store, uint8: `h w` grey values, or `h w 3` colours.
+        """
         return np.asarray(self.stored, np.uint8)[labels]
 
     def to_json(self) -> dict[str, object]:

@@ -92,7 +92,8 @@ def read_json(
         SegmedError: Of the kind `error`, naming the file and what is wrong in it.
 
     Example:
-        >>> read_json(Path("ages.json"), dict[str, int], what="ages by patient")  # doctest: +SKIP
+        >>> size = Path("ages.json").write_text('{"p01": 61}')
+        >>> read_json(Path("ages.json"), dict[str, int], what="ages by patient")
         {'p01': 61}
     """
     text = read_text(path, what=what, remedy=remedy, error=error)

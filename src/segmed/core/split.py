@@ -33,10 +33,21 @@ class Partition:
 class Split:
     """One or more folds of a data set, with all that is needed to make them again and to refuse a misuse.
 
-    `leaking` marks a split by slice, in which a patient's slices are spread over the parts, as in the seed
-    report: every output made with it must say LEAKING. `data_hash` ties the split to the decoded pixels.
-    `patients_known` is False where nobody said which images are of one patient: `patient_of` then has each image as a
-    patient of its own, the split may leak, and every output made with it must say PATIENTS UNKNOWN.
+    Args:
+        strategy: How it was made, in a word: patient, institution, slice, …
+        seed: The seed that dealt the patients.
+        data_hash: SHA-256 of the decoded pixels; it ties the split to the data.
+        leaking: Whether a patient's slices are spread over the parts, as in the report's protocol. Every output made
+            with such a split says LEAKING.
+        patient_of: The patient of each case.
+        folds: Training, validation and test cases of each fold.
+        patients_known: False where nobody said which images are of one patient. Each image is then a patient of its
+            own in `patient_of`, the split may leak, and every output made with it says PATIENTS UNKNOWN.
+
+    Example:
+        >>> split = segmed.Split.load("split.json")
+        >>> split.leaking, len(split.folds)
+        (False, 1)
     """
 
     strategy: str
@@ -53,7 +64,17 @@ class Split:
         return unit_of(patients_known=self.patients_known)
 
     def fold(self, index: int) -> Partition:
-        """One fold by its number, from 0."""
+        """One fold.
+
+        Args:
+            index: Its number, from 0.
+
+        Returns:
+            The case ids of its parts.
+
+        Raises:
+            SplitError: There is no such fold.
+        """
         if not 0 <= index < len(self.folds):
             raise SplitError(f"Fold {index} does not exist; this split has folds 0 to {len(self.folds) - 1}.")
         return self.folds[index]
@@ -102,8 +123,19 @@ class Split:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Split":
-        """Read and validate a split; raises `SplitError` naming the file."""
+    def load(cls, path: Path | str) -> "Split":
+        """Read and validate a split.
+
+        Args:
+            path: A file that `save` or `segmed data split` wrote.
+
+        Returns:
+            The split; one of 0.1 whose images have names of patients of their own counts as known.
+
+        Raises:
+            SplitError: The file is missing, damaged or of a later version, or its parts share a case or patient.
+        """
+        path = Path(path)
         value = read_json(
             path, _Stored, what="a split made by `segmed data split`", remedy="Make it again.", error=SplitError,
             version=FORMAT,

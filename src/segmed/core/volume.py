@@ -42,6 +42,11 @@ class Grid:
 
     Raises:
         DataError: A side below 1, an affine that cannot be inverted, a spacing that is not positive.
+
+    Example:
+        >>> grid = segmed.Grid((20, 256, 256), spacing=(6.0, 0.9, 0.9))
+        >>> print(grid)
+        20 x 256 x 256 voxels, 6 x 0.9 x 0.9 mm, orientation unknown
     """
 
     shape: Shape
@@ -132,12 +137,21 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels as stored, `slices rows columns`, any integer or float dtype, with the grid that they lie on.
+    """Voxels as stored, with the grid that they lie on.
 
     A mask is a volume of labels, 0 for background, on the grid of its image: `image.with_array(labels)`.
 
+    Args:
+        array: `slices rows columns`, any integer or float dtype.
+        grid: Where they lie in the patient.
+
     Raises:
         DataError: The array does not fit the grid.
+
+    Example:
+        >>> image = segmed.Volume(np.zeros((3, 4, 5), np.int16), segmed.Grid((3, 4, 5)))
+        >>> image.with_array(image.array > 100).array.sum().item()
+        0
     """
 
     array: Shaped[np.ndarray, "slices rows columns"]

@@ -52,18 +52,30 @@ def holds_pairs(path: Path, layout: Layout | None) -> bool:
     return layout == "manifest" or (layout == "lgg" and holds_lgg_pairs(path))
 
 
-def open_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> SliceDataset:
+def open_dataset(path: Path | str, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> SliceDataset:
     """List the slices of a data set, patients together and slices in numeric order.
 
-    `path` is a folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
-    with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
-    `manifest.json` in a folder. `labels` says how masks store labels (default: foreground, 0 and 255; LGG's is called
-    tumour, FairSeg's are rim and cup). `patient_regex` finds the patient in file names of an images folder, or in
-    the cases of a manifest without a column `patient`, where else each image counts as a patient of its own.
+    Args:
+        path: A folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
+            with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
+            `manifest.json` in a folder.
+        labels: How masks store labels; by default foreground, 0 and 255. LGG's is called tumour, FairSeg's are rim and
+            cup.
+        patient_regex: Finds the patient in file names of an images folder, or in the cases of a manifest without a
+            column `patient`, where else each image counts as a patient of its own.
 
-    Raises `DataError` for an unknown or empty layout, and for a missing or doubled mask or case.
+    Returns:
+        The records. No pixel is read.
+
+    Raises:
+        DataError: An unknown or empty layout, or a missing or doubled mask or case.
+
+    Example:
+        >>> dataset = segmed.open_dataset("data")
+        >>> len(dataset.patients), dataset.labels.names
+        (8, ('tumour',))
     """
-    return require_no_errors(list_dataset(path, labels=labels, patient_regex=patient_regex))
+    return require_no_errors(list_dataset(Path(path), labels=labels, patient_regex=patient_regex))
 
 
 def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> Listing:

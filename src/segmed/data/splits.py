@@ -55,9 +55,25 @@ def split_by_patient(
 
     A label that three patients have is in every part; of two patients with a label one trains and one validates.
     Cases without a mask are in no part.
-    With `folds` = k every patient is tested once, and `VALIDATION_SHARE` of the other patients validate.
-    Raises `SplitError` where there are too few patients for a part to hold one, `DataError` where nobody said which
-    images are of one patient and their names look as if several were.
+
+    Args:
+        decoded: The data.
+        ratios: Shares of training, validation and test patients; they sum to 1. Not used with `folds`.
+        folds: k, for cross-validation: every patient is tested once, and `VALIDATION_SHARE` of the others validate.
+        seed: Decides the dealing.
+
+    Returns:
+        A split of one fold, or of k.
+
+    Raises:
+        SplitError: Too few patients for a part to hold one.
+        DataError: Nobody said which images are of one patient, and their names look as if several were.
+
+    Example:
+        >>> decoded = segmed.decode(segmed.open_dataset("data"))
+        >>> split = segmed.split_by_patient(decoded, folds=4, seed=1)
+        >>> [len({split.patient_of[case] for case in fold.test}) for fold in split.folds]
+        [2, 2, 2, 2]
     """
     _require_ratios(ratios)
     require_told(decoded.dataset)

@@ -150,10 +150,23 @@ class Comparison:
 def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
     """Rank systems by mean patient Dice and test every pair on the same patients.
 
-    `seed` draws the bootstraps and sampled sign flips, so the result is the same every time.
-    Raises `DataError` unless all were scored on the same part, cases, references and data.
-
     Oracles are compared apart, for each kind of prompts.
+
+    Args:
+        evaluations: What `evaluate_run` returned, or what was loaded from a run's `evaluation-test` folder.
+        seed: Draws the bootstraps and sampled sign flips, so the result is the same every time.
+
+    Returns:
+        The ranking with intervals, and every pair's difference with its p-value.
+
+    Raises:
+        DataError: Not all were scored on the same part, cases, references and data.
+
+    Example:
+        >>> from segmed.evaluation.result import Evaluation
+        >>> result = segmed.compare([Evaluation.load(Path("runs/unet/evaluation-test"))])
+        >>> [system.name for system in result.systems]
+        ['unet']
     """
     require_comparable(evaluations)
     kinds = dict.fromkeys(kind_of(e) for e in evaluations if e.oracle and e.kind != "floor")

@@ -57,11 +57,30 @@ def plan_evaluation(
     fold: int | None = None,
     part: PartName = "test",
 ) -> Plan:
-    """Choose split and fold (the run's own unless others are given) and refuse what would not be a test.
+    """Choose split and fold, and refuse what would not be a test.
 
-    Raises `SplitError` where there is no split, where it was made for other data, where the part is empty, and
-    where the run trained on the part's patients (on its slices, if the split is marked as leaking); for the test
-    part also where the run chose its epoch or threshold on them. `DataError` where the labels differ.
+    Args:
+        folder: The run's.
+        config: Its config, `predictor.config`.
+        decoded: The data to evaluate on.
+        split: In place of the run's own.
+        fold: In place of the run's own; 0 for another split.
+        part: The part of the fold: train, validation or test.
+
+    Returns:
+        What `evaluate_run` takes.
+
+    Raises:
+        SplitError: There is no split, it was made for other data, the part is empty, or the run trained on the part's
+            patients (on its slices, if the split is marked as leaking); for the test part also where the run chose its
+            epoch or threshold on them.
+        DataError: The labels differ.
+
+    Example:
+        >>> decoded = segmed.decode(segmed.open_dataset("data"))
+        >>> predictor = segmed.load("runs/unet", device="cpu")
+        >>> segmed.plan_evaluation(predictor.folder, predictor.config, decoded, part="validation").part
+        'validation'
     """
     if not decoded.dataset.labels.means_the_same_as(config.labels):
         raise DataError(
@@ -112,7 +131,30 @@ def evaluate_run(
 ) -> Evaluation:
     """Predict and score every patient of the plan's part, measuring time and memory on the way.
 
-    With `degradation` the images, not the references, are made worse first. `progress(done, total)` counts patients.
+    Args:
+        predictor: The run.
+        decoded: The data.
+        plan: What `plan_evaluation` returned.
+        name: What the system is called in tables.
+        batch_size: Slices that go through the network at a time.
+        resamples: Bootstrap resamples of patients for the intervals.
+        seed: Draws them.
+        degradation: Makes the images, not the references, worse first.
+        progress: Called with patients done and patients in all.
+
+    Returns:
+        Scores per slice and patient with their intervals, and the masks.
+
+    Raises:
+        ModelError: The network's answer is not a number.
+
+    Example:
+        >>> decoded = segmed.decode(segmed.open_dataset("data"))
+        >>> predictor = segmed.load("runs/unet", device="cpu")
+        >>> plan = segmed.plan_evaluation(predictor.folder, predictor.config, decoded)
+        >>> result = segmed.evaluate_run(predictor, decoded, plan, name="unet")
+        >>> 0 <= result.metrics["dice"].value <= 1
+        True
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     timer, memory = SliceTimer(), PeakMemory(predictor.device.type)

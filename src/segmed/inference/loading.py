@@ -11,11 +11,23 @@ from segmed.models.zoo import takes_prompts
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
-    """Load the folder of a run, an ensemble or a cascade, or `hf:owner/name` of the hub, on `device` (auto, cpu, cuda,
-    mps).
+    """Load what predicts.
 
-    A promptable run comes as a `PromptedPredictor`, which takes prompts as well. `tta` takes the place of the run's own
-    choice; a cascade hands it to its dense run. Raises `ModelError` where there is nothing to load.
+    Args:
+        path_or_hub_id: The folder of a run, an ensemble or a cascade, or `hf:owner/name` of the hub.
+        device: auto, cpu, cuda, cuda:1 (any number) or mps.
+        tta: Test-time flips in place of the run's own choice; a cascade hands it to its dense run.
+
+    Returns:
+        A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
+
+    Raises:
+        ModelError: There is nothing to load, the weights are not those of the config's hash, or no such device.
+
+    Example:
+        >>> predictor = segmed.load("runs/unet", device="cpu")
+        >>> predictor.predict(segmed.read_image("slice.tif").array).array.shape
+        (64, 64)
     """
     folder = Path(path_or_hub_id)
     if (folder / ENSEMBLE).is_file():

@@ -18,10 +18,30 @@ from segmed.preprocess import Preprocess, Statistics
 
 
 class Predictor(VolumePredictor):
-    """A trained model with its preprocessing contract and threshold. Stateless: calls do not affect each other."""
+    """A trained model with its preprocessing contract and threshold. Stateless: calls do not affect each other.
+
+    `segmed.load` makes it from a run folder.
+
+    Example:
+        >>> predictor = segmed.load("runs/unet", device="cpu")
+        >>> scan = np.stack([segmed.read_image("slice.tif").array] * 3)
+        >>> [mask.array.shape for mask in predictor.predict_volume(scan)]
+        [(64, 64), (64, 64), (64, 64)]
+        >>> predictor.probabilities(scan)[0].shape
+        (1, 64, 64)
+    """
 
     def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
-        """`tta` in place of the run's own choice where given."""
+        """Put the model on a device.
+
+        Args:
+            trained: What `load_run` returned.
+            device: auto, cpu, cuda, cuda:1 (any number) or mps.
+            tta: Test-time flips in place of the run's own choice.
+
+        Raises:
+            ModelError: There is no such device.
+        """
         self.config: RunConfig = trained.config
         self.folder = trained.folder
         self.device = chosen_device(device)

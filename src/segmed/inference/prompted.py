@@ -81,6 +81,13 @@ class PromptedPredictor(Predictor):
     """A trained promptable model. Without prompts it is a `Predictor` like all others, and finds the object itself.
 
     A dense model with a box channel is asked in the same way, with boxes alone.
+
+    Example:
+        >>> predictor = segmed.load("runs/sam-tiny", device="cpu")
+        >>> encoded = predictor.encode(segmed.read_image("slice.tif").array)
+        >>> answer = predictor.decode(encoded, segmed.Prompts(boxes=[(10, 12, 40, 44)]))
+        >>> answer.masks.shape, answer.iou.shape
+        ((1, 64, 64), (1,))
     """
 
     model: Askable
@@ -133,8 +140,16 @@ class PromptedPredictor(Predictor):
     def decode(self, encoded: EncodedImage, prompts: Prompts | None = None) -> Answer:
         """The masks of what the prompts ask for; without prompts that of what the model finds itself.
 
-        Prompts are in pixels of the image; mask logits are on the network's low-resolution grid (`mask_cells`).
-        `Prompts()` asks for nothing and gets an empty mask. Raises `DataError` for a prompt outside the image.
+        Args:
+            encoded: What `encode` returned; it can be decoded any number of times.
+            prompts: In pixels of the image; mask logits on the network's low-resolution grid (`mask_cells`).
+                `Prompts()` asks for nothing and gets an empty mask.
+
+        Returns:
+            Probabilities and masks on the image's own grid, and what a further `decode` needs.
+
+        Raises:
+            DataError: A prompt outside the image, or mask logits of another size.
         """
         return self.decode_volume([encoded], None if prompts is None else [prompts])[0]
 

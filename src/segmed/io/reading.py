@@ -18,15 +18,25 @@ MAX_CHANNELS = 16
 """More last-axis entries than this are no channels: the array is a volume, or has its channels first."""
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path | str) -> Image:
     """Read a PNG, TIFF, JPEG, NPY or NPZ image as `h w c`, in the dtype that the file stores.
 
-    The format is told by content. Palette images are expanded to RGB, grey ones get one channel, and an NPZ
-    gives its array `image` or its only array. Spacing is None: these formats hold printing resolution at most.
+    Args:
+        path: The file; its format is told by content.
 
-    Raises `DataError` for a missing, unreadable, empty, truncated or too large file, for several pages, and
-    for pixels that are not finite numbers.
+    Returns:
+        Palette images are expanded to RGB, grey ones have one channel, and an NPZ gives its array `image` or its only
+        array. Spacing is None: these formats hold printing resolution at most.
+
+    Raises:
+        DataError: A missing, unreadable, empty, truncated, damaged or too large file, several pages, or pixels that
+            are not finite numbers.
+
+    Example:
+        >>> segmed.read_image("slice.tif").array.shape
+        (64, 64, 3)
     """
+    path = Path(path)
     pixels = _decode(path, "image")
     array = pixels.array if pixels.palette is None else _colours(path, pixels)
     if array.ndim == 2:
@@ -42,16 +52,28 @@ def read_image(path: Path) -> Image:
     return Image(array, Geometry((array.shape[0], array.shape[1])))
 
 
-def read_mask(path: Path, labels: LabelMap) -> Mask:
+def read_mask(path: Path | str, labels: LabelMap) -> Mask:
     """Read a PNG, TIFF, NPY or NPZ mask as labels 0 … K, `h w`, uint8.
 
-    `labels` says which stored grey value or colour is which label. Of a palette file the colours count where
-    `labels` is in colours or the palette is grey, else the indices. In a yes/no (1-bit) mask no is 0, and yes is 255,
-    or 1 where `labels` names that value. Grey masks saved as RGB and opaque alpha channels are accepted.
+    Args:
+        path: The file; its format is told by content.
+        labels: Which stored grey value or colour is which label. Of a palette file the colours count where `labels` is
+            in colours or the palette is grey, else the indices. In a yes/no (1-bit) mask no is 0, and yes is 255, or 1
+            where `labels` names that value.
 
-    Raises `DataError` as `read_image` does, and for JPEG, float or colour masks, for TIFF masks whose zero is white,
-    and for values without a label.
+    Returns:
+        The labels. Grey masks saved as RGB and opaque alpha channels are accepted.
+
+    Raises:
+        DataError: As in `read_image`; also JPEG, float or colour masks, TIFF masks whose zero is white, and values
+            without a label.
+
+    Example:
+        >>> mask = segmed.read_mask("mask.tif", segmed.LabelMap())
+        >>> int(mask.array.max())
+        1
     """
+    path = Path(path)
     pixels = _decode(path, "mask")
     stored = _mask_plane(path, pixels, labels)
     if pixels.white_is_zero:

@@ -62,9 +62,9 @@ def read_volume(path: Path | str) -> Volume:
         DataError: A file that is missing, of another format, damaged, too large, or holds more than one volume.
 
     Example:
-        >>> volume = segmed.read_volume("patient.nii.gz")  # doctest: +SKIP
-        >>> volume.array.shape, volume.grid.spacing  # doctest: +SKIP
-        ((24, 256, 256), (5.0, 0.9, 0.9))
+        >>> volume = segmed.read_volume("patient.nii.gz")
+        >>> volume.array.shape, volume.grid.spacing, volume.grid.orientation
+        ((8, 64, 64), (5.0, 1.0, 1.0), 'SPL')
     """
     path = Path(path)
     if path.is_dir():
@@ -90,6 +90,12 @@ def write_volume(path: Path | str, volume: Volume) -> None:
 
     Raises:
         DataError: Another suffix, a dtype that the format lacks, or a folder that cannot be written.
+
+    Example:
+        >>> grid = segmed.Grid((3, 4, 5), spacing=(5.0, 1.0, 1.0))
+        >>> segmed.write_volume("mask.nii.gz", segmed.Volume(np.ones((3, 4, 5), np.uint8), grid))
+        >>> segmed.read_volume("mask.nii.gz").array.sum().item()
+        60
     """
     path = Path(path)
     writer(path)(path, volume)

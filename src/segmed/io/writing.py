@@ -15,14 +15,25 @@ from segmed.io.arrays import write_npy, write_npz
 from segmed.io.tiff import write_tiff
 
 
-def write_mask(path: Path, mask: Mask, labels: LabelMap) -> None:
-    """Write a mask in the format of `path`'s suffix, with the values or colours that `labels` stores.
+def write_mask(path: Path | str, mask: Mask, labels: LabelMap) -> None:
+    """Write a mask with the values or colours that `labels` stores; `read_mask` gives the same labels back.
 
-    PNG, TIFF (LZW), NPY and NPZ (array `mask`); all are lossless, and `read_mask` gives the same labels back.
+    Args:
+        path: Where to; the suffix says the format: PNG, TIFF (LZW), NPY or NPZ (array `mask`), all lossless.
+        mask: Labels 0 … K.
+        labels: The stored value or colour of each label.
 
-    Raises `DataError` for another suffix, for a label that `labels` lacks, and where the file cannot be
-    written, such as on a full disk; an older file at `path` then stays as it was.
+    Raises:
+        DataError: Another suffix, a label that `labels` lacks, or a file that cannot be written, such as on a full
+            disk; an older file at `path` then stays as it was.
+
+    Example:
+        >>> mask = segmed.Mask(np.eye(4, dtype=np.uint8), segmed.Geometry((4, 4)))
+        >>> segmed.write_mask("out.png", mask, segmed.LabelMap())
+        >>> segmed.read_image("out.png").array.max().item()
+        255
     """
+    path = Path(path)
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise DataError(

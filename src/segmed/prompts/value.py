@@ -28,6 +28,11 @@ class Prompts:
     Box i, the points whose `point_objects` is i, and `logits[i]` ask together for object i. `boxes` has either one
     row per object or none. `logits` is a mask prompt on the network's low-resolution grid, as the decoder gave it or
     `PromptGrid.mask_prompt` made it. Points are kept in the order of their objects. Arrays are read-only.
+
+    Example:
+        >>> prompts = segmed.Prompts(boxes=[(3, 4, 8, 9)], points=[(5.5, 6.5)])
+        >>> len(prompts), prompts.within((16, 16)).boxes.tolist()
+        (1, [[3.0, 4.0, 8.0, 9.0]])
     """
 
     boxes: Float64[np.ndarray, "n 4"]
@@ -44,10 +49,18 @@ class Prompts:
         point_objects: Numbers | None = None,
         logits: Numbers | None = None,
     ) -> None:
-        """Take lists or arrays; points are labelled `INSIDE` where nothing else is said.
+        """Take lists or arrays. Whether prompts lie in an image is asked by `within`.
 
-        Raises `DataError` for a box that is inverted, empty or not finite, a point that is not finite, a label other
-        than 0 and 1, and prompts that do not belong together. Whether they lie in an image is asked by `within`.
+        Args:
+            boxes: `n 4`, (x0, y0, x1, y1) in pixels, the end not included.
+            points: `p 2`, (x, y) in pixels; the centre of pixel column i is at i + 0.5.
+            point_labels: `p`, 1 on the object (the default) or 0 beside it.
+            point_objects: `p`, the object that each point belongs to, from 0; by default all belong to one.
+            logits: `n h w`, mask prompts on the network's low-resolution grid.
+
+        Raises:
+            DataError: A box that is inverted, empty or not finite, a point that is not finite, a label other than 0
+                and 1, or prompts that do not belong together.
         """
         rows = _rows(boxes, 4, "box")
         places = _rows(points, 2, "point")
@@ -81,7 +94,17 @@ class Prompts:
         )
 
     def within(self, size: tuple[int, int]) -> "Prompts":
-        """Return these prompts unchanged; raise `DataError` where one leaves an image of `size` (height, width)."""
+        """Check that all prompts lie in an image.
+
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            These prompts, unchanged.
+
+        Raises:
+            DataError: One leaves the image.
+        """
         limit = _limits(size)
         for index, box in enumerate(self.boxes):
             if (box < 0).any() or (box > np.tile(limit, 2)).any():

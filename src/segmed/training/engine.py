@@ -62,7 +62,7 @@ def train(
     *,
     data: DecodedDataset,
     split: Split,
-    out: Path,
+    out: Path | str,
     fold: int = 0,
     resume: bool = False,
     listener: Listener | None = None,
@@ -70,18 +70,39 @@ def train(
     tensorboard: bool = False,
     embeddings: EmbeddingCache | None = None,
 ) -> Path:
-    """Train `recipe` on `fold` of `split` and return the run folder `out`.
+    """Train `recipe` on `fold` of `split`. What is refused before the first step leaves no folder behind.
 
-    The folder holds model.safetensors, config.json, recipe.yaml, split.json, metrics.csv, log.txt and curves.png.
-    With `resume` an interrupted run continues from its last whole epoch, and a finished one is left as it is.
-    With `embeddings`, made by `segmed embed`, the frozen image encoder of a promptable model never runs.
-    What is refused before the first step leaves no folder behind.
-    Raises `SplitError` for a split that leaks, belongs to other data, or whose training or validation masks are all
-    empty, `ConfigError` where the folder holds another run or another process trains in it, `DataError` where symbolic
-    links lie in it, `ModelError` when the loss is not a number or memory runs out, and `StoppedError` where a file
-    cannot be written, as on a full disk.
+    Args:
+        recipe: Model, data treatment, loss and schedule.
+        data: What `decode` returned.
+        split: Made for this data.
+        out: The run folder, new unless `resume` is given.
+        fold: Which fold of the split, from 0.
+        resume: Continue an interrupted run from its last whole epoch; a finished one is left as it is.
+        listener: Told of epochs and warnings; by default nobody is.
+        hardware: Where to train; by default one device of the best kind there is.
+        tensorboard: Whether to write its files too.
+        embeddings: Made by `segmed embed`; the frozen image encoder of a promptable model then never runs.
+
+    Returns:
+        `out`, which holds model.safetensors, config.json, recipe.yaml, split.json, metrics.csv, log.txt and curves.png.
+
+    Raises:
+        SplitError: A split that leaks, belongs to other data, or whose training or validation masks are all empty.
+        ConfigError: The folder holds another run, or another process trains in it.
+        DataError: Symbolic links lie in the folder.
+        ModelError: The loss is not a number, or memory runs out.
+        StoppedError: A file cannot be written, as on a full disk.
+
+    Example:
+        >>> data = segmed.decode(segmed.open_dataset("data"))
+        >>> settings = ["epochs=1", "sampling.steps_per_epoch=1", "sampling.batch_size=2", "preprocess.size=[64, 64]"]
+        >>> recipe = segmed.load_recipe("unet-cpu", settings)
+        >>> run = segmed.train(recipe, data=data, split=segmed.Split.load("split.json"), out="runs/a")
+        >>> (run / "model.safetensors").is_file()
+        True
     """
-    listener, hardware = listener or Silent(), hardware or Hardware()
+    out, listener, hardware = Path(out), listener or Silent(), hardware or Hardware()
     require_fit(split, data)
     chosen_by_data = recipe.augment is None
     recipe, split = fit_recipe(recipe, data), split_for(recipe, split)

@@ -71,7 +71,16 @@ class OptimConfig:
 
 @config_dataclass
 class Recipe:
-    """Model, data treatment, loss and schedule of a run."""
+    """Model, data treatment, loss and schedule of a run; every field can be set in a recipe's YAML and by `--set`.
+
+    Raises:
+        ConfigError: Settings out of range, or settings that contradict each other.
+
+    Example:
+        >>> recipe = segmed.Recipe(epochs=2, seed=7)
+        >>> recipe.model.name, recipe.optim.learning_rate
+        ('unet', 0.001)
+    """
 
     model: ModelConfig = ModelConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
@@ -140,9 +149,21 @@ class Recipe:
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file, or by the name of one that comes with SegMed, then apply `a.b=c` overrides.
+    """Read a recipe, then apply overrides.
 
-    Raises `ConfigError` naming the file and the key that is unknown or wrong.
+    Args:
+        name: A YAML file, or the name of a recipe that comes with SegMed.
+        overrides: `a.b=c` each, as `--set` takes them; values are read as YAML.
+
+    Returns:
+        The recipe, with a default for every setting that it does not name.
+
+    Raises:
+        ConfigError: No such recipe, or a key that is unknown or has a wrong value; the file and key are named.
+
+    Example:
+        >>> segmed.load_recipe("unet-cpu", ["epochs=3", "optim.learning_rate=0.002"]).epochs
+        3
     """
     text, source = _recipe_text(name)
     values = parse_yaml(text, source=source, error=ConfigError) or {}

@@ -22,25 +22,39 @@ __all__ = ["Pictures", "write_comparison", "write_report"]
 def write_report(
     evaluations: Sequence[Evaluation],
     *,
-    out: Path,
+    out: Path | str,
     decoded: Pictures | None = None,
     runs: Mapping[str, Path] | None = None,
     anonymise: bool = False,
     channel: int | None = None,
     seed: int = 0,
 ) -> Path:
-    """Compare evaluations, write `report.html`, `comparison.csv` and `comparison.md` to `out`, return the page's path.
+    """Compare evaluations and write the page, `report.html`, with `comparison.csv` and `comparison.md`.
 
-    One evaluation is enough; floors (kind "floor") go in a block of their own. `decoded` gives images and
-    references for the pictures (a `DecodedDataset`); without it they show predictions alone. `runs` maps an
-    evaluation's name to its run folder, for learning curves, configuration and evaluations of degraded images (whose
-    rows go to `robustness.csv` too). `anonymise` puts pseudonyms in the place of patient and case ids, made with the
-    key beside the data of `decoded` (without it they are of this report alone), and cuts folders out of paths.
-    `channel` is the one shown, by default the middle one (FLAIR for LGG). `seed` draws the bootstraps. Raises
-    `DataError` where the evaluations are not of the same cases and data.
+    Args:
+        evaluations: One is enough; floors go in a block of their own.
+        out: The folder to write to.
+        decoded: Images and references for the pictures (a `DecodedDataset`); without it they show predictions alone.
+        runs: The run folder of each evaluation's name, for learning curves, configuration and evaluations of degraded
+            images (whose rows go to `robustness.csv` too).
+        anonymise: Put pseudonyms in the place of patient and case ids, made with the key beside the data of `decoded`
+            (without it they are of this report alone), and cut folders out of paths.
+        channel: The one shown, from 0; by default the middle one (FLAIR for LGG).
+        seed: Draws the bootstraps.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: The evaluations are not of the same cases and data.
+
+    Example:
+        >>> from segmed.evaluation.result import Evaluation
+        >>> segmed.write_report([Evaluation.load(Path("runs/unet/evaluation-test"))], out="report").name
+        'report.html'
     """
     return write_comparison(
-        compare(evaluations, seed=seed), out=out, decoded=decoded, runs=runs, anonymise=anonymise, channel=channel
+        compare(evaluations, seed=seed), out=Path(out), decoded=decoded, runs=runs, anonymise=anonymise, channel=channel
     )
 
 
