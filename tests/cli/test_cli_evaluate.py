@@ -99,6 +99,13 @@ def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny
     assert [row[0] for row in rows] == worse.split(",")
     assert all(str(run / name) in shown for name in made)
 
+    (run / made[1] / "below").symlink_to(root)
+    degrade = ["evaluate", run, "--data", root, "--resamples", 100, "--degrade", worse]
+    before = (run / made[0] / "evaluation.json").stat().st_mtime_ns
+    assert segmed(monkeypatch, *degrade) == 1
+    assert "is a symbolic link" in capsys.readouterr().err
+    assert (run / made[0] / "evaluation.json").stat().st_mtime_ns == before
+
 
 def test_a_leaking_split_is_announced_in_capitals(tiny, tmp_path, monkeypatch, capsys):
     root, run = tiny.kaggle_folder(tmp_path / "kaggle_3m"), tmp_path / "run"

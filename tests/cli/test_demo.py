@@ -6,7 +6,7 @@ import pytest
 
 from doc_pages import blocks
 from segmed.cli.demo import ENCODER, MARK, PLACES, Scale, make_data, make_split, run_demo, start_over, train_small
-from segmed.core.errors import ConfigError
+from segmed.core.errors import ConfigError, DataError
 
 TINY = Scale(patients=6, size=64, slices=12, epochs=1, steps_per_epoch=2, batch_size=4)
 
@@ -78,8 +78,24 @@ def test_the_demo_replaces_only_a_folder_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_a_second_demo_starts_over(tmp_path: Path) -> None:
-    start_over(tmp_path / "demo")
-    (tmp_path / "demo" / "left-over").write_text("")
-    start_over(tmp_path / "demo")
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == [MARK]
+def test_a_second_demo_starts_over_and_leaves_the_users_own_files(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    start_over(out)
+    (out / "run").mkdir()
+    for name in ("run/model.safetensors", "split.json", "thesis.txt"):
+        (out / name).write_text("")
+    start_over(out)
+    assert sorted(path.name for path in out.iterdir()) == [MARK, "thesis.txt"]
+
+
+def test_a_demo_with_a_link_in_it_is_refused_and_nothing_removed(tmp_path: Path) -> None:
+    out, theirs = tmp_path / "demo", tmp_path / "theirs"
+    start_over(out)
+    (out / "split.json").write_text("")
+    theirs.mkdir()
+    (theirs / "scan.tif").write_text("")
+    (out / "run").symlink_to(theirs)
+    with pytest.raises(DataError, match="run: is a symbolic link"):
+        start_over(out)
+    assert (theirs / "scan.tif").exists()
+    assert (out / "split.json").exists()

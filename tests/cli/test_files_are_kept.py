@@ -47,10 +47,10 @@ def test_it_is_replaced_where_that_is_said(option: str, tmp_path: Path) -> None:
     assert there.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_folder_is_never_replaced_and_a_link_counts_as_a_file(tmp_path: Path) -> None:
+def test_folders_and_links_are_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, where a file is to be written"):
         require_new(tmp_path, overwrite=True)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="exists already"):
-        require_new(tmp_path / "link")
+    with pytest.raises(DataError, match="is a symbolic link"):
+        require_new(tmp_path / "link", overwrite=True)
     require_new(tmp_path / "new", tmp_path / "other")

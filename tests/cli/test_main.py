@@ -118,6 +118,31 @@ def test_debug_shows_the_traceback_before_the_line(
     assert lines[-1].startswith("Error: ")
 
 
+LONG = 300 * "a"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "check", LONG),
+        ("evaluate", LONG, "--data", LONG),
+        ("predict", LONG, LONG, "-o", "out"),
+        ("compare", LONG, "-o", "report"),
+        ("convert", f"{LONG}.pth", "-o", "sam.safetensors"),
+        ("study", LONG, "-o", LONG),
+    ],
+)
+def test_a_path_that_is_too_long_is_one_line(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_with(monkeypatch, *words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ")
+    assert "File name too long" in error
+    assert error.count("\n") == 1
+
+
 def test_a_mistyped_command_names_the_nearest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

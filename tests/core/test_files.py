@@ -16,6 +16,7 @@ from segmed.core.files import (
     remove_leftovers,
     write_json,
     write_table,
+    write_text,
     written_aside,
 )
 
@@ -51,6 +52,15 @@ def test_json_refuses_nan_rather_than_write_what_is_no_json(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+def test_names_that_are_no_utf8_are_written_so_that_they_can_be_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {"data": name})
+    write_table(tmp_path / "a.csv", ["name"], [[name]])
+    write_text(tmp_path / "a.html", f"<p>{name}</p>")
+    for file in ("a.json", "a.csv", "a.html"):
+        assert r"caf\udce9" in (tmp_path / file).read_text(encoding="utf-8")
 
 
 def test_a_table_has_every_digit_and_nothing_for_what_is_not_known(tmp_path: Path) -> None:

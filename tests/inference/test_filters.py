@@ -168,6 +168,15 @@ def test_either_image_has_a_grey_scale_of_its_own() -> None:
     assert second == pytest.approx(20 * first)
 
 
+def test_a_filter_is_not_read_from_weights_that_are_damaged(tmp_path: Path) -> None:
+    weights = run_with(tmp_path, GaflConfig()) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 64
+    weights.write_bytes(content)
+    with pytest.raises(ModelError, match="weights are not those that were saved"):
+        learned_filter(tmp_path)
+
+
 def test_a_run_without_a_filter_is_refused_with_the_way_to_one(tmp_path: Path) -> None:
     assert learned_filter(run_with(tmp_path / "run", None)) is None
     with pytest.raises(ModelError, match=r"has no learned filter\. Train one with `segmed train --gafl radial`"):

@@ -105,6 +105,12 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
         load_published(JBUStack(3), state)
 
 
+def test_whole_numbers_in_place_of_weights_are_refused() -> None:
+    state = published() | {"up1.sigma_spatial": torch.tensor(1)}
+    with pytest.raises(ModelError, match=r"of whole numbers or the like: up1\.sigma_spatial"):
+        load_published(JBUStack(3), state)
+
+
 def test_a_key_that_comes_twice_is_refused() -> None:
     with pytest.raises(ModelError, match="twice, under different prefixes"):
         load_published(JBUStack(3), published() | published(prefix="upsampler."))

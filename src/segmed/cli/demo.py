@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.options import folder_option
 from segmed.cli.progress import progress_bar, training_display
 from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
+from segmed.core.files import not_written, refuse_links, write_text
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Scale:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything that the demo makes.")] = Path("demo"),
+    out: Annotated[Path, folder_option("Folder for everything that the demo makes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the data, the split and the training.")] = 0,
 ) -> None:
     """See the whole way on a made-up data set, in minutes.
@@ -68,6 +70,10 @@ PLACES = {
 }
 
 
+MADE = ("cache", *sorted({place.partition("/")[0] for place in PLACES}))
+"""What a second demo removes of the first; a user's own files in its folder stay."""
+
+
 def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
     """Make all of it under `out` and return the report's path; prints each step."""
     start_over(out)
@@ -86,13 +92,27 @@ def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
 
 
 def start_over(out: Path) -> None:
-    """Make `out` an empty folder with the demo's mark; raises `ConfigError` where it holds anything else."""
+    """Clear `out` of what an earlier demo made there, and leave the demo's mark.
+
+    Raises `ConfigError` where it holds anything else and no mark, `DataError` where symbolic links lie in it.
+    """
+    refuse_links(out, itself=True)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / MARK).is_file():
             raise ConfigError(f"{out}: exists and was not made by `segmed demo`. Name another folder with --out.")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).write_text("Made by `segmed demo`, which replaces this folder when run again.\n", encoding="utf-8")
+        for name in MADE:
+            _remove(out / name)
+    write_text(out / MARK, "Made by `segmed demo`, which makes what is in this folder anew when run again.\n")
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise not_written(path, error) from error
 
 
 @contextmanager

@@ -175,9 +175,12 @@ def _test_of(asked: Asked, run: str, data: Path) -> _Test:
 
 def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
     from segmed.cli.evaluation_table import show_degraded
+    from segmed.core.files import refuse_links
     from segmed.data.degrade import parse_degradations
 
     asked_for = parse_degradations(degradations)
+    for each in asked_for:
+        refuse_links(_folder_of(test, each), itself=True)
     if len(asked_for) == 1:
         _finish(asked, _scored(asked, test, asked_for[0]), [], _folder_of(test, asked_for[0]))
         return

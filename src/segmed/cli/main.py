@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from segmed.cli.talk import say
 from segmed.core.errors import SegmedError
-from segmed.core.escaping import for_terminal
+from segmed.core.escaping import for_terminal, shortened_text
 from segmed.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -142,7 +142,7 @@ class _Shown(logging.Formatter):
 
 
 def run() -> None:
-    """Run the command line; a `SegmedError` becomes one red line on stderr and exit code 1.
+    """Run the command line; a `SegmedError`, or what the system says of a file, is one red line and exit code 1.
 
     With `SEGMED_DEBUG=1` in the environment the traceback is printed before that line.
     """
@@ -153,8 +153,16 @@ def run() -> None:
         logging.lastResort.setFormatter(_Shown())
     try:
         typer.main.get_command(app)(prog_name="segmed")
-    except SegmedError as error:
+    except (SegmedError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # of no file: not the user's doing
         if os.environ.get("SEGMED_DEBUG") == "1":
             traceback.print_exc()
-        say(f"Error: {one_line(error)}", colour="red", err=True)
+        say(f"Error: {_of_system(error) if isinstance(error, OSError) else one_line(error)}", colour="red", err=True)
         sys.exit(1)
+
+
+def _of_system(error: OSError) -> str:
+    """A name that the system does not take or open, such as one that is too long, in one line."""
+    name = shortened_text(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename))
+    return one_line(Exception(f"{name}: {error.strerror or 'cannot be used'}. Check the path and its permissions."))

@@ -11,13 +11,14 @@ import typer
 
 
 def folder_option(help_text: str) -> Any:
-    """The option `--out` of a command that writes a folder: a file in its place is told before any work is done."""
+    """The option `--out` of a command that writes a folder: a file in its place, and links in it, are refused first."""
 
     def checked(path: Path | None) -> Path | None:
-        from segmed.core.files import require_folder
+        from segmed.core.files import refuse_links, require_folder
 
         if path is not None:
             require_folder(path)
+            refuse_links(path)
         return path
 
     return typer.Option("--out", "-o", help=help_text, callback=checked)

@@ -126,9 +126,11 @@ def require_new(*files: Path, overwrite: bool = False) -> None:
 
     Args:
         files: What is to be written.
-        overwrite: Files may be replaced; folders never.
+        overwrite: Files may be replaced; folders and symbolic links never.
     """
     for path in files:
+        if path.is_symlink():
+            raise _linked(path)
         if path.is_dir():
             raise DataError(f"{path}: is a folder, where a file is to be written. Choose another name.")
         if os.path.lexists(path) and not overwrite:
@@ -181,18 +183,20 @@ def locked(file: Path, *, of: Path, wait: bool = False) -> Iterator[bool]:
         lock.release()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically. What UTF-8 has no place for, of names that are not, becomes `\\udc..`."""
+    with written_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity are refused: JSON has none; write null."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as CSV, atomically; see `table_text`."""
-    text = table_text(header, rows)
-    with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, table_text(header, rows))
 
 
 def table_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

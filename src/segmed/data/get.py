@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.files import refuse_links
 from segmed.core.optional import optional_import
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset
@@ -55,6 +56,8 @@ def get_lgg(dest: Path | None = None, *, progress: Progress | None = None) -> Pa
     target = None if dest is None else dest / FOLDER
     if target is not None and _is_there(target):
         return target
+    if target is not None:
+        refuse_links(target, itself=True)  # before hours of download
     source = _download(DOWNLOADS["lgg"])
     dataset = require_no_errors(list_lgg(source, LABELS))
     if not dataset.records:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segmed.core.files import table_text, written_aside
+from segmed.core.files import table_text, write_text, written_aside
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.io.figures import save_png
@@ -47,8 +47,7 @@ def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
     curves = quality_curves(evaluations)
     if not curves:
         return
-    with written_aside(folder / "box-quality.csv") as temporary:
-        temporary.write_text(quality_csv(curves), encoding="utf-8")
+    write_text(folder / "box-quality.csv", quality_csv(curves))
     with written_aside(folder / "box-quality.png") as temporary:
         save_png(_draw(curves), temporary, dpi=150)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ModelError
+from segmed.core.files import refuse_links
 from segmed.core.progress import Progress
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
@@ -94,6 +95,7 @@ def embed(
     `precision` is the encoder's arithmetic as Lightning names it; `announce` is told the cost before the pass.
     Raises `DataError` where `out` holds another cache, the disk or `max_gib` is too small, or a value is not finite.
     """
+    refuse_links(out)
     device = device or torch.device("cpu")
     encoder = SliceEncoder(model.to(device).eval(), preprocess, data, [case for case, _ in entries], device, precision)
     key = embedding_key(model, preprocess, data)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from safetensors.torch import load_file
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
@@ -14,7 +13,7 @@ from segmed.layers.gafl import GAFL, GaflConfig, build_gafl
 from segmed.layers.gafl.adaptive import ring_weights
 from segmed.layers.gafl.frequencies import HIGHEST
 from segmed.layers.gafl.parametrisations import IMAGE_SIZE
-from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config
+from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config, load_tensors
 from segmed.models.sam_config import SamConfig
 from segmed.preprocess import Preprocess, PreprocessConfig
 
@@ -76,7 +75,7 @@ def learned_filter(run: Path) -> LearnedFilter | None:
     prefixes = ("gafl.", f"filters.{gafl.place}.")
     tensors = {
         name.removeprefix(prefix): tensor
-        for name, tensor in load_file(run / WEIGHTS).items()
+        for name, tensor in load_tensors(run, config).items()
         for prefix in prefixes
         if name.startswith(prefix)
     }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.layers.jbu_stack import JBUStack
-from segmed.layers.weight_files import read_pickled, read_safetensors
+from segmed.layers.weight_files import of_another_type, read_pickled, read_safetensors
 
 PREFIXES = ("module.", "model.", "upsampler.")
 PROJECTION = "fixup_proj.1.weight"
@@ -111,6 +111,8 @@ def check_shapes(name: str, found: Mapping[str, Tensor], stack: JBUStack) -> Non
             raise ModelError(f"{name}: {key} has shape {shape}; expected {ours}. These are no FeatUp JBU weights.")
         if key in found and not bool(found[key].isfinite().all()):
             raise ModelError(f"{name}: {key} holds nan or infinite values; download the file again.")
+    if others := of_another_type(stack.state_dict(), found):
+        raise ModelError(f"{name}: has weights of whole numbers or the like: {few(tuple(others))}. Download it anew.")
 
 
 def few(keys: Mapping[str, Tensor] | tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from annotated_types import Ge
 from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import TypedDict
 
 from segmed.core.config import config_from_mapping, config_to_mapping
@@ -23,7 +23,7 @@ from segmed.core.files import copy_file, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, validated
 from segmed.core.split import PartName, Split
-from segmed.layers.weight_files import of_another_type, require_finite
+from segmed.layers.weight_files import of_another_type, read_safetensors, require_finite
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
 from segmed.models.prediction import PredictionConfig
@@ -306,6 +306,14 @@ def load_run(path_or_hub_id: str | Path, *, weights_sha256: str = "") -> Trained
     model = build_model(replace(config.model, encoder_weights="none"))
     load_weights(folder / WEIGHTS, model)
     return TrainedModel(model.eval(), config, folder)
+
+
+def load_tensors(folder: Path, config: RunConfig) -> dict[str, Tensor]:
+    """The weights of a run by name, without its network; raises `ModelError` as `load_run` does."""
+    _require_same_weights(folder, {config.weights_sha256} - {""})
+    tensors = read_safetensors(folder / WEIGHTS)
+    require_finite(tensors, str(folder / WEIGHTS))
+    return tensors
 
 
 _said: set[Path] = set()

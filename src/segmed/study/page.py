@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segmed.core.errors import SegmedError
-from segmed.core.files import sha256_of, written_aside
+from segmed.core.files import sha256_of, write_text
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.pseudonyms import Pseudonyms
 from segmed.core.records import SliceDataset
@@ -125,8 +125,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         write_group_csv(folder / "groups.csv", tables_of_groups)
     path = study.out / PAGE
     html = render(page, package="segmed.study", template="study.html.j2")
-    with written_aside(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, html)
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from segmed.core.errors import SegmedError, SplitError, StoppedError
-from segmed.core.files import held
+from segmed.core.files import held, refuse_links
 from segmed.core.split import Split
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
@@ -116,6 +116,7 @@ def run_study(
     cannot be.
     """
     teller = teller or Quiet()
+    refuse_links(out)
     for column in parse_groups(settings.groups) if settings.groups else ():
         group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
     part_of((), part)

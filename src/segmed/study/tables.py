@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmed.core.files import write_table, written_aside
+from segmed.core.files import write_table, write_text
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.metric import MetricValue
@@ -224,5 +224,4 @@ def _tex(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import sha256_of
+from segmed.core.files import refuse_links, sha256_of
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, by_patient
 from segmed.core.split import Split
@@ -49,6 +49,7 @@ def out_of_fold(
     """
     if takes_prompts(recipe.model) or len(data.dataset.labels.names) != 1:
         raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")
+    refuse_links(out)
     inner = split_within(data, split, fold, folds=folds, seed=recipe.seed)
     device = _device(hardware)
     runs: dict[int, Path] = {}

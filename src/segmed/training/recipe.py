@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError
 from segmed.core.escaping import shortened_text
-from segmed.core.files import written_aside
+from segmed.core.files import write_text
 from segmed.core.reading import MOST_BYTES_OF_SETTINGS, parse_yaml, read_text
 from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
@@ -186,8 +186,7 @@ def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = ()
 
 def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write the whole recipe, every default included, as YAML."""
-    with written_aside(path) as temporary:
-        temporary.write_text(recipe_yaml(recipe), encoding="utf-8")
+    write_text(path, recipe_yaml(recipe))
 
 
 def recipe_yaml(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.files import write_table
+from segmed.core.files import refuse_links, write_table
 from segmed.core.progress import Progress, tracked
 from segmed.data.phantom.scanner import SCANNERS, Study, scan
 
@@ -56,6 +56,7 @@ def write_phantom(
     """
     _require_possible(patients, size, slices)
     target = dest / FOLDER
+    refuse_links(target, itself=True)
     if target.exists():
         raise DataError(f"{target}: exists already. Remove it, or choose another folder for the phantom.")
     try:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.files import written_aside
+from segmed.core.files import refuse_links, write_text
 from segmed.core.pseudonyms import Pseudonyms
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
@@ -69,6 +69,7 @@ def write_comparison(
     groups: Sequence[GroupTable] = (),
 ) -> Path:
     """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`."""
+    refuse_links(out)
     _require_same_data(comparison, decoded)
     degraded = degraded_results(comparison, runs or {})
     page = build_page(
@@ -89,8 +90,7 @@ def write_comparison(
         write_group_csv(out / "groups.csv", groups)
     if degraded:
         write_robustness(degraded, out / "robustness.csv")
-    with written_aside(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, html)
     return path
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.escaping import for_markdown
-from segmed.core.files import write_table, written_aside
+from segmed.core.files import write_table, write_text
 from segmed.core.units import Unit
 from segmed.evaluation.compare import Comparison, Difference, can_be_ranked
 from segmed.evaluation.report import numbers, tables
@@ -72,8 +72,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         parts += [f"\n## {told}: paired tests\n", _test_table([*oracle.tests, *oracle.floor_tests], unit)]
     parts += [f"\n{for_markdown(note)}\n" for note in notes(comparison)]
     parts.append(f"\n95 % bootstrap intervals over {unit.many}. Research use only, not a medical device.\n")
-    with written_aside(path) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+    write_text(path, "\n".join(parts))
 
 
 def _score_table(comparison: Comparison) -> str:
