@@ -158,7 +158,7 @@ def test_what_is_no_volume_and_what_cannot_be_written_is_said(tmp_path: Path) ->
         ("b.nii.gz", "not a NIfTI file"),
         ("c.hdr", "a pair of .hdr and .img"),
         ("none.nii", "cannot be read"),
-        (".", "a folder"),
+        (".", "no DICOM file in it"),
     ):
         with pytest.raises(DataError, match=message):
             read_volume(tmp_path / name)

