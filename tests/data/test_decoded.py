@@ -147,7 +147,9 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_data_set_without_records_is_refused_with_every_layout(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no image; expected a folder in the Kaggle.*FairSeg.*manifest"):
+    with pytest.raises(
+        DataError, match=r"holds no image; expected a folder with images/.*nnU-Net.*Kaggle.*FairSeg.*manifest"
+    ):
         decode(SliceDataset("none", tmp_path, ()), cache_dir=tmp_path)
 
 

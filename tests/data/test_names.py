@@ -76,7 +76,7 @@ def test_loose_files_that_are_not_read_are_faults(tmp_path: Path) -> None:
     assert [path.name for path in found.images] == ["a.png"]
     texts = sorted(text for _, text in found.faults)
     assert "\\udcff.png: its name is not UTF-8 text" in texts[0]
-    assert "b.nii.gz: .nii.gz files are not read. Export their slices" in texts[1]
+    assert "b.nii.gz: .nii.gz files are not read beside images of slices" in texts[1]
 
 
 def test_beside_a_folder_images_nothing_is_an_image(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from segmed.data.sources import holds_pairs, layout_of, open_dataset, parse_labe
 
 
 def test_an_empty_folder_is_refused_with_the_layouts_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no data set found in this folder; expected a folder in the Kaggle LGG layout"):
+    with pytest.raises(DataError, match="no data set found in this folder; expected a folder with images/ and masks/"):
         open_dataset(tmp_path)
 
 

@@ -1,22 +1,62 @@
-"""What a data set is before a pixel is read: a list of slices, each with its patient."""
+"""What a data set is before a pixel is read: a list of slices, each with its patient and its volume."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segmed.core.labels import LabelMap
+from segmed.core.stacking import Plane
 from segmed.core.units import Unit, unit_of
 
 
 @dataclass(frozen=True)
+class VolumeFiles:
+    """A volume that lies in files of its own: one study, or time point, of a patient.
+
+    Args:
+        name: A unique id.
+        images: A file for each sequence, all on the grid of the first; they are the channels, in this order.
+        mask: The file of the reference, on the same grid; None where there is none.
+        plane: How its slices are cut.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    mask: Path | None = None
+    plane: Plane = "acquired"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of its files, the mask last."""
+        return self.images if self.mask is None else (*self.images, self.mask)
+
+
+@dataclass(frozen=True)
 class Record:
-    """One slice: a unique `case` id, the `patient` it belongs to, its position in the volume and its files."""
+    """One slice: a unique `case` id, the `patient` it belongs to, its position in the volume and its files.
+
+    `source` has the files of the volume that it is a slice of, numbered from 1 as the volume is cut; None where the
+    slice has files of its own. `image` is the first of the files then.
+    """
 
     case: str
     patient: str
     slice_index: int
     image: Path
     mask: Path | None
+    source: VolumeFiles | None = None
+
+    @property
+    def volume(self) -> str:
+        """The volume that the slice lies in: a patient has one, unless volumes have files of their own."""
+        return self.patient if self.source is None else self.source.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the slice is read from."""
+        if self.source is not None:
+            return self.source.files
+        return (self.image,) if self.mask is None else (self.image, self.mask)
 
 
 @dataclass(frozen=True)
@@ -64,4 +104,12 @@ def by_patient(records: Iterable[Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.patient, []).append(record)
+    return groups
+
+
+def by_volume(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Group records by volume, keeping their order; where volumes have no files of their own it is by patient."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.volume, []).append(record)
     return groups

@@ -179,8 +179,8 @@ def as_labels(volume: Volume, name: str) -> Volume:
     Raises:
         DataError: Negative numbers, or numbers that are not whole within `WHOLE`.
     """
-    whole = np.rint(volume.array)
-    if whole.min() < 0 or whole.max() >= 2**32:
+    whole = np.rint(volume.array) if volume.array.dtype.kind == "f" else volume.array
+    if int(whole.min()) < 0 or int(whole.max()) >= 2**32:
         raise DataError(
             f"{name}: values from {volume.array.min()} to {volume.array.max()}, expected labels of a mask, 0 and "
             "above. Check that it is a mask."

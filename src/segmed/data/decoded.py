@@ -12,9 +12,10 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.files import write_json
-from segmed.core.image import Image, Mask, require_same_grid
+from segmed.core.image import require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
-from segmed.core.records import Record, SliceDataset
-from segmed.data.grids import Grid, require_uniform
+from segmed.core.records import Record, SliceDataset, VolumeFiles, by_volume
+from segmed.core.volume import Grid
+from segmed.data.cutting import read_cut
+from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.lgg import is_lgg
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
@@ -71,13 +74,34 @@ class _Entry:
 
 
 @dataclass(frozen=True)
+class _StoredGrid:
+    """A `core.volume.Grid` as JSON has it."""
+
+    shape: tuple[int, int, int]
+    affine: list[list[float]] | None
+    spacing: tuple[float, float, float] | None
+
+    @classmethod
+    def of(cls, grid: Grid) -> "_StoredGrid":
+        return cls(grid.shape, None if grid.affine is None else grid.affine.tolist(), grid.spacing)
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.shape, None if self.affine is None else np.array(self.affine), self.spacing)
+
+
+@dataclass(frozen=True)
 class _Index:
-    """What `index.json` holds: what the pixels were read from, how many bytes they have, and where each case lies."""
+    """What `index.json` holds: what the pixels were read from, how many bytes they have, and where each case lies.
+
+    `grids` are those of volumes with files of their own, as they are cut.
+    """
 
     signature: str
     bytes: int
     data_hash: str
     cases: dict[str, _Entry]
+    grids: dict[str, _StoredGrid] = field(default_factory=dict)
 
 
 _MAKE_AGAIN = "Delete {} and run again."
@@ -91,6 +115,7 @@ class DecodedDataset:
         self.dataset = dataset
         self.data_hash = index.data_hash
         self._entries = index.cases
+        self._grids = {name: stored.grid for name, stored in index.grids.items()}
         try:
             self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
         except (OSError, ValueError) as error:  # a value error is of an empty file
@@ -137,9 +162,16 @@ class DecodedDataset:
         return self._entries[case].shape
 
     @property
-    def grids(self) -> dict[str, Grid]:
+    def formats(self) -> dict[str, PixelFormat]:
         """Shape and type of every case's image, without reading its pixels."""
-        return {case: Grid(entry.shape, str(np.dtype(entry.dtype))) for case, entry in self._entries.items()}
+        return {case: PixelFormat(entry.shape, str(np.dtype(entry.dtype))) for case, entry in self._entries.items()}
+
+    def grid(self, volume: str) -> Grid | None:
+        """Where the slices of a volume lie, as they are cut: slices, rows, columns; None where no file says anything.
+
+        Distances are in mm where its `spacing` is known, and in pixels else.
+        """
+        return self._grids.get(volume)
 
     def dtype(self, case: str) -> str:
         """The type of a case's pixels, without reading them."""
@@ -188,7 +220,7 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
     if not _is_current(folder, signature):
         _build(dataset, folder, signature, progress)
     decoded = DecodedDataset(dataset, folder)
-    require_uniform(dataset, decoded.grids)
+    require_uniform(dataset, decoded.formats)
     return decoded
 
 
@@ -201,10 +233,18 @@ def _folder(dataset: SliceDataset, parent: Path, signature: str) -> Path:
 def _signature(dataset: SliceDataset) -> str:
     """What the cache depends on: files with sizes and times, their order, and the labels."""
     digest = hashlib.sha256(json.dumps([FORMAT, dataset.labels.to_json()]).encode())
-    for record in dataset.records:
-        files = [_stat(path) for path in (record.image, record.mask) if path is not None]
-        digest.update(repr((record.case, record.patient, record.slice_index, files)).encode())
+    for records in by_volume(dataset.records).values():
+        for record in records if records[0].source is None else records[:1]:
+            digest.update(
+                repr((record.case, record.patient, record.slice_index, *_read_from(record, records))).encode()
+            )
     return digest.hexdigest()
+
+
+def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
+    """The state of the files of a slice; of a volume also how it is cut."""
+    files: list[object] = [[_stat(path) for path in record.files]]
+    return files if record.source is None else [*files, record.source.plane, len(records)]
 
 
 def _stat(path: Path) -> tuple[str, int, int]:
@@ -239,9 +279,11 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
             f"{folder.parent}: cannot be written ({error.strerror}). Set SEGMED_CACHE to a folder with space."
         ) from error
     try:
-        cases, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
-        index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": _data_hash(dataset, cases)}
-        write_json(temporary / "index.json", {**index, "cases": cases})
+        cases, grids, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
+        data_hash = _data_hash(dataset, cases, grids)
+        index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": data_hash}
+        stored = {name: asdict(_StoredGrid.of(grid)) for name, grid in grids.items()}
+        write_json(temporary / "index.json", {**index, "cases": cases, "grids": stored})
         _put(temporary, folder, signature)
         _remove_stale(folder)
     except OSError as error:
@@ -276,13 +318,14 @@ def _remove_stale(folder: Path) -> None:
 
 def _write_pixels(
     dataset: SliceDataset, path: Path, progress: Progress | None
-) -> tuple[dict[str, dict[str, Any]], int]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Grid], int]:
     cases: dict[str, dict[str, Any]] = {}
+    grids: dict[str, Grid] = {}
     offset = 0
     with path.open("wb") as file:
-        for record, image, mask in tracked(_decoded(dataset), progress, total=len(dataset.records)):
-            pixels = np.ascontiguousarray(image.array)
-            block = pixels.tobytes() + (mask.array.tobytes() if mask is not None else b"")
+        for record, image, mask in tracked(_decoded(dataset, grids), progress, total=len(dataset.records)):
+            pixels = np.ascontiguousarray(image)
+            block = pixels.tobytes() + (mask.tobytes() if mask is not None else b"")
             cases[record.case] = {
                 "offset": offset,
                 "shape": list(pixels.shape),
@@ -294,28 +337,52 @@ def _write_pixels(
             padding = -len(block) % 16
             file.write(block + bytes(padding))
             offset += len(block) + padding
-    return cases, offset
+    return cases, grids, offset
 
 
-def _decoded(dataset: SliceDataset) -> Iterator[tuple[Record, Image, Mask | None]]:
-    def read(record: Record) -> tuple[Record, Image, Mask | None]:
+_Pixels = tuple[Record, Shaped[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"] | None]
+
+
+def _decoded(dataset: SliceDataset, grids: dict[str, Grid]) -> Iterator[_Pixels]:
+    """The image and the mask of each record, in order; the grids of volumes are put into `grids` on the way."""
+
+    def read(record: Record) -> _Pixels:
         image = read_image(record.image)
         mask = None if record.mask is None else read_mask(record.mask, dataset.labels)
         if mask is not None:
             require_same_grid(image, mask, str(record.mask))
-        return record, image, mask
+        return record, image.array, None if mask is None else mask.array
 
     chunk = 64
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(dataset.records), chunk):
-            yield from pool.map(read, dataset.records[start : start + chunk])
+        for source, together in groupby(dataset.records, key=lambda record: record.source):
+            records = list(together)
+            if source is not None:
+                yield from _of_volume(source, records, dataset, grids)
+                continue
+            for start in range(0, len(records), chunk):
+                yield from pool.map(read, records[start : start + chunk])
 
 
-def _data_hash(dataset: SliceDataset, cases: dict[str, dict[str, Any]]) -> str:
-    """One hash of all decoded pixels with their cases and patients: independent of where and how files are stored."""
+def _of_volume(
+    source: VolumeFiles, records: Sequence[Record], dataset: SliceDataset, grids: dict[str, Grid]
+) -> Iterator[_Pixels]:
+    cut = read_cut(source, dataset.labels)
+    if len(cut.images) != len(records):
+        raise DataError(f"{source.images[0]}: was changed while it was read. Run again.")
+    grids[source.name] = cut.grid
+    for index, record in enumerate(records):
+        yield record, cut.images[index], None if cut.masks is None else cut.masks[index]
+
+
+def _data_hash(dataset: SliceDataset, cases: dict[str, dict[str, Any]], grids: dict[str, Grid]) -> str:
+    """One hash of all decoded pixels with their cases, patients and grids, whatever the files' place or format."""
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda record: record.case):
         entry = cases[record.case]
         digest.update(repr((record.case, record.patient, tuple(entry["shape"]), entry["dtype"])).encode())
         digest.update(bytes.fromhex(entry["sha256"]))
+    for name, grid in sorted(grids.items()):
+        affine = None if grid.affine is None else np.round(grid.affine, 4).tolist()
+        digest.update(repr((name, grid.shape, affine, grid.spacing and np.round(grid.spacing, 4).tolist())).encode())
     return digest.hexdigest()

@@ -4,33 +4,35 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segmed.core.records import SliceDataset, by_patient
+from segmed.core.records import SliceDataset, by_volume
 from segmed.data.listing import Findings, require_no_errors_among
 
 
 @dataclass(frozen=True)
-class Grid:
+class PixelFormat:
     """Of one stored image: height, width and channels, and the type of its pixels."""
 
     shape: tuple[int, int, int]
     dtype: str
 
 
-def find_mixed(dataset: SliceDataset, grids: Mapping[str, Grid], findings: Findings) -> None:
-    """An error for each image with another number of channels or another type than most, and each patient whose slices
-    differ in size. Cases that `grids` does not hold could not be read, and are left out.
+def find_mixed(dataset: SliceDataset, grids: Mapping[str, PixelFormat], findings: Findings) -> None:
+    """An error for each image with another number of channels or another type than most, and each volume whose slices
+    differ in size; volumes in files of their own may be of different types. Cases that `grids` does not hold could not
+    be read, and are left out.
     """
     _find_odd_ones(dataset, "channels", {case: grid.shape[2] for case, grid in grids.items()}, findings)
-    _find_odd_ones(dataset, "dtype", {case: grid.dtype for case, grid in grids.items()}, findings)
-    for patient, records in by_patient(dataset.records).items():
+    alone = {record.case for record in dataset.records if record.source is None}
+    _find_odd_ones(dataset, "dtype", {case: grid.dtype for case, grid in grids.items() if case in alone}, findings)
+    for volume, records in by_volume(dataset.records).items():
         sizes = sorted({grids[record.case].shape[:2] for record in records if record.case in grids})
         if len(sizes) > 1:
             shown = ", ".join(f"{height}x{width}" for height, width in sizes)
             text = f"slices of different sizes ({shown}). Export the volume on one grid."
-            findings.error("slice-size", patient, text)
+            findings.error("slice-size", volume, text)
 
 
-def require_uniform(dataset: SliceDataset, grids: Mapping[str, Grid]) -> None:
+def require_uniform(dataset: SliceDataset, grids: Mapping[str, PixelFormat]) -> None:
     """Raise `DataError` with the first thing that `find_mixed` finds: what `segmed data check` refuses, all refuse."""
     findings = Findings()
     find_mixed(dataset, grids, findings)
@@ -43,7 +45,7 @@ def _find_odd_ones(
     if len(set(value_of.values())) < 2:
         return
     usual = Counter(value_of.values()).most_common(1)[0][0]
-    for record in dataset.records:
+    for record in {record.files: record for record in dataset.records}.values():
         value = value_of.get(record.case, usual)
         if value != usual:
             text = f"{what} {value}, expected {usual} as in most images. Convert it."

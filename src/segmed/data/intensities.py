@@ -17,7 +17,7 @@ def fit_intensities(config: PreprocessConfig, data: DecodedDataset) -> Preproces
     if config.normalisation != "imagenet" or config.intensity_range is not None:
         return config
     cases = [record.case for record in data.dataset.records]
-    dtype = np.dtype(data.dtype(cases[0]))
+    dtype = np.result_type(*{data.dtype(case) for case in cases})
     if dtype == np.uint8:
         return replace(config, intensity_range=scale_holding(0.0, 255.0, dtype))
     channels = list(config.channels)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -79,10 +79,11 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Records with patients together, in the order of their first record, and slices in numeric order."""
+    """Records with patients and volumes together, in the order of their first, and slices in numeric order."""
     records = list(records)
     rank = {patient: place for place, patient in enumerate(dict.fromkeys(record.patient for record in records))}
-    return tuple(sorted(records, key=lambda r: (rank[r.patient], r.slice_index, natural_key(r.case))))
+    volume = {name: place for place, name in enumerate(dict.fromkeys(record.volume for record in records))}
+    return tuple(sorted(records, key=lambda r: (rank[r.patient], volume[r.volume], r.slice_index, natural_key(r.case))))
 
 
 def numbered(records: Sequence[Record]) -> list[Record]:
@@ -91,7 +92,7 @@ def numbered(records: Sequence[Record]) -> list[Record]:
     result = []
     for record in records:
         counts[record.patient] = counts.get(record.patient, 0) + 1
-        result.append(Record(record.case, record.patient, counts[record.patient], record.image, record.mask))
+        result.append(replace(record, slice_index=counts[record.patient]))
     return result
 
 
@@ -118,7 +119,7 @@ def grouped(records: Sequence[Record], patient_regex: str, findings: Findings, *
             text = f"--patient-regex {patient_regex!r} finds no patient or slice in {record.case!r}. Correct it."
             findings.error("no-patient", record.image, text)
             continue
-        found.append(Record(record.case, patient, int(number), record.image, record.mask))
+        found.append(replace(record, patient=patient, slice_index=int(number)))
     return found if positioned or placed else numbered(found)
 
 
@@ -149,8 +150,9 @@ def find_unpaired(
 
 def find_own_masks(records: Iterable[Record], findings: Findings) -> None:
     """An error for each image that is given as its own mask; NPZ files may hold both under names of their own."""
-    for record in records:
-        if record.mask is not None and record.image.suffix.lower() != ".npz" and _one_file(record.image, record.mask):
+    for files, record in {record.files: record for record in records}.items():
+        is_own = any(record.mask is not None and _one_file(image, record.mask) for image in files[:-1])
+        if record.mask is not None and is_own and record.image.suffix.lower() != ".npz":
             text = f"the same file as its image (case {record.case}). Name the mask's own file."
             findings.error("own-mask", record.mask, text)
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError, SplitError
-from segmed.core.records import by_patient
+from segmed.core.records import by_volume
 from segmed.core.volumes import neighbour_indices
 from segmed.data.decoded import DecodedDataset
 from segmed.data.oof_maps import ProposalMaps
@@ -108,8 +108,8 @@ class PreprocessedSlices(Dataset[Item]):
         self._labels = len(decoded.dataset.labels.names) if soft else None
         self.statistics = volume_statistics(decoded, cases, preprocess)
         records = decoded.dataset.by_case()
-        self._patient = {case: records[case].patient for case in cases}
-        self._stack = neighbour_cases(decoded, set(self._patient.values()), preprocess.config.neighbours)
+        self._volume = {case: records[case].volume for case in cases}
+        self._stack = neighbour_cases(decoded, set(self._volume.values()), preprocess.config.neighbours)
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -119,7 +119,7 @@ class PreprocessedSlices(Dataset[Item]):
         """The slice at `index`."""
         case = self.cases[index]
         images = [self.decoded.image(near) for near in self._stack[case]]
-        image, undo = self.preprocess.apply_stack(images, self.statistics[self._patient[case]])
+        image, undo = self.preprocess.apply_stack(images, self.statistics[self._volume[case]])
         proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case)).float() / 255
         mask = self.decoded.mask(case)
         shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels)
@@ -148,34 +148,34 @@ def drawn_from(decoded: DecodedDataset, cases: Sequence[str]) -> Drawn:
 
 
 def volume_statistics(decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> dict[str, Statistics]:
-    """Intensity statistics of each patient among `cases`, over all slices that the data set has of that patient."""
+    """Intensity statistics of each volume that `cases` are of, over all slices that the data set has of it."""
     records = decoded.dataset.by_case()
     unknown = [case for case in cases if case not in records]
     if unknown:
         raise SplitError(f"{unknown[0]}: not in the data set {decoded.dataset.name}. Make a split for this data.")
-    wanted = {records[case].patient for case in cases}
+    wanted = {records[case].volume for case in cases}
     statistics = {}
-    for patient, slices in by_patient(decoded.dataset.records).items():
-        if patient in wanted:
-            statistics[patient] = preprocess.statistics([decoded.image(record.case) for record in slices])
+    for volume, slices in by_volume(decoded.dataset.records).items():
+        if volume in wanted:
+            statistics[volume] = preprocess.statistics([decoded.image(record.case) for record in slices])
     return statistics
 
 
-def neighbour_cases(decoded: DecodedDataset, patients: Collection[str], reach: int) -> dict[str, tuple[str, ...]]:
-    """Each slice of some patients with its `reach` neighbours on either side, in the order of the patient's volume.
+def neighbour_cases(decoded: DecodedDataset, volumes: Collection[str], reach: int) -> dict[str, tuple[str, ...]]:
+    """Each slice of some volumes with its `reach` neighbours on either side, from below to above.
 
     Neighbours come from all slices of the data set, whatever part they are in: under a split by patient that is the
-    same part. Raises `DataError` naming the patient where two slices have one place.
+    same part. Raises `DataError` naming the volume where two slices have one place.
     """
     stacks: dict[str, tuple[str, ...]] = {}
-    for patient, records in by_patient(decoded.dataset.records).items():
-        if patient in patients:
+    for volume, records in by_volume(decoded.dataset.records).items():
+        if volume in volumes:
             ordered = sorted(records, key=lambda record: record.slice_index) if reach else records
             places = range(len(ordered)) if not reach else [record.slice_index for record in ordered]
             try:
                 indices = neighbour_indices(places, reach)
             except DataError as error:
-                raise DataError(f"patient {patient}: {error}") from error
+                raise DataError(f"patient {volume}: {error}") from error
             for record, near in zip(ordered, indices, strict=True):
                 stacks[record.case] = tuple(ordered[index].case for index in near)
     return stacks

@@ -7,6 +7,8 @@ from pathlib import Path
 
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".dicom")
 PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".svs", ".ndpi", ".czi", ".mat", ".h5", ".hdf5")
+READ_ALONE = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Volumes that are read, though not beside images of slices."""
 JPEG = (".jpg", ".jpeg")
 MADE = ("_mask", "_overlay")
 """What is added to an image's name for what is made of it."""
@@ -60,6 +62,8 @@ def unread(path: Path) -> str | None:
     ending = next((ending for ending in (*VOLUMES, *PICTURES) if name.endswith(ending)), None)
     if ending is None:
         return None
+    if ending in READ_ALONE:
+        return f"{ending} files are not read beside images of slices. Put volumes into folders of their own."
     if ending in VOLUMES:
         return f"{ending} files are not read. Export their slices as PNG, TIFF or NPY."
     return f"{ending} files are not read. Convert them to PNG or TIFF."

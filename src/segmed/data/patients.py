@@ -24,8 +24,15 @@ def alike(cases: Iterable[str]) -> tuple[str, str] | None:
 
 def require_told(dataset: SliceDataset) -> None:
     """Raise `DataError` where patients are not known though names of images look as if they told them."""
-    if not dataset.patients_known:
-        require_unlike(dataset.path, (record.case for record in dataset.records))
+    if dataset.patients_known:
+        return
+    require_unlike(dataset.path, (record.case for record in dataset.records if record.source is None))
+    pair = alike(dict.fromkeys(record.volume for record in dataset.records if record.source is not None))
+    if pair is not None:
+        raise DataError(
+            f"{dataset.path}: {pair[0]} and {pair[1]} look like volumes of one patient. Say who the patient is with "
+            "--patient-regex, such as '^(.+)_[0-9]+$', or say --each-image-is-a-patient."
+        )
 
 
 def require_unlike(path: Path, cases: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from segmed.core.files import written_aside
 from segmed.core.image import shown_channel
 from segmed.core.intensity import span_of
 from segmed.core.labels import LabelMap, one_hot
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_patient, by_volume
 from segmed.data.augment import Augment, AugmentConfig, augment_for, build_augment, preset_of
 from segmed.data.augment.config import AUTO
 from segmed.data.augment.draws import Draws
@@ -94,7 +94,7 @@ def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> lis
 def _row(decoded: DecodedDataset, record: Record, config: AugmentConfig, generator: torch.Generator) -> _Row:
     image, mask = decoded.image(record.case), decoded.mask(record.case)
     preprocess = Preprocess(PreprocessConfig(channels=tuple(range(image.shape[2]))))
-    volume = [decoded.image(other.case) for other in by_patient(decoded.dataset.records)[record.patient]]
+    volume = [decoded.image(other.case) for other in by_volume(decoded.dataset.records)[record.volume]]
     network_image, _ = preprocess.apply(image, preprocess.statistics(volume))
     labels = preprocess.apply_mask(mask).numpy().astype(np.uint8)
     planes = torch.from_numpy(one_hot(labels, len(decoded.dataset.labels.names) + 1)[1:]).float()

@@ -1,7 +1,8 @@
 """Open a data set of any known layout as records; no pixel is read."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -9,76 +10,166 @@ from typing import Literal
 from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
+from segmed.core.stacking import Plane
 from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
 from segmed.data.folder import list_folder, other_labels
 from segmed.data.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
 from segmed.data.listing import Findings, Listing, alike_patients, find_own_masks, require_no_errors
 from segmed.data.manifest import list_manifest
 from segmed.data.names import shown, unread
+from segmed.data.nnunet import holds_nnunet, list_nnunet
+from segmed.data.sequences import holds_sequences, list_sequences
+from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volume_folder
 
 LAYOUTS = (
-    "a folder in the Kaggle LGG layout, a folder with images/ and masks/, FairSeg's data_*.npz, or a manifest "
-    "(CSV or JSON)"
+    "a folder with images/ and masks/ of images or of volumes, nnU-Net's or the Decathlon's imagesTr/ with "
+    "dataset.json, a folder for each volume with a file a sequence (BraTS), the Kaggle LGG layout, FairSeg's "
+    "data_*.npz, or a manifest (CSV or JSON)"
 )
 MANIFESTS = ("manifest.csv", "manifest.json")
-Layout = Literal["manifest", "folder", "fairseg", "lgg"]
+Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is read: what is not given is as the layout has it.
+
+    Args:
+        labels: How masks store labels.
+        patient_regex: Finds the patient in names.
+        plane: How volumes are cut into slices.
+    """
+
+    labels: LabelMap | None = None
+    patient_regex: str | None = None
+    plane: Plane = "acquired"
+
+
+@dataclass(frozen=True)
+class LayoutKind:
+    """One layout of folders.
+
+    Args:
+        name: What it is called here.
+        is_here: Whether names of files in a folder say so.
+        holds_pairs: Whether it is sure, for files of another kind may be named alike: `scan_1.tif` in a folder of
+            images, or masks that `predict` wrote.
+        list: Lists a folder.
+        tells_patients: Whether it says itself who the patients are.
+    """
+
+    name: Layout
+    is_here: Callable[[Path], bool]
+    holds_pairs: Callable[[Path], bool]
+    list: Callable[[Path, Reading], Listing]
+    tells_patients: bool = False
+
+
+def _folder_with_files(path: Path, how: Reading) -> Listing:
+    listing = list_folder(path, how.labels or LabelMap(), how.patient_regex)
+    if listing.dataset.records or listing.findings:
+        return listing
+    raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files, or volumes.")
+
+
+def _manifest_in(folder: Path) -> Path | None:
+    return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
+
+
+LAYOUT_KINDS = (
+    LayoutKind(
+        "manifest",
+        lambda path: _manifest_in(path) is not None,
+        lambda path: True,
+        lambda path, how: list_manifest(_manifest_in(path) or path, how.labels, how.patient_regex, how.plane),
+    ),
+    LayoutKind(
+        "nnunet",
+        holds_nnunet,
+        lambda path: True,
+        lambda path, how: list_nnunet(path, how.labels, how.patient_regex, how.plane),
+    ),
+    LayoutKind(
+        "volumes",
+        holds_volume_folder,
+        has_masks,
+        lambda path, how: list_volume_folder(path, how.labels, how.patient_regex, how.plane),
+    ),
+    LayoutKind(
+        "folder", lambda path: (path / "images").is_dir(), lambda path: (path / "masks").is_dir(), _folder_with_files
+    ),
+    LayoutKind(
+        "fairseg", holds_fairseg, holds_fairseg_keys, lambda path, how: list_fairseg(path, how.labels),
+        tells_patients=True,
+    ),
+    LayoutKind(
+        "sequences",
+        holds_sequences,
+        holds_sequences,
+        lambda path, how: list_sequences(path, how.labels, how.patient_regex, how.plane),
+    ),
+    LayoutKind(
+        "lgg", holds_lgg, holds_lgg_pairs, lambda path, how: list_lgg(path, how.labels or LABELS), tells_patients=True
+    ),
+)  # fmt: skip
+"""The layouts, each a file of its own and a row here. Of several in one folder the first counts: what was made on
+purpose comes first."""
 
 
 def layout_of(path: Path) -> Layout | None:
-    """The layout that the names of files at `path` say; None for any other, and for what does not exist.
-
-    Where a folder has several, the order is manifest, images/, FairSeg, Kaggle's LGG: what was made on purpose first.
-    """
+    """The layout that the names of files at `path` say; None for any other, and for what does not exist."""
     if path.is_file():
         return "manifest" if path.suffix.lower() in (".csv", ".json") else None
-    if _manifest_in(path) is not None:
-        return "manifest"
-    if (path / "images").is_dir():
-        return "folder"
-    if holds_fairseg(path):
-        return "fairseg"
-    return "lgg" if path.is_dir() and holds_lgg(path) else None
+    return next((kind.name for kind in LAYOUT_KINDS if path.is_dir() and kind.is_here(path)), None)
 
 
 def holds_pairs(path: Path, layout: Layout | None) -> bool:
-    """Whether images and masks of this layout are there, or a manifest.
-
-    Files of another kind may be named alike: `scan_1.tif` in a folder of images, or masks that `predict` wrote.
-    """
-    if layout == "folder":
-        return (path / "masks").is_dir()
-    if layout == "fairseg":
-        return holds_fairseg_keys(path)
-    return layout == "manifest" or (layout == "lgg" and holds_lgg_pairs(path))
+    """Whether images and masks of this layout are there, or a manifest; see `LayoutKind.holds_pairs`."""
+    return layout is not None and _kind(layout).holds_pairs(path)
 
 
-def open_dataset(path: Path | str, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> SliceDataset:
-    """List the slices of a data set, patients together and slices in numeric order.
+def _kind(layout: Layout) -> LayoutKind:
+    return next(kind for kind in LAYOUT_KINDS if kind.name == layout)
+
+
+def open_dataset(
+    path: Path | str,
+    *,
+    labels: LabelMap | None = None,
+    patient_regex: str | None = None,
+    plane: Plane = "acquired",
+) -> SliceDataset:
+    """List the slices of a data set, patients and volumes together and slices in order.
 
     Args:
-        path: A folder in the Kaggle LGG layout (itself, a parent, or the doubled tree of Kaggle's archive), a folder
-            with `images/` and `masks/`, one with FairSeg's `data_*.npz`, or a manifest: a file, or `manifest.csv` or
-            `manifest.json` in a folder.
-        labels: How masks store labels; by default foreground, 0 and 255. LGG's is called tumour, FairSeg's are rim and
-            cup.
-        patient_regex: Finds the patient in file names of an images folder, or in the cases of a manifest without a
-            column `patient`, where else each image counts as a patient of its own.
+        path: A folder in one of the layouts `LAYOUTS`, or a manifest: the file, or its folder.
+        labels: How masks store labels. By default one label, foreground, of 255 in images and 1 in volumes; LGG's is
+            called tumour, FairSeg's are rim and cup, and `dataset.json` names its own.
+        patient_regex: Finds the patient in names where the layout does not say it; else each image counts as a
+            patient of its own.
+        plane: How volumes are cut into slices.
 
     Returns:
-        The records. No pixel is read.
+        The records. No pixel is read, of volumes the headers.
 
     Raises:
-        DataError: An unknown or empty layout, or a missing or doubled mask or case.
+        DataError: An unknown or empty layout, a missing or doubled mask or case.
 
     Example:
         >>> dataset = segmed.open_dataset("data")
         >>> len(dataset.patients), dataset.labels.names
         (8, ('tumour',))
     """
-    return require_no_errors(list_dataset(Path(path), labels=labels, patient_regex=patient_regex))
+    return require_no_errors(list_dataset(Path(path), labels=labels, patient_regex=patient_regex, plane=plane))
 
 
-def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None) -> Listing:
+def list_dataset(
+    path: Path,
+    *,
+    labels: LabelMap | None = None,
+    patient_regex: str | None = None,
+    plane: Plane = "acquired",
+) -> Listing:
     """As `open_dataset`, but faulty files become findings beside the records that are usable."""
     if not path.exists():
         raise DataError(f"{path}: does not exist; expected {LAYOUTS}. Check the path.")
@@ -88,22 +179,16 @@ def list_dataset(path: Path, *, labels: LabelMap | None = None, patient_regex: s
     if layout is None:
         what = "not a data set" if path.is_file() else f"no data set found in this folder{_what_is_there(path)}"
         raise DataError(f"{path}: {what}; expected {LAYOUTS}.")
-    if patient_regex is not None:
-        _require_names(path, layout)
-    listing = _listed(path, layout, labels, patient_regex)
+    kind = _kind(layout)
+    if patient_regex is not None and kind.tells_patients:
+        text = "its layout says who the patients are, so --patient-regex says nothing"
+        raise DataError(f"{path}: {text}. Leave it out.")
+    listing = kind.list(path, Reading(labels, patient_regex, plane))
     findings = Findings(list(listing.findings))
     find_own_masks(listing.dataset.records, findings)
     for text in alike_patients(listing.dataset):
         findings.warning("alike-patients", listing.dataset.path, text)
     return replace(listing, findings=tuple(findings.found))
-
-
-def _listed(path: Path, layout: Layout, labels: LabelMap | None, patient_regex: str | None) -> Listing:
-    if layout == "manifest":
-        return list_manifest(_manifest_in(path) or path, labels or LabelMap(), patient_regex)
-    if layout == "folder":
-        return _folder_with_files(path, labels or LabelMap(), patient_regex)
-    return list_fairseg(path, labels) if layout == "fairseg" else list_lgg(path, labels or LABELS)
 
 
 def _what_is_there(folder: Path) -> str:
@@ -112,24 +197,6 @@ def _what_is_there(folder: Path) -> str:
     near = chain(*(folder.glob(pattern) for pattern in ("*", "*/*", "*/*/*")))
     found += [f"{path.relative_to(folder)}: {reason}" for path in near if (reason := unread(path)) is not None]
     return f" ({shown(found[0])})" if found else ""
-
-
-def _folder_with_files(path: Path, labels: LabelMap, patient_regex: str | None) -> Listing:
-    listing = list_folder(path, labels, patient_regex)
-    if listing.dataset.records or listing.findings:
-        return listing
-    raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files.")
-
-
-def _manifest_in(folder: Path) -> Path | None:
-    return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
-
-
-def _require_names(path: Path, layout: Layout) -> None:
-    """Raise `DataError` where the layout says who the patients are, so that a regex would say nothing."""
-    if layout not in ("folder", "manifest"):  # a manifest without the column is looked into by its reader
-        text = "its layout says who the patients are, so --patient-regex says nothing"
-        raise DataError(f"{path}: {text}. Leave it out.")
 
 
 def parse_labels(text: str) -> LabelMap:

@@ -168,11 +168,12 @@ def patients_known(split: Split, decoded: DecodedDataset) -> bool:
 
 def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
     """Count test slices with an immediate neighbour in training, and test patients with slices in training."""
-    place = {record.case: (record.patient, record.slice_index) for record in records}
+    place = {record.case: (record.volume, record.slice_index) for record in records}
     train = {place[case] for case in fold.train}
     test = [place[case] for case in fold.test]
-    neighbours = sum((patient, z - 1) in train or (patient, z + 1) in train for patient, z in test)
-    test_patients, train_patients = {patient for patient, _ in test}, {patient for patient, _ in train}
+    neighbours = sum((volume, z - 1) in train or (volume, z + 1) in train for volume, z in test)
+    patient_of = {record.case: record.patient for record in records}
+    test_patients, train_patients = ({patient_of[case] for case in part} for part in (fold.test, fold.train))
     return LeakFigures(len(test), neighbours, len(test_patients), len(test_patients & train_patients))
 
 

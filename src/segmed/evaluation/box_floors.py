@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.progress import Progress, tracked
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import evaluate
@@ -81,11 +81,11 @@ class _Floor:
 
     def __init__(self, decoded: DecodedDataset, asking: Asking, name: str) -> None:
         self._decoded, self._asking, self._name = decoded, asking, name
-        self._patients = by_patient(decoded.dataset.records)
+        self._volumes = by_volume(decoded.dataset.records)
 
     def __call__(self, records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         neighbours = (
-            {record.slice_index: self._decoded.mask(record.case) for record in self._patients[records[0].patient]}
+            {record.slice_index: self._decoded.mask(record.case) for record in self._volumes[records[0].volume]}
             if self._name == PREVIOUS
             else {}
         )

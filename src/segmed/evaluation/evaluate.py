@@ -9,6 +9,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.units import unit_of
 from segmed.evaluation.measure import measure
+from segmed.evaluation.over_volumes import over_volumes
 from segmed.evaluation.result import Calibration, Evaluation, Kind
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
@@ -57,22 +58,22 @@ class Tally:
     def __init__(self, labels: LabelMap) -> None:
         """Nothing yet."""
         self._labels = labels
-        self._rows: list[PatientRow] = []
+        self._rows: dict[str, list[PatientRow]] = {}
         self._slices: list[SliceRow] = []
-        self._reliability: dict[str, list[ReliabilitySums]] = {}
+        self._reliability: dict[str, dict[str, list[ReliabilitySums]]] = {}
         self._predictions: dict[str, UInt8[np.ndarray, "h w"]] = {}
         self._seen: set[str] = set()
 
     def add(self, volume: PatientVolume) -> None:
-        """Score a patient; raises `DataError` where it was added before, or one of its cases."""
+        """Score a volume of a patient; raises `DataError` where it was added before, or one of its cases."""
         _require_new(volume, self._seen, self._predictions)
         measured = measure(volume, self._labels)
-        self._rows += measured.patients
+        self._rows.setdefault(volume.patient, []).extend(measured.patients)
         self._slices += measured.slices
         for label, sums in measured.reliability.items():
-            self._reliability.setdefault(label, []).append(sums)
+            self._reliability.setdefault(label, {}).setdefault(volume.patient, []).append(sums)
         self._predictions.update(zip(volume.cases, volume.prediction, strict=True))
-        self._seen.add(volume.patient)
+        self._seen.add(volume.name)
 
     def evaluation(
         self,
@@ -88,12 +89,19 @@ class Tally:
         """What the patients give together; raises `DataError` without any, or if only some have probabilities."""
         if not self._seen:
             raise DataError(f"{name}: no patients to evaluate in part {part!r}. Check the split or the folders.")
-        given = max((len(some) for some in self._reliability.values()), default=len(self._seen))
-        if given != len(self._seen):
-            raise DataError(f"{name}: only {given} of {len(self._seen)} patients have probabilities. Give all or none.")
-        weights = bootstrap_weights(len(self._seen), resamples, seed)
+        patients = len(self._rows)
+        rows = [row for rows in self._rows.values() for row in over_volumes(rows)]
+        reliability = {
+            label: [sum(sums[1:], start=sums[0]) for sums in some.values()] for label, some in self._reliability.items()
+        }
+        given = max((len(some) for some in reliability.values()), default=patients)
+        if given != patients:
+            raise DataError(f"{name}: only {given} of {patients} patients have probabilities. Give all or none.")
+        weights = bootstrap_weights(patients, resamples, seed)
         unit = unit_of(patients_known=patients_known)
-        summary = summarise(self._rows, self._slices, self._reliability, weights, unit)
+        summary = summarise(rows, self._slices, reliability, weights, unit)
+        bootstrap = {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}
+        several = {"volumes": len(self._seen)} if len(self._seen) > patients else {}
         return Evaluation(
             name=name,
             kind=kind,
@@ -106,11 +114,11 @@ class Tally:
             split={},
             metrics=summary.metrics,
             by_label=summary.by_label,
-            patients=tuple(self._rows),
+            patients=tuple(rows),
             slices=tuple(self._slices),
             predictions=self._predictions,
-            calibration=calibration_of([sums for some in self._reliability.values() for sums in some]),
-            provenance={"bootstrap": {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}},
+            calibration=calibration_of([sums for some in reliability.values() for sums in some]),
+            provenance={"bootstrap": bootstrap, **several},
         )
 
 
@@ -130,8 +138,8 @@ def calibration_of(reliability: Sequence[ReliabilitySums]) -> Calibration | None
 
 
 def _require_new(volume: PatientVolume, seen: set[str], predictions: dict[str, UInt8[np.ndarray, "h w"]]) -> None:
-    if volume.patient in seen:
-        raise DataError(f"patient {volume.patient} comes twice. Give all slices of a patient as one volume.")
+    if volume.name in seen:
+        raise DataError(f"patient {volume.name} comes twice. Give all slices of a patient as one volume.")
     repeated = [case for case in volume.cases if case in predictions]
     if repeated:
         raise DataError(f"case {repeated[0]} belongs to two patients. Give every slice an id of its own.")

@@ -22,7 +22,7 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.models import floors
 
 KnownMasks = Mapping[str, Mapping[int, UInt8[np.ndarray, "_h _w"]]]
-"""Training masks by patient and position in the volume."""
+"""Training masks by volume and position in it."""
 
 
 def floor_evaluations(
@@ -98,7 +98,7 @@ def _with_floors(folder: Path) -> list[Path]:
 def _known_masks(decoded: DecodedDataset, train: Sequence[Record]) -> KnownMasks:
     known: dict[str, dict[int, UInt8[np.ndarray, "_h _w"]]] = {}
     for record in train:
-        known.setdefault(record.patient, {})[record.slice_index] = decoded.mask(record.case)
+        known.setdefault(record.volume, {})[record.slice_index] = decoded.mask(record.case)
     return known
 
 
@@ -116,7 +116,7 @@ def _nothing(decoded: DecodedDataset, records: Sequence[Record]) -> Masks:
 
 def _interpolated(decoded: DecodedDataset, known: KnownMasks, records: Sequence[Record]) -> Masks:
     return [
-        floors.interpolate_mask(known.get(record.patient, {}), record.slice_index, decoded.shape(record.case)[:2])
+        floors.interpolate_mask(known.get(record.volume, {}), record.slice_index, decoded.shape(record.case)[:2])
         for record in records
     ]
 

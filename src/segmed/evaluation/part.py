@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import SplitError
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.core.split import Partition, PartName, Split
 from segmed.core.units import unit_of
+from segmed.core.volume import Triple
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import leak_figures, patients_known
 from segmed.evaluation.volume import PatientVolume
@@ -17,34 +18,42 @@ from segmed.evaluation.volume import PatientVolume
 Masks = list[UInt8[np.ndarray, "_h _w"]]
 Probabilities = list[Float32[np.ndarray, "_k _h _w"]]
 Predict = Callable[[Sequence[Record]], tuple[Masks, Probabilities | None]]
-"""Predict the slices of one patient, in order: labels on the original grid, and probabilities where there are any."""
+"""Predict the slices of one volume, in order: labels on the original grid, and probabilities where there are any."""
 
 
 def records_of(decoded: DecodedDataset, cases: Sequence[str]) -> dict[str, list[Record]]:
-    """The records of some cases by patient, slices in order. Raises `SplitError` naming a case that is not there."""
+    """The records of some cases by volume, slices in order. Raises `SplitError` naming a case that is not there."""
     known = decoded.dataset.by_case()
     lost = [case for case in cases if case not in known]
     if lost:
         raise SplitError(f"case {lost[0]} of the split is not in {decoded.dataset.root}. Use the data it was made for.")
     wanted = set(cases)
-    groups = by_patient(record for record in decoded.dataset.records if record.case in wanted)
-    return {patient: sorted(records, key=lambda record: record.slice_index) for patient, records in groups.items()}
+    groups = by_volume(record for record in decoded.dataset.records if record.case in wanted)
+    return {volume: sorted(records, key=lambda record: record.slice_index) for volume, records in groups.items()}
 
 
 def volumes(
     decoded: DecodedDataset, groups: Mapping[str, Sequence[Record]], predict: Predict
 ) -> Iterator[PatientVolume]:
-    """Predict patient after patient and put each beside its reference."""
-    for patient, records in groups.items():
+    """Predict volume after volume and put each beside its reference."""
+    for volume, records in groups.items():
         masks, probabilities = predict(records)
         yield PatientVolume(
-            patient=patient,
+            patient=records[0].patient,
+            volume=volume,
+            spacing=spacing_of(decoded, volume),
             cases=tuple(record.case for record in records),
             reference=[decoded.mask(record.case) for record in records],
             prediction=masks,
             probability=probabilities,
             slice_indices=tuple(record.slice_index for record in records),
         )
+
+
+def spacing_of(decoded: DecodedDataset, volume: str) -> Triple | None:
+    """Millimetres from slice to slice, row to row and column to column of a volume; None where they are not known."""
+    grid = decoded.grid(volume)
+    return None if grid is None else grid.spacing
 
 
 def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> dict[str, Any]:

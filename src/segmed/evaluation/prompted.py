@@ -13,7 +13,7 @@ from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import Tally
-from segmed.evaluation.part import records_of, split_facts
+from segmed.evaluation.part import records_of, spacing_of, split_facts
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.evaluation.run import NOTHING_REMOVED, Plan, run_cost, run_provenance
@@ -127,6 +127,8 @@ class _AskedKind:
         self.tally.add(
             PatientVolume(
                 patient=records[0].patient,
+                volume=records[0].volume,
+                spacing=spacing_of(self._decoded, records[0].volume),
                 cases=tuple(record.case for record in records),
                 reference=reference,
                 prediction=self._masks(records, answers),

@@ -80,16 +80,23 @@ def tune(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     candidates = _candidates(in_slice, in_volume, shares)
-    rows: dict[Tta, list[Float64[np.ndarray, " c"]]] = {tta: [] for tta in predictors}
+    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in predictors}
     for tta, records in tracked([*product(predictors, groups.values())], progress):
-        rows[tta].append(_patient(predictors[tta], decoded, records, candidates, batch_size))
+        dice = _volume_dice(predictors[tta], decoded, records, candidates, batch_size)
+        rows[tta].setdefault(records[0].patient, []).append(dice)
     choices = [
         _choice(tta, candidate, float(dice))
-        for tta, patients in rows.items()
-        for candidate, dice in zip(candidates, mean_of_defined(np.stack(patients), axis=0), strict=True)
+        for tta, found in rows.items()
+        for candidate, dice in zip(candidates, _mean_over_patients(found), strict=True)
     ]
     own = next(iter(predictors.values())).config
-    return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), len(groups), len(choices))
+    patients = len(next(iter(rows.values())))
+    return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), patients, len(choices))
+
+
+def _mean_over_patients(patients: Mapping[str, Sequence[Float64[np.ndarray, " c"]]]) -> Float64[np.ndarray, " c"]:
+    """The mean over patients of each one's mean over its volumes."""
+    return mean_of_defined(np.stack([mean_of_defined(np.stack(dice), axis=0) for dice in patients.values()]), axis=0)
 
 
 def patient_dice(
@@ -98,7 +105,7 @@ def patient_dice(
     positions: Sequence[int],
     candidates: Sequence[Candidate],
 ) -> Float64[np.ndarray, " c"]:
-    """Volumetric Dice of one patient for each candidate, the mean over labels that have one; NaN where none has."""
+    """Volumetric Dice of one volume for each candidate, the mean over labels that have one; NaN where none has."""
     labels = probabilities[0].shape[0]
     by_label = np.full((labels, len(candidates)), np.nan)
     best = [each.max(axis=0) for each in probabilities]
@@ -132,7 +139,7 @@ def _components(
     return found.sizes, np.bincount(right, minlength=len(found) + 1)[1:]
 
 
-def _patient(
+def _volume_dice(
     predictor: VolumePredictor,
     decoded: DecodedDataset,
     records: Sequence[Record],

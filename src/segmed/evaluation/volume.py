@@ -1,4 +1,4 @@
-"""One patient as an evaluation sees it: reference and prediction on the original grid, slice by slice."""
+"""One volume of a patient as an evaluation sees it: reference and prediction on the original grid, slice by slice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,18 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.volume import Triple
 
 
 @dataclass(frozen=True)
 class PatientVolume:
-    """The slices of one patient in anatomical order; sizes may differ between patients, not within one.
+    """The slices of one volume of a patient in anatomical order; sizes may differ between volumes, not within one.
 
     `reference` and `prediction` hold labels 0 … K. `probability` holds a value from 0 to 1 per foreground label,
     or is None where only masks are known (no calibration then). `slice_indices` are rising positions in the volume; a
-    jump (a slice split gives a part of a volume) keeps slices apart that are not neighbours.
+    jump (a slice split gives a part of a volume) keeps slices apart that are not neighbours. `volume` names it where a
+    patient may have several; None says that the patient has this one. `spacing` is in mm along slices, rows and
+    columns, or None where it is not known.
     """
 
     patient: str
@@ -25,6 +28,8 @@ class PatientVolume:
     prediction: Sequence[UInt8[np.ndarray, "_h _w"]]
     probability: Sequence[Float32[np.ndarray, "_k _h _w"]] | None = None
     slice_indices: tuple[int, ...] | None = None
+    volume: str | None = None
+    spacing: Triple | None = None
 
     def __post_init__(self) -> None:
         """Raise `DataError`, naming the case, where the parts do not belong together."""
@@ -56,6 +61,11 @@ class PatientVolume:
                 raise DataError(f"{case}: probabilities are {probability.shape[1:]} but the reference is {grid}.")
             if not (probability.min() >= 0 and probability.max() <= 1):
                 raise DataError(f"{case}: probabilities must be 0 to 1, got NaN or others. Apply the sigmoid once.")
+
+    @property
+    def name(self) -> str:
+        """The volume's name, which is the patient's where it has one volume."""
+        return self.volume or self.patient
 
     @property
     def positions(self) -> tuple[int, ...]:

@@ -13,16 +13,15 @@ from segmed.inference.slices import PatientSlices
 def patient_slices(
     decoded: DecodedDataset, records: Sequence[Record], degradation: Degradation | None = None
 ) -> PatientSlices:
-    """The slices of `records`, at least one and of one patient, in their order, within all that there are of that one.
+    """The slices of `records`, at least one and of one volume, in their order, within all that there are of that one.
 
-    With `degradation` the images are made worse first, all of the patient's together. Raises `DataError` as
+    With `degradation` the images are made worse first, all of the volume's together. Raises `DataError` as
     `DecodedDataset.image` does.
     """
-    patient = records[0].patient
-    volume = [record for record in decoded.dataset.records if record.patient == patient]
+    volume = [record for record in decoded.dataset.records if record.volume == records[0].volume]
     read = {record.case: np.array(decoded.image(record.case)) for record in volume}
     if degradation is not None:
-        read = degrade_volume(read, degradation, patient=patient)
+        read = degrade_volume(read, degradation, patient=records[0].volume)
     return PatientSlices(
         images=[read[record.case] for record in records],
         positions=[record.slice_index for record in records],

@@ -46,16 +46,42 @@ def write_meta(path: Path, volume: Volume) -> None:
     _write(path, volume, "MetaImageIO", ".mha")
 
 
+def read_nrrd_grid(path: Path) -> Grid:
+    """The grid that the header of NRRD states; raises as `read_nrrd` does for a header that it refuses."""
+    return _grid(path, "NrrdImageIO", _header(path, "NrrdImageIO"))
+
+
+def read_meta_grid(path: Path) -> Grid:
+    """The grid that the header of a MetaImage states; see `read_nrrd_grid`."""
+    return _grid(path, "MetaImageIO", _header(path, "MetaImageIO"))
+
+
 def _read(path: Path, kind: str) -> Volume:
-    sitk = optional_import("SimpleITK", extra="itk", purpose="Reading NRRD and MetaImage")
+    header = _header(path, kind)
+    try:
+        stored = _voxels(path, header)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    grid = _grid(path, kind, header)
+    array = np.frombuffer(stored, header.dtype).reshape(header.shape)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    require_finite(path, array)
+    return Volume(array, grid)
+
+
+def _header(path: Path, kind: str) -> ItkHeader:
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
         header = HEADER_READERS[kind](path, head)
-        require_moderate_volume(path, header.shape, header.dtype.itemsize)
-        stored = _voxels(path, header)
     except OSError as error:
         raise unreadable(path, error) from error
+    require_moderate_volume(path, header.shape, header.dtype.itemsize)
+    return header
+
+
+def _grid(path: Path, kind: str, header: ItkHeader) -> Grid:
+    sitk = optional_import("SimpleITK", extra="itk", purpose="Reading NRRD and MetaImage")
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(str(path))
@@ -65,18 +91,15 @@ def _read(path: Path, kind: str) -> Volume:
         raise damaged_itk(path, str(error).strip().splitlines()[-1].strip()) from error
     if reader.GetSize() != header.shape[::-1] or reader.GetNumberOfComponents() != 1:
         raise damaged_itk(path, "its header can be read in two ways")
-    array = np.frombuffer(stored, header.dtype).reshape(header.shape)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    require_finite(path, array)
     spacing = np.array(reader.GetSpacing())
     try:
         if not header.placed:
             slices, rows, columns = (float(step) for step in spacing[::-1])
-            return Volume(array, Grid(header.shape, spacing=(slices, rows, columns) if header.spaced else None))
+            return Grid(header.shape, spacing=(slices, rows, columns) if header.spaced else None)
         affine = np.eye(4)
         affine[:3, :3] = np.array(reader.GetDirection()).reshape(3, 3) * spacing
         affine[:3, 3] = reader.GetOrigin()
-        return Volume(array, Grid.of_columns_first(header.shape, affine, "LPS"))
+        return Grid.of_columns_first(header.shape, affine, "LPS")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

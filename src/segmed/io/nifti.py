@@ -6,6 +6,8 @@ import math
 import os
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -62,14 +64,33 @@ def read_nifti(path: Path) -> Volume:
         DataError: A file that is damaged, cut off or longer than its header says, 4D, complex or in colours, above
             `MAX_VOLUME_BYTES`, a pair of .hdr and .img, or voxels that are not finite.
     """
+    with _opened(path) as (file, size):
+        return _read(path, file, size)
+
+
+def read_nifti_grid(path: Path) -> Grid:
+    """The grid that a NIfTI file's header states, as `read_nifti` gives it, without its warnings; no voxel is read.
+
+    Raises:
+        DataError: As `read_nifti` does for a header that it refuses.
+    """
+    with _opened(path) as (file, _):
+        header, _ = _read_header(path, file)
+        return _grid(path, header, _layout(path, header).shape, warn=False)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BufferedIOBase, int | None]]:
+    """The unpacked bytes of a file, and their number where it is known before they are read; faults as `DataError`."""
     try:
         with path.open("rb") as stored:
             packed = stored.read(2) == GZIP
             stored.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=stored) as unpacked:
-                    return _read(path, unpacked, None)
-            return _read(path, stored, os.fstat(stored.fileno()).st_size)
+                    yield unpacked, None
+            else:
+                yield stored, os.fstat(stored.fileno()).st_size
     except DataError:
         raise
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -183,7 +204,7 @@ def _layout(path: Path, header: nib.Nifti1Header) -> _Layout:
     return _Layout(shape, dtype, int(offset), (float(slope), float(intercept or 0)))
 
 
-def _grid(path: Path, header: nib.Nifti1Header, shape: Shape) -> Grid:
+def _grid(path: Path, header: nib.Nifti1Header, shape: Shape, *, warn: bool = True) -> Grid:
     """The grid by sform, else qform, else the spacing where its unit is stated."""
     unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7)
     if unit is None:
@@ -198,7 +219,7 @@ def _grid(path: Path, header: nib.Nifti1Header, shape: Shape) -> Grid:
         qform = _placed(shape, header.get_qform(), unit) if codes[1] else None
     except (ValueError, HeaderDataError) as error:  # a DataError, too: it does not know the file
         raise DataError(f"{path}: {' '.join(str(error).split())}") from error
-    if sform is not None and qform is not None and (apart := sform.distance(qform)) > FORMS_DIFFER:
+    if warn and sform is not None and qform is not None and (apart := sform.distance(qform)) > FORMS_DIFFER:
         warnings.warn(
             f"{path}: sform and qform place the volume {apart:.3g} voxels apart (sform: {sform}; qform: {qform}). "
             "The sform is used. Check which is right.",

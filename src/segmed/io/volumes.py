@@ -6,13 +6,13 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
-from segmed.core.volume import Volume
+from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.headers import is_dicom
 from segmed.io.dicom.reading import read_dicom
 from segmed.io.formats import unreadable
-from segmed.io.itk import read_meta, read_nrrd, write_meta, write_nrrd
+from segmed.io.itk import read_meta, read_meta_grid, read_nrrd, read_nrrd_grid, write_meta, write_nrrd
 from segmed.io.itk_headers import is_meta, is_nrrd
-from segmed.io.nifti import is_nifti, read_nifti, write_nifti
+from segmed.io.nifti import is_nifti, read_nifti, read_nifti_grid, write_nifti
 
 HEAD = 256
 """The first bytes of a file by which its format is told."""
@@ -26,12 +26,14 @@ class VolumeFormat:
         name: The field's name of it.
         is_it: Whether a file may be of this format, by its first `HEAD` bytes.
         read: Decodes a file.
+        read_grid: Reads the header alone, where the format allows that.
         writers: By suffix in lower case; each writes a whole file at a temporary path of any name.
     """
 
     name: str
     is_it: Callable[[bytes], bool]
     read: Callable[[Path], Volume]
+    read_grid: Callable[[Path], Grid]
     writers: dict[str, Callable[[Path, Volume], None]]
 
 
@@ -40,14 +42,15 @@ FORMATS: tuple[VolumeFormat, ...] = (
         "NIfTI",
         is_nifti,
         read_nifti,
+        read_nifti_grid,
         {
             ".nii.gz": lambda path, volume: write_nifti(path, volume, packed=True),
             ".nii": lambda path, volume: write_nifti(path, volume, packed=False),
         },
     ),
-    VolumeFormat("NRRD", is_nrrd, read_nrrd, {".nrrd": write_nrrd}),
-    VolumeFormat("MetaImage", is_meta, read_meta, {".mha": write_meta}),
-    VolumeFormat("DICOM", is_dicom, read_dicom, {}),
+    VolumeFormat("NRRD", is_nrrd, read_nrrd, read_nrrd_grid, {".nrrd": write_nrrd}),
+    VolumeFormat("MetaImage", is_meta, read_meta, read_meta_grid, {".mha": write_meta}),
+    VolumeFormat("DICOM", is_dicom, read_dicom, lambda path: read_dicom(path).grid, {}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
 
@@ -73,6 +76,18 @@ def read_volume(path: Path | str, *, series: int | str | None = None) -> Volume:
     path = Path(path)
     if path.is_dir():
         return read_dicom(path, series=series)
+    row = _format_of(path)
+    if series is not None and row.read is read_dicom:
+        return read_dicom(path, series=series)
+    return row.read(path)
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a volume, from its header alone; raises `DataError` as `read_volume` does for what it says."""
+    return read_dicom(path).grid if path.is_dir() else _format_of(path).read_grid(path)
+
+
+def _format_of(path: Path) -> VolumeFormat:
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -80,11 +95,21 @@ def read_volume(path: Path | str, *, series: int | str | None = None) -> Volume:
         raise unreadable(path, error) from error
     for row in FORMATS:
         if row.is_it(head):
-            if series is not None and row.read is read_dicom:
-                return read_dicom(path, series=series)
-            return row.read(path)
+            return row
     found = "the file has zero bytes" if not head else f"it starts with {head[:8]!r}"
     raise DataError(f"{path}: not a volume ({found}); expected {', '.join(row.name for row in FORMATS)}. Convert it.")
+
+
+def suffix_of(path: Path) -> str | None:
+    """The suffix by which a file is taken for a volume, as it is written there; None of any other file."""
+    name = path.name
+    found = next((suffix for row in FORMATS for suffix in row.writers if name.lower().endswith(suffix)), None)
+    return None if found is None else name[len(name) - len(found) :]
+
+
+def stem_of(path: Path) -> str:
+    """A volume's file name without its suffix, both parts of `.nii.gz`."""
+    return path.name.removesuffix(suffix_of(path) or path.suffix)
 
 
 def write_volume(path: Path | str, volume: Volume) -> None:

@@ -45,15 +45,18 @@ class SegmentationModule(pl.LightningModule):
         self.objective = build_objective(recipe, decoded, model)
         self.threshold, self.dice, self.validation_loss = recipe.threshold, float("nan"), float("nan")
         records = decoded.dataset.by_case()
-        self._patient = {case: records[case].patient for case in validation_cases}
-        self._number = {patient: index for index, patient in enumerate(dict.fromkeys(self._patient.values()))}
+        self._volume = {case: records[case].volume for case in validation_cases}
+        self._number = {volume: index for index, volume in enumerate(dict.fromkeys(self._volume.values()))}
+        patients = {records[case].volume: records[case].patient for case in validation_cases}
+        numbered = {patient: index for index, patient in enumerate(dict.fromkeys(patients.values()))}
+        self._patients = [numbered[patients[volume]] for volume in self._number]
         self._losses: list[Tensor] = []
         self._start_counts()
 
     @property
     def validates(self) -> bool:
         """Whether there are validation patients."""
-        return bool(self._patient)
+        return bool(self._volume)
 
     @property
     def kept(self) -> nn.Module:
@@ -98,7 +101,7 @@ class SegmentationModule(pl.LightningModule):
         self._validated += len(batch.cases)
         for index, (case, undo) in enumerate(zip(batch.cases, batch.undo, strict=True)):
             probabilities = undo(logits[index]).sigmoid()
-            self._counts.add(self._number[self._patient[case]], probabilities, self.decoded.mask(case))
+            self._counts.add(self._number[self._volume[case]], probabilities, self.decoded.mask(case))
 
     def on_validation_epoch_end(self) -> None:
         """Choose the threshold, and log the Dice that selects the epoch."""
@@ -153,7 +156,7 @@ class SegmentationModule(pl.LightningModule):
         )
 
     def _start_counts(self) -> None:
-        self._counts = ThresholdCounts(max(len(self._number), 1), self.recipe.model.labels)
+        self._counts = ThresholdCounts(max(len(self._number), 1), self.recipe.model.labels, self._patients or None)
         self._validation_loss: list[Tensor] = []
         self._validated = 0
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from segmed.core.errors import ConfigError
 from segmed.core.files import refuse_links, sha256_of
 from segmed.core.progress import Progress, tracked
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.oof_maps import MapFile, made_by, to_bytes, write_index, write_maps
@@ -90,7 +90,7 @@ def _predicted(
     """Write the mean maps of `runs`, by fold, for `cases`, unless the file is there and from the same weights."""
     weights = {fold: sha256_of(run / WEIGHTS) for fold, run in runs.items()}
     wanted = set(cases)
-    groups = by_patient(record for record in data.dataset.records if record.case in wanted)
+    groups = by_volume(record for record in data.dataset.records if record.case in wanted)
     if made_by(path) != tuple(weights.values()):
         predictors = [load(run, device=device) for run in runs.values()]
         maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
@@ -98,7 +98,8 @@ def _predicted(
             found = _of_patient(predictors, data, records)
             maps |= {case: to_bytes(each) for case, each in found.items()}
         write_maps(path, maps, list(weights.values()))
-    return _Predicted(path, weights, tuple(groups))
+    patients = dict.fromkeys(records[0].patient for records in groups.values())
+    return _Predicted(path, weights, tuple(patients))
 
 
 def _of_patient(

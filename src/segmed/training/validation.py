@@ -1,8 +1,10 @@
 """Validation by patient: volumetric Dice at every threshold from one pass, and the threshold that is best.
 
-Counts are summed over a patient's slices on the original grid before any ratio is taken, so that the score chosen
-by is the one that is reported.
+Counts are summed over a volume's slices on the original grid before any ratio is taken, and a patient's score is the
+mean over its volumes, so that the score chosen by is the one that is reported.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,29 +15,31 @@ from segmed.models.prediction import THRESHOLDS
 
 
 class ThresholdCounts:
-    """Pixel counts by patient, label and threshold.
+    """Pixel counts by volume, label and threshold.
 
     A pixel is label k at threshold t where k has the largest probability of all labels and it is at least t.
     """
 
-    def __init__(self, patients: int, labels: int) -> None:
+    def __init__(self, volumes: int, labels: int, patients: Sequence[int] | None = None) -> None:
+        """`patients` has the number of each volume's patient; None where each is a patient's only one."""
         bins = len(THRESHOLDS) + 1
-        self._hits = torch.zeros(patients, labels, bins, dtype=torch.int64)
-        self._predicted = torch.zeros(patients, labels, bins, dtype=torch.int64)
-        self._reference = torch.zeros(patients, labels, dtype=torch.int64)
+        self._hits = torch.zeros(volumes, labels, bins, dtype=torch.int64)
+        self._predicted = torch.zeros(volumes, labels, bins, dtype=torch.int64)
+        self._reference = torch.zeros(volumes, labels, dtype=torch.int64)
+        self._patients = np.arange(volumes) if patients is None else np.asarray(patients)
         self._edges = torch.tensor(THRESHOLDS, dtype=torch.float32)
 
-    def add(self, patient: int, probabilities: Float[Tensor, "k h w"], reference: UInt8[np.ndarray, "h w"]) -> None:
-        """Count one slice of a patient."""
+    def add(self, volume: int, probabilities: Float[Tensor, "k h w"], reference: UInt8[np.ndarray, "h w"]) -> None:
+        """Count one slice of a volume."""
         best, label = probabilities.float().cpu().max(dim=0)
         bins = torch.bucketize(best, self._edges, right=True)
         truth = torch.from_numpy(reference.astype(np.int64))
         labels, levels = self._hits.shape[1:]
         flat = (label * levels + bins).ravel()
         right = truth.ravel() == label.ravel() + 1
-        self._predicted[patient] += torch.bincount(flat, minlength=labels * levels).view(labels, levels)
-        self._hits[patient] += torch.bincount(flat[right], minlength=labels * levels).view(labels, levels)
-        self._reference[patient] += torch.bincount(truth.ravel(), minlength=labels + 1)[1 : labels + 1]
+        self._predicted[volume] += torch.bincount(flat, minlength=labels * levels).view(labels, levels)
+        self._hits[volume] += torch.bincount(flat[right], minlength=labels * levels).view(labels, levels)
+        self._reference[volume] += torch.bincount(truth.ravel(), minlength=labels + 1)[1 : labels + 1]
 
     def tensors(self) -> list[Int[Tensor, "..."]]:
         """The counts, to be summed over processes in place."""
@@ -45,7 +49,8 @@ class ThresholdCounts:
         """Volumetric Dice; nan where a patient has neither reference nor prediction of a label."""
         hits, predicted = (_at_least(counts) for counts in (self._hits, self._predicted))
         total = predicted + self._reference[:, :, None]
-        return torch.where(total > 0, 2 * hits / total, torch.nan).double().numpy()
+        dice = torch.where(total > 0, 2 * hits / total, torch.nan).double().numpy()
+        return np.stack([_mean_of_known(dice[self._patients == patient]) for patient in np.unique(self._patients)])
 
     def best(self) -> tuple[float, float]:
         """The threshold with the largest mean Dice over patients (first label by label), and that Dice.

@@ -1,20 +1,24 @@
 """Read every file of a data set, noting those that cannot be read and going on."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.progress import Progress, tracked
-from segmed.core.records import Record
+from segmed.core.records import Record, VolumeFiles
 from segmed.data.check.measure import ImageMeasures, MaskMeasures, SliceMeasures, measure_image, measure_mask
+from segmed.data.cutting import CutVolume, read_cut
 from segmed.data.listing import Finding, Findings
 from segmed.io import read_image, read_mask
 
 Measures = TypeVar("Measures", ImageMeasures, MaskMeasures)
 READERS = 4
+_Measured = tuple[SliceMeasures, list[Finding]]
 
 
 def measure_all(
@@ -23,14 +27,43 @@ def measure_all(
     """Measure each record; files that cannot be read become errors in `findings`."""
     measured = []
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda record: _measure(record, labels), records)
-        for slice_, faults in tracked(found, progress, total=len(records)):
+        for slice_, faults in tracked(_measured(pool, records, labels), progress, total=len(records)):
             measured.append(slice_)
             findings.found.extend(faults)
     return measured
 
 
-def _measure(record: Record, labels: LabelMap) -> tuple[SliceMeasures, list[Finding]]:
+def _measured(pool: ThreadPoolExecutor, records: Sequence[Record], labels: LabelMap) -> Iterator[_Measured]:
+    """Each record's measures, in order, slices of volumes volume by volume."""
+    for source, together in groupby(records, key=lambda record: record.source):
+        if source is None:
+            yield from pool.map(lambda record: _measure(record, labels), together)
+        else:
+            yield from _measure_volume(source, list(together), labels)
+
+
+def _measure_volume(source: VolumeFiles, records: Sequence[Record], labels: LabelMap) -> Iterator[_Measured]:
+    """The slices of a volume; what is wrong with its files, or was done to bring them together, goes with the first."""
+    faults = Findings()
+    cut: CutVolume | None = None
+    try:
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
+            cut = read_cut(source, labels)
+    except DataError as error:
+        path = next((path for path in source.files if str(error).startswith(f"{path}: ")), source.images[0])
+        code = "bad-mask" if path == source.mask else "bad-image"
+        faults.error(code, path, str(error).removeprefix(f"{path}: "))
+    for warning in raised:
+        path = next((path for path in source.files if str(warning.message).startswith(f"{path}: ")), source.images[0])
+        faults.warning("geometry", path, str(warning.message).removeprefix(f"{path}: "))
+    for index, record in enumerate(records):
+        image = None if cut is None else measure_image(cut.images[index])
+        mask = None if cut is None or cut.masks is None else measure_mask(cut.masks[index])
+        yield SliceMeasures(record, image, mask), faults.found if index == 0 else []
+
+
+def _measure(record: Record, labels: LabelMap) -> _Measured:
     faults = Findings()
     image = _attempt("bad-image", record.image, lambda path: measure_image(read_image(path).array), faults)
     mask = None

@@ -45,7 +45,7 @@ def check(
     dataset = listing.dataset
     findings = Findings(list(listing.findings))
     slices = measure_all(dataset.records, dataset.labels, findings, progress)
-    volumes, lgg = _by_patient(slices), is_lgg(dataset)
+    volumes, lgg = _by_volume(slices), is_lgg(dataset)
     check_grids(dataset, slices, findings)
     check_copies(slices, findings)
     check_labels(slices, dataset.labels, findings)
@@ -63,10 +63,10 @@ def check(
     return CheckReport(path, _worst_first(findings.found), facts)
 
 
-def _by_patient(slices: Sequence[SliceMeasures]) -> dict[str, list[SliceMeasures]]:
+def _by_volume(slices: Sequence[SliceMeasures]) -> dict[str, list[SliceMeasures]]:
     volumes: dict[str, list[SliceMeasures]] = {}
     for measured in slices:
-        volumes.setdefault(measured.record.patient, []).append(measured)
+        volumes.setdefault(measured.record.volume, []).append(measured)
     return volumes
 
 
@@ -75,9 +75,9 @@ def _facts(dataset: SliceDataset, volumes: dict[str, list[SliceMeasures]]) -> Fa
     images = [measured.image for measured in slices if measured.image]
     masks = [measured.mask for measured in slices if measured.mask]
     copies = {patient: equal_channels(volume) for patient, volume in volumes.items()} if is_lgg(dataset) else {}
-    institutions = [dataset.attributes.get(patient, {}).get("institution") for patient in volumes]
+    institutions = [dataset.attributes.get(patient, {}).get("institution") for patient in dataset.patients]
     return Facts(
-        patients=len(volumes),
+        patients=len(dataset.patients),
         patients_known=dataset.patients_known,
         slices=len(slices),
         positive_slices=sum(mask.foreground > 0 for mask in masks),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.data.check.measure import SliceMeasures
-from segmed.data.grids import Grid, find_mixed
+from segmed.data.grids import PixelFormat, find_mixed
 from segmed.data.listing import Findings
 
 
@@ -16,7 +16,7 @@ def check_grids(dataset: SliceDataset, slices: Sequence[SliceMeasures], findings
         if image and mask and image.shape[:2] != mask.size:
             text = f"the mask is {mask.size[0]}x{mask.size[1]} but its image is {image.shape[0]}x{image.shape[1]}."
             findings.error("grid", measured.record.mask, f"{text} Export both on the same grid.")
-    grids = {m.record.case: Grid(m.image.shape, m.image.dtype) for m in slices if m.image}
+    grids = {m.record.case: PixelFormat(m.image.shape, m.image.dtype) for m in slices if m.image}
     find_mixed(dataset, grids, findings)
 
 

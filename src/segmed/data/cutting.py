@@ -1,0 +1,112 @@
+"""Volumes of a data set read from their files and cut into slices, with sequences as channels."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.core.records import VolumeFiles
+from segmed.core.stacking import Stacking, stacking
+from segmed.core.volume import Grid, Volume, as_labels, sides
+from segmed.data.resample import resampled
+from segmed.io.volumes import read_volume
+
+
+@dataclass(frozen=True, eq=False)
+class CutVolume:
+    """The slices of a volume in one orientation, and the way back.
+
+    `grid` is that of the slices; `stored` and `stacking` are those of the first file, for which masks are written.
+    """
+
+    images: Shaped[np.ndarray, "slices rows columns channels"]
+    masks: UInt8[np.ndarray, "slices rows columns"] | None
+    grid: Grid
+    stored: Grid
+    stacking: Stacking
+
+    def as_stored(self, slices: Shaped[np.ndarray, "slices rows columns"]) -> Volume:
+        """Slices such as a mask's as a volume on the grid of the first file; the exact inverse of the cutting."""
+        return Volume(np.ascontiguousarray(self.stacking.undo(slices)), self.stored)
+
+
+def read_cut(source: VolumeFiles, labels: LabelMap | None = None) -> CutVolume:
+    """Read the files of a volume and cut it along its plane.
+
+    The first file's grid is the reference: sequences on another grid are resampled to it by linear interpolation, with
+    a warning of how far off they were. A mask is never resampled.
+
+    Args:
+        source: The files.
+        labels: How the mask stores labels; None reads no mask.
+
+    Raises:
+        DataError: A file that cannot be read, a mask on another grid than the image, or a value without a label.
+    """
+    first = read_volume(source.images[0])
+    cut = _stacking(source.images[0], first.grid, source)
+    grid = cut.apply_grid(first.grid)
+    channels = [cut.apply_array(first.array)]
+    for path in source.images[1:]:
+        channels.append(_on_grid(path, read_volume(path), grid, source))
+    images = np.stack(channels, axis=-1)
+    masks = None
+    if labels is not None and source.mask is not None:
+        masks = _reference(source.mask, grid, source, labels)
+    return CutVolume(images, masks, grid, first.grid, cut)
+
+
+def _stacking(path: Path, grid: Grid, source: VolumeFiles) -> Stacking:
+    try:
+        return stacking(grid, source.plane)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _on_grid(path: Path, volume: Volume, grid: Grid, source: VolumeFiles) -> Shaped[np.ndarray, "slices rows columns"]:
+    """A further sequence on the grid of the first."""
+    own = _stacking(path, volume.grid, source).apply(volume)
+    if own.grid.is_same(grid):
+        return own.array
+    if not (volume.grid.has_geometry and grid.has_geometry):
+        raise DataError(f"{path}: {volume.grid}, but {source.images[0].name} has {grid}. {NO_PLACE}")
+    warnings.warn(
+        f"{path}: lies on another grid than {source.images[0].name} ({apart(own.grid, grid)}); it is resampled to that "
+        "one by linear interpolation.",
+        stacklevel=3,
+    )
+    return resampled(volume, grid).array
+
+
+def _reference(
+    path: Path, grid: Grid, source: VolumeFiles, labels: LabelMap
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    volume = as_labels(read_volume(path), str(path))
+    own = _stacking(path, volume.grid, source).apply(volume)
+    if not own.grid.is_same(grid):
+        raise DataError(
+            f"{path}: lies on another grid than its image {source.images[0].name} ({apart(own.grid, grid)}). Export "
+            "both on one grid, or see `segmed data check` for what can be mended."
+        )
+    if labels.is_colour:
+        raise DataError(f"{path}: labels are given in colours, but volumes store numbers. Give numbers with --labels.")
+    return labels.decode(own.array.reshape(-1, own.array.shape[2]), str(path)).reshape(own.array.shape)
+
+
+NO_PLACE = "One of them does not say where its voxels lie, so they cannot be brought together. Export both alike."
+
+
+def apart(grid: Grid, other: Grid) -> str:
+    """How two grids in one orientation differ, in words."""
+    if grid.shape != other.shape:
+        return f"{sides(grid.shape)} voxels against {sides(other.shape)}"
+    if grid.has_geometry != other.has_geometry:
+        return "only one of them says where its voxels lie"
+    if grid.affine is None or other.affine is None or other.spacing is None:
+        return f"{grid} against {other}"
+    far = other.distance(grid)
+    return f"{far:.3g} voxels apart at most: {grid} against {other}"
