@@ -236,7 +236,7 @@ def test_a_column_that_no_patient_has_is_refused_before_anything_is_scored(tiny,
         scoring, "evaluate_run", lambda *_, **__: pytest.fail("scored before the column was looked for")
     )
     assert segmed(monkeypatch, "evaluate", run, "--data", root, "--groups", "race") == 1
-    assert "No patient has a value of 'race'" in capsys.readouterr().err
+    assert "Nothing that is scored has a value of 'race'" in capsys.readouterr().err
 
 
 def test_the_table_fits_eighty_columns(tiny, tmp_path):

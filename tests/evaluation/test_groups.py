@@ -74,7 +74,7 @@ def test_columns_can_cross() -> None:
 
 
 def test_an_unknown_column_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DataError, match=r"No patient has a value of 'race'. Columns of this data: sex"):
+    with pytest.raises(DataError, match=r"Nothing that is scored has a value of 'race'. Columns of this data: sex"):
         group_of(GroupColumn(("race",)), SEX, list(SEX))
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import segmed.study.page as study_page
 import segmed.study.run as running
 from segmed.core.errors import ConfigError, DataError, ModelError, StoppedError
 from segmed.core.image import Geometry, Mask
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import split_by_institution
+from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import plan_evaluation
@@ -26,7 +28,7 @@ from segmed.study.externals import external_evaluations
 from segmed.study.jobs import Job, make_jobs
 from segmed.study.judges import threshold_for
 from segmed.study.page import write_page
-from segmed.study.results import collect
+from segmed.study.results import Results, collect
 from segmed.study.settings import load_settings
 from segmed.study.systems import SYSTEMS
 from segmed.training import Hardware
@@ -427,6 +429,31 @@ def test_what_is_trained_once_costs_once(study: Study, monkeypatch: pytest.Monke
     assert asked.count("sam-tiny") == 1
 
 
+def test_the_page_has_a_table_of_every_label_where_there_are_several(
+    study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Table of scores by label" not in page
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    main = study_page._main
+
+    def of_two_labels(results: Results) -> Comparison:
+        one = main(results)
+        return compare([_of_two_labels(each) for each in (*one.systems, *one.floors)])
+
+    monkeypatch.setattr(study_page, "_main", of_two_labels)
+    text = write_page(dataclasses.replace(study, out=out), resamples=50).read_text()
+    assert "Table of scores by label" in text
+    for label in ("core", "oedema"):
+        assert f">{label}</th>" in text
+
+
+def _of_two_labels(evaluation: Evaluation) -> Evaluation:
+    """An evaluation whose two labels have the scores of its one."""
+    labels = ("core", "oedema")
+    patients = tuple(dataclasses.replace(row, label=label) for label in labels for row in evaluation.patients)
+    return dataclasses.replace(evaluation, patients=patients, by_label=dict.fromkeys(labels, evaluation.metrics))
+
+
 def test_an_anonymised_study_names_no_patient(study: Study, tmp_path: Path) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     patients = study.data.dataset.patients
@@ -473,7 +500,7 @@ def test_another_study_is_not_continued_in_the_folder(study: Study) -> None:
     with pytest.raises(ConfigError, match="begun with another folds, changes"):
         run_study(study.data, other, study.out, resume=True)
     unknown = dataclasses.replace(SETTINGS, groups="sex")
-    with pytest.raises(DataError, match="No patient has a value of 'sex'"):
+    with pytest.raises(DataError, match="Nothing that is scored has a value of 'sex'"):
         run_study(study.data, unknown, study.out, resume=True)
 
 

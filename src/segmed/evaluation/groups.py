@@ -103,7 +103,7 @@ def parse_groups(text: str) -> tuple[GroupColumn, ...]:
 
 
 def group_of(column: GroupColumn, attributes: Attributes, patients: Sequence[str]) -> dict[str, str]:
-    """The group of each patient. Raises `DataError`, naming the columns there are, where no patient has the column."""
+    """The group of each patient. Raises `DataError`, naming the columns there are, where nobody has the column."""
     return _grouped(column, attributes, patients)[0]
 
 
@@ -112,7 +112,8 @@ def _grouped(column: GroupColumn, attributes: Attributes, patients: Sequence[str
     known = sorted({name for patient in patients for name in attributes.get(patient, {})})
     for name in column.columns:
         if name not in known:
-            raise DataError(f"No patient has a value of {name!r}. Columns of this data: {', '.join(known) or 'none'}.")
+            columns = ", ".join(known) or "none"
+            raise DataError(f"Nothing that is scored has a value of {name!r}. Columns of this data: {columns}.")
     parts = [_values(name, column.edges, attributes, patients) for name in column.columns]
     joined = {}
     for patient in patients:
