@@ -22,6 +22,7 @@ from segmed import read_volume
 from segmed.core.errors import DataError, MissingDependencyError
 from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.series import find_series
+from segmed.io.volumes import read_grid
 from volume_phantoms import grid_of
 
 
@@ -31,6 +32,14 @@ def phantom(seed: int = 4, shape: tuple[int, int, int] = (7, 5, 3), dtype: str =
     grid = stackable(Grid(shape, grid_of(seed).affine))
     limits = np.iinfo(dtype)
     return Volume(rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True), grid)
+
+
+def test_the_grid_is_read_without_the_pixels(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, phantom()):
+        path.write_bytes(path.read_bytes()[:-4])
+    assert read_grid(tmp_path).distance(phantom().grid) < 1e-3
+    with pytest.raises(DataError, match="damaged or truncated DICOM"):
+        read_volume(tmp_path)
 
 
 def same(volume: Volume, expected: Volume) -> None:

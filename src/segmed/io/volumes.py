@@ -8,7 +8,7 @@ from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.headers import is_dicom
-from segmed.io.dicom.reading import read_dicom
+from segmed.io.dicom.reading import read_dicom, read_dicom_grid
 from segmed.io.formats import unreadable
 from segmed.io.itk import read_meta, read_meta_grid, read_nrrd, read_nrrd_grid, write_meta, write_nrrd
 from segmed.io.itk_headers import is_meta, is_nrrd
@@ -50,17 +50,18 @@ FORMATS: tuple[VolumeFormat, ...] = (
     ),
     VolumeFormat("NRRD", is_nrrd, read_nrrd, read_nrrd_grid, {".nrrd": write_nrrd}),
     VolumeFormat("MetaImage", is_meta, read_meta, read_meta_grid, {".mha": write_meta}),
-    VolumeFormat("DICOM", is_dicom, read_dicom, lambda path: read_dicom(path).grid, {}),
+    VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
 
 
-def read_volume(path: Path | str, *, series: int | str | None = None) -> Volume:
+def read_volume(path: Path | str, *, series: int | str | None = None, grid: Grid | None = None) -> Volume:
     """Read a volume: `slices rows columns` in the dtype that the file stores, with its place in the patient.
 
     Args:
         path: A file of any format of `FORMATS`; its name does not count. Or a folder with the files of DICOM series.
         series: Of DICOM, which series: its number, or the name of one of its files. None where there is only one.
+        grid: Of a DICOM segmentation or structure set, the grid of its image, on which the mask is put.
 
     Returns:
         The volume. Its grid has no affine, or no spacing either, where the file does not state them.
@@ -75,16 +76,14 @@ def read_volume(path: Path | str, *, series: int | str | None = None) -> Volume:
     """
     path = Path(path)
     if path.is_dir():
-        return read_dicom(path, series=series)
+        return read_dicom(path, series=series, grid=grid)
     row = _format_of(path)
-    if series is not None and row.read is read_dicom:
-        return read_dicom(path, series=series)
-    return row.read(path)
+    return read_dicom(path, series=series, grid=grid) if row.read is read_dicom else row.read(path)
 
 
 def read_grid(path: Path) -> Grid:
     """The grid of a volume, from its header alone; raises `DataError` as `read_volume` does for what it says."""
-    return read_dicom(path).grid if path.is_dir() else _format_of(path).read_grid(path)
+    return read_dicom_grid(path) if path.is_dir() else _format_of(path).read_grid(path)
 
 
 def _format_of(path: Path) -> VolumeFormat:
