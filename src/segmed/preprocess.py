@@ -19,6 +19,7 @@ from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.image import Size
 from segmed.core.intensity import RESOLUTION, Range, extremes, require_scale, scale_holding, span_of
+from segmed.core.stacking import Plane
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -46,6 +47,9 @@ class PreprocessConfig:
     """Network input (height, width) in pixels; None keeps the image's own size and pads to `divisor`."""
     fit: Literal["squash", "letterbox"] = "squash"
     """How an image gets to `size`: stretched to it, or scaled by one factor and padded at the bottom and right."""
+    plane: Plane = "acquired"
+    """How volumes are cut into slices: `axial`, `coronal` or `sagittal`, in one orientation whatever the file;
+    `acquired` is across the axis of the largest spacing. Slices in files of their own are taken as they are."""
     neighbours: int = 0
     """Slices on either side that the network sees as further channels (2.5D); 0 is the slice alone. At the ends of a
     volume, and where a slice is missing, the last slice is repeated."""

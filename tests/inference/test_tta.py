@@ -8,7 +8,7 @@ from torch import nn
 
 from segmed.core.labels import LabelMap
 from segmed.inference import Predictor
-from segmed.inference.tta import averaged_probabilities
+from segmed.inference.tta import probabilities_by_pass
 from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig
@@ -32,7 +32,7 @@ def predictor(config: PredictionConfig, **options: object) -> Predictor:
 
 def test_probabilities_are_averaged_over_both_mirror_axes() -> None:
     undo = [Undo((3, 5), (3, 5))]
-    found = next(averaged_probabilities(Leaning(), torch.zeros(1, 1, 3, 5), undo, "flips"))
+    found = next(probabilities_by_pass(Leaning(), torch.zeros(1, 1, 3, 5), undo, "flips")).mean(dim=0)
     high, low = torch.tensor(4.0).sigmoid(), torch.tensor(-4.0).sigmoid()
     expected = torch.full((1, 3, 5), float(low))
     expected[..., [0, 4]] = float((high + low) / 2)
@@ -48,7 +48,7 @@ def test_mirror_averages_left_and_right_alone() -> None:
             logits[..., 0, 0] = 40.0
             return logits
 
-    found = next(averaged_probabilities(Corner(), torch.zeros(1, 1, 3, 5), [Undo((3, 5), (3, 5))], "mirror"))
+    found = next(probabilities_by_pass(Corner(), torch.zeros(1, 1, 3, 5), [Undo((3, 5), (3, 5))], "mirror")).mean(dim=0)
     assert found[0].round(decimals=6).tolist() == [[0.5, 0, 0, 0, 0.5], [0] * 5, [0] * 5]
 
 

@@ -44,7 +44,9 @@ def cascade(
                 f"{folder}: is not a run's folder. A cascade joins two runs, and no ensemble or hub model."
             )
     joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
-    decoded = open_decoded(data, labels, patient_regex, default_labels=joined.config.labels)
+    decoded = open_decoded(
+        data, labels, patient_regex, default_labels=joined.config.labels, plane=joined.config.preprocess.plane
+    )
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     cases = plan.split.fold(plan.fold).validation

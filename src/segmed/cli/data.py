@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.options import EachImageOption, LabelsOption, OverwriteOption, PatientRegexOption, PresetName
+from segmed.cli.options import (
+    EachImageOption,
+    LabelsOption,
+    OverwriteOption,
+    PatientRegexOption,
+    PlaneOption,
+    PresetName,
+)
 from segmed.cli.progress import progress_bar
 from segmed.cli.talk import next_step, note, say
 from segmed.core.errors import ConfigError, DataError
@@ -107,6 +114,7 @@ def split(
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
     each_image_is_a_patient: EachImageOption = False,
+    plane: PlaneOption = "acquired",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Divide a data set into training, validation and test."""
@@ -125,7 +133,7 @@ def split(
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
     if from_ is not None and (strategy or folds or ratios):
         raise ConfigError("--from takes a split as it is. Leave out --strategy, --folds and --ratios.")
-    decoded = open_decoded(path, labels, patient_regex, each_image_is_a_patient=each_image_is_a_patient)
+    decoded = open_decoded(path, labels, patient_regex, each_image_is_a_patient=each_image_is_a_patient, plane=plane)
     if (own := split_columns(decoded.dataset)) and not (from_ or strategy):
         raise DataError(
             f"{path}: its column {own[0]!r} is a split already. Take it with --from {own[0]}, or deal patients "

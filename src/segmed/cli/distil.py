@@ -66,7 +66,7 @@ def distil(
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
     chosen = distil_recipe(base, run, encode_at=encode_at, raiser=upsampler, seed=seed)
     plan = open_split(split)
-    decoded = open_decoded(data, labels, patient_regex)
+    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     with training_display() as listener:
         train(
             chosen,

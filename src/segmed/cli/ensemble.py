@@ -37,7 +37,8 @@ def ensemble(
         raise ConfigError("An ensemble has at least two runs. Name more run folders.")
     for run in runs:
         require_local(run)
-    decoded = open_decoded(data, labels, patient_regex, default_labels=load_run(runs[0]).config.labels)
+    first = load_run(runs[0]).config
+    decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=first.preprocess.plane)
     chosen_split = None if split is None else Split.load(split)
     config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)
     announce_leak(plan.leaking, patients_known=plan.patients_known)

@@ -59,7 +59,7 @@ def estimate(
     )  # fmt: skip
     cache = opened_cache(embeddings, chosen)
     plan = open_split(split)
-    decoded = open_decoded(data, labels, patient_regex)
+    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     found = measure(chosen, data=decoded, split=plan, fold=fold, embeddings=cache)
     if json_:
         say(json.dumps(dataclasses.asdict(found), indent=2))

@@ -168,7 +168,10 @@ def _test_of(asked: Asked, run: str, data: Path) -> _Test:
     refuse_links(folder, itself=True)  # before hours of work, and again before anything is written
     split = None if asked.split is None else Split.load(asked.split)
     predictor = load(run, device=asked.device, tta=asked.tta)
-    decoded = open_decoded(data, asked.labels, asked.patient_regex, default_labels=predictor.config.labels)
+    own = predictor.config
+    decoded = open_decoded(
+        data, asked.labels, asked.patient_regex, default_labels=own.labels, plane=own.preprocess.plane
+    )
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=split, fold=asked.fold, part=asked.part)
     return _Test(predictor, decoded, plan, asked.name or predictor.folder.resolve().name, folder)
 

@@ -38,7 +38,7 @@ def oof(
     from segmed.training.oof import out_of_fold
 
     chosen, plan = chosen_recipe(recipe, set_, seed=seed), open_split(split)
-    decoded = open_decoded(data, labels, patient_regex)
+    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     with training_display() as listener:
         out_of_fold(
             chosen,

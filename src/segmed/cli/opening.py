@@ -9,6 +9,7 @@ from segmed.cli.talk import say
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
     from segmed.core.split import Split
+    from segmed.core.stacking import Plane
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.groups import GroupColumn
 
@@ -50,14 +51,18 @@ def open_decoded(
     *,
     default_labels: "LabelMap | None" = None,
     each_image_is_a_patient: bool = False,
+    plane: "Plane" = "acquired",
 ) -> "DecodedDataset":
-    """The data set at `path`, decoded or taken from the cache; `labels` and `patient_regex` as on the command line."""
+    """The data set at `path`, decoded or taken from the cache; `labels` and `patient_regex` as on the command line.
+
+    Volumes are cut along `plane`, which is that of the recipe or the run.
+    """
     from segmed.data.decoded import decode
     from segmed.data.patients import each_image_a_patient
     from segmed.data.sources import open_dataset, parse_labels
 
     chosen = default_labels if labels is None else parse_labels(labels)
-    dataset = open_dataset(path, labels=chosen, patient_regex=patient_regex)
+    dataset = open_dataset(path, labels=chosen, patient_regex=patient_regex, plane=plane)
     if each_image_is_a_patient:
         dataset = each_image_a_patient(dataset)
     with progress_bar("decoding") as progress:

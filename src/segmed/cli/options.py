@@ -41,6 +41,8 @@ LabelsOption = Annotated[
 PatientRegexOption = Annotated[
     str | None, typer.Option(help="Finds the patient in names of images or cases, such as '^([^_]+)_'.")
 ]
+PlaneName = Literal["acquired", "axial", "coronal", "sagittal"]
+PlaneOption = Annotated[PlaneName, typer.Option(help="How volumes are cut, as preprocess.plane of the recipe.")]
 EachImageOption = Annotated[
     bool, typer.Option("--each-image-is-a-patient", help="No two images of an images/ folder are of one patient.")
 ]

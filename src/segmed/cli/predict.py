@@ -1,5 +1,6 @@
 """`segmed predict`: masks for new images."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,17 +17,21 @@ from segmed.core.wording import plural
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
     from segmed.inference import VolumePredictor
-    from segmed.inference.files import Existing
+    from segmed.inference.files import Existing, Outcome
     from segmed.inference.inputs import Inputs
     from segmed.inference.prompt_files import PromptedFiles
+    from segmed.inference.volume_files import Extras
+    from segmed.inference.volume_inputs import VolumeInputs
     from segmed.models.checkpoint import RunConfig
+    from segmed.models.prediction import Tta
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub model hf:owner/name.")],
-    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, folder, data set or manifest.")],
+    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="Image, volume, folder, data set or manifest.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the masks; or a file such as mask.png, for one image.")
+        Path,
+        typer.Option("--out", "-o", help="Folder for the masks; or a file such as mask.png, for one image or volume."),
     ],
     patient_regex: Annotated[
         str | None,
@@ -59,16 +64,38 @@ def predict(
         bool, typer.Option("--propagate", help="Carry boxes and points to the other slices of their volumes.")
     ] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write each image with the mask's contour too.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Of volumes, write the probability of each label too.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Of volumes, write how uncertain each voxel is too, in bits.")
+    ] = False,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,
     device: DeviceOption = "auto",
 ) -> None:
-    """Write the masks a trained model predicts."""
+    """Write the masks a trained model predicts.
+
+    Masks of volumes have the container and the grid of their image; `summary.csv` has the size of each label in ml.
+    """
     from segmed.inference import load
     from segmed.inference.files import predict_files
     from segmed.inference.inputs import find_inputs
+    from segmed.inference.volume_files import Extras
+    from segmed.inference.volume_inputs import find_volumes
 
     existing = _existing(overwrite=overwrite, resume=resume)
+    found = find_volumes(input_, patient_regex=patient_regex)
+    if found is not None:
+        given = {
+            "--volumes": volumes is not None, "--box": box, "--point": point, "--boxes": boxes, "--points": points,
+            "--propagate": propagate, "--overlays": overlays,
+        }  # fmt: skip
+        _refuse_given(given, "is for images of slices, and these are volumes")
+        extras = Extras(probabilities=probabilities, uncertainty=uncertainty)
+        _predict_volumes(run, found, out, existing, extras, tta=tta, batch_size=batch_size, device=device)
+        return
+    _refuse_given({"--probabilities": probabilities, "--uncertainty": uncertainty}, "is for volumes, such as NIfTI")
     inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex)
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
@@ -85,6 +112,41 @@ def predict(
             predict=asked,
             progress=progress,
         )
+    _report(outcome, out)
+
+
+def _predict_volumes(
+    run: str,
+    inputs: "VolumeInputs",
+    out: Path,
+    existing: "Existing",
+    extras: "Extras",
+    *,
+    tta: "Tta | None",
+    batch_size: int,
+    device: str,
+) -> None:
+    from segmed.inference import load
+    from segmed.inference.volume_files import predict_volumes
+
+    predictor = load(run, device=device, tta=tta)
+    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
+    note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
+    with progress_bar("predicting") as progress:
+        outcome = predict_volumes(
+            predictor, inputs, out, batch_size=batch_size, existing=existing, extras=extras, progress=progress
+        )
+    _report(outcome, out)
+
+
+def _refuse_given(given: Mapping[str, object], why: str) -> None:
+    option = next((name for name, value in given.items() if value), None)
+    if option is not None:
+        raise ConfigError(f"{option} {why}. Leave it out.")
+
+
+def _report(outcome: "Outcome", out: Path) -> None:
+    """Say what was written and what was not; exit code 2 where something could not be predicted."""
     kept = f", {len(outcome.kept)} kept as they were, whatever made them" if outcome.kept else ""
     say(f"{plural(len(outcome.written), 'mask')}{kept}", err=True)
     say(out)

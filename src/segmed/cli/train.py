@@ -77,7 +77,7 @@ def train(
     )  # fmt: skip
     cache = opened_cache(embeddings, chosen)
     plan = open_split(split)
-    decoded = open_decoded(data, labels, patient_regex)
+    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     with training_display() as listener:
         run(
             chosen,

@@ -49,7 +49,9 @@ def tune(
             "again."
         )
     predictor = load(run, device=device)
-    decoded = open_decoded(data, labels, patient_regex, default_labels=predictor.config.labels)
+    decoded = open_decoded(
+        data, labels, patient_regex, default_labels=predictor.config.labels, plane=predictor.config.preprocess.plane
+    )
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)

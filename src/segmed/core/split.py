@@ -100,8 +100,8 @@ class Split:
         if data_hash != self.data_hash:
             raise SplitError(
                 f"The split was made for data {self.data_hash[:12]}, but the data is now {data_hash[:12]}: files were "
-                "added, removed or changed, or read with other --labels or --patient-regex. Read the data as for the "
-                "split, or make a new one with `segmed data split`."
+                "added, removed or changed, or read with other --labels, --patient-regex or --plane. Read the data as "
+                "for the split, or make a new one with `segmed data split`."
             )
 
     def save(self, path: Path) -> None:

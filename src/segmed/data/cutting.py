@@ -1,7 +1,8 @@
 """Volumes of a data set read from their files and cut into slices, with sequences as channels."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Shaped, UInt8
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
-from segmed.core.stacking import Stacking, stacking
+from segmed.core.stacking import Plane, Stacking, stacking
 from segmed.core.volume import Grid, Volume, as_labels, sides
 from segmed.data.resample import resampled
 from segmed.io.volumes import read_volume
@@ -47,37 +48,40 @@ def read_cut(source: VolumeFiles, labels: LabelMap | None = None) -> CutVolume:
     Raises:
         DataError: A file that cannot be read, a mask on another grid than the image, or a value without a label.
     """
-    first = read_volume(source.images[0])
-    cut = _stacking(source.images[0], first.grid, source)
+    names = [str(path) for path in source.images]
+    cut = cut_volumes([read_volume(path) for path in source.images], source.plane, names=names)
+    if labels is None or source.mask is None:
+        return cut
+    return replace(cut, masks=_reference(source.mask, cut.grid, source, labels))
+
+
+def cut_volumes(sequences: Sequence[Volume], plane: Plane, *, names: Sequence[str]) -> CutVolume:
+    """Cut the sequences of one volume along a plane, as `read_cut` does; `names` are for errors and warnings."""
+    first = sequences[0]
+    cut = _stacking(names[0], first.grid, plane)
     grid = cut.apply_grid(first.grid)
     channels = [cut.apply_array(first.array)]
-    for path in source.images[1:]:
-        channels.append(_on_grid(path, read_volume(path), grid, source))
-    images = np.stack(channels, axis=-1)
-    masks = None
-    if labels is not None and source.mask is not None:
-        masks = _reference(source.mask, grid, source, labels)
-    return CutVolume(images, masks, grid, first.grid, cut)
+    for name, volume in zip(names[1:], sequences[1:], strict=True):
+        own = _stacking(name, volume.grid, plane).apply(volume)
+        channels.append(own.array if own.grid.is_same(grid) else _moved(name, own, grid, names[0]))
+    return CutVolume(np.stack(channels, axis=-1), None, grid, first.grid, cut)
 
 
-def _stacking(path: Path, grid: Grid, source: VolumeFiles) -> Stacking:
+def _stacking(name: str, grid: Grid, plane: Plane) -> Stacking:
     try:
-        return stacking(grid, source.plane)
+        return stacking(grid, plane)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{name}: {error}") from error
 
 
-def _on_grid(path: Path, volume: Volume, grid: Grid, source: VolumeFiles) -> Shaped[np.ndarray, "slices rows columns"]:
-    """A further sequence on the grid of the first."""
-    own = _stacking(path, volume.grid, source).apply(volume)
-    if own.grid.is_same(grid):
-        return own.array
+def _moved(name: str, volume: Volume, grid: Grid, first: str) -> Shaped[np.ndarray, "slices rows columns"]:
+    """A further sequence brought to the grid of the first."""
     if not (volume.grid.has_geometry and grid.has_geometry):
-        raise DataError(f"{path}: {volume.grid}, but {source.images[0].name} has {grid}. {NO_PLACE}")
+        raise DataError(f"{name}: {volume.grid}, but {Path(first).name} has {grid}. {NO_PLACE}")
     warnings.warn(
-        f"{path}: lies on another grid than {source.images[0].name} ({apart(own.grid, grid)}); it is resampled to that "
+        f"{name}: lies on another grid than {Path(first).name} ({apart(volume.grid, grid)}); it is resampled to that "
         "one by linear interpolation.",
-        stacklevel=3,
+        stacklevel=4,
     )
     return resampled(volume, grid).array
 
@@ -86,7 +90,7 @@ def _reference(
     path: Path, grid: Grid, source: VolumeFiles, labels: LabelMap
 ) -> UInt8[np.ndarray, "slices rows columns"]:
     volume = as_labels(read_volume(path), str(path))
-    own = _stacking(path, volume.grid, source).apply(volume)
+    own = _stacking(str(path), volume.grid, source.plane).apply(volume)
     if not own.grid.is_same(grid):
         raise DataError(
             f"{path}: lies on another grid than its image {source.images[0].name} ({apart(own.grid, grid)}). Export "

@@ -30,13 +30,14 @@ def list_sequences(
 ) -> Listing:
     """List the folders of `root` that have such files; sequences are channels in the order of their names."""
     findings = Findings()
-    found = list(_volumes(root, findings))
+    found = list(sequence_volumes(root, findings))
     return list_volumes(
         root, found, findings, labels=labels or _labels(found), patient_regex=patient_regex, plane=plane
     )
 
 
-def _volumes(root: Path, findings: Findings) -> Iterator[PatientVolumeFiles]:
+def sequence_volumes(root: Path, findings: Findings, *, masks: bool = True) -> Iterator[PatientVolumeFiles]:
+    """The volumes in folders of `root` whose files are named after the folder; without `masks` these may be missing."""
     folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))
     files = {folder: _files(folder) for folder in folders}
     files = {folder: named for folder, named in files.items() if named}
@@ -46,7 +47,7 @@ def _volumes(root: Path, findings: Findings) -> Iterator[PatientVolumeFiles]:
         mask = next((named[name] for name in MASKS if name in named), None)
         if lost:
             findings.error("missing-sequence", folder, f"has no {lost[0]}, which other volumes have. Add it.")
-        elif mask is None:
+        elif masks and mask is None:
             findings.error("missing-mask", folder, f"has no mask, expected {folder.name}_seg.nii.gz. Add it.")
         else:
             name = composed(folder.name)

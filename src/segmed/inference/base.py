@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -11,10 +13,20 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask
+from segmed.core.volume import Volume
+from segmed.data.cutting import cut_volumes
 from segmed.inference.components import remove_small
 from segmed.inference.slices import Images, PatientSlices, Positions
 from segmed.models.checkpoint import RunConfig
 from segmed.models.prediction import Tta
+
+
+@dataclass(frozen=True, eq=False)
+class Opinions:
+    """The probabilities of a slice, and those that they are the mean of: an ensemble's members, or test-time flips."""
+
+    mean: Float[np.ndarray, "k h w"]
+    each: Float[np.ndarray, "n k h w"]
 
 
 class VolumePredictor(ABC):
@@ -32,6 +44,11 @@ class VolumePredictor(ABC):
         Raises `ModelError` where a 2.5D model cannot tell a slice's neighbours.
         """
 
+    def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
+        """As `iterate`, with what the probabilities are the mean of; one opinion where there is no other."""
+        for mean in self.iterate(slices, batch_size=batch_size):
+            yield Opinions(mean, mean[None])
+
     @abstractmethod
     def networks(self) -> Sequence[nn.Module]:
         """The networks that are run, for counting parameters."""
@@ -44,23 +61,32 @@ class VolumePredictor(ABC):
         """
         return self.predict_volume([image])[0]
 
+    @overload
+    def predict_volume(self, volume: Volume | Sequence[Volume], *, batch_size: int = 8) -> Volume: ...
+
+    @overload
+    def predict_volume(
+        self, volume: Images, *, batch_size: int = 8, positions: Positions | None = None
+    ) -> list[Mask]: ...
+
     def predict_volume(
         self,
-        volume: Images,
+        volume: Volume | Sequence[Volume] | Images,
         *,
         batch_size: int = 8,
         positions: Positions | None = None,
-    ) -> list[Mask]:
-        """The masks of a patient's slices, normalised together.
+    ) -> Volume | list[Mask]:
+        """The mask of a volume, or the masks of a patient's slices, normalised together.
 
         Args:
-            volume: The slices, `h w c` or grey `h w` each, or one array with the slices first, `d h w c` or `d h w`;
-                any real dtype, as it was read.
+            volume: What `read_volume` gives, of several sequences one each: it is cut as the run was trained. Or
+                slices, `h w c` or grey `h w` each, or one array with the slices first, `d h w c` or `d h w`; any real
+                dtype, as it was read.
             batch_size: Slices that go through the network at a time.
-            positions: Where each slice lies in the patient's volume; consecutive by default.
+            positions: Where each slice lies in the patient's volume; consecutive by default. Volumes know theirs.
 
         Returns:
-            Labels 0 … K of each slice, in order, on its own grid.
+            Of volumes, labels 0 … K on the grid of the first. Else those of each slice, in order, on its own grid.
 
         Raises:
             DataError: An array is no volume, or positions are not one for each slice.
@@ -69,7 +95,13 @@ class VolumePredictor(ABC):
         Example:
             masks = segmed.load("runs/unet").predict_volume(np.load("scan.npy"))
         """
-        slices = PatientSlices(volume, positions)
+        sequences = as_sequences(volume)
+        if sequences:
+            names = [f"sequence {number}" for number, _ in enumerate(sequences, start=1)]
+            cut = cut_volumes(sequences, self.config.preprocess.plane, names=names)
+            masks = self.predict_volume(cut.images, batch_size=batch_size)
+            return cut.as_stored(np.stack([mask.array for mask in masks]))
+        slices = PatientSlices(volume, positions)  # type: ignore[arg-type]
         labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]
         return self.cleaned(labelled, slices.positions)
 
@@ -108,3 +140,10 @@ class VolumePredictor(ABC):
             share=chosen.smallest_share,
         )
         return [Mask(array, mask.geometry) for array, mask in zip(arrays, masks, strict=True)]
+
+
+def as_sequences(volume: Volume | Sequence[Volume] | Images) -> list[Volume]:
+    """The volumes among what `predict_volume` takes; none where it is slices."""
+    if isinstance(volume, Volume):
+        return [volume]
+    return [] if isinstance(volume, np.ndarray) else [each for each in volume if isinstance(each, Volume)]

@@ -18,7 +18,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, write_json
 from segmed.core.reading import FileName, read_json
-from segmed.inference.base import VolumePredictor
+from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
 from segmed.inference.slices import PatientSlices
 from segmed.models.checkpoint import (
@@ -60,9 +60,15 @@ class EnsemblePredictor(VolumePredictor):
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
+        for opinions in self.opinions(slices, batch_size=batch_size):
+            yield opinions.mean
+
+    def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
+        """Probabilities with those of each member."""
         streams = [member.iterate(slices, batch_size=batch_size) for member in self.members]
         for each in zip(*streams, strict=True):
-            yield np.stack(each).mean(axis=0, dtype=np.float32)
+            stacked = np.stack(each)
+            yield Opinions(stacked.mean(axis=0, dtype=np.float32), stacked)
 
     def networks(self) -> Sequence[nn.Module]:
         """The members' networks."""

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
-from segmed.inference.base import VolumePredictor
+from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
-from segmed.inference.tta import averaged_probabilities
+from segmed.inference.tta import probabilities_by_pass
 from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.prediction import Tta
 from segmed.preprocess import Preprocess, Statistics
@@ -51,6 +51,15 @@ class Predictor(VolumePredictor):
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
+        for passes in self._passes(slices, batch_size):
+            yield passes.mean(dim=0).numpy()
+
+    def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
+        """Probabilities with those of each test-time flip."""
+        for passes in self._passes(slices, batch_size):
+            yield Opinions(passes.mean(dim=0).numpy(), passes.numpy())
+
+    def _passes(self, slices: PatientSlices, batch_size: int) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         if not slices.images:
             return
         stacks, statistics = self._read(slices)
@@ -73,15 +82,14 @@ class Predictor(VolumePredictor):
         """The one network."""
         return [self.model]
 
-    def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[np.ndarray, "k h w"]]:
+    def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
         for group in same_size(inputs):
             channels, height, width = inputs[group[0]].shape
             require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
             images = torch.stack([inputs[index] for index in group]).to(self.device)
             ways_back = [undos[index] for index in group]
-            for each in averaged_probabilities(self.model, images, ways_back, self.tta):
-                yield each.numpy()
+            yield from probabilities_by_pass(self.model, images, ways_back, self.tta)
 
 
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:

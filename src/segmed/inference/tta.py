@@ -18,14 +18,14 @@ FLIPS: dict[Tta, tuple[Axes, ...]] = {"none": ((),), "mirror": ((), (3,)), "flip
 """The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass."""
 
 
-def averaged_probabilities(
+def probabilities_by_pass(
     model: nn.Module, images: Float[Tensor, "b c h w"], undos: Sequence[Undo], tta: Tta
-) -> Iterator[Float[Tensor, "k _H _W"]]:
-    """Probabilities of each image on its own grid: the mean over the passes of `tta`. On the processor, float32."""
+) -> Iterator[Float[Tensor, "passes k _H _W"]]:
+    """Probabilities of each image on its own grid, of every pass of `tta`. On the processor, float32."""
     with torch.inference_mode():
         passes = [_logits(model, images, axes) for axes in FLIPS[tta]]
     for index, undo in enumerate(undos):
-        yield torch.stack([undo(logits[index]).sigmoid() for logits in passes]).mean(dim=0)
+        yield torch.stack([undo(logits[index]).sigmoid() for logits in passes])
 
 
 def _logits(model: nn.Module, images: Float[Tensor, "b c h w"], axes: tuple[int, ...]) -> Float[Tensor, "b k h w"]:

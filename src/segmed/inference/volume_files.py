@@ -1,0 +1,248 @@
+"""Predict volumes: masks out in the container and on the grid of each, whole or not at all, and their size in ml."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from segmed.core.errors import DataError, SegmedError, StoppedError
+from segmed.core.files import require_folder
+from segmed.core.image import Mask
+from segmed.core.progress import Progress
+from segmed.core.records import VolumeFiles
+from segmed.core.volume import as_labels
+from segmed.data.cutting import CutVolume, read_cut
+from segmed.inference.base import VolumePredictor
+from segmed.inference.files import Existing, Outcome
+from segmed.inference.slices import PatientSlices
+from segmed.inference.summary import SUMMARY, LabelVolume, Row, read_summary, voxel_ml, write_summary
+from segmed.inference.volume_inputs import VolumeInputs
+from segmed.io.volumes import read_volume, suffix_of, write_volume
+
+CONTAINER = ".nii.gz"
+"""What is written where the input has no container that is written, as folders of DICOM."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside masks: probabilities of each label, and how uncertain they are, from 0 to 1 each."""
+
+    probabilities: bool = False
+    uncertainty: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedVolume:
+    """What a predictor makes of a volume that was cut.
+
+    `masks` are labels 0 … K. `opinions` are the masks by each ensemble member or test-time flip; there is one where
+    there is nothing to average. `probabilities` are there where they were asked for.
+    """
+
+    masks: UInt8[np.ndarray, "slices rows columns"]
+    opinions: Sequence[UInt8[np.ndarray, "slices rows columns"]]
+    probabilities: Float[np.ndarray, "slices k rows columns"] | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The files that a volume's results go to; the mask comes last, so that it says that all are there."""
+
+    mask: Path
+    probabilities: tuple[Path, ...]
+    uncertainty: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.probabilities, *(() if self.uncertainty is None else (self.uncertainty,)), self.mask)
+
+    @property
+    def is_there(self) -> bool:
+        return all(os.path.lexists(file) for file in self.files)
+
+
+def predict_cut(
+    predictor: VolumePredictor, cut: CutVolume, *, batch_size: int = 8, keep_probabilities: bool = False
+) -> PredictedVolume:
+    """Predict the slices of a volume together.
+
+    Args:
+        predictor: What predicts.
+        cut: The volume, cut as the run was trained (`predictor.config.preprocess.plane`).
+        batch_size: Slices that go through the network at a time.
+        keep_probabilities: Keep them, which takes 4 bytes a voxel and label.
+
+    Raises:
+        ModelError: The volume lacks a sequence that the run reads, or an answer is not a number.
+    """
+    labelled: list[list[Mask]] = []
+    kept = []
+    for opinions in predictor.opinions(PatientSlices(list(cut.images)), batch_size=batch_size):
+        others = opinions.each if len(opinions.each) > 1 else opinions.each[:0]
+        labelled.append([predictor.label(opinions.mean), *(predictor.label(one) for one in others)])
+        if keep_probabilities:
+            kept.append(opinions.mean)
+    masks, *opinions_of = (predictor.cleaned(list(some)) for some in zip(*labelled, strict=True))
+    whole = np.stack([mask.array for mask in masks])
+    by_opinion = [np.stack([mask.array for mask in some]) for some in opinions_of]
+    return PredictedVolume(whole, by_opinion or [whole], np.stack(kept) if keep_probabilities else None)
+
+
+def predict_volumes(
+    predictor: VolumePredictor,
+    inputs: VolumeInputs,
+    out: Path,
+    *,
+    batch_size: int = 8,
+    existing: Existing = "refuse",
+    extras: Extras | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Write the mask of every volume under `out` by its name, in its container and on its grid, and `summary.csv`.
+
+    Volumes that cannot be read or predicted are skipped and listed. `summary.csv` has the size of each label in voxels
+    and, where the spacing is known, in ml; with several opinions (ensemble members, test-time flips) also the smallest
+    and the largest of theirs.
+
+    Args:
+        predictor: What predicts.
+        inputs: The volumes, from `find_volumes`.
+        out: A folder; or, of one volume, the file of its mask.
+        batch_size: Slices that go through the network at a time.
+        existing: What is done with files that are there already. `keep` predicts no volume whose files are all there.
+        extras: What is written beside masks.
+        progress: Called with the volumes that are done and all.
+
+    Raises:
+        DataError: Before anything is written, where a file would be replaced that is not to be.
+    """
+    chosen = extras or Extras()
+    targets = {volume.name: _target(predictor, volume, inputs, out, chosen) for volume in inputs.volumes}
+    summary = _summary_path(inputs, out)
+    _require_free(out, inputs, targets, summary, existing)
+    written, kept, failures = list[Path](), list[Path](), dict(inputs.faults)
+    rows = read_summary(summary) if existing == "keep" and summary is not None else {}
+    done: dict[str, Sequence[Row]] = {}
+    for number, volume in enumerate(inputs.volumes, start=1):
+        target = targets[volume.name]
+        try:
+            if existing == "keep" and target.is_there:
+                kept.append(target.mask)
+                done[volume.name] = rows.get(volume.name) or [each.row for each in _of_mask(predictor, target.mask)]
+            else:
+                sizes = _predict_one(predictor, volume, target, chosen, batch_size)
+                done[volume.name] = [each.row for each in sizes]
+                written.append(target.mask)
+            if summary is not None:
+                write_summary(summary, done)
+        except StoppedError:
+            raise
+        except (SegmedError, RuntimeError) as error:
+            if isinstance(error.__cause__, OSError) and str(error).startswith(str(target.mask.parent)):
+                raise  # the folder cannot be written, which is so for all
+            text = str(error)
+            named = text if any(text.startswith(f"{path}:") for path in volume.files) else f"{volume.images[0]}: {text}"
+            failures.setdefault(volume.images[0], " ".join(named.split()))
+        if progress is not None:
+            progress(number, len(inputs.volumes))
+    return Outcome(tuple(written), tuple(failures.items()), tuple(kept))
+
+
+def _predict_one(
+    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, extras: Extras, batch_size: int
+) -> list[LabelVolume]:
+    cut = read_cut(replace(volume, plane=predictor.config.preprocess.plane))
+    keep = extras.probabilities or extras.uncertainty
+    found = predict_cut(predictor, cut, batch_size=batch_size, keep_probabilities=keep)
+    if found.probabilities is not None:
+        for label, path in enumerate(target.probabilities):
+            write_volume(path, cut.as_stored(found.probabilities[:, label]))
+        if target.uncertainty is not None:
+            write_volume(target.uncertainty, cut.as_stored(entropy(found.probabilities.max(axis=1))))
+    labels = predictor.config.labels
+    stored = found.masks if labels.is_colour else np.stack([labels.encode(mask) for mask in found.masks])
+    write_volume(target.mask, cut.as_stored(stored))
+    return list(_sizes(predictor, cut, found))
+
+
+def entropy(probability: Float[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
+    """How uncertain a probability is, in bits: 0 where it is 0 or 1, 1 where it is one half."""
+    inside = np.clip(probability.astype(np.float32), 1e-7, 1 - 1e-7)
+    bits = -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
+    return np.asarray(np.where((probability <= 0) | (probability >= 1), 0, bits), np.float32)
+
+
+def _sizes(predictor: VolumePredictor, cut: CutVolume, found: PredictedVolume) -> Iterator[LabelVolume]:
+    for label, name in enumerate(predictor.config.labels.names, start=1):
+        counts = [int(np.count_nonzero(mask == label)) for mask in found.opinions]
+        voxels = int(np.count_nonzero(found.masks == label))
+        several = len(counts) > 1
+        yield LabelVolume(
+            name,
+            voxels,
+            voxel_ml(cut.grid),
+            len(counts),
+            min(*counts, voxels) if several else None,
+            max(*counts, voxels) if several else None,
+        )
+
+
+def _of_mask(predictor: VolumePredictor, path: Path) -> list[LabelVolume]:
+    """The sizes in a mask that is there already, whose other opinions are not known."""
+    volume = as_labels(read_volume(path), str(path))
+    labels = predictor.config.labels
+    stored = range(len(labels.names) + 1) if labels.is_colour else labels.stored
+    counts = [int(np.count_nonzero(volume.array == value)) for value in list(stored)[1:]]
+    ml = voxel_ml(volume.grid)
+    return [LabelVolume(name, count, ml, 1) for name, count in zip(labels.names, counts, strict=True)]
+
+
+def _target(
+    predictor: VolumePredictor, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras
+) -> _Target:
+    ending = suffix_of(volume.images[0]) or CONTAINER
+    mask = out if _is_file(inputs, out) else out / f"{volume.name}{ending}"
+    stem = mask.name.removesuffix(suffix_of(mask) or "")
+    if not mask.resolve().is_relative_to(out.resolve()):
+        raise DataError(f"{volume.images[0]}: its mask would lie outside {out}. Move it into the data set's folder.")
+    for path in volume.images:
+        if mask.resolve() == path.resolve():
+            raise DataError(f"{mask}: a volume would be replaced by its mask. Choose another folder with -o.")
+    names = predictor.config.labels.names
+    endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]
+    places = tuple(mask.with_name(f"{stem}{each}{ending}") for each in endings) if extras.probabilities else ()
+    uncertain = mask.with_name(f"{stem}_uncertainty{ending}") if extras.uncertainty else None
+    return _Target(mask, places, uncertain)
+
+
+def _is_file(inputs: VolumeInputs, out: Path) -> bool:
+    """Whether `out` names the mask of the one volume."""
+    if out.is_dir() or suffix_of(out) is None:
+        require_folder(out)
+        return False
+    if len(inputs.volumes) != 1:
+        raise DataError(f"{out}: is the name of one file, for {len(inputs.volumes)} volumes. Name a folder with -o.")
+    return True
+
+
+def _summary_path(inputs: VolumeInputs, out: Path) -> Path | None:
+    return None if _is_file(inputs, out) else out / SUMMARY
+
+
+def _require_free(
+    out: Path, inputs: VolumeInputs, targets: dict[str, _Target], summary: Path | None, existing: Existing
+) -> None:
+    images = {path.resolve() for volume in inputs.volumes for path in volume.images}
+    files = [file for target in targets.values() for file in target.files]
+    replaced = next((file for file in files if file.resolve() in images), None)
+    if replaced is not None:
+        raise DataError(f"{replaced}: a volume would be replaced by a result. Choose another folder with -o.")
+    there = sorted(file for file in (*files, *((summary,) if summary else ())) if os.path.lexists(file))
+    if existing == "refuse" and there:
+        raise DataError(
+            f"{out}: {len(there)} files that would be written exist already, such as {there[0]}. Choose another place "
+            "with -o, or say --overwrite to replace them, or --resume to keep them and predict the others."
+        )

@@ -1,0 +1,100 @@
+"""Volumes that are to be predicted: a file, a folder of files, or a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segmed.core.errors import ConfigError, DataError
+from segmed.core.records import VolumeFiles
+from segmed.data.listing import Findings
+from segmed.data.sequences import sequence_volumes
+from segmed.data.sources import holds_pairs, layout_of, list_dataset
+from segmed.data.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
+from segmed.io.formats import IMAGE_SUFFIXES
+from segmed.io.volumes import stem_of, suffix_of
+
+INNER = ("images", "imagesTs", "imagesTr")
+"""Folders of a data set without references in which the images lie; the first that is there."""
+
+
+@dataclass(frozen=True)
+class VolumeInputs:
+    """Volumes to predict, by names that are paths below the output folder.
+
+    `faults` are files that cannot be used, each with the reason.
+    """
+
+    root: Path
+    volumes: tuple[VolumeFiles, ...]
+    faults: tuple[tuple[Path, str], ...] = ()
+
+
+def find_volumes(path: Path, *, patient_regex: str | None = None) -> VolumeInputs | None:
+    """The volumes at `path`: a file, whose further sequences `X_0001` lie beside it, a data set, or any folder.
+
+    Returns:
+        The volumes; None where there is no file that is a volume by its name.
+
+    Raises:
+        DataError: A folder holds images of slices besides.
+        ConfigError: `patient_regex` is given: each volume is normalised by itself.
+    """
+    path = path.resolve()
+    found = _found(path)
+    if found is not None and patient_regex is not None:
+        raise ConfigError(f"{path}: volumes are normalised each by itself, so leave out --patient-regex.")
+    return found
+
+
+def _found(path: Path) -> VolumeInputs | None:
+    if path.is_file() and suffix_of(path) is not None:
+        return VolumeInputs(path.parent, (_of_file(path),))
+    layout = layout_of(path)
+    if path.is_file() or holds_pairs(path, layout):
+        return _of_data_set(path)
+    return _of_folder(path) if path.is_dir() else None
+
+
+def _of_file(path: Path) -> VolumeFiles:
+    """The volume of a file; of `X_0000` with `X_0001` and so on, where these are there."""
+    match = SEQUENCE.match(stem_of(path))
+    if match is None or int(match["channel"]):
+        return VolumeFiles(stem_of(path), (path,))
+    ending = suffix_of(path) or ""
+    beside = [path]
+    while (further := path.with_name(f"{match['name']}_{len(beside):04d}{ending}")).is_file():
+        beside.append(further)
+    return VolumeFiles(match["name"], tuple(beside))
+
+
+def _of_data_set(path: Path) -> VolumeInputs | None:
+    if path.is_file() and path.suffix.lower() not in (".csv", ".json"):
+        return None
+    listing = list_dataset(path, labels=LABELS)
+    volumes = {record.volume: record.source for record in listing.dataset.records if record.source is not None}
+    errors = [finding for finding in listing.findings if finding.severity == "error" and "mask" not in finding.code]
+    if not volumes:
+        return None
+    faults = tuple((Path(finding.where), f"{finding.where}: {finding.message}") for finding in errors)
+    return VolumeInputs(path if path.is_dir() else path.parent, _without_masks(list(volumes.values())), faults)
+
+
+def _of_folder(path: Path) -> VolumeInputs | None:
+    root = next((path / name for name in INNER if (path / name).is_dir()), path)
+    files = volumes_below(root)
+    if not files:
+        return None
+    other = next((file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), None)
+    if other is not None:
+        raise DataError(f"{path}: holds volumes, and images such as {other.name}. Predict one kind at a time.")
+    findings = Findings()
+    found: Sequence[VolumeFiles] = [each.files for each in sequence_volumes(root, findings, masks=False)]
+    if len({file for each in found for file in each.images}) < len(files):
+        findings = Findings()
+        found = [VolumeFiles(name, paths) for name, paths in by_sequence(root, files, findings).items()]
+    faults = tuple((Path(finding.where), f"{finding.where}: {finding.message}") for finding in findings.found)
+    return VolumeInputs(root, _without_masks(found), faults)
+
+
+def _without_masks(volumes: Sequence[VolumeFiles]) -> tuple[VolumeFiles, ...]:
+    return tuple(replace(volume, mask=None) for volume in volumes)

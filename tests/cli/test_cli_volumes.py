@@ -1,0 +1,119 @@
+"""The whole way with NIfTI on the command line, and the same numbers as from the same slices in files of their own."""
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from commands import TINY, segmed
+from segmed.cli.main import app
+from segmed.core.files import sha256_of
+from segmed.core.volume import Grid, Volume
+from segmed.evaluation.result import Evaluation
+from segmed.io.volumes import write_volume
+from toydata import write_toy
+
+SPACING = (5.0, 1.0, 0.5)
+SMALL = (*TINY, "--set", "augment=mri")
+
+
+def placed(shape: tuple[int, int, int]) -> Grid:
+    """Axial slices as they are cut: up, rows to the back, columns to the left."""
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = SPACING[0], -SPACING[1], -SPACING[2], 1
+    return Grid(shape, affine)
+
+
+def as_volumes(kaggle: Path, root: Path) -> Path:
+    """The toy patients as NIfTI with a file a sequence, listed by a manifest."""
+    rows = ["case,patient,image_pre,image_flair,image_post,mask,institution"]
+    for folder in sorted(path for path in kaggle.rglob("*") if path.is_dir() and path.name.startswith("TOY")):
+        count = len(list(folder.glob("*_mask.tif")))
+        files = [folder / f"{folder.name}_{number}.tif" for number in range(1, count + 1)]
+        images = np.stack([np.asarray(Pillow.open(file)) for file in files])
+        masks = np.stack([np.asarray(Pillow.open(file.with_name(f"{file.stem}_mask.tif"))) for file in files])
+        root.mkdir(exist_ok=True)
+        names = []
+        for channel, name in enumerate(("pre", "flair", "post")):
+            write_volume(root / f"{folder.name}_{name}.nii.gz", Volume(images[..., channel], placed(masks.shape)))
+            names.append(f"{folder.name}_{name}.nii.gz")
+        write_volume(root / f"{folder.name}_seg.nii.gz", Volume(masks // np.uint8(255), placed(masks.shape)))
+        patient, _, _ = folder.name.rpartition("_")
+        institution = folder.name.split("_")[1]
+        rows.append(",".join([folder.name, patient, *names, f"{folder.name}_seg.nii.gz", institution]))
+    (root / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from images and one from volumes, evaluated, with the same seed."""
+    root = tmp_path_factory.mktemp("volumes")
+    write_toy(root / "png")
+    as_volumes(root / "png", root / "nifti")
+    for kind in ("png", "nifti"):
+        segmed("data", "split", root / kind, "-o", root / f"{kind}.json")
+        segmed("train", *SMALL, "--data", root / kind, "--split", root / f"{kind}.json", "-o", root / f"{kind}-run")
+        segmed("evaluate", root / f"{kind}-run", "--data", root / kind)
+    return root
+
+
+def test_volumes_train_the_same_weights_as_the_same_slices_in_files_of_their_own(work: Path) -> None:
+    assert sha256_of(work / "png-run" / "model.safetensors") == sha256_of(work / "nifti-run" / "model.safetensors")
+
+
+def test_volumes_are_scored_as_the_same_slices_are(work: Path) -> None:
+    png, nifti = (Evaluation.load(work / f"{kind}-run" / "evaluation-test") for kind in ("png", "nifti"))
+    assert nifti.by_patient("dice") == png.by_patient("dice")
+    assert [row.case for row in nifti.slices] == [row.case for row in png.slices]
+    for case in png.predictions:
+        np.testing.assert_array_equal(nifti.predictions[case], png.predictions[case])
+
+
+def test_predicted_volumes_equal_predicted_slices_pixel_by_pixel(work: Path) -> None:
+    case = f"{Evaluation.load(work / 'png-run' / 'evaluation-test').patients[0].patient}_20000101"
+    manifest = work / "nifti" / "manifest.csv"
+    output = segmed("predict", work / "nifti-run", manifest, "-o", work / "masks", "--probabilities")
+    assert "6 volumes, each normalised by itself" in output
+    segmed("predict", work / "png-run", next((work / "png").rglob(case)), "-o", work / "slices", "--volumes")
+    stored = nib.load(work / "masks" / f"{case}.nii.gz")
+    np.testing.assert_allclose(stored.affine, nib.load(work / "nifti" / f"{case}_seg.nii.gz").affine, atol=1e-5)
+    for number, mask in enumerate(np.asarray(stored.dataobj).T, start=1):
+        written = np.asarray(Pillow.open(work / "slices" / f"{case}_{number}.tif"))
+        np.testing.assert_array_equal(mask > 0, written > 0)
+    with (work / "masks" / "summary.csv").open(newline="") as file:
+        row = {row["case"]: row for row in csv.DictReader(file)}[case]
+    assert float(row["ml"]) == pytest.approx(int(row["voxels"]) * 5 * 1 * 0.5 / 1000)
+
+
+def test_a_bad_volume_ends_with_code_2_and_its_name(work: Path, tmp_path: Path) -> None:
+    for channel, name in enumerate(("pre", "flair", "post")):
+        source = next(work.glob(f"nifti/*_{name}.nii.gz")).read_bytes()
+        (tmp_path / f"good_{channel:04d}.nii.gz").write_bytes(source)
+        (tmp_path / f"short_{channel:04d}.nii.gz").write_bytes(source[: -20 * channel or None])
+    result = CliRunner().invoke(app, ["predict", str(work / "nifti-run"), str(tmp_path), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "short_0001.nii.gz: damaged or truncated NIfTI" in result.output
+    assert (tmp_path / "out" / "good.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("option", ["--overlays", "--volumes"])
+def test_options_for_images_are_refused_for_volumes(work: Path, tmp_path: Path, option: str) -> None:
+    arguments = ["predict", str(work / "nifti-run"), str(work / "nifti"), "-o", str(tmp_path), option]
+    assert f"{option} is for images of slices" in str(CliRunner().invoke(app, arguments).exception)
+
+
+def test_another_plane_is_trained_on_and_evaluated_with_a_split_of_that_plane(work: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.json"
+    segmed("data", "split", work / "nifti", "-o", split, "--plane", "coronal")
+    plane = ("--set", "preprocess.plane=coronal")
+    segmed("train", *TINY, *plane, "--data", work / "nifti", "--split", split, "-o", tmp_path / "run")
+    segmed("evaluate", tmp_path / "run", "--data", work / "nifti")
+    assert len({row.slice for row in Evaluation.load(tmp_path / "run" / "evaluation-test").slices}) == 48
+    segmed("predict", tmp_path / "run", work / "nifti" / "manifest.csv", "-o", tmp_path / "masks")
+    arguments = ["train", *TINY, "--data", str(work / "nifti"), "--split", str(split), "-o", str(tmp_path / "x")]
+    assert "or --plane" in str(CliRunner().invoke(app, arguments).exception)
