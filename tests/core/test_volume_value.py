@@ -92,3 +92,11 @@ def test_labels_that_scaling_moved_are_whole_again() -> None:
         as_labels(Volume(np.array([[[0, 1.5, 3]]]), grid), "a.nii")
     with pytest.raises(DataError, match=r"a.nii: values from -1 to 3, expected labels"):
         as_labels(Volume(np.array([[[0, -1, 3]]]), grid), "a.nii")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.uint32, np.float16, np.float32])
+def test_labels_of_every_dtype_are_taken_as_they_are(dtype):
+    array = np.array([[[0, 1], [1, 0]]], dtype)
+    labels = as_labels(Volume(array, Grid((1, 2, 2))), "mask")
+    assert labels.array.dtype == np.uint8
+    assert labels.array.tolist() == [[[0, 1], [1, 0]]]

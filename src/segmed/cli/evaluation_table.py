@@ -86,7 +86,7 @@ def show_degraded(results: "Mapping[Degradation, Evaluation]") -> None:
 def size_of(result: "Evaluation") -> str:
     """`20 patients, 400 slices`, or `400 images` where patients are not known."""
     counted = result.unit.count(len({row.patient for row in result.patients}))
-    slices = len({row.case for row in result.slices})
+    slices = len({row.case for row in (result.cases or result.slices)})
     return f"{counted}, {plural(slices, 'slice')}" if result.patients_known else counted
 
 
@@ -160,8 +160,8 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
 def _shown(result: "Evaluation") -> "list[tuple[Group, list[Metric]]]":
     """The metrics of the table by group; the rest is in the files and the report."""
     from segmed.evaluation.metric import Group
-    from segmed.evaluation.metrics import METRICS
+    from segmed.evaluation.volume_metrics import metrics_of
 
-    shown = [metric for metric in METRICS if metric.terminal and metric.name in result.metrics]
+    shown = [metric for metric in metrics_of(result.space) if metric.terminal and metric.name in result.metrics]
     groups = [(group, [metric for metric in shown if metric.group is group]) for group in Group]
     return [(group, metrics) for group, metrics in groups if metrics]

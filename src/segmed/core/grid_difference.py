@@ -5,7 +5,6 @@ from enum import Enum
 
 import numpy as np
 from jaxtyping import Shaped
-from scipy import ndimage
 
 from segmed.core.errors import DataError
 from segmed.core.stacking import Stacking
@@ -99,6 +98,8 @@ def resampled_labels(volume: Volume, reference: Grid) -> Volume:
     Raises:
         DataError: One of the two has no geometry.
     """
+    from scipy import ndimage  # slow to import, and needed here only
+
     if volume.grid.affine is None or reference.affine is None:
         raise DataError("A mask without geometry cannot be resampled. Write it with the image's affine.")
     step = np.linalg.solve(volume.grid.affine, reference.affine)

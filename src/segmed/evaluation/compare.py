@@ -248,6 +248,11 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
     who = f"{other.name} and {first.name} cannot be compared"
     if other.part != first.part:
         raise DataError(f"{who}: scored on {other.part} and on {first.part}. Evaluate both on the same part.")
+    if other.space != first.space:
+        spaces = [
+            f"{each.space.unit}, NSD {each.space.tolerances}" if each.space else "slices" for each in (other, first)
+        ]
+        raise DataError(f"{who}: scored in {spaces[0]} and in {spaces[1]}. Score both in the same way.")
     images = [str(each.provenance.get(DEGRADATION, "as they are")) for each in (other, first)]
     if images[0] != images[1]:
         raise DataError(f"{who}: scored on images {images[0]} and {images[1]}. Compare results on the same images.")
@@ -272,7 +277,8 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
 
 
 def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
-    return {(row.case, row.label): row.reference_px for row in evaluation.slices}
+    voxels = {(row.case, row.label): row.reference_voxels for row in evaluation.cases}
+    return voxels or {(row.case, row.label): row.reference_px for row in evaluation.slices}
 
 
 def _shared_patients(

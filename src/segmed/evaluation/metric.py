@@ -27,6 +27,7 @@ class Group(Enum):
 
     VOLUME = "Volume"
     SURFACE = "Surface, in the slice"
+    DISTANCE = "Surface, in three dimensions"
     LESIONS = "Lesions"
     SLICES = "Slices"
     READINGS = "Readings of IoU and Dice"

@@ -75,7 +75,7 @@ def _brier(subject: Subject) -> float:
     return math.nan if subject.band is None else subject.band.brier
 
 
-_VOLUME, _SURFACE, _LESIONS, _SLICES, _READINGS, _CALIBRATION = Group
+_VOLUME, _SURFACE, _, _LESIONS, _SLICES, _READINGS, _CALIBRATION = Group
 
 METRICS: tuple[Metric, ...] = (
     Metric(

@@ -2,13 +2,13 @@
 
 The folder holds `evaluation.json` (facts and summary numbers), `patients.csv` (a row per patient and label),
 `slices.csv` (a row per slice and label), `predictions/<case>.png` (the masks, stored as the data set stores them)
-and, where boxes were given, `boxes.csv` (a row per box). An undefined number is NaN here, null in JSON and an empty
-field in CSV; it is never 0 or 1 in disguise.
+and, where boxes were given, `boxes.csv` (a row per box). Where whole volumes were scored, `cases.csv` (a row per
+volume and label) and `predictions/<case>.nii.gz` are in the place of slices and their masks. An undefined number is
+NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise.
 """
 
 import dataclasses
-import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,18 +26,32 @@ from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, read_table
 from segmed.core.replacing import replaced
 from segmed.core.units import Unit, unit_of
+from segmed.core.volume import Volume
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
-from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow, read_patients, read_rows, write_patients, write_rows
+from segmed.evaluation.rows import (
+    BoxRow,
+    CaseRow,
+    PatientRow,
+    SliceRow,
+    read_patients,
+    read_rows,
+    read_scored,
+    write_patients,
+    write_rows,
+)
+from segmed.evaluation.saved_masks import SavedMasks, SavedVolumes, mask_path, volume_path, write_volumes
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import LabelMetrics, summarise
+from segmed.evaluation.undefined import mean_of_defined, nan_to_null, null_to_nan
+from segmed.evaluation.volume_metrics import Space, metrics_of, scores_in
 
 FORMAT = 1
 EVALUATION = "evaluation.json"
 """What makes a folder an evaluation."""
 LEAKING, PATIENTS_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN"
 """The words that stand wherever a result is shown whose split leaks, or may leak for all that anybody knows."""
-TABLES = ("patients", "slices", "boxes", "groups")
+TABLES = ("patients", "slices", "cases", "boxes", "groups")
 """The CSV files that an evaluation may have."""
 Kind = Literal["run", "predictions", "floor"]
 DEGRADATION = "degradation"
@@ -84,6 +98,9 @@ class Evaluation:
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
     `patients_known` is False where nobody said which images are of one patient: each image is then a row of
     `patients`, intervals are over images, and whatever shows the result says PATIENTS UNKNOWN.
+    `space` is set where whole volumes were scored: then `cases` has a row of every volume and label, `volumes` the
+    predicted masks by case, and `slices` and `predictions` are empty. `missing` are cases without a mask, which were
+    scored as empty, and `remarks` what else was done to masks before they were scored; they name no case.
     `prompts` names what a promptable model was told, None where models take no prompts. `oracle` marks prompts made
     from the reference: the model was told where the foreground is, so the result is never ranked beside automatic ones.
     """
@@ -108,6 +125,11 @@ class Evaluation:
     boxes: tuple[BoxRow, ...] = ()
     patients_known: bool = True
     by_label: LabelMetrics = field(default_factory=dict)
+    space: Space | None = None
+    cases: tuple[CaseRow, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def unit(self) -> Unit:
@@ -120,7 +142,7 @@ class Evaluation:
         for row in self.patients:
             if label is None or row.label == label:
                 values.setdefault(row.patient, []).append(row.value(column))
-        return {patient: _mean_of_defined(several) for patient, several in values.items()}
+        return {patient: mean_of_defined(several) for patient, several in values.items()}
 
     def save(self, folder: Path) -> None:
         """Write the folder, in place of an earlier evaluation as a whole; its floors, and files of others, stay.
@@ -134,7 +156,11 @@ class Evaluation:
         """Write all files into an empty folder, `evaluation.json` last."""
         marks = self._marks()
         write_patients(folder / "patients.csv", self.patients, marks)
-        write_rows(folder / "slices.csv", self.slices, SliceRow, marks)
+        if self.space is None:
+            write_rows(folder / "slices.csv", self.slices, SliceRow, marks)
+        else:
+            write_patients(folder / "cases.csv", self.cases, marks, CaseRow)
+            write_volumes(folder, self.volumes)
         if self.boxes:
             write_rows(folder / "boxes.csv", self.boxes, BoxRow, marks)
         for case, mask in self.predictions.items():
@@ -147,9 +173,12 @@ class Evaluation:
         """Read what `save` wrote; masks are read from disk when asked for. Raises `DataError` naming the file."""
         path = folder / EVALUATION
         stored = read_json(path, _Stored, what="an evaluation made by `segmed evaluate`", remedy=_AGAIN, version=FORMAT)
-        slices = read_rows(folder / "slices.csv", SliceRow)
-        patients = read_patients(folder / "patients.csv", COLUMNS)
-        _require_whole(folder, patients, slices)
+        space = stored.space
+        slices = () if space else read_rows(folder / "slices.csv", SliceRow)
+        columns = tuple(COLUMNS if space is None else scores_in(space))
+        cases = () if space is None else read_scored(folder / "cases.csv", CaseRow, columns)
+        patients = read_patients(folder / "patients.csv", columns)
+        _require_whole(folder, patients, cases if space else slices)
         known = stored.patients_known
         if known is None:  # one of an earlier version tells by its names alone
             known = not slices or any(row.case != row.patient for row in slices)
@@ -169,7 +198,7 @@ class Evaluation:
             data_hash=stored.data_hash,
             split=stored.split,
             metrics=metrics,
-            by_label=by_label or _by_label(patients, slices, metrics, unit_of(patients_known=known)),
+            by_label=by_label or _by_label(patients, slices, metrics, space, unit_of(patients_known=known)),
             cost=stored.cost,
             calibration=None if stored.calibration is None else stored.calibration.value(),
             provenance=dict(stored.provenance),
@@ -180,6 +209,11 @@ class Evaluation:
             predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), labels),
             boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
             patients_known=known,
+            space=space,
+            cases=cases,
+            missing=stored.missing,
+            remarks=stored.remarks,
+            volumes=SavedVolumes(folder, tuple(dict.fromkeys(row.case for row in cases))) if space else {},
         )
 
     def _marks(self) -> dict[str, str]:
@@ -200,43 +234,18 @@ class Evaluation:
             "threshold": self.threshold,
             "labels": self.labels.to_json(),
             "data_hash": self.data_hash,
-            "split": _nan_to_null(dict(self.split)),
+            "split": nan_to_null(dict(self.split)),
             "metrics": _metrics_to_json(self.metrics),
             "by_label": {label: _metrics_to_json(metrics) for label, metrics in self.by_label.items()},
-            "cost": _nan_to_null(dataclasses.asdict(self.cost)),
-            "calibration": _nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
-            "provenance": _nan_to_null(dict(self.provenance)),
+            "cost": nan_to_null(dataclasses.asdict(self.cost)),
+            "calibration": nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
+            "provenance": nan_to_null(dict(self.provenance)),
             "prompts": self.prompts,
             "oracle": self.oracle,
+            "space": dataclasses.asdict(self.space) if self.space else None,
+            "missing": list(self.missing),
+            "remarks": list(self.remarks),
         }
-
-
-class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
-    """The masks of a saved evaluation, by case, each read from its file when asked for."""
-
-    def __init__(self, folder: Path, cases: tuple[str, ...], labels: LabelMap) -> None:
-        """Remember where the masks are; nothing is read."""
-        self._folder, self._cases, self._labels = folder, dict.fromkeys(cases), labels
-
-    def __getitem__(self, case: str) -> UInt8[np.ndarray, "h w"]:
-        """Labels 0 … K of one case; raises `KeyError` for an unknown case and `DataError` for a lost file."""
-        if case not in self._cases:
-            raise KeyError(case)
-        path = mask_path(self._folder, case)
-        try:
-            with PillowImage.open(path) as image:
-                stored = np.asarray(image)
-        except OSError as error:
-            raise DataError(f"{path}: cannot read the mask ({error}). Run `segmed evaluate` again.") from error
-        return self._labels.decode(stored, str(path))
-
-    def __iter__(self) -> Iterator[str]:
-        """The case ids, in the order of `slices.csv`."""
-        return iter(self._cases)
-
-    def __len__(self) -> int:
-        """How many masks there are."""
-        return len(self._cases)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -247,39 +256,13 @@ def files_of(folder: Path) -> list[Path]:
     if not (folder / EVALUATION).is_file():
         return []
     masks: list[Path] = []
-    with suppress(DataError):  # nothing is ours where the table cannot be read or a case leads out
-        table = read_table(folder / "slices.csv", what="a table made by `segmed evaluate`")
-        place = table.header.index("case") if "case" in table.header else None
-        masks = (
-            [mask_path(folder, case) for case in {row[place] for row in table.rows} if case]
-            if place is not None
-            else []
-        )
+    for table_name, path_of in (("slices", mask_path), ("cases", volume_path)):
+        with suppress(DataError):  # nothing is ours where the table cannot be read or a case leads out
+            table = read_table(folder / f"{table_name}.csv", what="a table made by `segmed evaluate`")
+            place = table.header.index("case") if "case" in table.header else None
+            if place is not None:
+                masks += [path_of(folder, case) for case in {row[place] for row in table.rows} if case]
     return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *masks]
-
-
-def mask_path(folder: Path, case: str) -> Path:
-    """Where the predicted mask of a case lies in an evaluation folder; `DataError` for a case id that leads out."""
-    masks = folder / "predictions"
-    path = masks / f"{case}.png"
-    if not path.resolve().is_relative_to(folder.resolve() / "predictions"):  # a link in place of the folder leads out
-        raise DataError(f"case {case!r} leads out of {masks}. Give it a plain name.")
-    return path
-
-
-def _mean_of_defined(values: list[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan
-
-
-def _nan_to_null(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _nan_to_null(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_null(inner) for inner in value]
-    return value
 
 
 class _Provenance(TypedDict, total=False):
@@ -325,7 +308,7 @@ class _Reliability:
     def value(self) -> Calibration:
         """The value that was stored."""
         probability, frequency = (
-            tuple(map(_null_to_nan, numbers)) for numbers in (self.mean_probability, self.observed_frequency)
+            tuple(map(null_to_nan, numbers)) for numbers in (self.mean_probability, self.observed_frequency)
         )
         return Calibration(self.bin_edges, probability, frequency, self.counts)
 
@@ -350,6 +333,9 @@ class _Stored:
     prompts: str | None = None
     oracle: bool = False
     patients_known: bool | None = None
+    space: Space | None = None
+    missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 _AGAIN = "Run `segmed evaluate` again."
@@ -358,9 +344,9 @@ _AGAIN = "Run `segmed evaluate` again."
 def _metrics_of(stored: Mapping[str, _Metric]) -> dict[str, MetricValue]:
     return {
         name: MetricValue(
-            value=_null_to_nan(each.value),
-            low=_null_to_nan(each.low),
-            high=_null_to_nan(each.high),
+            value=null_to_nan(each.value),
+            low=null_to_nan(each.low),
+            high=null_to_nan(each.high),
             n=each.n,
             undefined=each.undefined,
             unit=each.unit,
@@ -371,32 +357,33 @@ def _metrics_of(stored: Mapping[str, _Metric]) -> dict[str, MetricValue]:
     }
 
 
-def _require_whole(folder: Path, patients: Sequence[PatientRow], slices: Sequence[SliceRow]) -> None:
-    """Raise `DataError` unless every patient has one row of every label, and slices are of these."""
+def _require_whole(folder: Path, patients: Sequence[PatientRow], parts: Sequence[SliceRow] | Sequence[CaseRow]) -> None:
+    """Raise `DataError` unless every patient has one row of every label, and slices or cases are of these."""
     pairs = [(row.patient, row.label) for row in patients]
     everyone = {(patient, label) for patient, _ in pairs for _, label in pairs}
     if len(pairs) != len(everyone) or set(pairs) != everyone:
         raise DataError(f"{folder / 'patients.csv'}: not one row of every patient and label. {_AGAIN}")
-    if not {(row.patient, row.label) for row in slices} <= everyone:
-        raise DataError(f"{folder / 'slices.csv'}: names a patient or label that patients.csv lacks. {_AGAIN}")
-
-
-def _null_to_nan(value: float | None) -> float:
-    return math.nan if value is None else value
+    if not {(row.patient, row.label) for row in parts} <= everyone:
+        table = "cases.csv" if isinstance(parts[0], CaseRow) else "slices.csv"
+        raise DataError(f"{folder / table}: names a patient or label that patients.csv lacks. {_AGAIN}")
 
 
 def _by_label(
-    patients: Sequence[PatientRow], slices: Sequence[SliceRow], known: Container[str], unit: Unit
+    patients: Sequence[PatientRow],
+    slices: Sequence[SliceRow],
+    known: Container[str],
+    space: Space | None,
+    unit: Unit,
 ) -> LabelMetrics:
     """The metrics `known` by label, of an evaluation that was stored before it had them; calibration is then lost."""
     if len({row.label for row in patients}) < 2:
         return {}
     weights = bootstrap_weights(len({row.patient for row in patients}), RESAMPLES, 0)
-    found = summarise(patients, slices, {}, weights, unit).by_label
+    found = summarise(patients, slices, {}, weights, unit, metrics_of(space)).by_label
     return {
         label: {name: value for name, value in metrics.items() if name in known} for label, metrics in found.items()
     }
 
 
 def _metrics_to_json(metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
-    return {name: _nan_to_null(dataclasses.asdict(metric)) for name, metric in metrics.items()}
+    return {name: nan_to_null(dataclasses.asdict(metric)) for name, metric in metrics.items()}

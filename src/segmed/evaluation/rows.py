@@ -62,6 +62,34 @@ class SliceRow:
 
 
 @dataclass(frozen=True)
+class CaseRow:
+    """One volume and one foreground label. Counts are voxels of the whole volume.
+
+    `given`: there was a file with a mask; where there was none, an empty mask was scored. `spacing` is in millimetres
+    along slices, rows and columns, empty where it is unknown, and `mended` says how the mask was put on the
+    reference's grid, empty where that was not needed. `one_sided`: only one of the masks has the label, so that
+    distances are penalties. `scores` has the columns of `segmed.evaluation.volume_metrics`.
+    """
+
+    case: str
+    patient: str
+    label: str
+    given: bool
+    spacing: str
+    mended: str
+    slices: int
+    reference_voxels: int
+    predicted_voxels: int
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    one_sided: bool
+    lesions: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class BoxRow:
     """One object that was asked for with a box: how good the box was, and the masks that came of it.
 
@@ -86,23 +114,30 @@ def _number(row: PatientRow, column: str) -> float:
     return float(found)
 
 
-def write_patients(path: Path, rows: Sequence[PatientRow], marks: Mapping[str, str]) -> None:
-    """Write `patients.csv` as `write_rows` writes the others, a column per score."""
+def write_patients(
+    path: Path, rows: Sequence[PatientRow] | Sequence[CaseRow], marks: Mapping[str, str], kind: type[Any] = PatientRow
+) -> None:
+    """Write `patients.csv`, or `cases.csv`, as `write_rows` writes the others, a column per score."""
     scores = tuple(dict.fromkeys(name for row in rows for name in row.scores))
-    counts = _counts_of_patients()
+    counts = _counts_of(kind)
     lines = ([*(getattr(row, name) for name in counts), *(row.scores.get(name) for name in scores)] for row in rows)
     _write(path, [*counts, *scores], lines, marks)
 
 
 def read_patients(path: Path, scores: Iterable[str]) -> tuple[PatientRow, ...]:
+    """Read the patients that `write_patients` wrote; see `read_scored`."""
+    return read_scored(path, PatientRow, scores)
+
+
+def read_scored(path: Path, kind: type[R], scores: Iterable[str]) -> tuple[R, ...]:
     """Read what `write_patients` wrote. A score that the file lacks, as of an older version, is NaN in every row.
 
     Raises `DataError` naming the file and line.
     """
-    rows = []
+    rows, scores = [], tuple(scores)
     for line, where in _lines(path):
         found = {name: _score(line.get(name, ""), name, where) for name in scores}
-        rows.append(_parse(line, PatientRow, where, scores=found))
+        rows.append(_parse(line, kind, where, scores=found))
     return tuple(rows)
 
 
@@ -117,8 +152,8 @@ def read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     return tuple(_parse(line, kind, where) for line, where in _lines(path))
 
 
-def _counts_of_patients() -> list[str]:
-    return [field.name for field in dataclasses.fields(PatientRow) if field.name != "scores"]
+def _counts_of(kind: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.name != "scores"]
 
 
 def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]], marks: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from segmed.core.units import PATIENT, Unit
-from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metric import Metric, MetricValue
 from segmed.evaluation.metrics import METRICS
 from segmed.evaluation.rows import PatientRow, SliceRow
 from segmed.evaluation.scored import Scored
@@ -35,6 +35,7 @@ def summarise(
     reliability: Mapping[str, Sequence[ReliabilitySums]],
     weights: Float64[np.ndarray, "b p"],
     unit: Unit = PATIENT,
+    metrics: Sequence[Metric] = METRICS,
 ) -> Summary:
     """All summary numbers.
 
@@ -44,9 +45,10 @@ def summarise(
         reliability: By label, sums per patient; empty without probabilities, and then there is no calibration.
         weights: How often each patient is drawn, per resample.
         unit: What a row of `patients` is; descriptions say images where patients are not known.
+        metrics: Which; those of slices by default.
 
     Returns:
-        The metrics of `segmed.evaluation.metrics`.
+        The metrics that have a value.
     """
     labels = tuple(dict.fromkeys(row.label for row in patients))
     together = [sum(some[1:], start=some[0]) for some in zip(*reliability.values(), strict=True)]
@@ -57,10 +59,11 @@ def summarise(
             reliability.get(label, ()),
             weights,
             unit,
+            metrics,
         )
         for label in (labels if len(labels) > 1 else ())
     }
-    return Summary(_values(patients, slices, together, weights, unit), by_label)
+    return Summary(_values(patients, slices, together, weights, unit, metrics), by_label)
 
 
 def _values(
@@ -69,9 +72,10 @@ def _values(
     reliability: Sequence[ReliabilitySums],
     weights: Float64[np.ndarray, "b p"],
     unit: Unit,
+    metrics: Sequence[Metric],
 ) -> dict[str, MetricValue]:
     scored = Scored.of(patients, slices, reliability, weights)
-    values = {metric.name: metric.value(scored) for metric in METRICS}
+    values = {metric.name: metric.value(scored) for metric in metrics}
     return {name: _in_units(value, unit) for name, value in values.items() if value is not None}
 
 

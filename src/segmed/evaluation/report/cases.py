@@ -18,6 +18,7 @@ from segmed.evaluation.compare import PRIMARY
 from segmed.evaluation.overlays import crop_box, overlay, png_bytes
 from segmed.evaluation.report import numbers
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.rows import PatientRow
 
 WORST, BEST = 3, 2
 _PICTURE = 384
@@ -126,7 +127,7 @@ class PatientLine:
     """A line of the table of patients: its Dice under every system, and facts of the leader's prediction.
 
     `anchor` is what the patient's dots in the figures lead to. `hd95_shared` is a distance; `hd95` holds the penalty of
-    `one_sided` slices where there are any.
+    `one_sided` slices, or volumes, where there are any. `absent` counts the volumes without a mask file.
     """
 
     anchor: str
@@ -138,6 +139,30 @@ class PatientLine:
     reference_px: str
     predicted_px: str
     missed: bool
+    absent: int = 0
+
+
+@dataclass(frozen=True)
+class PatientUnits:
+    """The words of the patients' table: where distances have no penalty in them, and the units of its columns."""
+
+    shared: str
+    length: str
+    parts: str
+    size: str
+    penalty: str
+
+
+def patient_units(leader: Evaluation) -> PatientUnits:
+    """The words for an evaluation of slices, or of volumes."""
+    if leader.space is None:
+        return PatientUnits(
+            "shared slices", "px", "slices", "px", "a slice that only one mask marks counts as the image's"
+        )
+    size = "ml" if leader.space.unit == "mm" else "voxels"
+    return PatientUnits(
+        "found", leader.space.unit, "volumes", size, "a volume with the label in only one mask counts as its own"
+    )
 
 
 def worst_first(leader: Evaluation) -> list[str]:
@@ -203,7 +228,9 @@ def patient_lines(systems: Sequence[Evaluation], shown: Names) -> list[PatientLi
     """The table of patients, worst of the first system first."""
     columns = [system.by_patient(PRIMARY) for system in systems]
     leader = systems[0]
-    hd95, shared = leader.by_patient("hd95"), leader.by_patient("hd95_shared")
+    space = leader.space
+    names = ("hd95", "hd95_shared") if space is None else (f"hd95_{space.unit}", f"hd95_found_{space.unit}")
+    hd95, shared = (leader.by_patient(name) for name in names)
     anchors = anchors_of(leader)
     lines = []
     for patient in worst_first(leader):
@@ -215,13 +242,24 @@ def patient_lines(systems: Sequence[Evaluation], shown: Names) -> list[PatientLi
                 dice=tuple(numbers.number(column[patient], 3) for column in columns),
                 hd95_shared=numbers.number(shared[patient], 1),
                 hd95=numbers.number(hd95[patient], 1),
-                one_sided=sum(row.one_sided_slices for row in rows),
-                reference_px=numbers.count(sum(row.reference_px for row in rows)),
-                predicted_px=numbers.count(sum(row.predicted_px for row in rows)),
+                one_sided=len({row.case for row in leader.cases if row.patient == patient and row.one_sided})
+                if space
+                else sum(row.one_sided_slices for row in rows),
+                reference_px=_size(leader, patient, rows, reference=True),
+                predicted_px=_size(leader, patient, rows, reference=False),
                 missed=any(row.missed for row in rows),
+                absent=len({row.case for row in leader.cases if row.patient == patient and not row.given}),
             )
         )
     return lines
+
+
+def _size(leader: Evaluation, patient: str, rows: Sequence[PatientRow], *, reference: bool) -> str:
+    """The foreground of a patient, in millilitres over its volumes where these are known."""
+    if leader.space is not None and leader.space.unit == "mm":
+        column = "reference_ml" if reference else "predicted_ml"
+        return numbers.number(sum(row.scores[column] for row in leader.cases if row.patient == patient), 1)
+    return numbers.count(sum(row.reference_px if reference else row.predicted_px for row in rows))
 
 
 def picture_rows(

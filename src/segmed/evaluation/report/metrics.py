@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.metric import Group, MetricValue
-from segmed.evaluation.metrics import BY_NAME, METRICS
+from segmed.evaluation.metrics import METRICS
+from segmed.evaluation.volume_metrics import Space, metric_named, metrics_of
 
 BY_PATIENT = (
     "The unit is the patient",
@@ -57,9 +58,37 @@ CONVENTIONS = (
 )
 
 
-def conventions(*, patients_known: bool) -> tuple[tuple[str, str], ...]:
-    """The conventions behind the metrics, the unit of all first."""
-    return (BY_PATIENT if patients_known else BY_IMAGE, *CONVENTIONS)
+VOLUME_CONVENTIONS = (
+    (
+        "A patient's volumes",
+        "Scores are of a volume; a patient with several counts once, with the mean over its volumes.",
+    ),
+    (
+        "Nothing there and nothing predicted",
+        "Scores have no value where both masks are empty. Such volumes are left out and counted.",
+    ),
+    (
+        "Missed and invented foreground",
+        (
+            "Where only one mask has the label, Dice, IoU and NSD are 0 and HD95 is the diagonal of the volume, a "
+            "penalty and no distance. A case without a mask file is scored as an empty mask. The numbers called found "
+            "are over the cases in which both masks have the label, so read them beside what was missed."
+        ),
+    ),
+)
+
+
+def conventions(*, patients_known: bool, space: Space | None = None) -> tuple[tuple[str, str], ...]:
+    """The conventions behind the metrics, the unit of all first; those of volumes where there is a space."""
+    unit = BY_PATIENT if patients_known else BY_IMAGE
+    if space is None:
+        return (unit, *CONVENTIONS)
+    text = (
+        f"Distances run in three dimensions between the centres of surface voxels, in {space.unit}. HD95 is the larger "
+        "of the two directed 95th percentiles; NSD is the share of both surfaces within a tolerance of the other, "
+        "counted in voxels. Both equal MONAI's."
+    )
+    return (unit, *VOLUME_CONVENTIONS, (f"Distances are {space.unit} in the volume", text))
 
 
 @dataclass(frozen=True)
@@ -73,7 +102,8 @@ class Heading:
 
 def title_of(name: str) -> str:
     """A metric's title; unknown ones, as of a newer version, are named as they are stored, with spaces."""
-    return BY_NAME[name].title if name in BY_NAME else name.replace("_", " ")
+    metric = metric_named(name)
+    return metric.title if metric is not None else name.replace("_", " ")
 
 
 def heading_of(name: str, metric: MetricValue) -> Heading:
@@ -84,15 +114,14 @@ def heading_of(name: str, metric: MetricValue) -> Heading:
 
 def main_metrics(comparison: Comparison) -> tuple[str, ...]:
     """The metrics of the first table; all of them where an evaluation has none of the usual ones."""
-    names = comparison.metric_names()
-    return tuple(metric.name for metric in METRICS if metric.main and metric.name in names) or names
+    names, space = comparison.metric_names(), comparison.evaluations[0].space
+    return tuple(metric.name for metric in metrics_of(space) if metric.main and metric.name in names) or names
 
 
 def grouped(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Metrics by group, in the groups' order; those of no group come last under "Further"."""
-    known = {
-        group.value: tuple(each.name for each in METRICS if each.group is group and each.name in names)
-        for group in Group
-    }
-    known["Further"] = tuple(name for name in names if name not in BY_NAME)
+    found = {name: metric for name in names if (metric := metric_named(name)) is not None}
+    order = dict.fromkeys((*(metric.name for metric in METRICS if metric.name in found), *found))
+    known = {group.value: tuple(name for name in order if found[name].group is group) for group in Group}
+    known["Further"] = tuple(name for name in names if name not in found)
     return {title: members for title, members in known.items() if members}

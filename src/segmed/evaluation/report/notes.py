@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from segmed.core.units import Unit
+from segmed.core.wording import plural
 from segmed.evaluation.compare import Comparison
-from segmed.evaluation.metrics import METRICS
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.volume_metrics import metrics_of
 
 FEW = 20
 """Below this number bootstrap intervals over patients cover clearly less than 95 %."""
@@ -16,9 +17,32 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
     told = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
-    found = (told, part_note(part), *never_found_notes(comparison.systems), left_out_note(comparison))
+    files = (*missing_notes(comparison.systems), *remark_notes(comparison.systems))
+    found = (told, part_note(part), *files, *never_found_notes(comparison.systems), left_out_note(comparison))
     more = (few_note(len(comparison.patients), comparison.unit), *older_notes(comparison.evaluations))
     return tuple(note for note in (*found, *more) if note)
+
+
+def missing_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """A sentence for each evaluation that lacks masks of some cases."""
+    return tuple(
+        f"{each.name} has no mask of {plural(len(each.missing), 'case')}, scored as empty: Dice and NSD 0, HD95 the "
+        "penalty, wherever the reference has the label."
+        for each in evaluations
+        if each.missing
+    )
+
+
+def remark_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """What was done to masks before they were scored, once where it is of all evaluations."""
+    said: dict[str, list[str]] = {}
+    for each in evaluations:
+        for remark in each.remarks:
+            said.setdefault(remark, []).append(each.name)
+    return tuple(
+        remark if len(names) == len(evaluations) > 1 else f"{', '.join(names)}: {remark}"
+        for remark, names in said.items()
+    )
 
 
 def never_found_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
@@ -44,7 +68,9 @@ def older_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     lacking: dict[tuple[str, ...], list[str]] = {}
     for evaluation in evaluations:
         names = tuple(
-            each.title for each in METRICS if not each.of_probabilities and each.name not in evaluation.metrics
+            each.title
+            for each in metrics_of(evaluation.space)
+            if not each.of_probabilities and each.name not in evaluation.metrics
         )
         if names:
             lacking.setdefault(names, []).append(evaluation.name)

@@ -39,7 +39,7 @@ def decimals_of(metric: MetricValue) -> tuple[int, int]:
     numbers = [abs(v) for v in (metric.value, metric.low, metric.high) if math.isfinite(v)]
     if metric.unit in COUNTED:
         return 0, 0
-    if metric.unit in ("px", "mm", "%") or (numbers and max(numbers) > 10):
+    if metric.unit in ("px", "voxels", "mm", "ml", "%") or (numbers and max(numbers) > 10):
         return 1, 1
     return 3, 2
 

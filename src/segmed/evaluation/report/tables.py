@@ -10,12 +10,12 @@ from segmed.core.pseudonyms import without_places
 from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, of_label
 from segmed.evaluation.metric import MetricValue
-from segmed.evaluation.metrics import BY_NAME
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
 from segmed.evaluation.report.notes import never_found
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
 from segmed.evaluation.statistics import metric_agreement
+from segmed.evaluation.volume_metrics import metric_named
 
 NO_VALUE = MetricValue(math.nan, math.nan, math.nan, 0, 0, "", "", None)
 _NOT_MEASURED = "not measured"
@@ -170,7 +170,8 @@ def metric_groups(comparison: Comparison) -> tuple[MetricGroup, ...]:
         together = _metric_line(comparison, name)
         if not views:
             return [together]
-        how = BY_NAME[name].over_labels if name in BY_NAME else "mean of labels"
+        metric = metric_named(name)
+        how = metric.over_labels if metric is not None else "mean of labels"
         alone = [
             replace(_metric_line(view, name), title=f"{together.title}, {label}", description="")
             for label, view in views.items()

@@ -1,0 +1,225 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from mask_samples import CASES, SHAPE, SPACING, affine, moved, reference, write_masks, write_references
+from PIL import Image
+
+from segmed.core.errors import DataError
+from segmed.core.grid_difference import resampled_labels
+from segmed.core.stacking import Stacking
+from segmed.core.volume import Grid, Volume
+from segmed.evaluation.compare import compare
+from segmed.evaluation.mask_cases import open_references
+from segmed.evaluation.mask_labels import LabelNumbers, parse_label_numbers
+from segmed.evaluation.masks import score_masks
+from segmed.evaluation.result import Evaluation
+from segmed.io.volumes import write_volume
+
+REGEX = "^([a-z])_"
+
+
+@pytest.fixture
+def references(tmp_path):
+    return open_references(write_references(tmp_path / "references"), patient_regex=REGEX, tolerances=(0.5, 1.0))
+
+
+def of(evaluation, case, label):
+    return next(row for row in evaluation.cases if (row.case, row.label) == (case, label))
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+def test_labels_are_scored_each_in_a_row_and_as_monai_scores_them_in_millimetres(tmp_path, references):
+    from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+
+    tool = write_masks(tmp_path / "tool", {case: moved(case) for case in CASES})
+    found = score_masks(tool, references, name="tool", resamples=200)
+    assert found.space.unit == "mm"
+    for case in CASES:
+        for number, label in enumerate(("label 1", "label 2"), start=1):
+            row = of(found, case, label)
+            truth, guess = (torch.tensor(mask == number)[None, None] for mask in (reference(case), moved(case)))
+            if not truth.any():
+                assert math.isnan(row.scores["dice"])
+                continue
+            hd95 = compute_hausdorff_distance(guess, truth, True, percentile=95, spacing=list(SPACING)).item()
+            nsd = compute_surface_dice(guess, truth, [0.5], True, spacing=list(SPACING)).item()
+            assert row.scores["hd95_mm"] == pytest.approx(hd95)
+            assert row.scores["nsd_0.5mm"] == pytest.approx(nsd)
+            assert row.scores["dice"] == pytest.approx(compute_dice(guess, truth).item())
+    assert set(found.by_label) == {"label 1", "label 2"}
+    both = [found.by_label[label]["dice"].value for label in ("label 1", "label 2")]
+    assert both[0] != both[1]
+
+
+def test_a_patient_with_several_volumes_counts_once_with_their_mean(tmp_path, references):
+    tool = write_masks(tmp_path / "tool", {case: moved(case, rows=2 * (case == "a_2")) for case in CASES})
+    found = score_masks(tool, references, name="tool", resamples=200)
+    assert [row.patient for row in found.patients if row.label == "label 1"] == ["a", "b", "c"]
+    first = next(row for row in found.patients if row.label == "label 1")
+    cases = [of(found, case, "label 1") for case in ("a_1", "a_2")]
+    assert first.scores["dice"] == pytest.approx((cases[0].scores["dice"] + cases[1].scores["dice"]) / 2)
+    assert first.reference_px == sum(row.reference_voxels for row in cases)
+    assert found.metrics["dice"].n == 3
+    assert found.patients_known
+
+
+def test_volume_errors_are_millilitres(tmp_path, references):
+    larger = {case: reference(case) for case in CASES}
+    larger["b_1"] = larger["b_1"].copy()
+    larger["b_1"][5, :10, :10] = 1
+    found = score_masks(write_masks(tmp_path / "tool", larger), references, name="tool", resamples=200)
+    assert of(found, "b_1", "label 1").scores["volume_error_ml"] == pytest.approx(100 * math.prod(SPACING) / 1000)
+    assert of(found, "b_1", "label 1").scores["volume_bias_ml"] > 0
+
+
+def test_a_missing_mask_is_named_scored_as_empty_and_left_out_of_found(tmp_path, references):
+    tool = write_masks(tmp_path / "tool", {case: reference(case) for case in CASES if case != "b_1"})
+    found = score_masks(tool, references, name="tool", resamples=200)
+    assert found.missing == ("b_1",)
+    row = of(found, "b_1", "label 1")
+    diagonal = math.hypot(*(side * step for side, step in zip(SHAPE, SPACING, strict=True)))
+    assert (row.given, row.one_sided, row.scores["dice"]) == (False, True, 0.0)
+    assert row.scores["hd95_mm"] == pytest.approx(diagonal)
+    assert math.isnan(row.scores["hd95_found_mm"])
+    assert found.metrics["dice"].value < found.metrics["dice_found"].value == 1.0
+    assert found.metrics["hd95_found_mm"].value == 0.0
+    assert found.metrics["hd95_mm"].value > 0
+    assert found.metrics["missed"].value == 1
+
+
+def test_without_spacing_distances_are_voxels_and_nothing_says_mm(tmp_path):
+    folder = tmp_path / "references"
+    write_references(folder)
+    write_masks(folder, {"a_1": reference("a_1")}, affine=None)
+    references = open_references(folder, patient_regex=REGEX)
+    found = score_masks(folder, references, name="tool", resamples=200)
+    assert found.space.unit == "voxels"
+    assert {metric.unit for metric in found.metrics.values()} <= {"", "voxels", "patients"}
+    assert not any("mm" in name or "ml" in name for name in found.metrics)
+    assert "1 reference states no spacing" in found.remarks[0]
+
+
+def test_masks_on_another_grid_are_all_named_with_axis_and_millimetres(tmp_path, references):
+    tool = write_masks(tmp_path / "tool", {"a_1": reference("a_1"), "c_1": reference("c_1")})
+    write_masks(tool, {"a_2": reference("a_2"), "b_1": reference("b_1")}, affine=affine(shift=1.6))
+    with pytest.raises(DataError) as told:
+        score_masks(tool, references, name="tool")
+    text = str(told.value)
+    assert "a_2.nii.gz: shifted by -1.6 mm along rows" in text
+    assert "b_1.nii.gz" in text
+    assert "a_1" not in text
+    assert "--other-grids resample" in text
+    ignored = score_masks(tool, references, name="tool", other_grids="ignore", resamples=200)
+    assert ignored.metrics["dice"].value == 1.0
+    assert ignored.remarks == ("2 masks had another geometry than the reference, which was not believed.",)
+    resampled = score_masks(tool, references, name="tool", other_grids="resample", resamples=200)
+    assert resampled.metrics["dice"].value < 1.0
+    grid = Grid(SHAPE, affine())
+    there = resampled_labels(Volume(reference("b_1"), Grid(SHAPE, affine(shift=1.6))), grid)
+    assert (resampled.volumes["b_1"].array == there.array).all()
+
+
+def test_masks_with_turned_axes_are_mended_without_resampling_and_that_is_said(tmp_path, references):
+    tool = tmp_path / "tool"
+    tool.mkdir()
+    turned = Stacking((2, 1, 0), (True, False, True))
+    for case in CASES:
+        write_volume(tool / f"{case}.nii.gz", turned.apply(Volume(reference(case), Grid(SHAPE, affine()))))
+    found = score_masks(tool, references, name="tool", resamples=200)
+    assert found.metrics["dice"].value == 1.0
+    assert "4 masks had axes in another order" in found.remarks[0]
+
+
+def test_labels_are_matched_by_name_where_a_tool_numbers_them_otherwise(tmp_path):
+    folder = write_references(tmp_path / "data" / "labelsTs")
+    names = {"labels": {"background": 0, "kidney": 1, "tumour": 2}}
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(names))
+    numbers = np.array([0, 7, 3], np.uint8)
+    masks = {case: numbers[reference(case)] for case in CASES}
+    masks["a_1"] = masks["a_1"].copy()
+    masks["a_1"][0, 0, 0] = 9  # an organ that nobody scores
+    tool = write_masks(tmp_path / "tool", masks)
+    (tool / "dataset.json").write_text(
+        json.dumps({"labels": {"0": "background", "3": "Tumour", "7": "kidney", "9": "x"}})
+    )
+    references = open_references(folder, each_case_is_a_patient=True)
+    found = score_masks(tool, references, name="tool", resamples=200)
+    assert found.labels.names == ("kidney", "tumour")
+    assert found.metrics["dice"].value == 1.0
+    assert found.remarks == ("Numbers without a label of the references are taken for background: 9.",)
+    with pytest.raises(DataError, match=r"has no label 'tumour'.*--labels-of tool:tumour=NUMBER"):
+        score_masks(tool, references, name="tool", labels=LabelNumbers({"kidney": 7}, "--labels-of"))
+    (tool / "dataset.json").unlink()
+    with pytest.raises(DataError, match="holds the number 3, which is no label"):
+        score_masks(tool, references, name="tool")
+
+
+def test_a_folder_a_case_with_a_file_for_each_label_is_one_mask(tmp_path):
+    folder = write_references(tmp_path / "references")
+    for case in CASES:
+        each = {"kidney": (reference(case) > 0).astype(np.uint8), "tumour": (reference(case) == 2).astype(np.uint8)}
+        write_masks(tmp_path / "total" / case, {**each, "liver": each["tumour"]})
+    references = open_references(folder, labels=parse_label_numbers("kidney=1,tumour=2"), each_case_is_a_patient=True)
+    found = score_masks(tmp_path / "total", references, name="total", resamples=200)
+    assert found.metrics["dice"].value == 1.0
+
+
+def test_an_evaluation_of_volumes_is_stored_read_again_and_compared(tmp_path, references):
+    ours = score_masks(references.files.folder, references, name="ours", resamples=200)
+    tool = write_masks(tmp_path / "tool", {case: moved(case) for case in CASES if case != "c_1"})
+    theirs = score_masks(tool, references, name="theirs", resamples=200)
+    for each in (ours, theirs):
+        each.save(tmp_path / each.name)
+    again = [Evaluation.load(tmp_path / name) for name in ("ours", "theirs")]
+    assert repr(again[1].metrics) == repr(theirs.metrics)
+    assert repr(again[1].cases) == repr(theirs.cases)
+    assert again[1].missing == ("c_1",)
+    assert (again[1].volumes["a_2"].array == moved("a_2")).all()
+    assert again[1].volumes["a_2"].grid.is_same(Grid(SHAPE, affine()))
+    assert not again[1].volumes["c_1"].array.any()
+    comparison = compare(again)
+    assert [system.name for system in comparison.systems] == ["ours", "theirs"]
+    assert {test.label for test in comparison.label_tests} == {"label 1", "label 2"}
+    theirs.save(tmp_path / "ours")
+    assert Evaluation.load(tmp_path / "ours").name == "theirs"
+    finer = dataclasses.replace(again[0], name="finer", space=dataclasses.replace(again[0].space, tolerances=(3.0,)))
+    with pytest.raises(DataError, match="cannot be compared: scored in mm"):
+        compare([again[1], finer])
+
+
+def test_images_of_one_slice_are_scored_in_pixels_as_slices_of_their_patient(tmp_path):
+    for name, move in (("references", 0), ("tool", 2)):
+        (tmp_path / name).mkdir()
+        for case in CASES:
+            mask = np.roll(reference(case)[2] > 0, move, axis=0)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / name / f"{case}_mask.png")
+    references = open_references(tmp_path / "references", patient_regex=r"^(?P<patient>[a-z])_(?P<slice>\d)")
+    (tmp_path / "tool" / "b_1_mask.png").unlink()
+    found = score_masks(tmp_path / "tool", references, name="tool", resamples=200)
+    assert found.space is None
+    assert found.metrics["hd95_shared"].unit == "px"
+    assert found.missing == ("b_1_mask",)
+    assert [row.slices for row in found.patients] == [2, 1, 1]
+    assert found.metrics["missed"].value == 1
+
+
+def test_patients_that_nobody_named_are_said_to_be_unknown(tmp_path):
+    references = open_references(write_references(tmp_path / "references"))
+    found = score_masks(references.files.folder, references, name="tool", resamples=200)
+    assert not found.patients_known
+    assert len({row.patient for row in found.patients}) == len(CASES)
+
+
+def test_folders_that_cannot_be_matched_say_what_is_there(tmp_path, references):
+    tool = write_masks(tmp_path / "tool", {"x": reference("a_1")})
+    with pytest.raises(DataError, match="no mask has the name of a case; there are x, the references are a_1"):
+        score_masks(tool, references, name="tool")
+    Image.fromarray(reference("a_1")[0]).save(tmp_path / "tool" / "y.png")
+    with pytest.raises(DataError, match="volumes and images are mixed"):
+        score_masks(tool, references, name="tool")
+    with pytest.raises(DataError, match="is not a folder"):
+        score_masks(tmp_path / "nowhere", references, name="tool")
