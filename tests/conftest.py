@@ -7,6 +7,7 @@ _cache = tempfile.TemporaryDirectory(prefix="segmed-test-cache-")
 os.environ["SEGMED_CACHE"] = _cache.name
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.fsync = lambda fd: None  # what a power cut would need, which no test can see; thousands of calls take minutes
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
 

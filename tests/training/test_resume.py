@@ -39,19 +39,26 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return output
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy data and the run that nobody stops."""
+    root = tmp_path_factory.mktemp("untouched")
+    toy_and_split(root)
+    finish(start(root, root / "whole"))
+    return root
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_and_resumed_run_ends_with_bit_identical_weights(tmp_path: Path, signal_: signal.Signals) -> None:
-    toy_and_split(tmp_path)
+def test_a_killed_and_resumed_run_ends_with_bit_identical_weights(
+    untouched: Path, tmp_path: Path, signal_: signal.Signals
+) -> None:
     step = random.SystemRandom().randint(4, 8)
-    interrupted = start(tmp_path, tmp_path / "killed")
-    untouched = start(tmp_path, tmp_path / "whole")
-    kill_at_step(interrupted, step, signal_)
+    kill_at_step(start(untouched, tmp_path / "killed"), step, signal_)
     assert not (tmp_path / "killed" / "config.json").exists(), f"killed at step {step}, yet finished"
-    continued = finish(start(tmp_path, tmp_path / "killed", "--resume"))
-    finish(untouched)
+    continued = finish(start(untouched, tmp_path / "killed", "--resume"))
     assert f"started {step // 3 * 3}" in continued or f"started {(step - 1) // 3 * 3}" in continued, continued
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    one, two = (load_file(run / "model.safetensors") for run in (tmp_path / "killed", untouched / "whole"))
     assert one.keys() == two.keys()
     different = [name for name in one if not one[name].equal(two[name])]
     assert different == [], f"killed at step {step}"

@@ -9,7 +9,7 @@ import functools
 import io
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -286,20 +286,17 @@ def _adapter(schema: Callable[..., Any]) -> Any:
 def _require_plain(
     value: Any, source: str, what: str, remedy: str, error: type[SegmedError], *, finite: bool = True
 ) -> None:
-    """Raise where a value that was read holds what no file of ours has; containers are 200 levels deep at most."""
-    if isinstance(value, str):
-        if "\0" in value:
+    """Raise where a value that was read, or what it contains at any depth, is what no file of ours has."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += [*each.keys(), *each.values()]
+        elif isinstance(each, list):
+            left += each
+        elif isinstance(each, str) and "\0" in each:
             raise error(f"{source}: holds a NUL character, expected {what}. {remedy}")
-    elif isinstance(value, float):
-        if finite and not math.isfinite(value):
+        elif isinstance(each, float) and finite and not math.isfinite(each):
             raise error(f"{source}: holds a number that is not finite, expected {what}. {remedy}")
-    elif isinstance(value, int):
-        if not -WIDEST < value < WIDEST:
+        elif isinstance(each, int) and not -WIDEST < each < WIDEST:
             raise error(f"{source}: holds a whole number of more than 64 bits, expected {what}. {remedy}")
-    elif isinstance(value, dict | list):
-        for each in _members(value):
-            _require_plain(each, source, what, remedy, error, finite=finite)
-
-
-def _members(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
-    return (each for pair in value.items() for each in pair) if isinstance(value, dict) else value

@@ -8,10 +8,10 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from scipy import stats
 
 RESAMPLES = 10_000
@@ -82,28 +82,31 @@ def mean_of(values: Float[np.ndarray, "p"]) -> Statistic:
 def median_of(values: Float[np.ndarray, "p"]) -> Statistic:
     """The median over the drawn patients that have a value; the mean of the middle two for an even number."""
     order = np.argsort(values)[: int(np.count_nonzero(~np.isnan(values)))]
-    ordered = np.append(values[order], np.nan).astype(np.float64)
-
-    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
-        cumulated = weights[:, order].cumsum(axis=1)
-        number = cumulated[:, -1:] if len(order) else np.zeros((len(weights), 1))
-        lower = (cumulated <= (number - 1) // 2).sum(axis=1)
-        upper = (cumulated <= number // 2).sum(axis=1)
-        middle: Float64[np.ndarray, "b"] = np.where(number[:, 0] > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
-        return middle
-
-    return statistic
+    return partial(_drawn_median, order, np.append(values[order], np.nan).astype(np.float64))
 
 
 def ratio_of(numerator: Float64[np.ndarray, "k p"], denominator: Float64[np.ndarray, "k p"]) -> Statistic:
     """Sum of numerators over sum of denominators of the drawn patients, per label, then the mean over labels."""
+    return partial(_drawn_ratio, numerator, denominator)
 
-    def statistic(weights: Float64[np.ndarray, "b p"]) -> Float64[np.ndarray, "b"]:
-        over, under = weights @ numerator.T, weights @ denominator.T
-        quotient = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0)
-        return mean_of_defined(quotient, axis=1)
 
-    return statistic
+def _drawn_median(
+    order: Int64[np.ndarray, "n"], ordered: Float64[np.ndarray, "n+1"], weights: Float64[np.ndarray, "b p"]
+) -> Float64[np.ndarray, "b"]:
+    cumulated = weights[:, order].cumsum(axis=1)
+    number = cumulated[:, -1:] if len(order) else np.zeros((len(weights), 1))
+    lower = (cumulated <= (number - 1) // 2).sum(axis=1)
+    upper = (cumulated <= number // 2).sum(axis=1)
+    middle: Float64[np.ndarray, "b"] = np.where(number[:, 0] > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
+    return middle
+
+
+def _drawn_ratio(
+    numerator: Float64[np.ndarray, "k p"], denominator: Float64[np.ndarray, "k p"], weights: Float64[np.ndarray, "b p"]
+) -> Float64[np.ndarray, "b"]:
+    over, under = weights @ numerator.T, weights @ denominator.T
+    quotient = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0)
+    return mean_of_defined(quotient, axis=1)
 
 
 def mean_of_defined(values: Float64[np.ndarray, "*shape"], axis: int) -> Float64[np.ndarray, "*left"]:

@@ -283,19 +283,18 @@ def _metric_line(comparison: Comparison, name: str) -> MetricLine:
 def _cells(comparison: Comparison, name: str) -> dict[str, Cell]:
     """One metric under every evaluation, by its name."""
     fullest, best = _fullest(comparison, name), _best(comparison.systems, name)
+    return {each.name: _cell(each, name, fullest, best=each.name in best) for each in comparison.evaluations}
 
-    def cell(evaluation: Evaluation) -> Cell:
-        metric = metric_of(evaluation, name)
-        less = f"n = {_rests_on(metric)}" if metric.n < fullest.n else ""
-        measured = name in evaluation.metrics
-        return Cell(
-            numbers.metric_value(metric),
-            numbers.metric_interval(metric),
-            best=evaluation.name in best,
-            n=less if measured else _NOT_MEASURED,
-        )
 
-    return {evaluation.name: cell(evaluation) for evaluation in comparison.evaluations}
+def _cell(evaluation: Evaluation, name: str, fullest: MetricValue, *, best: bool) -> Cell:
+    metric = metric_of(evaluation, name)
+    less = f"n = {_rests_on(metric)}" if metric.n < fullest.n else ""
+    return Cell(
+        numbers.metric_value(metric),
+        numbers.metric_interval(metric),
+        best=best,
+        n=less if name in evaluation.metrics else _NOT_MEASURED,
+    )
 
 
 def _fullest(comparison: Comparison, name: str) -> MetricValue:
