@@ -1,12 +1,28 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from doc_pages import blocks
-from segmed.cli.demo import ENCODER, MARK, PLACES, Scale, make_data, make_split, run_demo, start_over, train_small
+from segmed.cli.demo import (
+    ENCODER,
+    MARK,
+    PLACES,
+    Scale,
+    make_data,
+    make_split,
+    places,
+    run_demo,
+    start_over,
+    train_small,
+)
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.files import sha256_of
+from segmed.io.volumes import read_volume
 
 TINY = Scale(patients=6, size=64, slices=12, epochs=1, steps_per_epoch=2, batch_size=4)
 
@@ -21,6 +37,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demo_leaves_all_that_it_names(finished: Path) -> None:
     assert [place for place in PLACES if not (finished / place).exists()] == []
+
+
+def test_the_demo_of_volumes_gives_the_same_model_and_the_same_masks(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("volumes") / "demo"
+    run_demo(out, replace(TINY, format="nifti"))
+    assert [place for place in places("nifti") if not (out / place).exists()] == []
+    assert sha256_of(out / "run" / "model.safetensors") == sha256_of(finished / "run" / "model.safetensors")
+    slices = sorted(path for path in (finished / "predictions").rglob("*.tif"))
+    mask = read_volume(next((out / "predictions").glob("*.nii.gz")))
+    assert mask.grid.spacing == pytest.approx((6, 240 / 64, 240 / 64))
+    by_number = {int(path.stem.split("_")[-1]): np.asarray(Pillow.open(path)) for path in slices}
+    for number, plane in enumerate(mask.array, start=1):
+        np.testing.assert_array_equal(plane > 0, by_number[number] > 0)
 
 
 def test_the_demo_scores_test_patients_only(finished: Path) -> None:

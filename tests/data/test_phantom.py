@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from segmed.core.errors import ConfigError, DataError
+from segmed.data.decoded import decode
 from segmed.data.phantom import write_phantom
 from segmed.data.phantom.fields import distance_to_zero, smooth_noise
 from segmed.data.sources import list_dataset, open_dataset
@@ -31,6 +32,21 @@ def volumes(phantom) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         gathered[record.patient][0].append(read_image(record.image).array)
         gathered[record.patient][1].append(read_mask(record.mask, dataset.labels).array)
     return {patient: (np.stack(images), np.stack(masks)) for patient, (images, masks) in gathered.items()}
+
+
+def test_the_phantom_as_volumes_has_the_same_slices_with_their_place(phantom: Path, tmp_path: Path) -> None:
+    folder = write_phantom(tmp_path, patients=2, seed=3, size=SIZE, format="nifti")
+    data = decode(open_dataset(folder), cache_dir=tmp_path / "cache")
+    tiff = decode(open_dataset(phantom), cache_dir=tmp_path / "cache")
+    for record in data.dataset.records:
+        np.testing.assert_array_equal(data.image(record.case), tiff.image(record.case))
+        np.testing.assert_array_equal(data.mask(record.case), tiff.mask(record.case))
+    grid = data.grid(data.dataset.records[0].volume)
+    assert grid is not None
+    assert grid.spacing == (6.0, 3.75, 3.75)
+    assert grid.orientation == "SPL"
+    patient = data.dataset.patients[0]
+    assert data.dataset.attributes[patient] == tiff.dataset.attributes[patient]
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from segmed.cli.options import (
     LabelsOption,
     OverwriteOption,
     PatientRegexOption,
+    PhantomFormatOption,
     PlaneOption,
     PresetName,
 )
@@ -49,12 +50,13 @@ def phantom(
     patients: Annotated[int, typer.Option(help="Patients to make.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 256,
+    format_: PhantomFormatOption = "tiff",
 ) -> None:
-    """Make brain-like volumes with lesions, in the Kaggle layout."""
+    """Make brain-like volumes with lesions, in the Kaggle layout or as NIfTI."""
     from segmed.data.phantom import write_phantom
 
     with progress_bar("making phantoms") as progress:
-        folder = write_phantom(dest, patients=patients, seed=seed, size=size, progress=progress)
+        folder = write_phantom(dest, patients=patients, seed=seed, size=size, format=format_, progress=progress)
     say(folder)
     next_step("segmed", "data", "check", folder)
 

@@ -4,13 +4,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.options import folder_option
+from segmed.cli.options import PhantomFormatOption, folder_option
 from segmed.cli.progress import progress_bar, training_display
 from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
@@ -18,8 +18,10 @@ from segmed.core.files import not_written, refuse_links, write_text
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
+    from segmed.core.records import VolumeFiles
     from segmed.core.split import Split
     from segmed.data.decoded import DecodedDataset
+    from segmed.data.phantom.write import PhantomFormat
     from segmed.evaluation.result import Evaluation
 
 MARK = ".segmed-demo"
@@ -39,12 +41,14 @@ class Scale:
     """From random weights; half as many from ImageNet's."""
     steps_per_epoch: int = 40
     batch_size: int = 8
+    format: "PhantomFormat" = "tiff"
     """Small batches: a short training gains more from more steps than from smoother ones."""
 
 
 def demo(
     out: Annotated[Path, folder_option("Folder for everything that the demo makes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the data, the split and the training.")] = 0,
+    format_: PhantomFormatOption = "tiff",
 ) -> None:
     """See the whole way on a made-up data set, in minutes.
 
@@ -52,12 +56,13 @@ def demo(
     predicts and writes a report. Needs no network, no data and no GPU. A second call starts over.
     """
     started = time.monotonic()
-    run_demo(out, Scale(), seed=seed)
+    run_demo(out, Scale(format=format_), seed=seed)
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
-    for place, what in PLACES.items():
+    for place, what in places(format_).items():
         say(f"  {out / place!s:<26} {what}")
     say(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
-    say("\nNext, with your own images (see docs/howto/your-own-data.md):\n\n  segmed data check FOLDER")
+    page = "your-own-data.md" if format_ == "tiff" else "your-own-nifti.md"
+    say(f"\nNext, with your own images (see docs/howto/{page}):\n\n  segmed data check FOLDER")
 
 
 PLACES = {
@@ -74,6 +79,16 @@ MADE = ("cache", *sorted({place.partition("/")[0] for place in PLACES}))
 """What a second demo removes of the first; a user's own files in its folder stay."""
 
 
+def places(format_: "PhantomFormat") -> dict[str, str]:
+    """What lies where."""
+    if format_ == "tiff":
+        return PLACES
+    return PLACES | {
+        "data": "the made-up patients, as NIfTI with a manifest",
+        "predictions": "the mask of one test patient as NIfTI, and its size in ml",
+    }
+
+
 def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
     """Make all of it under `out` and return the report's path; prints each step."""
     start_over(out)
@@ -85,7 +100,8 @@ def run_demo(out: Path, scale: Scale, *, seed: int = 0) -> Path:
         train_small(out, decoded, split, scale, seed=seed)
     with step(4, "Evaluating on patients that training never saw, beside baselines that learn nothing"):
         evaluations = evaluate_with_floors(out, decoded)
-    with step(5, "Predicting one test patient from files, with overlays"):
+    how = "with overlays" if scale.format == "tiff" else "with sizes in ml"
+    with step(5, f"Predicting one test patient from files, {how}"):
         predict_one(out, decoded, split)
     with step(6, "Writing the report"):
         return write_page(out, decoded, evaluations)
@@ -126,15 +142,21 @@ def step(number: int, what: str) -> Iterator[None]:
 
 def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
     """Write the phantom and decode it into a cache that stays in the demo's folder."""
+    from segmed.core.labels import LabelMap
     from segmed.data.decoded import decode
+    from segmed.data.lgg import LABELS, NAME
     from segmed.data.phantom import write_phantom
     from segmed.data.sources import open_dataset
 
     with progress_bar("making patients") as progress:
-        write_phantom(
-            out / "data", patients=scale.patients, seed=seed, size=scale.size, slices=scale.slices, progress=progress
-        )
-    dataset = open_dataset(out / "data")
+        folder = write_phantom(
+            out / "data", patients=scale.patients, seed=seed, size=scale.size, slices=scale.slices, format=scale.format,
+            progress=progress,
+        )  # fmt: skip
+    if scale.format == "tiff":
+        dataset = open_dataset(out / "data")
+    else:  # the same sequences as in LGG's layout, so that both demos train alike
+        dataset = replace(open_dataset(folder, labels=LabelMap(LABELS.names, (0, 1))), name=NAME)
     counted = f"{plural(len(dataset.patients), 'patient')}, {plural(len(dataset.records), 'slice')}"
     say(f"      {counted} of {scale.size} x {scale.size} pixels")
     with progress_bar("decoding") as progress:
@@ -217,12 +239,28 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
     from segmed.inference.files import predict_files
     from segmed.inference.inputs import find_inputs
 
-    folder = decoded.dataset.by_case()[split.fold(0).test[0]].image.parent
+    record = decoded.dataset.by_case()[split.fold(0).test[0]]
+    if record.source is not None:
+        predict_volume_of(out, record.source)
+        return
+    folder = record.image.parent
     with progress_bar("predicting") as progress:
         outcome = predict_files(
             load(out / "run"), find_inputs(folder), out / "predictions", draw=write_overlay, progress=progress
         )
     say(f"      {plural(len(outcome.written), 'mask')} of {folder.name}")
+
+
+def predict_volume_of(out: Path, volume: "VolumeFiles") -> None:
+    """Predict the files of a volume, as `segmed predict` does."""
+    from segmed.inference import load
+    from segmed.inference.volume_files import predict_volumes
+    from segmed.inference.volume_inputs import VolumeInputs
+
+    inputs = VolumeInputs(volume.images[0].parent, (volume,))
+    with progress_bar("predicting") as progress:
+        outcome = predict_volumes(load(out / "run"), inputs, out / "predictions", progress=progress)
+    say(f"      {plural(len(outcome.written), 'mask')} of {volume.name}")
 
 
 def write_page(out: Path, decoded: "DecodedDataset", evaluations: list["Evaluation"]) -> Path:

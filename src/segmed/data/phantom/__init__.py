@@ -1,4 +1,4 @@
-"""A data set of our own: brain-like MR volumes with tumours, in the layout of the Kaggle LGG data set.
+"""A data set of our own: brain-like MR volumes with tumours, in the layout of the Kaggle LGG data set or as NIfTI.
 
 For demonstrations, tests and load; no result on it says anything about patients.
 """

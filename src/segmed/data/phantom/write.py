@@ -1,19 +1,26 @@
-"""Write a phantom data set in the Kaggle LGG layout, all of it or nothing."""
+"""Write a phantom data set, in the Kaggle LGG layout or as NIfTI volumes, all of it or nothing."""
 
 import datetime
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import refuse_links, write_table
 from segmed.core.progress import Progress, tracked
+from segmed.core.volume import Grid, Volume
 from segmed.data.phantom.scanner import SCANNERS, Study, scan
+from segmed.io.volumes import write_volume
 
-FOLDER = "kaggle_3m"
+PhantomFormat = Literal["tiff", "nifti"]
+FOLDERS: dict[PhantomFormat, str] = {"tiff": "kaggle_3m", "nifti": "volumes"}
+SEQUENCES = ("pre-contrast", "flair", "post-contrast")
+HEAD, THICKNESS = 240.0, 6.0
+"""Millimetres that a slice shows from side to side, and from slice to slice."""
 INSTITUTIONS = ("AA", "BB", "AA", "CC", "AA", "BB")
 MISSING_EVERY = 10
 """One patient in ten lacks post-contrast; the seventh is the first, so that eight patients have one."""
@@ -43,9 +50,13 @@ def write_phantom(
     seed: int,
     size: int = 256,
     slices: int | None = None,
+    format: PhantomFormat = "tiff",
     progress: Progress | None = None,
 ) -> Path:
     """Write `patients` phantoms below `dest` and return the folder with the cases, `dest/kaggle_3m`.
+
+    With `format="nifti"` it is `dest/volumes`: the same voxels as axial volumes, a file a sequence, masks of 0 and 1,
+    and `manifest.csv` in place of `data.csv`; 240 mm from side to side and 6 mm from slice to slice.
 
     Each case has RGB slices of `size` pixels square, uint8, as (pre-contrast, FLAIR, post-contrast), and masks of 0
     and 255; `data.csv` holds institution, sex and age. `slices` per patient vary by institution, from 18 to 26,
@@ -55,7 +66,7 @@ def write_phantom(
     Raises `DataError` where the folder exists already or cannot be written, `ConfigError` for impossible numbers.
     """
     _require_possible(patients, size, slices)
-    target = dest / FOLDER
+    target = dest / FOLDERS[format]
     refuse_links(target, itself=True)
     if target.exists():
         raise DataError(f"{target}: exists already. Remove it, or choose another folder for the phantom.")
@@ -63,8 +74,8 @@ def write_phantom(
         dest.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=dest, prefix=".phantom."))
         try:
-            _write_all(aside / FOLDER, patients, seed, size, slices, progress)
-            (aside / FOLDER).replace(target)
+            _write_all(aside / target.name, patients, seed, size, slices, format, progress)
+            (aside / target.name).replace(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
@@ -88,10 +99,11 @@ def _write_all(
     seed: int,
     size: int,
     slices: int | None,
+    format: PhantomFormat,
     progress: Progress | None,
 ) -> None:
     folder.mkdir()
-    rows = []
+    rows = list[list[str]]()
     for number in tracked(range(1, patients + 1), progress):
         rng = np.random.default_rng([seed, number])
         patient = _patient(number)
@@ -104,15 +116,40 @@ def _write_all(
             no_post=patient.no_post,
             no_pre=patient.no_post and bool(rng.random() < 0.6),
         )
-        _write_study(folder / patient.case, patient.case, study)
         sex, age = str(rng.choice(["female", "male"])), int(np.clip(rng.normal(47, 13), 20, 80))
-        rows.append([patient.name, patient.institution, sex, str(age)])
-    write_table(folder / "data.csv", ["Patient", "institution", "sex", "age"], rows)
+        facts = [patient.institution, sex, str(age)]
+        if format == "nifti":
+            rows.append([patient.case, patient.name, *_write_volumes(folder, patient.case, study), *facts])
+        else:
+            _write_study(folder / patient.case, patient.case, study)
+            rows.append([patient.name, *facts])
+    facts_of = ["institution", "sex", "age"]
+    if format == "nifti":
+        images = [f"image_{sequence}" for sequence in SEQUENCES]
+        write_table(folder / "manifest.csv", ["case", "patient", *images, "mask", *facts_of], rows)
+    else:
+        write_table(folder / "data.csv", ["Patient", *facts_of], rows)
 
 
 def _patient(number: int) -> _Patient:
     institution = INSTITUTIONS[(number - 1) % len(INSTITUTIONS)]
     return _Patient(number, institution, no_post=number % MISSING_EVERY == 7)
+
+
+def _write_volumes(folder: Path, case: str, study: Study) -> list[str]:
+    """Write a file for each sequence and the mask, and return their names."""
+    count, height, width = study.masks.shape
+    step = HEAD / width
+    affine = np.zeros((4, 4))  # slices go up, rows to the back, columns to the left, around the middle
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = THICKNESS, -step, -step, 1
+    affine[:3, 3] = step * (width - 1) / 2, step * (height - 1) / 2, -THICKNESS * (count - 1) / 2
+    grid = Grid((count, height, width), affine)
+    arrays = {sequence: study.images[..., channel] for channel, sequence in enumerate(SEQUENCES)}
+    names = []
+    for name, array in {**arrays, "mask": study.masks}.items():
+        names.append(f"{case}_{name}.nii.gz")
+        write_volume(folder / names[-1], Volume(np.ascontiguousarray(array), grid))
+    return names
 
 
 def _write_study(folder: Path, case: str, study: Study) -> None:
