@@ -15,6 +15,7 @@ from segmed.core.files import require_new
 COMMANDS: list[tuple[list[str], str]] = [
     (["data", "split", "{data}", "--out", "{there}.json"], ".json"),
     (["data", "manifest", "{data}", "--out", "{there}.csv"], ".csv"),
+    (["data", "convert", "{data}/scan.nii", "--out", "{there}.nrrd"], ".nrrd"),
     (["data", "preview", "{data}", "--out", "{there}.png"], ".png"),
     (["data", "check", "{data}", "--write-hashes", "{there}.csv"], ".csv"),
     (["convert", "{data}/sam.pth", "--out", "{there}.safetensors"], ".safetensors"),

@@ -21,6 +21,7 @@ COMMANDS = [
     ["evaluate", "--predictions", "masks", "--references", "{data}", "-o", "{out}"],
     ["demo", "-o", "{out}"],
     ["convert", "sam.pth", "-o", "{out}/below", "--overwrite"],
+    ["data", "convert", "{data}", "-o", "{out}/below", "--overwrite"],
     ["data", "split", "{data}", "-o", "{out}/below", "--overwrite"],
     ["data", "manifest", "{data}", "-o", "{out}/below", "--overwrite"],
     ["data", "preview", "{data}", "-o", "{out}/below", "--overwrite"],

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from segmed.cli.data_convert import convert
 from segmed.cli.options import (
     EachImageOption,
     LabelsOption,
@@ -21,6 +22,8 @@ from segmed.core.files import require_new
 from segmed.core.wording import plural
 
 app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data sets.")
+
+app.command()(convert)
 
 DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
 

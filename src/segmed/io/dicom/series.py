@@ -34,6 +34,7 @@ class Series:
         uid: Its SeriesInstanceUID.
         number: Its SeriesNumber; None where there is none.
         modality: Such as CT or MR.
+        frame_of_reference: The UID of the frame of its positions; empty where there is none.
         localiser: Whether its images are localisers (scouts).
         files: Its files, in order of their names.
         frames: Its slices, in that order; none where `problem` says why.
@@ -44,6 +45,7 @@ class Series:
     uid: str
     number: int | None
     modality: str
+    frame_of_reference: str
     localiser: bool
     files: tuple[Path, ...]
     frames: tuple[Frame, ...]
@@ -90,6 +92,7 @@ class _Header:
     series: str
     number: int | None
     modality: str
+    frame_of_reference: str
     localiser: bool
     frames: tuple[Frame, ...]
     problem: DataError | None
@@ -199,7 +202,8 @@ def _header(path: Path) -> _Header | bool:
         problem = error
     return _Header(
         path, str(dataset.get("SeriesInstanceUID", "")), None if number is None else int(number),
-        _plain_code(str(dataset.get("Modality", ""))), localiser, frames, problem,
+        _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("FrameOfReferenceUID", "")), localiser, frames,
+        problem,
     )  # fmt: skip
 
 
@@ -225,7 +229,7 @@ def _series(folder: Path, headers: Sequence[_Header]) -> Series:
             f"such as {localisers[0].path.name}. Take them out."
         )
     return Series(
-        folder, first.series, first.number, first.modality, len(localisers) == len(headers),
+        folder, first.series, first.number, first.modality, first.frame_of_reference, len(localisers) == len(headers),
         tuple(each.path for each in headers), () if problem else tuple(_all_frames(headers)), problem,
     )  # fmt: skip
 
