@@ -10,7 +10,7 @@ from segmed.core.files import refuse_links, require_folder, write_json
 from segmed.core.reading import read_json
 from segmed.core.split import Split
 from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
-from segmed.training.keeper import resume_folder
+from segmed.training.checkpointing import resume_folder
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
 
 

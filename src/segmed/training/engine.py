@@ -26,8 +26,8 @@ from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.beginning import begin, is_finished, require_place, require_same_run
+from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
 from segmed.training.curves import draw_curves
-from segmed.training.keeper import RunKeeper, best_weights, discard_resume, resume_checkpoint
 from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
@@ -108,8 +108,8 @@ def train(
     recipe, split = fit_recipe(recipe, data), split_for(recipe, split)
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
-        keeper = RunKeeper(out, patience=recipe.patience, listener=listener)
-        trainer = make_trainer(recipe, keeper, hardware, out=out, tensorboard=tensorboard)
+        checkpoint = RunCheckpoint(out, patience=recipe.patience, listener=listener)
+        trainer = make_trainer(recipe, checkpoint, hardware, out=out, tensorboard=tensorboard)
         if resume and is_finished(out):
             require_same_run(out, recipe, split, fold, embeddings=digest)
             listener.finished(f"{out} is a finished run")
@@ -129,21 +129,21 @@ def train(
                 begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
             log = stack.enter_context(logged(out, trainer.global_rank))
             stack.enter_context(resumable(out))
-            keeper.listener = LoggedListener(listener, log)
+            checkpoint.listener = LoggedListener(listener, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
-            keeper.batches = loaders[0].batch_sampler
+            checkpoint.batches = loaders[0].batch_sampler
             warnings = (
                 contract_warning(module.model, recipe.preprocess),
                 range_note(recipe.preprocess),
-                accumulation_warning(recipe.optim, keeper.batches.steps),
+                accumulation_warning(recipe.optim, checkpoint.batches.steps),
                 COLOUR_CHOSEN if chosen_by_data and data.in_colour else None,
                 *lacking_warnings(data, split, fold),
             )
             for warning in filter(None, warnings if trainer.is_global_zero else ()):
                 log.warning(warning)
                 logging.getLogger(__name__).warning(warning)
-            checkpoint = resume_checkpoint(out)
-            continued = str(checkpoint) if resume and checkpoint.is_file() else None
+            last = resume_checkpoint(out)
+            continued = str(last) if resume and last.is_file() else None
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
             if trainer.is_global_zero:
                 facts = {
@@ -151,13 +151,15 @@ def train(
                     "embeddings": digest,
                     "devices": trainer.world_size,
                 }
-                _finish(out, module, keeper, data=data, split=split, fold=fold, facts=facts, start=start)
-                keeper.listener.finished(f"{_kept_in_words(keeper)}, in {out}")
+                _finish(out, module, checkpoint, data=data, split=split, fold=fold, facts=facts, start=start)
+                checkpoint.listener.finished(f"{_kept_in_words(checkpoint)}, in {out}")
             trainer.strategy.barrier()
     return out
 
 
-def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: Path, tensorboard: bool) -> pl.Trainer:
+def make_trainer(
+    recipe: Recipe, checkpoint: RunCheckpoint, hardware: Hardware, *, out: Path, tensorboard: bool
+) -> pl.Trainer:
     """Lightning's trainer for this recipe and hardware. Raises `ConfigError` for hardware that is not there."""
     strategy = _strategy(recipe, hardware)
     logger: Any = False
@@ -175,7 +177,7 @@ def make_trainer(recipe: Recipe, keeper: RunKeeper, hardware: Hardware, *, out: 
             max_epochs=recipe.epochs,
             accumulate_grad_batches=recipe.optim.accumulate,
             gradient_clip_val=recipe.optim.gradient_clip or None,
-            callbacks=[keeper],
+            callbacks=[checkpoint],
             plugins=[CheckpointInPlace()],
             logger=logger,
             log_every_n_steps=10,
@@ -203,7 +205,7 @@ def _strategy(recipe: Recipe, hardware: Hardware) -> str:
 def _finish(
     out: Path,
     module: SegmentationModule,
-    keeper: RunKeeper,
+    checkpoint: RunCheckpoint,
     *,
     data: DecodedDataset,
     split: Split,
@@ -212,14 +214,14 @@ def _finish(
     start: RunConfig | None,
 ) -> None:
     """Write the run folder; `facts` are kept with the training's, `start` is the run that this one began from."""
-    load_weights(best_weights(out, int(keeper.best["epoch"])), module.kept)
+    load_weights(best_weights(out, int(checkpoint.best["epoch"])), module.kept)
     training = {
-        "epoch": keeper.best["epoch"],
-        "epochs": len(keeper.rows),
-        "steps": keeper.rows[-1]["step"],
-        "validation_dice": keeper.best["dice"] if module.validates else None,
-        "seconds": round(keeper.seconds[0], 1),
-        "cpu_seconds": round(keeper.seconds[1], 1),
+        "epoch": checkpoint.best["epoch"],
+        "epochs": len(checkpoint.rows),
+        "steps": checkpoint.rows[-1]["step"],
+        "validation_dice": checkpoint.best["dice"] if module.validates else None,
+        "seconds": round(checkpoint.seconds[0], 1),
+        "cpu_seconds": round(checkpoint.seconds[1], 1),
         "seed": module.recipe.seed,
         "mask_prompts": _knows_masks(module.recipe),
         "encoder_weights": _encoder_weights(module.recipe),
@@ -234,7 +236,7 @@ def _finish(
         preprocess=module.recipe.preprocess,
         labels=data.dataset.labels,
         in_colour=data.in_colour,
-        threshold=keeper.best["threshold"],
+        threshold=checkpoint.best["threshold"],
         prediction=module.recipe.prediction,
         data_hash=data.data_hash,
         split_hash=sha256_of(out / SPLIT),
@@ -245,13 +247,13 @@ def _finish(
         training=training,
         seen=seen_by_any([seen_patients(split, fold), start.seen if start is not None else {}]),
     )
-    draw_curves(keeper.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
+    draw_curves(checkpoint.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
     discard_resume(out)
 
 
-def _kept_in_words(keeper: RunKeeper) -> str:
-    epoch, dice = int(keeper.best["epoch"]) + 1, keeper.best["dice"]
+def _kept_in_words(checkpoint: RunCheckpoint) -> str:
+    epoch, dice = int(checkpoint.best["epoch"]) + 1, checkpoint.best["dice"]
     return f"last epoch {epoch}, not validated" if math.isnan(dice) else f"best epoch {epoch}, Dice {dice:.4f}"
 
 

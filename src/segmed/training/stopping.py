@@ -14,7 +14,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from segmed.core.errors import ConfigError, DataError, StoppedError
 from segmed.core.files import locked, remove_leftovers, written_aside
 from segmed.core.replacing import LOCK
-from segmed.training.keeper import resume_folder
+from segmed.training.checkpointing import resume_folder
 
 
 class CheckpointInPlace(TorchCheckpointIO):

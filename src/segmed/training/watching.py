@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmed.core.errors import ModelError, SegmedError, StoppedError
-from segmed.training.keeper import resume_folder
+from segmed.training.checkpointing import resume_folder
 from segmed.training.listen import Listener
 from segmed.training.recipe import Recipe
 

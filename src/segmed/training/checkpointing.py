@@ -28,7 +28,7 @@ COLUMNS = (
 )
 
 
-class RunKeeper(Checkpoint):
+class RunCheckpoint(Checkpoint):
     """Keep the epoch with the best validation Dice, stop early, and make every epoch's end a point to resume from.
 
     Where nothing is validated the last epoch is kept.
@@ -44,6 +44,11 @@ class RunKeeper(Checkpoint):
         self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
         self._before = (0.0, 0.0)
         self._start_clocks()
+
+    @property
+    def state_key(self) -> str:
+        """What Lightning calls this state in a checkpoint: the class's name in SegMed 0.1, whose runs continue."""
+        return "RunKeeper"
 
     def state_dict(self) -> dict[str, Any]:
         """Rows, best epoch and seconds, as plain values: the checkpoint is read with weights_only."""
@@ -169,5 +174,5 @@ def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _module(module: pl.LightningModule) -> SegmentationModule:
     if not isinstance(module, SegmentationModule):
-        raise TypeError(f"RunKeeper keeps a SegmentationModule, got {type(module).__name__}.")
+        raise TypeError(f"RunCheckpoint keeps a SegmentationModule, got {type(module).__name__}.")
     return module
