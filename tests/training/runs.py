@@ -62,6 +62,6 @@ if __name__ == "__main__":
         split=split,
         out=out,
         resume="--resume" in sys.argv,
-        listener=Announcer(),
+        callbacks=Announcer(),
         hardware=Hardware("cpu", devices, strategy="ddp" if devices > 1 else "auto"),
     )

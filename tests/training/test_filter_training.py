@@ -99,7 +99,7 @@ def test_an_interrupted_run_ends_with_the_same_filter(
 ) -> None:
     options = {"data": toy[0], "split": toy[1], "out": tmp_path / "run", "hardware": CPU}
     with pytest.raises(Stopped):
-        train(tiny_recipe(*FILTERED), listener=StopsAt(5), **options)
+        train(tiny_recipe(*FILTERED), callbacks=StopsAt(5), **options)
     train(tiny_recipe(*FILTERED), resume=True, **options)
     one, two = (load_file(folder / "model.safetensors") for folder in (run, tmp_path / "run"))
     assert [name for name in one if not one[name].equal(two[name])] == []

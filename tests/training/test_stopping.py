@@ -16,7 +16,7 @@ from segmed.core.files import locked
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.training import Hardware, Recipe, train
-from segmed.training.listen import Listener, Silent
+from segmed.training.callbacks import Callbacks, NoCallbacks
 
 RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
 
@@ -26,7 +26,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[DecodedDataset, Split
     return toy_and_split(tmp_path_factory.mktemp("toy"))
 
 
-class Interrupting(Silent):
+class Interrupting(NoCallbacks):
     """Presses Ctrl-C at a step."""
 
     def __init__(self, at: int) -> None:
@@ -38,10 +38,12 @@ class Interrupting(Silent):
 
 
 def started(
-    toy: tuple[DecodedDataset, Split], out: Path, *, resume: bool = False, listener: Listener | None = None,
+    toy: tuple[DecodedDataset, Split], out: Path, *, resume: bool = False, callbacks: Callbacks | None = None,
     recipe: Recipe = RECIPE,
 ) -> Path:  # fmt: skip
-    return train(recipe, data=toy[0], split=toy[1], out=out, resume=resume, listener=listener, hardware=Hardware("cpu"))
+    return train(
+        recipe, data=toy[0], split=toy[1], out=out, resume=resume, callbacks=callbacks, hardware=Hardware("cpu")
+    )
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def stopped(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPath
     """A run stopped by Ctrl-C in its second epoch."""
     out, before = tmp_path_factory.mktemp("stopped") / "run", signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        started(toy, out, listener=Interrupting(3))
+        started(toy, out, callbacks=Interrupting(3))
     assert signal.getsignal(signal.SIGINT) is before, "Ctrl-C does nothing any more"
     assert "stopped: KeyboardInterrupt" in (out / "log.txt").read_text()
     return out

@@ -30,9 +30,9 @@ from segmed.models.checkpoint import load_config
 from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
 from segmed.training.beginning import begin
+from segmed.training.callbacks import NoCallbacks
 from segmed.training.checkpointing import COLUMNS, RunCheckpoint
 from segmed.training.estimate import WARMUP, estimate
-from segmed.training.listen import Silent
 from segmed.training.module import SegmentationModule, learning_rate_share
 from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import OptimConfig
@@ -118,7 +118,7 @@ def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -
     batches = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
     third = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
     third.set_epoch(2)
-    checkpoint = RunCheckpoint(tmp_path, patience=None, listener=Silent())
+    checkpoint = RunCheckpoint(tmp_path, patience=None, callbacks=NoCallbacks())
     checkpoint.batches = batches
     checkpoint.load_state_dict({"rows": [{}, {}], "best": {}, "seconds": [1.0, 2.0]})
     assert list(batches) == list(third)
@@ -264,13 +264,13 @@ def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Sp
 def test_a_run_stopped_early_and_killed_before_its_end_trains_no_further(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:
-    checkpoint = RunCheckpoint(tmp_path, patience=2, listener=Silent())
+    checkpoint = RunCheckpoint(tmp_path, patience=2, callbacks=NoCallbacks())
     checkpoint.load_state_dict({"rows": [{}] * 3, "best": {"dice": 0.5, "epoch": 0}, "seconds": [0.0, 0.0]})
     assert checkpoint._out_of_patience()
 
 
 def test_a_run_that_0_1_left_unfinished_finds_its_state_in_the_checkpoint(tmp_path: Path) -> None:
-    assert RunCheckpoint(tmp_path, patience=None, listener=Silent()).state_key == "RunKeeper"
+    assert RunCheckpoint(tmp_path, patience=None, callbacks=NoCallbacks()).state_key == "RunKeeper"
 
 
 def test_a_split_of_other_data_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def train_small(out: Path, decoded: "DecodedDataset", split: "Split", scale: Sca
         seed=seed,
     )
     with training_display() as display:
-        return train(recipe, data=decoded, split=split, out=out / "run", listener=display)
+        return train(recipe, data=decoded, split=split, out=out / "run", callbacks=display)
 
 
 def evaluate_with_floors(out: Path, decoded: "DecodedDataset") -> list["Evaluation"]:

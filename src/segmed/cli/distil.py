@@ -67,7 +67,7 @@ def distil(
     chosen = distil_recipe(base, run, encode_at=encode_at, raiser=upsampler, seed=seed)
     plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
-    with training_display() as listener:
+    with training_display() as callbacks:
         train(
             chosen,
             data=decoded,
@@ -75,7 +75,7 @@ def distil(
             out=out,
             fold=fold,
             resume=resume,
-            listener=listener,
+            callbacks=callbacks,
             hardware=Hardware(accelerator=accelerator, devices=devices),
         )
     say(out)

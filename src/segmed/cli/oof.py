@@ -39,7 +39,7 @@ def oof(
 
     chosen, plan = chosen_recipe(recipe, set_, seed=seed), open_split(split)
     decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
-    with training_display() as listener:
+    with training_display() as callbacks:
         out_of_fold(
             chosen,
             data=decoded,
@@ -47,7 +47,7 @@ def oof(
             out=out,
             fold=fold,
             folds=folds,
-            listener=listener,
+            callbacks=callbacks,
             hardware=Hardware(accelerator=accelerator),
         )
     say(out)

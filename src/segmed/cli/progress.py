@@ -64,7 +64,7 @@ def _lines(what: str) -> Progress:
 
 
 class TrainingDisplay:
-    """What `segmed.training` tells while it trains (its `Listener`), shown on stderr.
+    """What `segmed.training` tells while it trains (its `Callbacks`), shown on stderr.
 
     On a terminal: one bar over all steps with the time left, the smoothed loss and the best validation Dice, and a
     line an epoch above it. Elsewhere: the line an epoch only, with the time left.

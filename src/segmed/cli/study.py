@@ -141,7 +141,7 @@ class _Teller:
     def say(self, text: str) -> None:
         say(text, err=True)
 
-    def listener(self) -> "TrainingDisplay":
+    def callbacks(self) -> "TrainingDisplay":
         return self._display
 
 

@@ -78,7 +78,7 @@ def train(
     cache = opened_cache(embeddings, chosen)
     plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
-    with training_display() as listener:
+    with training_display() as callbacks:
         run(
             chosen,
             data=decoded,
@@ -86,7 +86,7 @@ def train(
             out=out,
             fold=fold,
             resume=resume,
-            listener=listener,
+            callbacks=callbacks,
             hardware=Hardware(accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy),
             tensorboard=tensorboard,
             embeddings=cache,

@@ -26,8 +26,8 @@ from segmed.study.judges import FLOORS, JUDGES, Judging, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
 from segmed.training.beginning import is_finished
+from segmed.training.callbacks import Callbacks
 from segmed.training.estimate import estimate
-from segmed.training.listen import Listener
 
 NOT_TAKEN = (
     "{path}: its column {name!r} is a split already, which is not used: a study deals folds of its own. For "
@@ -43,8 +43,8 @@ class Teller(Interface):
         """One line."""
         ...
 
-    def listener(self) -> Listener | None:
-        """Who listens to a training; None for nobody."""
+    def callbacks(self) -> Callbacks | None:
+        """What a training calls; None for nothing."""
         ...
 
 
@@ -54,7 +54,7 @@ class Quiet:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def listener(self) -> Listener | None:
+    def callbacks(self) -> Callbacks | None:
         """Nobody."""
         return None
 
@@ -148,7 +148,7 @@ def run_study(
                     teller.say("another process works on it")
                     continue
                 if not study.is_whole(job):
-                    run_job(study, job, hardware=hardware, listener=teller.listener(), resamples=resamples)
+                    run_job(study, job, hardware=hardware, callbacks=teller.callbacks(), resamples=resamples)
         except StoppedError:
             raise
         except SegmedError as error:
@@ -204,7 +204,7 @@ def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller, hardware: Hardw
 
 
 def run_job(
-    study: Study, job: Job, *, hardware: Hardware | None, listener: Listener | None, resamples: int = RESAMPLES
+    study: Study, job: Job, *, hardware: Hardware | None, callbacks: Callbacks | None, resamples: int = RESAMPLES
 ) -> None:
     """Train (or continue) and test one job in the ways in which it is not yet; nothing is done twice."""
     folder, split = job.folder(study.out), study.splits[job.protocol]
@@ -215,7 +215,7 @@ def run_job(
         out=folder,
         fold=job.fold,
         resume=folder.exists(),
-        listener=listener,
+        callbacks=callbacks,
         hardware=hardware,
     )
     device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from segmed.core.files import write_table
 from segmed.data.loading import TrainingBatches
 from segmed.models.checkpoint import METRICS, save_weights
-from segmed.training.listen import Listener
+from segmed.training.callbacks import Callbacks
 from segmed.training.module import SegmentationModule
 
 COLUMNS = (
@@ -37,8 +37,8 @@ class RunCheckpoint(Checkpoint):
     whole epoch and, since every batch depends on seed and step alone, ends as if it had never stopped.
     """
 
-    def __init__(self, out: Path, *, patience: int | None, listener: Listener) -> None:
-        self.out, self.patience, self.listener = out, patience, listener
+    def __init__(self, out: Path, *, patience: int | None, callbacks: Callbacks) -> None:
+        self.out, self.patience, self.callbacks = out, patience, callbacks
         self.batches: TrainingBatches | None = None
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
@@ -79,14 +79,14 @@ class RunCheckpoint(Checkpoint):
         if self._out_of_patience():  # stopped early, then killed before the run was finished
             trainer.should_stop = True
         if trainer.is_global_zero:
-            self.listener.started(_module(pl_module).steps, trainer.global_step)
+            self.callbacks.started(_module(pl_module).steps, trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell the listener."""
+        """Tell the callbacks."""
         if trainer.is_global_zero:
-            self.listener.step(trainer.global_step, _module(pl_module).latest_loss())
+            self.callbacks.step(trainer.global_step, _module(pl_module).latest_loss())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch, keep it if it is the best, and save the point to resume from."""
@@ -101,7 +101,7 @@ class RunCheckpoint(Checkpoint):
             trainer.should_stop = True
         if trainer.is_global_zero:
             write_metrics(self.out / METRICS, self.rows)
-            self.listener.epoch(row)
+            self.callbacks.epoch(row)
         self._save(trainer)
 
     def _start_clocks(self) -> None:

@@ -26,16 +26,16 @@ from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.beginning import begin, is_finished, require_place, require_same_run
+from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
 from segmed.training.curves import draw_curves
-from segmed.training.listen import Listener, Silent
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare, split_for
 from segmed.training.recipe import Recipe
+from segmed.training.run_log import LoggedCallbacks, explained_failures, logged, quiet_engine
 from segmed.training.starting import begun_from
 from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
-from segmed.training.watching import LoggedListener, explained_failures, logged, quiet_engine
 
 COLOUR_CHOSEN = (
     "Images have three 8-bit channels, taken for the colours of one exposure: augment is colour. Where they are "
@@ -65,7 +65,7 @@ def train(
     out: Path | str,
     fold: int = 0,
     resume: bool = False,
-    listener: Listener | None = None,
+    callbacks: Callbacks | None = None,
     hardware: Hardware | None = None,
     tensorboard: bool = False,
     embeddings: EmbeddingCache | None = None,
@@ -79,7 +79,7 @@ def train(
         out: The run folder, new unless `resume` is given.
         fold: Which fold of the split, from 0.
         resume: Continue an interrupted run from its last whole epoch; a finished one is left as it is.
-        listener: Told of epochs and warnings; by default nobody is.
+        callbacks: Called at each step and epoch; by default nothing is.
         hardware: Where to train; by default one device of the best kind there is.
         tensorboard: Whether to write its files too.
         embeddings: Made by `segmed embed`; the frozen image encoder of a promptable model then never runs.
@@ -102,17 +102,17 @@ def train(
         >>> (run / "model.safetensors").is_file()
         True
     """
-    out, listener, hardware = Path(out), listener or Silent(), hardware or Hardware()
+    out, callbacks, hardware = Path(out), callbacks or NoCallbacks(), hardware or Hardware()
     require_fit(split, data)
     chosen_by_data = recipe.augment is None
     recipe, split = fit_recipe(recipe, data), split_for(recipe, split)
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
-        checkpoint = RunCheckpoint(out, patience=recipe.patience, listener=listener)
+        checkpoint = RunCheckpoint(out, patience=recipe.patience, callbacks=callbacks)
         trainer = make_trainer(recipe, checkpoint, hardware, out=out, tensorboard=tensorboard)
         if resume and is_finished(out):
             require_same_run(out, recipe, split, fold, embeddings=digest)
-            listener.finished(f"{out} is a finished run")
+            callbacks.finished(f"{out} is a finished run")
             return out
         processes = trainer.world_size
         if trainer.is_global_zero:
@@ -129,7 +129,7 @@ def train(
                 begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
             log = stack.enter_context(logged(out, trainer.global_rank))
             stack.enter_context(resumable(out))
-            checkpoint.listener = LoggedListener(listener, log)
+            checkpoint.callbacks = LoggedCallbacks(callbacks, log)
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
             checkpoint.batches = loaders[0].batch_sampler
             warnings = (
@@ -152,7 +152,7 @@ def train(
                     "devices": trainer.world_size,
                 }
                 _finish(out, module, checkpoint, data=data, split=split, fold=fold, facts=facts, start=start)
-                checkpoint.listener.finished(f"{_kept_in_words(checkpoint)}, in {out}")
+                checkpoint.callbacks.finished(f"{_kept_in_words(checkpoint)}, in {out}")
             trainer.strategy.barrier()
     return out
 

@@ -17,7 +17,7 @@ from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
 from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
-from segmed.training.watching import explained_failures
+from segmed.training.run_log import explained_failures
 
 WARMUP = 2
 MIB = 2**20

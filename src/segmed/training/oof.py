@@ -23,8 +23,8 @@ from segmed.inference import VolumePredictor, load
 from segmed.inference.from_data import patient_slices
 from segmed.models.checkpoint import WEIGHTS
 from segmed.models.zoo import takes_prompts
+from segmed.training.callbacks import Callbacks
 from segmed.training.engine import Hardware, train
-from segmed.training.listen import Listener
 from segmed.training.recipe import Recipe
 
 
@@ -36,7 +36,7 @@ def out_of_fold(
     out: Path,
     fold: int = 0,
     folds: int = 5,
-    listener: Listener | None = None,
+    callbacks: Callbacks | None = None,
     hardware: Hardware | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -57,7 +57,7 @@ def out_of_fold(
     for number, partition in enumerate(inner.folds):
         runs[number] = out / f"fold-{number}"
         train(
-            recipe, data=data, split=inner, out=runs[number], fold=number, resume=True, listener=listener,
+            recipe, data=data, split=inner, out=runs[number], fold=number, resume=True, callbacks=callbacks,
             hardware=hardware,
         )  # fmt: skip
         file = out / f"fold-{number}.safetensors"

@@ -1,4 +1,4 @@
-"""What surrounds a training: its log on disk, a quiet engine, and failures in words that a user can act on."""
+"""The log of a training on disk, a quiet engine, and failures in words that a user can act on."""
 
 import logging
 import warnings
@@ -11,31 +11,31 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmed.core.errors import ModelError, SegmedError, StoppedError
+from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
-from segmed.training.listen import Listener
 from segmed.training.recipe import Recipe
 
 
-class LoggedListener:
+class LoggedCallbacks:
     """Pass events on, and write those worth keeping to the run's log."""
 
-    def __init__(self, listener: Listener, log: logging.Logger) -> None:
-        self._listener, self._log = listener, log
+    def __init__(self, callbacks: Callbacks, log: logging.Logger) -> None:
+        self._callbacks, self._log = callbacks, log
 
     def started(self, steps: int, done: int) -> None:
         self._log.info("steps: %d in all, %d done before", steps, done)
-        self._listener.started(steps, done)
+        self._callbacks.started(steps, done)
 
     def step(self, done: int, loss: float) -> None:
-        self._listener.step(done, loss)
+        self._callbacks.step(done, loss)
 
     def epoch(self, row: dict[str, Any]) -> None:
         self._log.info(", ".join(f"{key} {value:.6g}" for key, value in row.items()))
-        self._listener.epoch(row)
+        self._callbacks.epoch(row)
 
     def finished(self, message: str) -> None:
         self._log.info("finished: %s", message)
-        self._listener.finished(message)
+        self._callbacks.finished(message)
 
 
 @contextmanager

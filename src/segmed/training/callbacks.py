@@ -1,10 +1,10 @@
-"""What a training run tells whoever watches it; the command line draws it, a notebook may ignore it."""
+"""What a training run calls as it goes on; the command line draws it, a notebook may ignore it."""
 
 from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Listener(Protocol):
+class Callbacks(Protocol):
     """Called on the first process only."""
 
     def started(self, steps: int, done: int) -> None:
@@ -20,8 +20,8 @@ class Listener(Protocol):
         """Training has ended, and why."""
 
 
-class Silent:
-    """A listener that says nothing."""
+class NoCallbacks:
+    """Callbacks that say nothing."""
 
     def started(self, steps: int, done: int) -> None:
         """Say nothing."""
