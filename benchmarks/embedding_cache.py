@@ -31,7 +31,7 @@ from segmed.inference.embedding import EmbeddingCost, embed
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
-from segmed.training.preparing import prepare
+from segmed.training.build import prepare
 from segmed.training.recipe import Recipe, recipe_from_mapping
 
 BATCH = 2

@@ -13,7 +13,7 @@ from segmed.models.zoo import build_model
 from segmed.study.jobs import make_jobs
 from segmed.study.settings import StudySettings
 from segmed.study.systems import SYSTEMS
-from segmed.training.starting import starting_model
+from segmed.training.warm_start import initial_model
 from toydata import toy
 
 VIT = "{width: 32, depth: 2, heads: 2, global_layers: [1], window: 3}"
@@ -37,5 +37,5 @@ def test_every_medsam_row_begins_with_the_published_weights(row: str, weights: P
     changes = (*small, f"model.encoder_weights={weights}")
     settings = StudySettings(protocol="patient", budget="full", systems=(row,), changes=changes)
     job = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=3)[0]
-    state = starting_model(job.recipe).state_dict()
+    state = initial_model(job.recipe).state_dict()
     assert all(state[name].equal(tensor) for name, tensor in renamed_all(load_file(weights), OURS).items())

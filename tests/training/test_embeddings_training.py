@@ -26,12 +26,12 @@ from segmed.models.checkpoint import load_config
 from segmed.models.sam.network import Promptable
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
+from segmed.training.build import prepare
 from segmed.training.cached import cache_hint, require_cacheable
 from segmed.training.estimate import estimate
 from segmed.training.module import SegmentationModule
-from segmed.training.preparing import prepare
 from segmed.training.recipe import recipe_from_mapping
-from segmed.training.starting import begun_from, starting_model
+from segmed.training.warm_start import begun_from, initial_model
 
 CPU = Hardware(accelerator="cpu")
 TINY = (
@@ -55,7 +55,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 def embedded(recipe: Recipe, toy: Toy, out: Path) -> EmbeddingCache:
     entries = entries_of(toy[0], SETS["flips"], toy[1])
-    return embed(starting_model(recipe), recipe.preprocess, data=toy[0], entries=entries, out=out)
+    return embed(initial_model(recipe), recipe.preprocess, data=toy[0], entries=entries, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def broken_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cache_holds_what_the_encoder_says_of_each_view(toy: Toy, cache: EmbeddingCache) -> None:
-    model, recipe = starting_model(recipe_of()).eval(), recipe_of()
+    model, recipe = initial_model(recipe_of()).eval(), recipe_of()
     (training, _) = prepare(recipe, data=toy[0], split=toy[1], fold=0)[1]
     item = training.dataset[1]
     for view in SETS["flips"]:
@@ -86,7 +86,7 @@ def test_the_encoder_never_runs_and_yet_the_run_has_its_weights(
     toy: Toy, cache: EmbeddingCache, tmp_path: Path
 ) -> None:
     run = train(recipe_of(), data=toy[0], split=toy[1], out=tmp_path / "r", embeddings=cache, hardware=CPU)
-    kept, begun = load_file(run / "model.safetensors"), starting_model(recipe_of()).state_dict()
+    kept, begun = load_file(run / "model.safetensors"), initial_model(recipe_of()).state_dict()
     encoder = [name for name in begun if name.startswith("image_encoder.")]
     assert encoder
     assert all(torch.equal(kept[name], begun[name]) for name in encoder)
@@ -127,7 +127,7 @@ def test_the_estimate_with_a_cache_runs_no_encoder(toy: Toy, cache: EmbeddingCac
 def test_a_step_from_the_cache_costs_what_it_costs_from_pixels(toy: Toy, tmp_path: Path) -> None:
     recipe = recipe_of("prompting.decoys=0")
     entries = entries_of(toy[0], SETS["none"], toy[1])
-    cache = embed(starting_model(recipe), recipe.preprocess, data=toy[0], entries=entries, out=tmp_path / "c")
+    cache = embed(initial_model(recipe), recipe.preprocess, data=toy[0], entries=entries, out=tmp_path / "c")
     losses = []
     for embeddings in (None, cache):
         module, loaders = prepare(recipe, data=toy[0], split=toy[1], fold=0, embeddings=embeddings)
@@ -251,7 +251,7 @@ def test_a_complete_cache_is_measured_no_more_and_a_damaged_shard_is_made_anew(
 
     def again() -> EmbeddingCache:
         entries = entries_of(toy[0], SETS["flips"], toy[1])
-        model = starting_model(recipe)
+        model = initial_model(recipe)
         return embed(model, recipe.preprocess, data=toy[0], entries=entries, out=cache.folder, announce=told.append)
 
     again()
@@ -284,16 +284,16 @@ def test_a_run_starts_from_all_weights_of_another_and_a_cache_of_that_run_fits(
 
 
 def test_what_starts_as_nothing_may_be_new(first: Path) -> None:
-    model = starting_model(recipe_of(f"start={first}", "model.sam.box_prior=true", "model.gafl.place=embedding"))
+    model = initial_model(recipe_of(f"start={first}", "model.sam.box_prior=true", "model.gafl.place=embedding"))
     kept = load_file(first / "model.safetensors")
     assert {name.split(".")[0] for name in model.state_dict() if name not in kept} == {"box_prior", "filters"}
 
 
 def test_weights_that_do_not_fit_are_listed(first: Path) -> None:
     with pytest.raises(ConfigError, match=r"presence\.layers.* differ"):
-        starting_model(recipe_of(f"start={first}", "model.sam.presence=false"))
+        initial_model(recipe_of(f"start={first}", "model.sam.presence=false"))
     with pytest.raises(ConfigError, match=r"was trained with preprocess\.normalisation volume-zscore"):
-        starting_model(recipe_of(f"start={first}", "preprocess.normalisation=minmax"))
+        initial_model(recipe_of(f"start={first}", "preprocess.normalisation=minmax"))
 
 
 def test_weights_that_know_this_folds_test_patients_are_refused(toy: Toy, first: Path) -> None:

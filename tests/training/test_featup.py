@@ -15,10 +15,10 @@ from segmed.data.loading import Batch
 from segmed.models.checkpoint import load_config, load_run, patient_digest
 from segmed.models.sam.network import Promptable
 from segmed.training import Recipe, train
+from segmed.training.build import prepare
 from segmed.training.featup import distil_recipe, feature_distance
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.multiview import AttentionDownsampler, MultiViewObjective, draw_view, seen_through
-from segmed.training.preparing import prepare
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 TINY = (

@@ -19,9 +19,9 @@ from segmed.layers.gafl import GaflConfig, gain_parameters
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.training import Hardware, train
+from segmed.training.build import fit_recipe
 from segmed.training.estimate import estimate
 from segmed.training.parameter_groups import parameter_groups
-from segmed.training.preparing import fit_recipe
 from segmed.training.recipe import OptimConfig
 
 SETTINGS = ("optim.filter_learning_rate=0.05", "epochs=2")

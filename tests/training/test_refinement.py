@@ -12,7 +12,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.models.sam.network import Decoded, Promptable
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
-from segmed.training.preparing import prepare
+from segmed.training.build import prepare
 from segmed.training.prompted import correction_points
 from segmed.training.prompting import PromptingConfig, correcting
 from segmed.training.recipe import recipe_from_mapping

@@ -11,7 +11,7 @@ from runs import tiny_recipe, toy_and_split
 
 from segmed.core.errors import ConfigError
 from segmed.training import Hardware, train
-from segmed.training.beginning import begin
+from segmed.training.resume import begin
 from segmed.training.run_log import logged
 
 SCRIPT = Path(__file__).with_name("runs.py")

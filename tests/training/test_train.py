@@ -29,13 +29,13 @@ from segmed.inference import load
 from segmed.models.checkpoint import load_config
 from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
-from segmed.training.beginning import begin
+from segmed.training.build import fit_recipe, prepare
 from segmed.training.callbacks import NoCallbacks
 from segmed.training.checkpointing import COLUMNS, RunCheckpoint
 from segmed.training.estimate import WARMUP, estimate
 from segmed.training.module import SegmentationModule, learning_rate_share
-from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import OptimConfig
+from segmed.training.resume import begin
 from toydata import write_toy
 
 CPU = Hardware(accelerator="cpu")

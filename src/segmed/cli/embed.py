@@ -74,9 +74,9 @@ def _source(
     from segmed.data.intensities import fit_intensities
     from segmed.models.checkpoint import load_run
     from segmed.models.hub import hub_id
+    from segmed.training.build import fit_recipe
     from segmed.training.cached import require_frozen
-    from segmed.training.preparing import fit_recipe
-    from segmed.training.starting import starting_model
+    from segmed.training.warm_start import initial_model
 
     if hub_id(source) is not None or Path(source).is_dir():
         if overrides:
@@ -85,7 +85,7 @@ def _source(
         return trained.model, fit_intensities(trained.config.preprocess, decoded)
     recipe = fit_recipe(chosen_recipe(source, overrides), decoded)
     require_frozen(recipe)
-    return starting_model(recipe), recipe.preprocess
+    return initial_model(recipe), recipe.preprocess
 
 
 def _announce(cost: "EmbeddingCost") -> None:

@@ -15,8 +15,8 @@ from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study, range_of_floors
 from segmed.study.systems import System
-from segmed.training.beginning import require_same_run
-from segmed.training.preparing import fit_recipe
+from segmed.training.build import fit_recipe
+from segmed.training.resume import require_same_run
 
 Usable = frozenset[Path]
 """The evaluations that are whole and of runs of the study's own settings."""

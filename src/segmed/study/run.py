@@ -25,9 +25,9 @@ from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.judges import FLOORS, JUDGES, Judging, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
-from segmed.training.beginning import is_finished
 from segmed.training.callbacks import Callbacks
 from segmed.training.estimate import estimate
+from segmed.training.resume import is_finished
 
 NOT_TAKEN = (
     "{path}: its column {name!r} is a split already, which is not used: a study deals folds of its own. For "

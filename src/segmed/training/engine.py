@@ -25,17 +25,17 @@ from segmed.models.dense import DENSE
 from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
 from segmed.models.zoo import PROMPTABLE, takes_prompts
-from segmed.training.beginning import begin, is_finished, require_place, require_same_run
+from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
 from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
-from segmed.training.preparing import fit_recipe, prepare, split_for
 from segmed.training.recipe import Recipe
+from segmed.training.resume import begin, is_finished, require_place, require_same_run
 from segmed.training.run_log import LoggedCallbacks, explained_failures, logged, quiet_engine
-from segmed.training.starting import begun_from
 from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
+from segmed.training.warm_start import begun_from
 
 COLOUR_CHOSEN = (
     "Images have three 8-bit channels, taken for the colours of one exposure: augment is colour. Where they are "

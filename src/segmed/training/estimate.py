@@ -13,9 +13,9 @@ from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
 from segmed.inference.embedding import autocast
 from segmed.inference.memory import PeakMemory
+from segmed.training.build import fit_recipe, prepare
 from segmed.training.module import SegmentationModule
 from segmed.training.precision import choose_precision
-from segmed.training.preparing import fit_recipe, prepare
 from segmed.training.recipe import Recipe
 from segmed.training.run_log import explained_failures
 

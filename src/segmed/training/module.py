@@ -140,7 +140,7 @@ class SegmentationModule(pl.LightningModule):
 
     def _augment_for(self, batch: Batch) -> Augment:
         if self.recipe.augment is None:
-            raise ConfigError("augment is auto: fit the recipe to the data first (segmed.training.preparing).")
+            raise ConfigError("augment is auto: fit the recipe to the data first (segmed.training.build).")
         slices = 2 * self.recipe.preprocess.neighbours + 1
         size = (batch.image.shape[2], batch.image.shape[3])
         return build_augment(self.recipe.augment, size, slices, soft=self.recipe.targets == "area")

@@ -25,7 +25,7 @@ FREE = ("size", "divisor")
 """Keys of the preprocessing that may change between the runs; weights belong to the others."""
 
 
-def starting_model(recipe: Recipe) -> nn.Module:
+def initial_model(recipe: Recipe) -> nn.Module:
     """The recipe's network with the weights that training begins with, the same at every call.
 
     Raises `ConfigError` where the weights of `start` do not fit, or the recipe prepares images in another way.

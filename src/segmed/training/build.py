@@ -25,7 +25,7 @@ from segmed.training.cached import cached_slices
 from segmed.training.module import SegmentationModule
 from segmed.training.prompting import open_maps
 from segmed.training.recipe import Recipe
-from segmed.training.starting import begun_from, starting_model
+from segmed.training.warm_start import begun_from, initial_model
 
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
@@ -99,7 +99,7 @@ def prepare(
 
 def _begun_model(recipe: Recipe) -> nn.Module:
     """The network that training begins with, and of it only that to be trained which the objective trains."""
-    model = starting_model(recipe)
+    model = initial_model(recipe)
     if recipe.objective != "masks":
         from segmed.training.featup import train_raiser_only  # imports transformers
 
