@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from commands import TINY
 from prompted_runs import run_config, save_prompted_run
-from segmed.cli import opening
+from segmed.cli import inputs
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of
@@ -67,10 +67,10 @@ def test_a_split_that_leaks_is_announced_before_any_pixel_is_read_and_another_is
     def stop(*_: object, **__: object) -> None:
         raise SegmedError(STOP)
 
-    monkeypatch.setattr(opening, "open_decoded", stop)
+    monkeypatch.setattr(inputs, "open_decoded", stop)
     out = [] if command == "estimate" else ["--out", tmp_path / "out"]
     given = [*arguments_of(command, place), "--data", place / "data", *out, "--split"]
-    assert said(*given, place / "slice.json").count(opening.LEAKING) == 1
+    assert said(*given, place / "slice.json").count(inputs.LEAKING) == 1
     assert "LEAKING" not in said(*given, place / "patient.json")
 
 
@@ -83,7 +83,7 @@ def test_what_is_made_of_runs_that_leak_says_so(place: Path, tmp_path: Path) -> 
         ("cascade", place / "dense", place / "sam", *data, "-o", tmp_path / "cascade"),
         ("predict", tmp_path / "both", image, "-o", tmp_path / "masks", "--device", "cpu"),
     ):
-        assert said(*command).count(opening.LEAKING) == 1, command[0]
+        assert said(*command).count(inputs.LEAKING) == 1, command[0]
 
 
 def test_masks_on_a_split_that_leaks_are_announced(place: Path, tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_masks_on_a_split_that_leaks_are_announced(place: Path, tmp_path: Path) 
     for file in (place / "data").rglob("*_mask.tif"):
         shutil.copyfile(file, masks / file.name.replace("_mask", ""))
     options = ("--data", place / "data", "--split", place / "slice.json", "--no-floors", "--resamples", 100)
-    assert said("evaluate", "--predictions", masks, *options, "-o", tmp_path / "out").count(opening.LEAKING) == 1
+    assert said("evaluate", "--predictions", masks, *options, "-o", tmp_path / "out").count(inputs.LEAKING) == 1

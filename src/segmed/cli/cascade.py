@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.messages import input_options, next_step, say
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, reading, say
 
 if TYPE_CHECKING:
     from segmed.prompts.proposals import PromptKinds
@@ -27,7 +27,7 @@ def cascade(
     device: DeviceOption = "auto",
 ) -> None:
     """Join a dense and a promptable run, so that no box is needed."""
-    from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.core.errors import ConfigError
     from segmed.evaluation.run import plan_evaluation
     from segmed.evaluation.tune_cascade import facts_of, tune_cascade
@@ -64,7 +64,7 @@ def cascade(
             f"{chosen.min_pixels} pixels, gate {chosen.gate:g}"
         )
     say(out)
-    next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))
+    next_step("segmed", "evaluate", out, "--data", data, *input_options(labels, patient_regex))
 
 
 def _kinds(text: str) -> "list[PromptKinds]":

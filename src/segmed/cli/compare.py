@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import announce_leak, open_decoded, parse_columns
+from segmed.cli.inputs import announce_leak, open_decoded, parse_columns
+from segmed.cli.messages import note, say
 from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart, folder_option
-from segmed.cli.talk import note, say
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import OverwriteOption
-from segmed.cli.talk import say
 from segmed.core.files import require_new
 
 

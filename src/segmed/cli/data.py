@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.data_convert import convert
+from segmed.cli.data_convert import convertfrom segmed.cli.messages import next_step, note, say
+
+from segmed.cli.messages import next_step, note, say
 from segmed.cli.options import (
     EachImageOption,
     LabelsOption,
@@ -16,7 +18,6 @@ from segmed.cli.options import (
     PresetName,
 )
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, note, say
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import require_new
 from segmed.core.wording import plural
@@ -124,7 +125,7 @@ def split(
 ) -> None:
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
-    from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.data.imported import import_split, split_columns
     from segmed.data.lacking import lacking_warnings
     from segmed.data.listing import alike_patients
@@ -181,7 +182,7 @@ def preview(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a contact sheet of images, masks and augmented views."""
-    from segmed.cli.opening import open_decoded
+    from segmed.cli.inputs import open_decoded
     from segmed.data.preview import contact_sheet
 
     require_new(out, overwrite=overwrite)
@@ -198,7 +199,7 @@ def manifest(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a data set down as a manifest, to name patients once for all later steps."""
-    from segmed.cli.opening import announce_leak
+    from segmed.cli.inputs import announce_leak
     from segmed.data.manifest import write_manifest
     from segmed.data.patients import each_image_a_patient, require_told
     from segmed.data.sources import open_dataset

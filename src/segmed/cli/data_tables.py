@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segmed.cli.talk import console
+from segmed.cli.messages import console
 from segmed.core.split import PARTS, Partition, Split
 from segmed.core.wording import plural
 from segmed.data.check import CheckReport

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import PhantomFormatOption, folder_option
 from segmed.cli.progress import progress_bar, training_display
-from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
 from segmed.core.files import not_written, refuse_links, write_text
 from segmed.core.wording import plural

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import (
     AcceleratorOption,
     DevicesOption,
@@ -17,7 +18,6 @@ from segmed.cli.options import (
     RunOutOption,
     SeedOption,
 )
-from segmed.cli.talk import say
 
 
 def distil(
@@ -48,7 +48,7 @@ def distil(
     both learn to give what the run's own encoder gives at full size. Decoder and prompts stay as they are. Go on with
     `segmed train --set start=OUT` to fine-tune on masks.
     """
-    from segmed.cli.opening import open_decoded, open_split
+    from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segmed.cli.talk import say
+from segmed.cli.messages import say
 from segmed.core.provenance import processor
 from segmed.version import __version__
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.messages import next_step, say
 from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption, folder_option
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ def embed(
     """Run a frozen image encoder once and keep what it says."""
     import torch
 
-    from segmed.cli.opening import open_decoded, open_split
+    from segmed.cli.inputs import open_decoded, open_split
     from segmed.data.splits import require_fit
     from segmed.data.views import parse_views
     from segmed.inference.embedding import embed as run

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import input_options, next_step, say
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
-from segmed.cli.talk import next_step, reading, say
 from segmed.core.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def ensemble(
     device: DeviceOption = "auto",
 ) -> None:
     """Make one predictor of several runs."""
-    from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.cli.tune import choose, save_choice, say_choice
     from segmed.core.split import Split
     from segmed.evaluation.ensemble import make_ensemble
@@ -46,4 +46,4 @@ def ensemble(
     say_choice(found, plan.unit)
     save_choice(out, config, found)
     say(out)
-    next_step("segmed", "evaluate", out, "--data", data, *reading(labels, patient_regex))
+    next_step("segmed", "evaluate", out, "--data", data, *input_options(labels, patient_regex))

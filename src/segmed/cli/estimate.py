@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import (
     EmbeddingsOption,
     EncoderOption,
@@ -22,7 +23,6 @@ from segmed.cli.options import (
     StepSlicesOption,
     UpsamplerOption,
 )
-from segmed.cli.talk import say
 
 
 def estimate(
@@ -48,7 +48,7 @@ def estimate(
     import dataclasses
     import json
 
-    from segmed.cli.opening import open_decoded, open_split
+    from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.train import chosen_recipe, opened_cache
     from segmed.evaluation.report.numbers import duration
     from segmed.training.estimate import estimate as measure

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.evaluate_options import Asked, refuse_conflicts
-from segmed.cli.opening import announce_leak, open_decoded, open_split, parse_columns
+from segmed.cli.inputs import announce_leak, open_decoded, open_split, parse_columns
+from segmed.cli.messages import input_options, next_step, note, say, this_command
 from segmed.cli.options import (
     DeviceOption,
     EachImageOption,
@@ -18,7 +19,6 @@ from segmed.cli.options import (
     folder_option,
 )
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, note, reading, say, this_command
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.core.wording import plural
@@ -285,7 +285,7 @@ def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Ev
 
 
 def _compare_next(asked: Asked, folder: Path, data: object) -> None:
-    read = reading(asked.labels, asked.patient_regex)
+    read = input_options(asked.labels, asked.patient_regex)
     next_step("segmed", "compare", folder, "--data", data, *read, "--out", "report")
 
 

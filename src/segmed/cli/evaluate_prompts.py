@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmed.cli.messages import say, this_command
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import say, this_command
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from segmed.cli.talk import console
+from segmed.cli.messages import console
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:

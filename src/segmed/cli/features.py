@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import DeviceOption, OverwriteOption
-from segmed.cli.talk import say
 from segmed.core.errors import ConfigError
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import OverwriteOption, folder_option
-from segmed.cli.talk import say
 from segmed.core.errors import ModelError
 from segmed.core.files import require_new
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from segmed.cli.talk import say
+from segmed.cli.messages import say
 from segmed.core.errors import SegmedError
 from segmed.core.escaping import for_terminal, shortened_text
 from segmed.version import __version__

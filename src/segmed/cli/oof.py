@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import next_step, say
 from segmed.cli.options import (
     AcceleratorOption,
     FoldOption,
@@ -14,7 +15,6 @@ from segmed.cli.options import (
     SplitOption,
     folder_option,
 )
-from segmed.cli.talk import next_step, say
 
 
 def oof(
@@ -31,7 +31,7 @@ def oof(
     accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Predict training patients by models that have not seen them."""
-    from segmed.cli.opening import open_decoded, open_split
+    from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
     from segmed.training import Hardware

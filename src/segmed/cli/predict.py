@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.opening import announce_leak
+from segmed.cli.inputs import announce_leak
+from segmed.cli.messages import note, say, warn
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import note, say, warn
 from segmed.core.errors import ConfigError
 from segmed.core.wording import plural
 

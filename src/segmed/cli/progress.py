@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from segmed.cli.talk import console, say
+from segmed.cli.messages import console, say
 from segmed.core.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from segmed.cli.talk import console
+from segmed.cli.messages import console
 
 if TYPE_CHECKING:
     from rich.table import Table

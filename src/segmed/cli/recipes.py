@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import SetOption
-from segmed.cli.talk import say
 
 
 def recipes(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segmed.cli.messages import note, say
 from segmed.cli.options import (
     AcceleratorOption,
     BudgetName,
@@ -16,7 +17,6 @@ from segmed.cli.options import (
     folder_option,
 )
 from segmed.cli.progress import training_display
-from segmed.cli.talk import note, say
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def study(
 
     With --resume, --systems and --protocol say what is trained now; the page has all that was ever asked for.
     """
-    from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.data.splits import patients_known
     from segmed.study import StudySettings, run_study
     from segmed.study.externals import external_evaluations

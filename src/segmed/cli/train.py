@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from segmed.cli.messages import say
 from segmed.cli.options import (
     AcceleratorOption,
     DevicesOption,
@@ -27,7 +28,6 @@ from segmed.cli.options import (
     StepSlicesOption,
     UpsamplerOption,
 )
-from segmed.cli.talk import say
 
 if TYPE_CHECKING:
     from segmed.data.embeddings import EmbeddingCache
@@ -66,7 +66,7 @@ def train(
     U-Net, and `--model pan` changes the model alone: that is another training than the recipe `pan`. A promptable
     model without a recipe gets the recipe that fits it.
     """
-    from segmed.cli.opening import open_decoded, open_split
+    from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.training import Hardware
     from segmed.training import train as run

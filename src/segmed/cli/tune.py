@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.messages import input_options, next_step, say
 from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import next_step, reading, say
 from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def tune(
 
     Chooses threshold, test-time flips and the removal of small components, and saves them in the run.
     """
-    from segmed.cli.opening import announce_leak, open_decoded
+    from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
     from segmed.models.checkpoint import CASCADE
@@ -60,7 +60,7 @@ def tune(
         return
     save_choice(run, predictor.config, found)
     say(run)
-    next_step("segmed", "evaluate", run, "--data", data, *reading(labels, patient_regex))
+    next_step("segmed", "evaluate", run, "--data", data, *input_options(labels, patient_regex))
 
 
 def choose(

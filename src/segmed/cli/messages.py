@@ -68,7 +68,7 @@ def this_command() -> str:
     return shlex.join(["segmed", *sys.argv[1:]])
 
 
-def reading(labels: str | None, patient_regex: str | None) -> tuple[str, ...]:
+def input_options(labels: str | None, patient_regex: str | None) -> tuple[str, ...]:
     """The options by which a data set was read, for the next command, which is to read it the same way."""
     said = (("--labels", labels), ("--patient-regex", patient_regex))
     return tuple(word for name, value in said if value is not None for word in (name, value))

@@ -1,10 +1,10 @@
-"""What most commands begin with: open and decode a data set, open a split, and say where it leaks."""
+"""The inputs of most commands: open and decode a data set, open a split, and say where it leaks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmed.cli.messages import say
 from segmed.cli.progress import progress_bar
-from segmed.cli.talk import say
 
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap

@@ -11,17 +11,17 @@ from rich.table import Table
 
 import segmed.cli
 from segmed.cli.main import run
-from segmed.cli.talk import console, next_step, note, reading, say
+from segmed.cli.messages import console, input_options, next_step, note, say
 
 
 def test_the_next_command_is_quoted_and_reads_the_data_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
-    next_step("segmed", "evaluate", "runs/a b", *reading("background=0,rim=1", r"^(p\d+)"), "--out", "report")
+    next_step("segmed", "evaluate", "runs/a b", *input_options("background=0,rim=1", r"^(p\d+)"), "--out", "report")
     expected = "Next: segmed evaluate 'runs/a b' --labels background=0,rim=1 --patient-regex '^(p\\d+)' --out report\n"
     assert capsys.readouterr().err == expected
 
 
 def test_what_was_not_said_is_not_repeated() -> None:
-    assert reading(None, None) == ()
+    assert input_options(None, None) == ()
 
 
 def test_what_is_said_can_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +49,7 @@ def test_everything_is_printed_by_one_module() -> None:
     found = {
         path.name: line
         for path in folder.glob("*.py")
-        if path.name != "talk.py"
+        if path.name != "messages.py"
         for line in path.read_text().splitlines()
         if raw.search(line) and "console.print(" not in line and "shown.print(" not in line
     }
