@@ -9,7 +9,7 @@ from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.metrics import COLUMNS, METRICS
 from segmed.evaluation.volume import PatientVolume
 from segmed.metrics.counts import Counts
-from segmed.metrics.readings import READINGS
+from segmed.metrics.iou_variants import IOU_VARIANTS
 
 LABELS = LabelMap()
 SIZES = ((13, 17), (20, 9), (11, 16))
@@ -78,8 +78,8 @@ def test_precision_of_predicting_nothing_is_undefined_and_counted_as_such():
 def test_every_reading_of_iou_equals_its_plain_formula():
     result = evaluate(three((0, 1, 9)), LABELS, name="mixed", resamples=20)
     counts = [Counts(row.tp, row.fp, row.fn, row.tn) for row in result.slices]
-    for name, reading in READINGS.items():
-        assert result.metrics[name].value == pytest.approx(reading(counts))
+    for name, iou_variant in IOU_VARIANTS.items():
+        assert result.metrics[name].value == pytest.approx(iou_variant(counts))
 
 
 def test_intervals_surround_their_value_and_repeat_with_the_seed():

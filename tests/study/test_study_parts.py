@@ -1,4 +1,4 @@
-"""The pieces of a study: jobs and their recipes, pooled folds and seeds, readings that fit, tables as files."""
+"""The pieces of a study: jobs and their recipes, pooled folds and seeds, IoU variants that fit, tables as files."""
 
 import dataclasses
 import math
@@ -21,12 +21,12 @@ from segmed.evaluation.report.numbers import MISSING
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow
-from segmed.metrics.readings import READINGS
+from segmed.metrics.iou_variants import IOU_VARIANTS
 from segmed.study.anchors import is_lgg
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
-from segmed.study.readings import fits, sentences
+from segmed.study.report_fit import fits, sentences
 from segmed.study.results import ReportRow, Results
 from segmed.study.settings import StudySettings
 from segmed.study.shift import SEQUENCES, shift_attributes
@@ -243,21 +243,23 @@ def test_boxes_of_all_seeds_are_kept_for_the_curve_of_their_quality() -> None:
     assert nest_seeds(seeds, name="a", resamples=50).boxes == boxes
 
 
-def with_readings(name: str, **values: float):
+def with_variants(name: str, **values: float):
     evaluation = samples.evaluation(name, (0.5, 0.5))
     some = evaluation.metrics["dice"]
-    metrics = {reading: dataclasses.replace(some, value=values.get(reading, 0.1)) for reading in READINGS}
+    metrics = {
+        iou_variant: dataclasses.replace(some, value=values.get(iou_variant, 0.1)) for iou_variant in IOU_VARIANTS
+    }
     return dataclasses.replace(evaluation, name=name, metrics={**evaluation.metrics, **metrics}, leaking=True)
 
 
 def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_meant() -> None:
-    ours = with_readings("x", iou_pooled=0.60, iou_per_image_empty_one=0.80, iou_one_hot_micro=0.85)
+    ours = with_variants("x", iou_pooled=0.60, iou_per_image_empty_one=0.80, iou_one_hot_micro=0.85)
     rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", ours, 1.66, 1.662)]
-    nothing = with_readings("predict nothing", iou_one_hot_micro=0.98, iou_per_image_empty_one=0.65)
+    nothing = with_variants("predict nothing", iou_one_hot_micro=0.98, iou_per_image_empty_one=0.65)
     found = fits(rows, [nothing])
-    assert found[0].reading == "iou_per_image_empty_one"
+    assert found[0].iou_variant == "iou_per_image_empty_one"
     assert found[0].distance == pytest.approx(0.8517 - 0.80)
-    assert found[-1].reading == "iou_one_hot_micro"
+    assert found[-1].iou_variant == "iou_one_hot_micro"
     assert found[-1].excluded == "predicting nothing scores 0.980"
     words = sentences(rows, [nothing])
     assert "ends at 1.662, within 1.66 ± 0.01" in words[0]
@@ -266,21 +268,21 @@ def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_
 
 
 def test_a_reading_that_puts_some_of_the_reports_figures_below_an_empty_mask_is_said_to() -> None:
-    nothing = with_readings("predict nothing", iou_pooled=0.81)
-    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", with_readings("x", iou_pooled=0.85), 1.66, 1.662)]
-    (words,) = [each for each in sentences(rows, [nothing]) if "Of the readings" in each]
+    nothing = with_variants("predict nothing", iou_pooled=0.81)
+    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", with_variants("x", iou_pooled=0.85), 1.66, 1.662)]
+    (words,) = [each for each in sentences(rows, [nothing]) if "Of the variants" in each]
     assert "predicting nothing scores 0.810, more than the report has for DeepLabV3 and PAN, so it does not" in words
 
 
 def test_masks_of_which_nobody_knows_how_they_were_made_beat_nothing() -> None:
-    masks = ReportRow(SYSTEMS["unet"], "", with_readings("x", iou_pooled=0.99), None, None, checked=False)
+    masks = ReportRow(SYSTEMS["unet"], "", with_variants("x", iou_pooled=0.99), None, None, checked=False)
     assert not any("beaten" in word or "missed" in word for word in sentences([masks], []))
 
 
 def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure_of_the_report() -> None:
-    ours = with_readings("x", iou_pooled=0.88, iou_positive_slices=0.70, iou_per_image_empty_one=0.93)
-    worse = with_readings("y", iou_positive_slices=0.71)
-    rows = [("logits", ours), ("our-settings", worse), ("double-sigmoid", with_readings("z", iou_pooled=0.99))]
+    ours = with_variants("x", iou_pooled=0.88, iou_positive_slices=0.70, iou_per_image_empty_one=0.93)
+    worse = with_variants("y", iou_positive_slices=0.71)
+    rows = [("logits", ours), ("our-settings", worse), ("double-sigmoid", with_variants("z", iou_pooled=0.99))]
     words = sentences([ReportRow(SYSTEMS["unet"], variant, each, 0.1, None) for variant, each in rows], [])[-3:]
     assert [word.rsplit(": ", 1)[1] for word in words] == [
         "0.880 by U-Net, logits, beaten.", "0.710 by U-Net, our settings, missed by 0.040.",

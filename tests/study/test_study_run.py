@@ -111,7 +111,7 @@ def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> 
 def test_published_figures_are_set_beside_lgg_alone(
     study: Study, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("Buda, Saha and Mazurowski 2019", "Of the readings of IoU", "missed by")
+    words = ("Buda, Saha and Mazurowski 2019", "Of the variants of IoU", "missed by")
     assert not [word for word in words if word in page]
     assert "these rows are of other data" in page
     monkeypatch.setattr("segmed.study.page.is_lgg", lambda _: True)

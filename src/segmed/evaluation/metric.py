@@ -30,7 +30,7 @@ class Group(Enum):
     DISTANCE = "Surface, in three dimensions"
     LESIONS = "Lesions"
     SLICES = "Slices"
-    READINGS = "Readings of IoU and Dice"
+    VARIANTS = "Variants of IoU and Dice"
     CALIBRATION = "Calibration"
 
 

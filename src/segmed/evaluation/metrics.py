@@ -17,7 +17,7 @@ from segmed.evaluation.statistics import Interval, Statistic, interval, ratio_of
 from segmed.metrics import counts as overlap
 from segmed.metrics.calibration import BAND, expected_calibration_error
 from segmed.metrics.counts import Counts
-from segmed.metrics.readings import BATCH_SIZES, batch_mean
+from segmed.metrics.iou_variants import BATCH_SIZES, batch_mean
 
 
 def _share(
@@ -75,7 +75,7 @@ def _brier(subject: Subject) -> float:
     return math.nan if subject.band is None else subject.band.brier
 
 
-_VOLUME, _SURFACE, _, _LESIONS, _SLICES, _READINGS, _CALIBRATION = Group
+_VOLUME, _SURFACE, _, _LESIONS, _SLICES, _VARIANTS, _CALIBRATION = Group
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -181,37 +181,37 @@ METRICS: tuple[Metric, ...] = (
         _share(lambda s: s.all_slices - s.anything, lambda s: s.negative), main=True, terminal=True,
     ),
     Metric(
-        "dice_pooled", "Dice, pooled", "", "higher", _READINGS,
+        "dice_pooled", "Dice, pooled", "", "higher", _VARIANTS,
         "Dice of the foreground pixels of all slices together",
         _pooled(lambda s: ratio_of(2 * s.tp, 2 * s.tp + s.fp + s.fn)),
     ),
     Metric(
-        "iou_pooled", "IoU, pooled", "", "higher", _READINGS, "IoU of the foreground pixels of all slices together",
+        "iou_pooled", "IoU, pooled", "", "higher", _VARIANTS, "IoU of the foreground pixels of all slices together",
         _pooled(lambda s: ratio_of(s.tp, s.tp + s.fp + s.fn)), terminal=True,
     ),
     Metric(
-        "iou_per_image_empty_one", "IoU per image, empty = 1", "", "higher", _READINGS,
+        "iou_per_image_empty_one", "IoU per image, empty = 1", "", "higher", _VARIANTS,
         "IoU of a slice, 1 where it is empty in both masks, mean over slices",
         _share(lambda s: s.summed(s.iou_or_one), lambda s: s.all_slices), terminal=True,
     ),
     Metric(
-        "iou_two_class_macro", "IoU, two-class macro", "", "higher", _READINGS,
+        "iou_two_class_macro", "IoU, two-class macro", "", "higher", _VARIANTS,
         "Mean of IoU of background and of foreground, each over the pixels of all slices",
         _pooled(_two_class), terminal=True,
     ),
     Metric(
-        "iou_two_class_macro_per_image", "IoU, two-class per image", "", "higher", _READINGS,
+        "iou_two_class_macro_per_image", "IoU, two-class per image", "", "higher", _VARIANTS,
         "Mean of IoU of background and of foreground in a slice, 1 where empty in both masks, mean over slices",
         _share(lambda s: s.summed((s.iou_or_one + s.background_iou) / 2), lambda s: s.all_slices), terminal=True,
     ),
     Metric(
-        "iou_one_hot_micro", "IoU, one-hot micro", "", "higher", _READINGS,
+        "iou_one_hot_micro", "IoU, one-hot micro", "", "higher", _VARIANTS,
         "IoU over the pixels of background and foreground channels of all slices together",
         _pooled(lambda s: ratio_of(s.tp + s.tn, s.tp + s.tn + 2 * (s.fp + s.fn))), terminal=True,
     ),
     *(
         Metric(
-            f"iou_batch_{size}", f"IoU, batches of {size}", "", "higher", _READINGS,
+            f"iou_batch_{size}", f"IoU, batches of {size}", "", "higher", _VARIANTS,
             f"IoU of the pixels of {size} slices in their order, 1 if empty, mean over batches",
             partial(_in_batches, size=size),
         )

@@ -36,7 +36,7 @@ INTERPOLATION_ON_LGG = 0.698
 REPORT_LOSS = (1.66, 0.01)
 """Where the double sigmoid makes the loss settle on LGG, and how near."""
 TO_BEAT = {"iou_pooled": 0.874, "iou_positive_slices": 0.75, "iou_per_image_empty_one": 0.92}
-"""What beats every figure of the report under each reading that can be computed."""
+"""What beats every figure of the report under each variant that can be computed."""
 
 
 def is_lgg(patients: Iterable[str]) -> bool:

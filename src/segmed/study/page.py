@@ -19,7 +19,7 @@ from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.study import readings, tables
+from segmed.study import report_fit, tables
 from segmed.study.anchors import ANCHORS, is_lgg
 from segmed.study.results import Results, collect
 from segmed.study.run import Study
@@ -97,7 +97,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         "report_alone": report,
         "report_told": told,
         "report_own": any(not row.variant for row in results.report),
-        "report_words": readings.sentences(results.report, results.report_floors, lgg=lgg),
+        "report_words": report_fit.sentences(results.report, results.report_floors, lgg=lgg),
         "leaking_text": LEAKING_TEXT,
         "anchors": ANCHORS if lgg else (),
         "seeds": tables.seed_table(results.ranked),

@@ -15,7 +15,7 @@ from segmed.evaluation.report.tables import Cell, Scores, metric_of, scores
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
 from segmed.study.pool import mean_dice
-from segmed.study.readings import READINGS
+from segmed.study.report_fit import IOU_VARIANTS
 from segmed.study.results import ReportRow, Results
 
 
@@ -37,19 +37,25 @@ SHORT = {
     "iou_batch_16": "batches of 16",
     "iou_one_hot_micro": "one-hot",
 }
-"""The readings' headings, short enough for a table of all of them."""
+"""The variants' headings, short enough for a table of all of them."""
 
 
 def report_table(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> Table:
-    """Losses, every reading of IoU, Dice by patient, and the report's own figures in columns of their own.
+    """Losses, every variant of IoU, Dice by patient, and the report's own figures in columns of their own.
 
     Of losses the training part's stands above the validation part's.
     """
-    headings = ("Report: IoU", "Report: loss", "Loss", *(SHORT[reading] for reading in READINGS), "Dice by patient")
+    headings = (
+        "Report: IoU",
+        "Report: loss",
+        "Loss",
+        *(SHORT[iou_variant] for iou_variant in IOU_VARIANTS),
+        "Dice by patient",
+    )
     return Table(
         headings,
         tuple((row.title, _report_cells(row)) for row in rows),
-        tuple((floor.name, (*_blank(3), *_reading_cells(floor))) for floor in floors),
+        tuple((floor.name, (*_blank(3), *_variant_cells(floor))) for floor in floors),
     )
 
 
@@ -132,19 +138,23 @@ def write_report(
     Below it, with ORACLE in the column `given`, what got boxes of the reference.
     """
     head = ["split", "given", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
-    head += ["validation_loss", *(f"{name}{end}" for name in READINGS for end in ("", "_low", "_high")), "patient_dice"]
+    head += [
+        "validation_loss",
+        *(f"{name}{end}" for name in IOU_VARIANTS for end in ("", "_low", "_high")),
+        "patient_dice",
+    ]
     lines: list[list[object]] = []
     for given, several, below in (("", rows, floors), ("ORACLE", told, told_floors)):
         for row in several:
             theirs = row.system.report_losses if row.variant == "double-sigmoid" else None
             known = [row.system.report_iou, *(theirs or (None, None)), row.train_loss, row.validation_loss]
-            lines.append(["LEAKING", given, row.title, *known, *_all_readings(row.evaluation)])
-        lines += [["LEAKING", given, floor.name, *[None] * 5, *_all_readings(floor)] for floor in below]
+            lines.append(["LEAKING", given, row.title, *known, *_all_variants(row.evaluation)])
+        lines += [["LEAKING", given, floor.name, *[None] * 5, *_all_variants(floor)] for floor in below]
     write_table(path, head, lines)
 
 
-def _all_readings(evaluation: Evaluation) -> list[float]:
-    values = [value for m in _metrics(evaluation, READINGS) for value in (m.value, m.low, m.high)]
+def _all_variants(evaluation: Evaluation) -> list[float]:
+    values = [value for m in _metrics(evaluation, IOU_VARIANTS) for value in (m.value, m.low, m.high)]
     return [*values, mean_dice(evaluation)]
 
 
@@ -176,13 +186,15 @@ def _report_cells(row: ReportRow) -> tuple[Cell, ...]:
         Cell(numbers.number(row.system.report_iou, 4)),
         Cell(numbers.number(theirs[0], 4), numbers.number(theirs[1], 4)) if theirs else Cell(numbers.MISSING),
         Cell(numbers.number(row.train_loss, 4), numbers.number(row.validation_loss, 4)),
-        *_reading_cells(row.evaluation),
+        *_variant_cells(row.evaluation),
     )
 
 
-def _reading_cells(evaluation: Evaluation) -> tuple[Cell, ...]:
-    readings = tuple(Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(evaluation, READINGS))
-    return (*readings, Cell(numbers.number(mean_dice(evaluation), 3)))
+def _variant_cells(evaluation: Evaluation) -> tuple[Cell, ...]:
+    variants = tuple(
+        Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(evaluation, IOU_VARIANTS)
+    )
+    return (*variants, Cell(numbers.number(mean_dice(evaluation), 3)))
 
 
 def _metrics(evaluation: Evaluation, names: Sequence[str]) -> list[MetricValue]:

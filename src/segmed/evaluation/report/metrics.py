@@ -52,7 +52,7 @@ CONVENTIONS = (
         "“Mean IoU” has many meanings",
         (
             "The same masks score differently under each. Predicting nothing at all can reach 0.98 over one-hot "
-            "classes, so compare with other work only under the same reading, and look at the floors."
+            "classes, so compare with other work only under the same variant, and look at the floors."
         ),
     ),
 )

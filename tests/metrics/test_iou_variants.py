@@ -2,25 +2,25 @@ import math
 
 import pytest
 
-from segmed.metrics import readings
+from segmed.metrics import iou_variants
 from segmed.metrics.counts import Counts
-from segmed.metrics.readings import READINGS
+from segmed.metrics.iou_variants import IOU_VARIANTS
 
 NOTHING = [Counts(0, 0, 0, 100)] * 2 + [Counts(0, 0, 10, 90)]
 SOME = [Counts(0, 0, 0, 100), Counts(0, 5, 0, 95), Counts(6, 2, 2, 90), Counts(0, 0, 10, 90)]
 
 
 def test_predicting_nothing_scores_the_share_of_empty_slices_per_image():
-    assert readings.per_image_empty_one(NOTHING) == pytest.approx(2 / 3)
+    assert iou_variants.per_image_empty_one(NOTHING) == pytest.approx(2 / 3)
 
 
 def test_predicting_nothing_scores_zero_on_foreground():
-    assert readings.pooled_foreground(NOTHING) == readings.positives_only(NOTHING) == 0.0
+    assert iou_variants.pooled_foreground(NOTHING) == iou_variants.positives_only(NOTHING) == 0.0
 
 
 def test_predicting_nothing_scores_near_one_over_one_hot_classes():
-    assert readings.two_class_one_hot_micro(NOTHING) == pytest.approx(290 / 310)
-    assert readings.two_class_macro(NOTHING) == pytest.approx((290 / 300 + 0) / 2)
+    assert iou_variants.two_class_one_hot_micro(NOTHING) == pytest.approx(290 / 310)
+    assert iou_variants.two_class_macro(NOTHING) == pytest.approx((290 / 300 + 0) / 2)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_predicting_nothing_scores_near_one_over_one_hot_classes():
     ],
 )
 def test_each_reading_of_a_hand_made_example(name, expected):
-    assert READINGS[name](SOME) == pytest.approx(expected)
+    assert IOU_VARIANTS[name](SOME) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def test_each_reading_of_a_hand_made_example(name, expected):
 )
 def test_predicting_nothing_on_twenty_slices_of_which_seven_are_a_tenth_tumour(name, expected):
     slices = [Counts(0, 0, 0, 100)] * 13 + [Counts(0, 0, 10, 90)] * 7
-    assert READINGS[name](slices) == pytest.approx(expected)
+    assert IOU_VARIANTS[name](slices) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(1, 2 / 3), (2, 1 / 2), (3, 0.0)])
 def test_predicting_nothing_scores_less_the_larger_the_batch(size, expected):
-    assert readings.batch_mean(NOTHING, size) == pytest.approx(expected)
+    assert iou_variants.batch_mean(NOTHING, size) == pytest.approx(expected)
 
 
 def test_a_batch_is_of_neighbours_in_order_and_the_last_may_be_smaller():
-    assert readings.batch_mean(SOME, 2) == pytest.approx((0 + 6 / 20) / 2)
-    assert readings.batch_mean(SOME, 3) == pytest.approx((6 / 15 + 0) / 2)
-    assert readings.batch_mean(SOME, 1) == pytest.approx(readings.per_image_empty_one(SOME))
+    assert iou_variants.batch_mean(SOME, 2) == pytest.approx((0 + 6 / 20) / 2)
+    assert iou_variants.batch_mean(SOME, 3) == pytest.approx((6 / 15 + 0) / 2)
+    assert iou_variants.batch_mean(SOME, 1) == pytest.approx(iou_variants.per_image_empty_one(SOME))
 
 
-def test_foreground_readings_without_any_foreground_are_undefined():
-    assert math.isnan(readings.pooled_foreground(NOTHING[:2]))
-    assert math.isnan(readings.positives_only(NOTHING[:2]))
+def test_foreground_variants_without_any_foreground_are_undefined():
+    assert math.isnan(iou_variants.pooled_foreground(NOTHING[:2]))
+    assert math.isnan(iou_variants.positives_only(NOTHING[:2]))

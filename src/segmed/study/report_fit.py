@@ -1,4 +1,4 @@
-"""What the report's numbers may have meant: every reading of IoU from one set of predictions, and which fits."""
+"""What the report's numbers may have meant: every variant of IoU from one set of predictions, and which fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from segmed.study.anchors import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
 from segmed.study.results import ReportRow
 from segmed.study.systems import SYSTEMS
 
-READINGS = (
+IOU_VARIANTS = (
     "iou_pooled",
     "iou_per_image_empty_one",
     "iou_positive_slices",
@@ -30,12 +30,12 @@ OTHER_DATA = (
 
 @dataclass(frozen=True)
 class Fit:
-    """How far a reading is from the report's figures, in the mean over baselines; `excluded`: why it cannot be.
+    """How far a variant is from the report's figures, in the mean over baselines; `excluded`: why it cannot be.
 
     `nothing` is what predicting nothing scores, and `below` are the report's baselines that scored less than that.
     """
 
-    reading: str
+    iou_variant: str
     distance: float
     systems: int
     nothing: float = 0.0
@@ -44,9 +44,9 @@ class Fit:
 
 
 def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, ...]:
-    """Each reading against the report's figures for the rows trained with its double sigmoid, nearest first.
+    """Each variant against the report's figures for the rows trained with its double sigmoid, nearest first.
 
-    A reading under which predicting nothing beats all of the report's figures cannot be what the report computed.
+    A variant under which predicting nothing beats all of the report's figures cannot be what the report computed.
     """
     known = [row for row in rows if row.variant == "double-sigmoid" and row.system.report_iou is not None]
     published = {
@@ -54,17 +54,17 @@ def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, 
     }
     floor = next((floor for floor in floors if floor.name == "predict nothing"), None)
     found = []
-    for reading in READINGS if known else ():
-        gaps = [abs(row.evaluation.metrics[reading].value - float(row.system.report_iou or 0)) for row in known]
-        nothing = floor.metrics[reading].value if floor is not None else 0.0
+    for iou_variant in IOU_VARIANTS if known else ():
+        gaps = [abs(row.evaluation.metrics[iou_variant].value - float(row.system.report_iou or 0)) for row in known]
+        nothing = floor.metrics[iou_variant].value if floor is not None else 0.0
         below = tuple(title for title, iou in published.items() if iou < nothing)
         excluded = f"predicting nothing scores {numbers.number(nothing, 3)}" if len(below) == len(published) else ""
-        found.append(Fit(reading, sum(gaps) / len(gaps), len(gaps), nothing, below, excluded))
+        found.append(Fit(iou_variant, sum(gaps) / len(gaps), len(gaps), nothing, below, excluded))
     return tuple(sorted(found, key=lambda fit: (bool(fit.excluded), fit.distance)))
 
 
 def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation], *, lgg: bool = True) -> tuple[str, ...]:
-    """What the table says, in words: the loss, the reading that fits, what copying neighbours gets, what is beaten.
+    """What the table says, in words: the loss, the variant that fits, what copying neighbours gets, what is beaten.
 
     On other data than LGG nothing is set against the report's figures.
     """
@@ -98,18 +98,18 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     best = possible[0]
     out = [fit for fit in found if fit.excluded]
     text = (
-        f"Of the readings of IoU, “{title_of(best.reading)}” is nearest to the report's figures, "
+        f"Of the variants of IoU, “{title_of(best.iou_variant)}” is nearest to the report's figures, "
         f"{best.distance:.3f} away in the mean over {plural(best.systems, 'baseline')}"
     )
     if len(possible) > 1:
-        text += f"; next is “{title_of(possible[1].reading)}”, {possible[1].distance:.3f} away"
+        text += f"; next is “{title_of(possible[1].iou_variant)}”, {possible[1].distance:.3f} away"
     if best.below:
         text += (
             f". Under it predicting nothing scores {numbers.number(best.nothing, 3)}, more than the report has for "
             f"{' and '.join(best.below)}, so it does not explain all of its figures"
         )
     if out:
-        names = ", ".join(f"“{title_of(fit.reading)}” ({fit.excluded})" for fit in out)
+        names = ", ".join(f"“{title_of(fit.iou_variant)}” ({fit.excluded})" for fit in out)
         text += f". It cannot be {names}"
     return text + "."
 
@@ -132,9 +132,9 @@ def _beaten(rows: Sequence[ReportRow]) -> list[str]:
     if not ours:
         return []
     said = []
-    for reading, figure in TO_BEAT.items():
-        best = max(ours, key=lambda row: row.evaluation.metrics[reading].value)
-        value = best.evaluation.metrics[reading].value
+    for iou_variant, figure in TO_BEAT.items():
+        best = max(ours, key=lambda row: row.evaluation.metrics[iou_variant].value)
+        value = best.evaluation.metrics[iou_variant].value
         verdict = "beaten" if value > figure else f"missed by {figure - value:.3f}"
-        said.append(f"{title_of(reading)} above {figure:g}: {value:.3f} by {best.title}, {verdict}.")
+        said.append(f"{title_of(iou_variant)} above {figure:g}: {value:.3f} by {best.title}, {verdict}.")
     return said

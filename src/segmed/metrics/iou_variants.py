@@ -1,6 +1,6 @@
 """Every IoU that "mean IoU" may have meant, each under its own name, from the counts of each slice.
 
-The same masks score 0.00 to 0.98 depending on the reading, so a number without its reading says nothing. On LGG,
+The same masks score 0.00 to 0.98 depending on the variant, so a number without its variant says nothing. On LGG,
 predicting nothing at all scores 0.65 per image when an empty image counts 1, and 0.98 over one-hot classes.
 
 These are the plain definitions. `evaluation.table` takes the means over batches from here; all others it computes for
@@ -57,7 +57,7 @@ def two_class_one_hot_micro(slices: Sequence[Counts]) -> float:
     return ratio(right, right + 2 * wrong)
 
 
-READINGS: Mapping[str, Callable[[Sequence[Counts]], float]] = {
+IOU_VARIANTS: Mapping[str, Callable[[Sequence[Counts]], float]] = {
     "iou_pooled": pooled_foreground,
     "iou_per_image_empty_one": per_image_empty_one,
     "iou_positive_slices": positives_only,
