@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.volumes import stacked
+from segmed.core.slice_neighbours import stacked
 from segmed.evaluation.volume import PatientVolume
 
 

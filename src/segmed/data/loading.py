@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.records import by_volume
-from segmed.core.volumes import neighbour_indices
+from segmed.core.slice_neighbours import neighbour_indices
 from segmed.data.decoded import DecodedDataset
 from segmed.data.oof_maps import ProposalMaps
 from segmed.preprocess import Preprocess, Statistics, Undo

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from segmed.core.volumes import stacked
+from segmed.core.slice_neighbours import stacked
 from segmed.evaluation.scored import Scored
 from segmed.evaluation.statistics import Interval, Statistic, interval, mean_of, mean_of_defined, median_of
 from segmed.metrics.calibration import ReliabilitySums

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64, Int, UInt8
 from segmed.core.components import components
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
-from segmed.core.volumes import stacked
+from segmed.core.slice_neighbours import stacked
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from segmed.core.components import components
-from segmed.core.volumes import stacked
+from segmed.core.slice_neighbours import stacked
 
 
 def remove_small(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.volumes import neighbour_indices
+from segmed.core.slice_neighbours import neighbour_indices
 
 Images = Sequence[Shaped[np.ndarray, "..."]] | Shaped[np.ndarray, "..."]
 """Slices as they were read, `h w c` or grey `h w` each, whose sizes may differ; or a volume as one array, slices

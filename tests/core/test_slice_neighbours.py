@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.volumes import neighbour_indices, stacked
+from segmed.core.slice_neighbours import neighbour_indices, stacked
 
 
 def test_a_slice_has_its_neighbours_and_the_ends_repeat_the_edge() -> None:
