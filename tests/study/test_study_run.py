@@ -26,9 +26,9 @@ from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
 from segmed.study.externals import external_evaluations
 from segmed.study.jobs import Job, make_jobs
-from segmed.study.judges import threshold_for
 from segmed.study.page import write_page
 from segmed.study.results import Results, collect
+from segmed.study.scorers import threshold_for
 from segmed.study.settings import load_settings
 from segmed.study.systems import SYSTEMS
 from segmed.training import Hardware
@@ -143,7 +143,7 @@ def test_a_promptable_network_asked_without_a_prompt_has_the_threshold_that_is_b
         best.append(tune({"none": predictor}, study.data, plan, in_slice=(), in_volume=()).best.threshold)
         taken.append(Evaluation.load(job.evaluation(study.out)).threshold)
         predictor.config = dataclasses.replace(predictor.config, threshold=0.95)  # the run's own is of boxes
-        from_another.append(threshold_for(job.system.judged, predictor, study.data, plan))
+        from_another.append(threshold_for(job.system.given, predictor, study.data, plan))
     assert taken == best == from_another
     assert "Of SAM-tiny, no prompt the epoch was chosen" in page
 

@@ -101,7 +101,7 @@ def test_the_encoder_never_runs_and_yet_the_run_has_its_weights(
 def test_validation_without_prompts_uses_the_cache_too(toy: Toy, cache: EmbeddingCache) -> None:
     recipe = recipe_of("prompting.validation=none")
     module, loaders = prepare(recipe, data=toy[0], split=toy[1], fold=0, embeddings=cache)
-    logits, loss = module.objective.judge(module.model, next(iter(loaders[1])))
+    logits, loss = module.objective.validate(module.model, next(iter(loaders[1])))
     assert logits.shape[1:] == (1, 64, 64)
     assert torch.isfinite(loss)
 
@@ -115,7 +115,7 @@ def test_what_raises_embeddings_by_the_image_gets_it_beside_the_cache(
     monkeypatch.setattr(Promptable, "features", lambda *_: pytest.fail("the image encoder ran"))
     module, loaders = prepare(recipe, data=toy[0], split=toy[1], fold=0, embeddings=cache)
     assert torch.isfinite(module.objective.loss(module.model, next(iter(loaders[0])), seed=0))
-    assert torch.isfinite(module.objective.judge(module.model, next(iter(loaders[1])))[1])
+    assert torch.isfinite(module.objective.validate(module.model, next(iter(loaders[1])))[1])
 
 
 @pytest.mark.usefixtures("broken_encoder")

@@ -60,9 +60,9 @@ class Job:
         return root / self.protocol / row / f"seed-{self.seed}" / f"fold-{self.fold}"
 
     @property
-    def judges_a_cascade(self) -> bool:
+    def is_cascade(self) -> bool:
         """Whether the run of another row, of the same fold and seed, takes part in its test."""
-        return self.system.judged == OTHERS
+        return self.system.given == OTHERS
 
     def is_done(self, out: Path) -> bool:
         """Whether it was trained, and scored with the network that is there now."""
@@ -70,7 +70,7 @@ class Job:
 
     def is_scored(self, out: Path, evaluation: Path) -> bool:
         """Whether a folder holds scores of the network, for a cascade of both networks, that are there now."""
-        runs = [*([self.proposer(out)] if self.judges_a_cascade else []), self.folder(out)]
+        runs = [*([self.proposer(out)] if self.is_cascade else []), self.folder(out)]
         file = evaluation / EVALUATION
         if not (file.is_file() and all((run / CONFIG).is_file() for run in runs)):
             return False

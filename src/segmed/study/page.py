@@ -146,7 +146,7 @@ def _main(results: Results) -> Comparison:
 def _notes(results: Results) -> list[str]:
     """What a reader of the table by patient must know of some of its rows."""
     notes = [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else []
-    unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.judged == "image alone"}
+    unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.given == "image alone"}
     if names := [each.name for each in results.ranked if each.name in unprompted]:
         notes.append(NOTE_ON_THRESHOLDS.format(names="; ".join(names)))
     if results.unchecked:

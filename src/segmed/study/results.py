@@ -52,7 +52,7 @@ class Absent:
 class Results:
     """All that the page shows.
 
-    `ranked` are pooled out-of-fold rows judged from the image alone (the user's own among them), `given_boxes` those
+    `ranked` are pooled out-of-fold rows scored from the image alone (the user's own among them), `given_boxes` those
     that got the reference's boxes, `box_floors` what such boxes are worth alone, `floors` learn nothing. `degraded` has
     the scores of some ranked rows on images made worse, by name. `runs` has a run folder for each row, for its curves.
     `institutions` are (system, institution, scores by a network that never saw it). `report_boxes` are rows of the
@@ -119,7 +119,7 @@ def _patient_rows(
             continue
         folders = [[job.evaluation(study.out) for job in jobs] for jobs in whole]
         nested = _told_fairly(_nested(folders, first.system.title, resamples))
-        (boxes if first.system.judged == "boxes of the reference" else ranked).append(nested)
+        (boxes if first.system.given == "boxes of the reference" else ranked).append(nested)
         runs[nested.name] = whole[0][0].folder(study.out)
     return ranked, boxes, runs
 
@@ -197,7 +197,7 @@ def _report_rows(
         losses = _last_losses(job.folder(study.out))
         row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), *losses)
         row = replace(row, evaluation=replace(row.evaluation, name=row.title))
-        if job.system.judged == "boxes of the reference":
+        if job.system.given == "boxes of the reference":
             boxes.append(row)
             box_floors = box_floors or _evaluations_in(job.evaluation(study.out) / "floors")
         else:
@@ -251,7 +251,7 @@ def _usable(study: Study) -> Usable:
     usable = [job for job in study.jobs if _is_usable(study, job)]
     trained = {job.folder(study.out) for job in usable if not job.system.trained_as}
     return frozenset(
-        job.evaluation(study.out) for job in usable if not job.judges_a_cascade or job.proposer(study.out) in trained
+        job.evaluation(study.out) for job in usable if not job.is_cascade or job.proposer(study.out) in trained
     )
 
 

@@ -22,7 +22,7 @@ from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
-from segmed.study.judges import FLOORS, JUDGES, Judging, threshold_for
+from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
 from segmed.training.callbacks import Callbacks
@@ -221,26 +221,26 @@ def run_job(
     device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
     predictor = load(folder, device=device)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
-    threshold = threshold_for(job.system.judged, predictor, study.data, plan)
+    threshold = threshold_for(job.system.given, predictor, study.data, plan)
     if job.variant == "double-sigmoid":  # smp's default, which the report's code has
         threshold = 0.5
     predictor.config = replace(predictor.config, threshold=threshold)
-    asked = Judging(
+    task = ScoringTask(
         predictor, study.data, plan, job.system.title, job.system.model, resamples, job.system.prompts,
         job.proposer(study.out), device,
     )  # fmt: skip
-    score_degraded(study, job, asked)
+    score_degraded(study, job, task)
     if job.is_done(study.out):
         return
-    floors = FLOORS[job.system.judged](asked) if job.system.judged in FLOORS else []
-    save_with_floors(job.evaluation(study.out), JUDGES[job.system.judged](asked), floors)
+    floors = FLOORS[job.system.given](task) if job.system.given in FLOORS else []
+    save_with_floors(job.evaluation(study.out), SCORERS[job.system.given](task), floors)
 
 
-def score_degraded(study: Study, job: Job, asked: Judging) -> None:
+def score_degraded(study: Study, job: Job, task: ScoringTask) -> None:
     """Test a job on images made worse, as far as the budget wants it and that is not done."""
     for degradation in study.lacking(job):
         evaluate_run(
-            asked.predictor, study.data, asked.plan, name=asked.name, resamples=asked.resamples, degradation=degradation
+            task.predictor, study.data, task.plan, name=task.name, resamples=task.resamples, degradation=degradation
         ).save(job.degraded(study.out, degradation))
 
 

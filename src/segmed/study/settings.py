@@ -80,7 +80,7 @@ class StudySettings:
         """
         chosen = chosen_systems(self.systems or self.plan.systems)
         rows = tuple(row for row in SYSTEMS.values() if row in chosen)
-        cascades = [row for row in rows if row.judged == OTHERS]
+        cascades = [row for row in rows if row.given == OTHERS]
         if cascades and SYSTEMS[CASCADE_FROM] not in rows:
             rows = (SYSTEMS[CASCADE_FROM], *rows)
         return (*(row for row in rows if row not in cascades), *cascades)

@@ -7,14 +7,14 @@ from typing import Literal
 
 from segmed.core.errors import ConfigError
 
-Judged = Literal["image alone", "boxes of the reference", "boxes of another model"]
+Given = Literal["image alone", "boxes of the reference", "boxes of another model"]
 
 
 @dataclass(frozen=True)
 class System:
     """One row: `changes` are `a.b=c` settings of a recipe that starts from the budget's, or from the `recipe` named.
 
-    `neighbours` slices on either side are further channels. `judged` says what the system is given beside the image
+    `neighbours` slices on either side are further channels. `given` says what the system gets beside the image
     when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
     others. `trained_as` names the row whose training is used, so that one network is tested in several ways.
     `report_iou` is the report's.
@@ -25,7 +25,7 @@ class System:
     changes: tuple[str, ...] = ()
     recipe: str = ""
     neighbours: int = 0
-    judged: Judged = "image alone"
+    given: Given = "image alone"
     prompts: str = "gt"
     trained_as: str = ""
     baseline: bool = False
@@ -36,7 +36,7 @@ class System:
 
     @property
     def model(self) -> str:
-        """The title without how it is asked, which rows of one training share."""
+        """The title without its prompts, which rows of one training share."""
         return self.title.partition(",")[0]
 
     @property
@@ -49,15 +49,15 @@ def _dense(name: str, title: str, iou: float, losses: tuple[float, float]) -> Sy
     return System(name, title, (f"model.name={name}",), baseline=True, report_iou=iou, report_losses=losses)
 
 
-BOXES: Judged = "boxes of the reference"
-OTHERS: Judged = "boxes of another model"
+BOXES: Given = "boxes of the reference"
+OTHERS: Given = "boxes of another model"
 
 
-def _asked(name: str, title: str) -> tuple[System, ...]:
+def _promptable(name: str, title: str) -> tuple[System, ...]:
     """A promptable row without a prompt is tested with the reference's boxes too, exact and drawn less well."""
-    off = (System(f"{name}-boxes-{n}", f"{title}, boxes off by up to {n} px", judged=BOXES, prompts=f"jitter:{n}",
+    off = (System(f"{name}-boxes-{n}", f"{title}, boxes off by up to {n} px", given=BOXES, prompts=f"jitter:{n}",
                   trained_as=name) for n in (5, 20))  # fmt: skip
-    return System(f"{name}-boxes", f"{title}, given boxes", judged=BOXES, trained_as=name), *off
+    return System(f"{name}-boxes", f"{title}, given boxes", given=BOXES, trained_as=name), *off
 
 
 SYSTEMS: dict[str, System] = {
@@ -82,17 +82,17 @@ SYSTEMS: dict[str, System] = {
             "unet-featup-gafl", "U-Net + FeatUp + GAFL", ("model.name=unet", "model.upsampler=jbu", "model.gafl={}")
         ),
         System(
-            "sam-report", "SAM, decoder only, focal loss", recipe="sam-vit-b-report", judged=BOXES, prompts="jitter:20",
+            "sam-report", "SAM, decoder only, focal loss", recipe="sam-vit-b-report", given=BOXES, prompts="jitter:20",
             report_iou=0.644, report_epochs=5,
         ),
         System("sam-tiny", "SAM-tiny, no prompt", recipe="sam-tiny"),
-        *_asked("sam-tiny", "SAM-tiny"),
-        System("sam-tiny-cascade", "U-Net, then SAM-tiny", judged=OTHERS, trained_as="sam-tiny"),
+        *_promptable("sam-tiny", "SAM-tiny"),
+        System("sam-tiny-cascade", "U-Net, then SAM-tiny", given=OTHERS, trained_as="sam-tiny"),
         System("sam", "SAM ViT-B, no prompt", recipe="sam-vit-b"),
-        *_asked("sam", "SAM ViT-B"),
+        *_promptable("sam", "SAM ViT-B"),
         System("medsam", "MedSAM, no prompt", recipe="medsam"),
-        *_asked("medsam", "MedSAM"),
-        System("medsam-cascade", "U-Net, then MedSAM", judged=OTHERS, trained_as="medsam"),
+        *_promptable("medsam", "MedSAM"),
+        System("medsam-cascade", "U-Net, then MedSAM", given=OTHERS, trained_as="medsam"),
         System("medsam-featup", "MedSAM + FeatUp, no prompt", ("model.sam.featup=jbu",), recipe="medsam"),
         System(
             "medsam-featup-control", "MedSAM + bilinear control, no prompt", ("model.sam.featup=bilinear-control",),
@@ -107,7 +107,7 @@ SYSTEMS: dict[str, System] = {
 }  # fmt: skip
 """In the order of the report's table, then ours."""
 CASCADE_FROM = "unet"
-"""The row that proposes boxes to rows judged by boxes of another model."""
+"""The row that proposes boxes to the rows given boxes of another model."""
 
 
 def trained_system(system: System) -> System:

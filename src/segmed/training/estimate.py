@@ -128,7 +128,7 @@ def _time_validation(module: SegmentationModule, batch: Batch, device: torch.dev
     module.eval()
     started = time.perf_counter()
     with torch.inference_mode(), autocast(device, precision):
-        module.objective.judge(module.model, batch)
+        module.objective.validate(module.model, batch)
     _wait(device)
     return time.perf_counter() - started
 

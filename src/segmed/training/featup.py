@@ -40,10 +40,10 @@ class DistilObjective:
             target = self._teacher.to(batch.image.device).encode(batch.image)
         return feature_distance(raisable(model).embed(batch.image), target, self._config.cosine_weight)
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
+    def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
         """Logits that the unchanged decoder makes of the raised embedding under the validation prompts, and the
         distance."""
-        logits, _ = self._prompted.judge(model, batch)
+        logits, _ = self._prompted.validate(model, batch)
         return logits, self.loss(model, batch, seed=0)
 
 

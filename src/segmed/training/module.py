@@ -96,7 +96,7 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count hits of the averaged network on the original grid."""
-        logits, loss = self.objective.judge(self.kept, batch)
+        logits, loss = self.objective.validate(self.kept, batch)
         self._validation_loss.append(loss * len(batch.cases))
         self._validated += len(batch.cases)
         for index, (case, undo) in enumerate(zip(batch.cases, batch.undo, strict=True)):

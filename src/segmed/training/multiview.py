@@ -71,9 +71,9 @@ class MultiViewObjective(nn.Module):
         views = [self._view(promptable, batch.image, high, generator) for _ in range(self._config.jitters)]
         return torch.stack(views).mean()
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
+    def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
         """Logits under the validation prompts, and the loss of fixed views."""
-        logits, _ = self._prompted.judge(model, batch)
+        logits, _ = self._prompted.validate(model, batch)
         return logits, self.loss(model, batch, seed=0)
 
     def _view(

@@ -16,13 +16,13 @@ from segmed.training.recipe import Recipe
 
 @runtime_checkable
 class Objective(Protocol):
-    """How a model is trained on a batch and judged on another. Both calls are pure: chance comes in as a seed."""
+    """How a model is trained on a batch and validated on another. Both calls are pure: chance comes in as a seed."""
 
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """The loss of an augmented batch."""
         ...
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, ""]]:
+    def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, ""]]:
         """Logits at the network's size, from which the validation Dice is taken, and the validation loss."""
         ...
 
@@ -38,7 +38,7 @@ class DenseObjective:
         loss: Tensor = self._loss(model(batch.image).float(), batch.mask)
         return loss
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, ""]]:
+    def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, ""]]:
         """The logits and their loss."""
         logits: Tensor = model(batch.image).float()
         return logits, self._loss(logits, batch.mask)

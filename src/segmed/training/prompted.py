@@ -91,7 +91,7 @@ class PromptedObjective:
         stacked = torch.from_numpy(np.concatenate(targets)).float()
         return Questions(ObjectPrompts.concatenate(prompts).to(device), stacked.to(device))
 
-    def judge(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""]]:
+    def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""]]:
         """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
         promptable = _promptable(model)
         embedding, fine = embedded(promptable, batch)
