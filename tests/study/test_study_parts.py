@@ -22,14 +22,14 @@ from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow
 from segmed.metrics.iou_variants import IOU_VARIANTS
-from segmed.study.anchors import is_lgg
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
+from segmed.study.published import is_lgg
 from segmed.study.report_fit import fits, sentences
 from segmed.study.results import ReportRow, Results
 from segmed.study.settings import StudySettings
-from segmed.study.shift import SEQUENCES, shift_attributes
+from segmed.study.subgroups import SEQUENCES, subgroup_attributes
 from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
@@ -307,7 +307,7 @@ def test_grey_images_stored_as_rgb_are_a_missing_sequence_of_lgg_alone(tmp_path:
     found = {}
     for dataset in (other, dataclasses.replace(other, name="lgg")):
         data = decode(dataset, cache_dir=tmp_path)
-        facts = shift_attributes(data, evaluation, tmp_path / "facts.json")
+        facts = subgroup_attributes(data, evaluation, tmp_path / "facts.json")
         found[dataset.name] = {patient: facts[patient].get(SEQUENCES) for patient in ("P0", "P1")}
     assert found == {other.name: {"P0": None, "P1": None}, "lgg": {"P0": "one missing", "P1": "complete"}}
 

@@ -24,7 +24,7 @@ from segmed.evaluation.tune import tune
 from segmed.inference import load
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
-from segmed.study.externals import external_evaluations
+from segmed.study.external_rows import external_evaluations
 from segmed.study.jobs import Job, make_jobs
 from segmed.study.page import write_page
 from segmed.study.results import Results, collect
@@ -183,7 +183,7 @@ def test_a_finished_study_trains_nothing_and_its_page_is_made_again_with_rows_of
     again = run_study(study.data, dataclasses.replace(SETTINGS, **own), out, resume=True, hardware=CPU, resamples=200)
     assert not again.pending
     write_page(shown(again, pictures=False), resamples=200)
-    monkeypatch.setattr("segmed.study.externals.evaluate_masks", trained)  # what is known is not scored again
+    monkeypatch.setattr("segmed.study.external_rows.evaluate_masks", trained)  # what is known is not scored again
     text = write_page(shown(again, pictures=False), resamples=200).read_text()
     rows = list(csv.DictReader((out / "tables" / "per-patient.csv").read_text().splitlines()))
     assert {row["perfect"] for row in rows} == {"1.0"}
@@ -345,7 +345,7 @@ def test_no_network_is_built_of_a_run_of_ones_own_that_may_not_be_tested(
     def built(*_: object, **__: object) -> None:
         raise AssertionError("built")
 
-    monkeypatch.setattr("segmed.study.externals.load", built)
+    monkeypatch.setattr("segmed.study.external_rows.load", built)
     run = next(job.folder(study.out) for job in study.jobs if job.row == "unet" and job.fold == 1)
     settings = dataclasses.replace(SETTINGS, runs=(("mine", (str(run),)),))
     own = external_evaluations(dataclasses.replace(study, out=tmp_path / "study", settings=settings))

@@ -69,7 +69,7 @@ def study(
     from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.data.splits import patients_known
     from segmed.study import StudySettings, run_study
-    from segmed.study.externals import external_evaluations
+    from segmed.study.external_rows import external_evaluations
     from segmed.study.page import NothingYetError, write_page
     from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware

@@ -20,10 +20,10 @@ from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study import report_fit, tables
-from segmed.study.anchors import ANCHORS, is_lgg
+from segmed.study.published import PUBLISHED, is_lgg
 from segmed.study.results import Results, collect
 from segmed.study.run import Study
-from segmed.study.shift import group_tables
+from segmed.study.subgroups import group_tables
 from segmed.study.systems import SYSTEMS, trained_system
 
 PAGE = "study.html"
@@ -99,7 +99,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         "report_own": any(not row.variant for row in results.report),
         "report_words": report_fit.sentences(results.report, results.report_floors, lgg=lgg),
         "leaking_text": LEAKING_TEXT,
-        "anchors": ANCHORS if lgg else (),
+        "published": PUBLISHED if lgg else (),
         "seeds": tables.seed_table(results.ranked),
         "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,

@@ -7,7 +7,7 @@ from segmed.core.wording import plural
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.result import Evaluation
-from segmed.study.anchors import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
+from segmed.study.published import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
 from segmed.study.results import ReportRow
 from segmed.study.systems import SYSTEMS
 

@@ -10,7 +10,7 @@ from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.study.externals import OwnRow, external_evaluations
+from segmed.study.external_rows import ExternalRow, external_evaluations
 from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study, range_of_floors
@@ -296,7 +296,7 @@ def _own_title(evaluation: Evaluation, taken: Sequence[str]) -> Evaluation:
     return replace(evaluation, name=f"{evaluation.name} (own)") if evaluation.name in taken else evaluation
 
 
-def _own_report_row(row: OwnRow, taken: Sequence[str]) -> ReportRow:
+def _own_report_row(row: ExternalRow, taken: Sequence[str]) -> ReportRow:
     """A user's row of the report's protocol, which the report has no figures for."""
     evaluation = _own_title(row.evaluation, taken)
     losses = _last_losses(row.run) if row.run else (None, None)

@@ -24,7 +24,7 @@ _Scorer = Callable[[Protocol], list[Evaluation]]
 
 
 @dataclass(frozen=True)
-class OwnRow:
+class ExternalRow:
     """A row of the user's own under one protocol: its scores, and the run that has them, None for masks alone."""
 
     evaluation: Evaluation
@@ -32,15 +32,15 @@ class OwnRow:
 
 
 @dataclass(frozen=True)
-class OwnRows:
+class ExternalRows:
     """The user's rows by protocol; `refused` are (name, why) of what is under a protocol, or all, not there."""
 
-    patient: tuple[OwnRow, ...] = ()
-    report: tuple[OwnRow, ...] = ()
+    patient: tuple[ExternalRow, ...] = ()
+    report: tuple[ExternalRow, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
 
-def external_evaluations(study: Study) -> OwnRows:
+def external_evaluations(study: Study) -> ExternalRows:
     """The user's rows under every protocol of the study that does not test them on what they saw. Scores are kept.
 
     A run trained on the study's split by slice is a row of the report's protocol, one trained on a fold by patient of
@@ -51,7 +51,7 @@ def external_evaluations(study: Study) -> OwnRows:
         rows[name] = partial(_of_runs, study, name, [Path(folder) for folder in folders])
     for name, folder in study.settings.predictions:
         rows[name] = partial(_of_masks, study, name, Path(folder))
-    found: dict[Protocol, list[OwnRow]] = {"patient": [], "report": []}
+    found: dict[Protocol, list[ExternalRow]] = {"patient": [], "report": []}
     refused: list[tuple[str, str]] = []
     for name, scored in rows.items():
         reasons: dict[Protocol, SegmedError] = {}
@@ -63,9 +63,9 @@ def external_evaluations(study: Study) -> OwnRows:
                 reasons[protocol] = error
                 continue
             run = _note(study, name, protocol, 0).get("run")
-            found[protocol].append(OwnRow(row, Path(run) if run else None))
+            found[protocol].append(ExternalRow(row, Path(run) if run else None))
         refused += [(name, str(error)) for error in _worth_telling(reasons, _protocols(study))]
-    return OwnRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
+    return ExternalRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
 
 
 def _worth_telling(reasons: Mapping[Protocol, SegmedError], protocols: Sequence[Protocol]) -> list[SegmedError]:

@@ -30,7 +30,7 @@ def group_tables(
     """Tables of the columns asked for and of the two above, and why some are not there (empty where all are)."""
     if not evaluations:
         return [], ""
-    derived = shift_attributes(study.data, evaluations[0], study.out / "facts.json")
+    derived = subgroup_attributes(study.data, evaluations[0], study.out / "facts.json")
     columns = list(parse_groups(study.settings.groups)) if study.settings.groups else []
     own = (SEQUENCES, TUMOUR) if is_lgg(study.data.dataset) else (TUMOUR,)
     columns += [GroupColumn((name,)) for name in own]
@@ -47,7 +47,7 @@ def group_tables(
     return tables, " ".join(reasons)
 
 
-def shift_attributes(data: DecodedDataset, evaluation: Evaluation, kept: Path) -> Attributes:
+def subgroup_attributes(data: DecodedDataset, evaluation: Evaluation, kept: Path) -> Attributes:
     """The data's attributes, whether a sequence of LGG's is missing, and the third of volumes its tumour is in.
 
     What is found out about LGG's sequences is kept in the file `kept`.

@@ -7,7 +7,7 @@ from segmed.data.lgg import are_of_tcga
 
 
 @dataclass(frozen=True)
-class Anchor:
+class PublishedResult:
     """One published result."""
 
     who: str
@@ -16,16 +16,16 @@ class Anchor:
     protocol: str
 
 
-ANCHORS = (
-    Anchor(
+PUBLISHED = (
+    PublishedResult(
         "Buda, Saha and Mazurowski 2019", "U-Net, FLAIR and neighbouring slices", "mean 0.82, median 0.85",
         "volumetric Dice by patient, 22-fold cross-validation over 110 patients, largest component",
     ),
-    Anchor(
+    PublishedResult(
         "the same authors' project page", "revised U-Net", "mean 0.836, median 0.873",
         "volumetric Dice by patient, 22-fold cross-validation; not peer-reviewed",
     ),
-    Anchor(
+    PublishedResult(
         "two expert readers, same page", "one against the other", "0.84 ± 0.02",
         "Dice; systems above about 0.88 should be searched for leaks first",
     ),
