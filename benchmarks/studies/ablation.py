@@ -20,7 +20,7 @@ from pathlib import Path
 from ablation_spec import Spec, evaluation_folders, read_spec, require_same_recipe, run_folder
 
 from segmed.core.errors import ConfigError, SegmedError
-from segmed.core.files import held
+from segmed.core.files import exclusive_lock
 from segmed.data.degrade import parse_degradations
 
 
@@ -95,7 +95,7 @@ def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, 
     """Do what is left of a run; False where it failed. A run that another command holds is left to that."""
     folder = run_folder(out, name, seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with held(folder) as mine:
+    with exclusive_lock(folder) as mine:
         if not mine:
             print(f"{name} seed {seed}: another command works on it")
             return True

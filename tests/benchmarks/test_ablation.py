@@ -136,7 +136,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
 
 
 def test_a_run_that_another_command_holds_is_left_to_it(tmp_path: Path) -> None:
-    with ablation.held(tmp_path / "lock") as first, ablation.held(tmp_path / "lock") as second:
+    with ablation.exclusive_lock(tmp_path / "lock") as first, ablation.exclusive_lock(tmp_path / "lock") as second:
         assert (first, second) == (True, False)
 
 

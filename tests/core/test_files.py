@@ -11,7 +11,7 @@ import pytest
 from segmed.core.errors import DataError
 from segmed.core.files import (
     copy_file,
-    held,
+    exclusive_lock,
     refuse_links,
     remove_leftovers,
     write_json,
@@ -73,9 +73,9 @@ def test_a_table_has_every_digit_and_nothing_for_what_is_not_known(tmp_path: Pat
 def test_a_folder_is_held_once_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
-    with held(Path()) as first, held(tmp_path / "run") as second:
+    with exclusive_lock(Path()) as first, exclusive_lock(tmp_path / "run") as second:
         assert (first, second) == (True, False)
-    with held(tmp_path / "run") as again:
+    with exclusive_lock(tmp_path / "run") as again:
         assert again
 
 
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_held_for_want_of_a_place_is_one_clear_error(tmp
     (tmp_path / "file").touch()
     with (
         pytest.raises(DataError, match=r"run: cannot be written \(.*\)\. Choose another"),
-        held(tmp_path / "file" / "run"),
+        exclusive_lock(tmp_path / "file" / "run"),
     ):
         pass
 
@@ -148,6 +148,6 @@ def test_a_copy_replaces_a_link_and_leaves_what_it_leads_to(tmp_path: Path) -> N
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("old")
     (tmp_path / "run.lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(DataError, match="in place of a lock"), held(tmp_path / "run"):
+    with pytest.raises(DataError, match="in place of a lock"), exclusive_lock(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "old"

@@ -545,7 +545,7 @@ def test_a_training_that_another_process_works_on_is_left_to_it(
     settings = StudySettings(protocol="patient", budget="smoke", systems=("unet",))
     first, second = run_study(data, settings, tmp_path / "s", measure=False).jobs
     asked.clear()
-    with running.held(first.folder(tmp_path / "s")):
+    with running.exclusive_lock(first.folder(tmp_path / "s")):
         found = run_study(data, settings, tmp_path / "s", resume=True, measure=False)
     assert asked == [second.folder(found.out)]
     assert not found.failures

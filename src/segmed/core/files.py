@@ -147,7 +147,7 @@ def require_folder(path: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone works on a folder, by a lock file beside it; see `locked`."""
     place = folder.resolve()  # also of ".", which has no name of its own
     with locked(place.with_name(f"{place.name}.lock"), of=folder, wait=wait) as alone:

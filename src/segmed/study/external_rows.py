@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segmed.core.errors import DataError, SegmedError, SplitError
-from segmed.core.files import held, write_json
+from segmed.core.files import exclusive_lock, write_json
 from segmed.core.reading import read_json
 from segmed.evaluation.folders import evaluate_masks
 from segmed.evaluation.result import EVALUATION, Evaluation
@@ -118,7 +118,7 @@ def _kept(
     One process scores at a time; others wait for it.
     """
     place = _place(study, name, protocol, fold)
-    with held(place, wait=True):
+    with exclusive_lock(place, wait=True):
         if _note(study, name, protocol, fold) != source:
             found = score()
             (place / SOURCE).unlink(missing_ok=True)  # so that no note is ever beside the scores of something else

@@ -8,7 +8,7 @@ from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from segmed.core.errors import SegmedError, SplitError, StoppedError
-from segmed.core.files import held, refuse_links
+from segmed.core.files import exclusive_lock, refuse_links
 from segmed.core.split import Split
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
@@ -143,7 +143,7 @@ def run_study(
         teller.say(f"[{number} of {len(mine)}] {place}")
         started = time.monotonic()
         try:
-            with held(job.folder(out)) as alone:
+            with exclusive_lock(job.folder(out)) as alone:
                 if not alone:
                     teller.say("another process works on it")
                     continue
@@ -255,7 +255,7 @@ def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RE
         folder = study.floors(protocol, fold)
         if (folder / "done").is_file() or protocol == "institution":
             continue
-        with held(folder) as alone:
+        with exclusive_lock(folder) as alone:
             if not alone:
                 teller.say(f"floors: {protocol}, fold {fold}: another process works on them")
                 continue

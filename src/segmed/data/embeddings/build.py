@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.core.errors import DataError
-from segmed.core.files import held, remove_leftovers
+from segmed.core.files import exclusive_lock, remove_leftovers
 from segmed.core.progress import Progress
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
@@ -112,7 +112,7 @@ def alone(folder: Path) -> Iterator[None]:
 
     Raises `DataError` where another process is at work there, or the folder cannot be written.
     """
-    with held(folder) as mine:
+    with exclusive_lock(folder) as mine:
         if not mine:
             raise DataError(f"{folder}: another process is filling this cache. Wait for it to end.")
         try:
