@@ -44,7 +44,7 @@ def small_components(binary: Bool[np.ndarray, "*grid"], smallest: int, share: fl
 
 
 def places_in_stack(positions: Sequence[int]) -> list[int]:
-    """Where `core.volumes.stacked` puts each slice: one further along for every gap before it."""
+    """Where `core.slice_neighbours.stacked` puts each slice: one further along for every gap before it."""
     places = [0] if positions else []
     for before, after in pairwise(positions):
         places.append(places[-1] + (1 if after - before == 1 else 2))
