@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from segmed.cli.data_convert import convertfrom segmed.cli.messages import next_step, note, say
-
+from segmed.cli.data_convert import convert
 from segmed.cli.messages import next_step, note, say
 from segmed.cli.options import (
     EachImageOption,

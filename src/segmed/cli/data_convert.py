@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segmed.cli.messages import say, warn
 from segmed.cli.options import OverwriteOption
-from segmed.cli.talk import say, warn
 
 if TYPE_CHECKING:
     from segmed.core.label_volume import LabelVolume
