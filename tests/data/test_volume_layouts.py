@@ -247,7 +247,10 @@ def test_a_sequence_on_another_grid_is_resampled_with_a_warning(tmp_path: Path) 
     affine = np.array(axial().affine)
     affine[1, 3] -= 0.5  # half a row of 1 mm further to the back
     put(tmp_path / "images" / "a_0001.nii.gz", Volume(ramp, Grid(SHAPE, affine)))
-    with pytest.warns(UserWarning, match=r"a_0001.nii.gz: lies on another grid than a_0000.nii.gz \(0.5 voxels apart"):
+    with pytest.warns(
+        UserWarning,
+        match=r"a_0001.nii.gz: lies on another grid than a_0000.nii.gz \(shifted by 0.5 mm along rows; 0.5 voxels",
+    ):
         data = decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
     np.testing.assert_allclose(data.image("a_1")[1:, :, 1], ramp[0, 1:] - 5, atol=1e-9)
 
@@ -258,7 +261,7 @@ def test_a_mask_on_another_grid_is_refused_and_never_resampled(tmp_path: Path) -
     affine[0, 3] += 3
     put(tmp_path / "masks" / "a.nii.gz", mask_of(0, Grid(SHAPE, affine)))
     with pytest.raises(
-        DataError, match=r"masks/a.nii.gz: lies on another grid than its image a.nii.gz \(2 voxels apart"
+        DataError, match=r"masks/a.nii.gz: lies on another grid than its image a.nii.gz: shifted by -3 mm along columns"
     ):
         decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
 

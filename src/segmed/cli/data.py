@@ -170,6 +170,36 @@ def split(
 
 
 @app.command()
+def resample(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files that change, and a manifest.")],
+    assume_order: Annotated[
+        bool, typer.Option("--assume-order", help="A file without geometry has its voxels in the image's order.")
+    ] = False,
+    patient_regex: PatientRegexOption = None,
+) -> None:
+    """Bring files of a volume that lie on other grids to that of its first; exit code 2 where some cannot be.
+
+    Axes are swapped and turned round exactly where that is all. Else masks take the nearest voxel and images are
+    interpolated, so look at the result. Files that fit stay where they are; OUT/manifest.csv lists all of them.
+    """
+    from segmed.core.labels import LabelMap
+    from segmed.data.mend import mend_geometry
+    from segmed.data.sources import open_dataset
+
+    dataset = open_dataset(path, labels=LabelMap(), patient_regex=patient_regex)  # values of masks stay as they are
+    with progress_bar("resampling") as progress:
+        found = mend_geometry(dataset, out, assume_order=assume_order, progress=progress)
+    say(f"{plural(len(found.written), 'file')} written", err=True)
+    for file, reason in found.refused:
+        say(f"not mended: {file}: {reason}", colour="red", err=True)
+    if found.manifest is not None:
+        say(found.manifest)
+    if found.refused:
+        raise typer.Exit(2)
+
+
+@app.command()
 def preview(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),

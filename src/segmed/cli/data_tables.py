@@ -65,6 +65,9 @@ def _facts_table(facts: Facts) -> Table:
         ]
     if facts.institutions:
         rows.append(("patients by institution", ", ".join(f"{k} {v}" for k, v in sorted(facts.institutions.items()))))
+    for name, counts in (("volumes by spacing", facts.spacings), ("volumes by orientation", facts.orientations)):
+        if counts:
+            rows.append((name, ", ".join(f"{value} ({count})" for value, count in sorted(counts.items())[:6])))
     for row in rows:
         table.add_row(*row)
     return table

@@ -9,12 +9,17 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.grid_difference import grid_difference
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane, Stacking, stacking
-from segmed.core.volume import Grid, Volume, as_labels, sides
+from segmed.core.volume import Grid, Volume, as_labels
 from segmed.data.resample import resampled
 from segmed.io.volumes import read_volume
+
+
+class GridError(DataError):
+    """A file that does not lie on the grid of the volume's first file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +81,12 @@ def _stacking(name: str, grid: Grid, plane: Plane) -> Stacking:
 
 def _moved(name: str, volume: Volume, grid: Grid, first: str) -> Shaped[np.ndarray, "slices rows columns"]:
     """A further sequence brought to the grid of the first."""
+    found = grid_difference(grid, volume.grid)
     if not (volume.grid.has_geometry and grid.has_geometry):
-        raise DataError(f"{name}: {volume.grid}, but {Path(first).name} has {grid}. {NO_PLACE}")
+        raise GridError(f"{name}: does not fit {Path(first).name}: {found}")
     warnings.warn(
-        f"{name}: lies on another grid than {Path(first).name} ({apart(volume.grid, grid)}); it is resampled to that "
-        "one by linear interpolation.",
+        f"{name}: lies on another grid than {Path(first).name} ({'; '.join(found.findings)}; {found.voxels:.3g} voxels "
+        "at most). It is resampled to that one by linear interpolation.",
         stacklevel=4,
     )
     return resampled(volume, grid).array
@@ -92,25 +98,10 @@ def _reference(
     volume = as_labels(read_volume(path), str(path))
     own = _stacking(str(path), volume.grid, source.plane).apply(volume)
     if not own.grid.is_same(grid):
-        raise DataError(
-            f"{path}: lies on another grid than its image {source.images[0].name} ({apart(own.grid, grid)}). Export "
-            "both on one grid, or see `segmed data check` for what can be mended."
+        raise GridError(
+            f"{path}: lies on another grid than its image {source.images[0].name}: {grid_difference(grid, own.grid)} "
+            "Export both on one grid, or write it anew with `segmed data resample`."
         )
     if labels.is_colour:
         raise DataError(f"{path}: labels are given in colours, but volumes store numbers. Give numbers with --labels.")
     return labels.decode(own.array.reshape(-1, own.array.shape[2]), str(path)).reshape(own.array.shape)
-
-
-NO_PLACE = "One of them does not say where its voxels lie, so they cannot be brought together. Export both alike."
-
-
-def apart(grid: Grid, other: Grid) -> str:
-    """How two grids in one orientation differ, in words."""
-    if grid.shape != other.shape:
-        return f"{sides(grid.shape)} voxels against {sides(other.shape)}"
-    if grid.has_geometry != other.has_geometry:
-        return "only one of them says where its voxels lie"
-    if grid.affine is None or other.affine is None or other.spacing is None:
-        return f"{grid} against {other}"
-    far = other.distance(grid)
-    return f"{far:.3g} voxels apart at most: {grid} against {other}"

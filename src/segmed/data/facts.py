@@ -13,7 +13,7 @@ class Facts:
     `lgg.copies_of_flair`; of other data none. A constant plane is one channel of one slice with one and the same
     value everywhere. `patients` counts images where `patients_known` is False.
     `label_pixels` counts the pixels of each label by its name.
-    `sizes` and `institutions` count slices and patients.
+    `sizes` and `institutions` count slices and patients, `spacings` and `orientations` volumes in files of their own.
     """
 
     patients: int = 0
@@ -28,6 +28,8 @@ class Facts:
     slices_with_constant_plane: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     institutions: dict[str, int] = field(default_factory=dict)
+    spacings: dict[str, int] = field(default_factory=dict)
+    orientations: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The facts as plain JSON values."""

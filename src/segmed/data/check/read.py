@@ -12,7 +12,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, VolumeFiles
 from segmed.data.check.measure import ImageMeasures, MaskMeasures, SliceMeasures, measure_image, measure_mask
-from segmed.data.cutting import CutVolume, read_cut
+from segmed.data.cutting import CutVolume, GridError, read_cut
 from segmed.data.listing import Finding, Findings
 from segmed.io import read_image, read_mask
 
@@ -52,7 +52,7 @@ def _measure_volume(source: VolumeFiles, records: Sequence[Record], labels: Labe
             cut = read_cut(source, labels)
     except DataError as error:
         path = next((path for path in source.files if str(error).startswith(f"{path}: ")), source.images[0])
-        code = "bad-mask" if path == source.mask else "bad-image"
+        code = "geometry" if isinstance(error, GridError) else "bad-mask" if path == source.mask else "bad-image"
         faults.error(code, path, str(error).removeprefix(f"{path}: "))
     for warning in raised:
         path = next((path for path in source.files if str(warning.message).startswith(f"{path}: ")), source.images[0])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segmed.core.files import sha256_of
@@ -9,6 +10,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.progress import Progress
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
+from segmed.data.check.geometry import check_geometry, orientations, spacings, stored_grids
 from segmed.data.check.hashes import check_hashes
 from segmed.data.check.measure import SliceMeasures
 from segmed.data.check.read import measure_all
@@ -57,7 +59,13 @@ def check(
         check_split(dataset, split, findings)
     if hashes is not None:
         check_hashes(hashes, dataset, findings)
-    facts = _facts(dataset, volumes)
+    grids = stored_grids(dataset)
+    check_geometry(grids, findings)
+    facts = replace(
+        _facts(dataset, volumes),
+        spacings=dict(Counter(spacings(grids).values())),
+        orientations=dict(Counter(orientations(grids).values())),
+    )
     _compare_with_full_lgg(dataset, facts, findings)
     _check_grey_as_rgb(dataset, volumes, findings)
     return CheckReport(path, _worst_first(findings.found), facts)

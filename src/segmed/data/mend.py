@@ -1,0 +1,97 @@
+"""Files of volumes written anew on the grid of the volume's first file, where that can be done."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.files import require_folder
+from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
+from segmed.core.progress import Progress, tracked
+from segmed.core.records import SliceDataset, VolumeFiles
+from segmed.core.volume import Grid, Volume
+from segmed.data.listing import in_order
+from segmed.data.manifest import write_manifest
+from segmed.data.resample import resampled
+from segmed.io.volumes import read_volume, suffix_of, write_volume
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was written, and the files that do not fit and could not be mended, each with the reason.
+
+    `manifest` lists all volumes whose files fit now; None where there are none.
+    """
+
+    manifest: Path | None
+    written: tuple[Path, ...]
+    refused: tuple[tuple[Path, str], ...]
+
+
+def mend_geometry(
+    dataset: SliceDataset, out: Path, *, assume_order: bool = False, progress: Progress | None = None
+) -> Mended:
+    """Write the files of a data set that do not lie on the grid of their volume's first file anew on it.
+
+    Axes are swapped and turned round exactly. Else images are resampled by linear interpolation and masks by the
+    nearest voxel. `out/manifest.csv` lists the volumes, with the new files in `out` and the others where they are.
+
+    Args:
+        dataset: Volumes.
+        out: A new or empty folder.
+        assume_order: Take a file that states no geometry, of as many voxels, to be in the first one's order.
+        progress: Called with the volumes that are done and all.
+
+    Raises:
+        DataError: The data set has no volumes, a file cannot be read, or `out` is not empty.
+    """
+    volumes = {record.volume: record.source for record in dataset.records if record.source is not None}
+    if not volumes:
+        raise DataError(f"{dataset.path}: holds no volumes, and only these have a geometry to mend.")
+    require_folder(out)
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out}: is not empty. Name a new folder.")
+    written: list[Path] = []
+    refused: list[tuple[Path, str]] = []
+    fitting: dict[str, VolumeFiles] = {}
+    for name, files in tracked(volumes.items(), progress, total=len(volumes)):
+        reference = read_volume(files.images[0]).grid
+        places: list[Path] = [files.images[0]]
+        for path in files.files[1:]:
+            mended = _mended(path, reference, labels=path == files.mask, assume_order=assume_order)
+            if isinstance(mended, str):
+                refused.append((path, mended))
+                break
+            if mended is not None:
+                target = out / f"{name}_{path.name.removesuffix(suffix_of(path) or '')}.nii.gz"
+                write_volume(target, mended)
+                written.append(target)
+            places.append(path if mended is None else target)
+        else:
+            images = tuple(places[: len(files.images)])
+            fitting[name] = replace(files, images=images, mask=places[-1] if files.mask else None)
+    manifest = out / "manifest.csv" if fitting else None
+    if manifest is not None:
+        write_manifest(manifest, _with_files(dataset, fitting))
+    return Mended(manifest, tuple(written), tuple(refused))
+
+
+def _mended(path: Path, reference: Grid, *, labels: bool, assume_order: bool) -> Volume | str | None:
+    """The volume of a file on the reference grid, None where it lies there already, or why it cannot be put there."""
+    volume = read_volume(path)
+    found = grid_difference(reference, volume.grid)
+    if found.mend in (Mend.NONE, Mend.REORIENT):
+        return None if found.mend is Mend.NONE else replace(reoriented(volume, reference), grid=reference)
+    if found.mend is Mend.RESAMPLE:
+        return resampled_labels(volume, reference) if labels else resampled(volume, reference)
+    if found.mend is Mend.ASSUME and assume_order:
+        return Volume(volume.array, reference)
+    return f"{found} {'Say --assume-order if so.' if found.mend is Mend.ASSUME else 'Export it anew.'}"
+
+
+def _with_files(dataset: SliceDataset, fitting: dict[str, VolumeFiles]) -> SliceDataset:
+    records = [
+        replace(record, source=fitting[record.volume], image=fitting[record.volume].images[0])
+        for record in dataset.records
+        if record.volume in fitting
+    ]
+    return replace(dataset, records=in_order(records))
