@@ -44,7 +44,7 @@ def theirs(model: str) -> Any:
 
 
 def ours(sam: Any, name: str) -> Promptable:
-    """Our model from the other's weights, through a file in their form."""
+    """Our model from the other's weights, through a file in their format."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sam_vit.pth"
         torch.save(sam.state_dict(), path)

@@ -13,7 +13,7 @@ from segmed.cli.main import app
 from segmed.cli.train import chosen_recipe
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.keys import OURS, SEGMENT_ANYTHING, renamed
+from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
 from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 from toydata import write_toy
@@ -23,7 +23,7 @@ VIT = "{width: 32, depth: 2, heads: 2, global_layers: [1], window: 3}"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small MedSAM in its released form: flat, with segment-anything's names."""
+    """A small MedSAM in its released format: flat, with segment-anything's names."""
     plain = SamConfig(
         size=64, vit=VitConfig(width=32, depth=2, heads=2, global_layers=(1,), window=3), box_map=False,
         promptless_tokens=0, presence=False,

@@ -17,7 +17,7 @@ from commands import segmed
 from doc_pages import REPOSITORY, blocks
 from segmed.data.phantom import write_phantom
 from segmed.models.config import ModelConfig
-from segmed.models.sam.keys import OURS, SEGMENT_ANYTHING, renamed
+from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
 from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
@@ -183,7 +183,7 @@ def _masks(stock: Stock, target: Path) -> None:
 
 
 def _medsam(stock: Stock, target: Path) -> None:
-    """A small MedSAM in its released form, flat and with segment-anything's names."""
+    """A small MedSAM in its released format, flat and with segment-anything's names."""
     vit = VitConfig(width=32, depth=2, heads=2, global_layers=(1,), window=3)
     plain = SamConfig(size=SIDE, vit=vit, box_map=False, promptless_tokens=0, presence=False)
     torch.manual_seed(0)

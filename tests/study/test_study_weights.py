@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from segmed.data.splits import split_by_patient
 from segmed.models.config import ModelConfig
-from segmed.models.sam.keys import OURS, renamed_all
+from segmed.models.sam.key_mapping import OURS, renamed_all
 from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 from segmed.study.jobs import make_jobs

@@ -1,4 +1,4 @@
-"""`segmed convert`: a checkpoint of SAM, MedSAM or an encoder in any of its forms in; safetensors out."""
+"""`segmed convert`: a checkpoint of SAM, MedSAM or an encoder in any of its formats in; safetensors out."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,7 +38,7 @@ def convert(
     done = run(checkpoint, out, contract=contract, layout=layout)
     found = done.architecture
     kind = found.model or f"a ViT of width {found.vit.width} and depth {found.vit.depth}"
-    say(f"{checkpoint}: {kind} at {found.size} px ({done.form})", err=True)
+    say(f"{checkpoint}: {kind} at {found.size} px ({done.format})", err=True)
     say(f"preprocessing: {done.contract}'s ({done.why})", err=True)
     if done.left_out:
         say(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)

@@ -14,9 +14,9 @@ from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
 from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
 from segmed.models.config import ModelConfig
+from segmed.models.sam.checkpoint_formats import Architecture, Source, Tensors, architecture_of
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
-from segmed.models.sam.forms import Architecture, Source, Tensors, architecture_of
-from segmed.models.sam.keys import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
+from segmed.models.sam.key_mapping import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.vit import bare_vit
 from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
@@ -34,7 +34,7 @@ class Converted:
     weights: Path
     note: Path
     architecture: Architecture
-    form: str
+    format: str
     contract: ContractName
     why: str
     left_out: tuple[str, ...]
@@ -46,8 +46,8 @@ def convert(
 ) -> Converted:
     """Write `checkpoint` as `out` (.safetensors), and what it is as JSON beside it.
 
-    A checkpoint is a file or folder of any form in `segmed.models.sam.forms`, or a SegMed run. Raises `ModelError` for
-    weights that are no SAM, not whole or of unknown preprocessing.
+    A checkpoint is a file or folder of any format in `segmed.models.sam.checkpoint_formats`, or a SegMed run. Raises
+    `ModelError` for weights that are no SAM, not whole or of unknown preprocessing.
     """
     if out.suffix != ".safetensors":
         raise ModelError(f"{out}: weights are written as safetensors. Name the file {out.with_suffix('.safetensors')}.")
@@ -70,8 +70,8 @@ def convert(
     why = found.why if contract is None else "as asked"
     _write(out, tensors, layout)
     note = out.with_suffix(".json")
-    write_json(note, _note(checkpoint, architecture, chosen, why, found.source.form, layout))
-    return Converted(out, note, architecture, found.source.form, chosen, why, left_out)
+    write_json(note, _note(checkpoint, architecture, chosen, why, found.source.format, layout))
+    return Converted(out, note, architecture, found.source.format, chosen, why, left_out)
 
 
 def _read(checkpoint: Path) -> tuple[Pretrained, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """Pre-trained weights of a dense model's encoder from a file: no hub is needed.
 
 A file is a state dict of timm, torchvision, segmentation_models_pytorch (an encoder or a whole model) or of the
-EfficientNet-PyTorch family. Its names are brought to the encoder's own (`encoder_keys`), and every tensor is accounted
-for: the encoder's are all found with their shapes, and what is left over is the classifier's or a decoder's.
+EfficientNet-PyTorch family. Its names are brought to the encoder's own (`encoder_key_mapping`), and every tensor is
+accounted for: the encoder's are all found with their shapes, and what is left over is the classifier's or a decoder's.
 
 Where the first convolution reads another number of channels than the file's, channel `i` begins with the weights of
 the file's channel `i mod n`, all scaled by `n / channels`, so that equal channels give the response that the file's
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, written_aside
 from segmed.layers.weight_files import read_pickled, read_safetensors
-from segmed.models.encoder_keys import NAMINGS, UNUSED, Tensors, is_beyond_encoder
+from segmed.models.encoder_key_mapping import NAMINGS, UNUSED, Tensors, is_beyond_encoder
 
 WEIGHTS_EXTRA = 'pip install "segmed-torch[weights]"'
 

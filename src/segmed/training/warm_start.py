@@ -16,7 +16,7 @@ from segmed.models.checkpoint import (
     load_run,
     patient_digest,
 )
-from segmed.models.sam.keys import ADDED
+from segmed.models.sam.key_mapping import ADDED
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.zoo import build_model
 from segmed.training.recipe import Recipe

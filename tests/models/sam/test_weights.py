@@ -13,8 +13,8 @@ from segmed.core.labels import LabelMap
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.convert import convert
-from segmed.models.sam.forms import read_source
-from segmed.models.sam.keys import ADDED
+from segmed.models.sam.checkpoint_formats import read_source
+from segmed.models.sam.key_mapping import ADDED
 from segmed.models.sam.network import Promptable
 from segmed.models.sam.weights import fit_weights, resized_position, resized_relative
 from segmed.models.zoo import build_model

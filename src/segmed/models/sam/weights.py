@@ -15,9 +15,9 @@ from segmed.core.errors import ModelError
 from segmed.core.reading import read_json
 from segmed.layers.weight_files import of_another_type, require_finite
 from segmed.models.hub import PREFIX, fetched, hub_id
+from segmed.models.sam.checkpoint_formats import Source, Tensors, architecture_of, read_source
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
-from segmed.models.sam.forms import Source, Tensors, architecture_of, read_source
-from segmed.models.sam.keys import ADDED, OURS, renamed_all
+from segmed.models.sam.key_mapping import ADDED, OURS, renamed_all
 
 HUB = {
     "sam-vit-b": "facebook/sam-vit-base",
@@ -62,7 +62,7 @@ def find_weights(wanted: str, model: str) -> Pretrained:
 
 
 def read_pretrained(path: Path, place: str | Path) -> Pretrained:
-    """Read weights and tell their contract from the file made beside them, their form, processor or name.
+    """Read weights and tell their contract from the file made beside them, their format, processor or name.
 
     The copy of MedSAM on the hub ships SAM's processor by mistake: then the name decides, and a warning says so.
     """
@@ -176,7 +176,7 @@ def _contract(path: Path, place: str | Path, source: Source) -> tuple[ContractNa
             return "medsam", f"MedSAM by its name; SAM's {PROCESSOR} beside it is a known mistake"
         return shipped, f"says {PROCESSOR}"
     if source.trained_by_medsam:
-        return "medsam", "the form is that of MedSAM's training script"
+        return "medsam", "the format is that of MedSAM's training script"
     return named, "by the name" if named else "nothing tells"
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of SAM in all their forms: recognised from the file, converted once, checked name by name."""
+"""Checkpoints of SAM in all their formats: recognised from the file, converted once, checked name by name."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from transformers import SamModel
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.convert import convert
-from segmed.models.sam.forms import architecture_of, read_source
+from segmed.models.sam.checkpoint_formats import architecture_of, read_source
 from segmed.models.sam.network import Promptable
 from segmed.models.sam_config import SHAPES, SamConfig, VitConfig
 from segmed.models.zoo import build_model
@@ -52,7 +52,7 @@ def test_every_pickled_form_gives_the_same_model(name: str, tmp_path: Path) -> N
     form, words = FORMS[name]
     torch.save(form(raw()), tmp_path / name)
     done = convert(tmp_path / name, tmp_path / "out.safetensors")
-    assert done.form == words
+    assert done.format == words
     assert (done.architecture.vit, done.architecture.size) == (SHAPE, SIDE)
     assert done.contract == ("medsam" if name.startswith("medsam") else "sam")
     model = loaded(done.weights)

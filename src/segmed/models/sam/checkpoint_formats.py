@@ -1,4 +1,4 @@
-"""The forms in which weights of SAM and MedSAM come, recognised from the file itself.
+"""The formats of SAM's and MedSAM's checkpoints, recognised from the file itself.
 
 segment-anything's `.pth` (all tensors flat), MedSAM's training output (`model`, `optimizer`, `epoch`; with `module.`
 before every name when several processes wrote it), and safetensors or a folder of transformers. Pickles are read with
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.layers.weight_files import read_pickled, read_safetensors
-from segmed.models.sam.keys import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
+from segmed.models.sam.key_mapping import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam_config import PATCH, SHAPES, VitConfig
 
 Tensors = dict[str, Tensor]
@@ -34,7 +34,7 @@ class Source:
     """Weights as they were found, under transformers' names."""
 
     tensors: Tensors
-    form: str
+    format: str
     """In words."""
     trained_by_medsam: bool
     """True for what MedSAM's training script writes."""
@@ -56,7 +56,7 @@ class Architecture:
 
 
 def read_source(path: Path) -> Source:
-    """Read weights of any known form from a file, or a folder of transformers.
+    """Read weights of any known format from a file, or a folder of transformers.
 
     Raises `ModelError` for what cannot be read, is no SAM, or is a relative that we cannot build.
     """
@@ -129,8 +129,8 @@ def _recognised(content: Mapping[str, Any], source: str, words: str, *, wrapped:
     else:
         example = next(iter(tensors), "nothing")
         raise ModelError(f"{source}: holds no SAM (its first name is {example}). Give a SAM or MedSAM checkpoint.")
-    form = f"{words}, {names}{', written by several processes' if distributed else ''}"
-    return Source(tensors, form, trained_by_medsam=wrapped)
+    found_format = f"{words}, {names}{', written by several processes' if distributed else ''}"
+    return Source(tensors, found_format, trained_by_medsam=wrapped)
 
 
 def _without_twin(tensors: Tensors, source: str) -> Tensors:
