@@ -28,7 +28,7 @@ from segmed.data.phantom import write_phantom
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.inference.embedding import EmbeddingCost, embed
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 from segmed.training.build import prepare
@@ -80,7 +80,7 @@ class Loop:
         return _since(started)
 
 
-def decoder_seconds(model: Promptable, device: torch.device, repeats: int) -> dict[str, Any]:
+def decoder_seconds(model: PromptableSam, device: torch.device, repeats: int) -> dict[str, Any]:
     """Seconds of a decoding of two boxes with its way back: transformers' decoder and ours, float32 and bf16."""
     embedding = torch.randn(BATCH, 256, model.grid, model.grid, device=device)
     boxes = [Prompts(boxes=[(100, 100, 300, 300)])] * BATCH

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from segmed.core.files import write_json
 from segmed.core.provenance import commit, versions
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 
@@ -46,12 +46,12 @@ def kept(run: Any, own: nn.Module) -> int:
     return sum(sizes.values())
 
 
-def built(size: int) -> Promptable:
+def built(size: int) -> PromptableSam:
     """ViT-B on the meta device, all of it trained, with the plain form of attention."""
     config = ModelConfig(name="sam-vit-b", encoder_weights="none", sam=SamConfig(size=size, trains="all"))
     with torch.device("meta"):
         model = build_model(config)
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     return model.train()
 
 

@@ -7,7 +7,7 @@ import torch
 from segmed.core.labels import LabelMap
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.sam_config import SamConfig
 from segmed.preprocess import PreprocessConfig
@@ -16,7 +16,7 @@ SIDE = 64
 MODEL = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=SamConfig(size=SIDE))
 
 
-def tiny_promptable() -> Promptable:
+def tiny_promptable() -> PromptableSam:
     """sam-tiny at 64 px, the same weights every time, those that start at zero made random so that boxes matter."""
     torch.manual_seed(0)
     model = build_sam_tiny(MODEL).eval()

@@ -20,7 +20,7 @@ from torch import Tensor
 from segmed.core.files import write_json
 from segmed.core.provenance import commit, machine, versions
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
@@ -43,13 +43,13 @@ def theirs(model: str) -> Any:
     return sam.eval()
 
 
-def ours(sam: Any, name: str) -> Promptable:
+def ours(sam: Any, name: str) -> PromptableSam:
     """Our model from the other's weights, through a file in their format."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sam_vit.pth"
         torch.save(sam.state_dict(), path)
         model = build_model(ModelConfig(name=name, encoder_weights=str(path), sam=SamConfig(size=SIDE)))
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     return model.eval()
 
 

@@ -13,14 +13,14 @@ from tiny_runs import SIZE, by_patient, decoded_of, kaggle_folder
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import ConfigError, DataError
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.asking import Asking, parse_askings
 from segmed.evaluation.box_floors import box_floor_evaluations
+from segmed.evaluation.prompt_protocols import PromptProtocol, parse_prompt_protocols
 from segmed.evaluation.prompted import evaluate_prompts
 from segmed.evaluation.quality import quality_csv, quality_curves
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.evaluation.run import Plan, evaluate_run
-from segmed.inference.asking import AskedVolume, Automatic
+from segmed.inference.automatic_prompts import Automatic, EncodedVolume
 from segmed.inference.prompted import Answer, PromptedPredictor
 from segmed.inference.uncertainty import averaged, decode_jittered, jittered
 from segmed.models.checkpoint import TrainedModel
@@ -49,8 +49,8 @@ def predictor(decoded: DecodedDataset) -> PromptedPredictor:
 
 @pytest.fixture(scope="module")
 def results(predictor: PromptedPredictor, decoded: DecodedDataset, plan: Plan) -> dict[str, Evaluation]:
-    askings = parse_askings(KINDS, uncertainty=3)
-    found = evaluate_prompts(predictor, decoded, plan, askings, name="tiny", **QUICK)
+    protocols = parse_prompt_protocols(KINDS, uncertainty=3)
+    found = evaluate_prompts(predictor, decoded, plan, protocols, name="tiny", **QUICK)
     return {str(result.prompts): result for result in found}
 
 
@@ -78,7 +78,7 @@ def test_small_components_are_removed_where_nothing_was_asked_for_and_only_there
     tuned = copy.copy(predictor)
     chosen = dataclasses.replace(predictor.config.prediction, smallest_in_slice=10_000)
     tuned.config = dataclasses.replace(predictor.config, prediction=chosen)
-    asked, alone = evaluate_prompts(tuned, decoded, plan, parse_askings("gt,none"), name="tiny", **QUICK)
+    asked, alone = evaluate_prompts(tuned, decoded, plan, parse_prompt_protocols("gt,none"), name="tiny", **QUICK)
     assert alone.slices == evaluate_run(tuned, decoded, plan, name="tiny", **QUICK).slices
     assert sum(row.predicted_px for row in alone.slices) == 0
     assert alone.provenance["smallest_component"]["pixels in slice"] == 10_000
@@ -90,7 +90,7 @@ def test_every_slice_is_encoded_once_for_all_kinds(predictor, decoded, plan, mon
     seen: list[int] = []
     encode = predictor.model.encode
     monkeypatch.setattr(predictor.model, "encode", lambda image: [seen.append(len(image)), encode(image)][1])
-    evaluate_prompts(predictor, decoded, plan, parse_askings(KINDS), name="tiny", **QUICK)
+    evaluate_prompts(predictor, decoded, plan, parse_prompt_protocols(KINDS), name="tiny", **QUICK)
     assert sum(seen) == 8
 
 
@@ -125,7 +125,7 @@ def test_evaluations_survive_the_disk_and_those_of_before_are_automatic(results,
 
 
 def floors(decoded: DecodedDataset, plan: Plan, kind: str) -> dict[str, Evaluation]:
-    found = box_floor_evaluations(decoded, plan, parse_askings(kind)[0], **QUICK)
+    found = box_floor_evaluations(decoded, plan, parse_prompt_protocols(kind)[0], **QUICK)
     return {floor.name.partition(" (")[0]: floor for floor in found}
 
 
@@ -151,25 +151,25 @@ def test_points_have_no_boxes_to_fill(decoded, plan) -> None:
 
 def test_names_that_are_unknown_or_need_more_are_refused() -> None:
     with pytest.raises(ConfigError, match="'cascade' need a folder made by"):
-        parse_askings("gt,cascade")
+        parse_prompt_protocols("gt,cascade")
     with pytest.raises(ConfigError, match="Did you mean 'jitter'"):
-        parse_askings("jiter:5")
+        parse_prompt_protocols("jiter:5")
     with pytest.raises(ConfigError, match="named twice"):
-        parse_askings("gt,none,gt")
+        parse_prompt_protocols("gt,none,gt")
     with pytest.raises(ConfigError, match="No prompts are named"):
-        parse_askings(" ,")
+        parse_prompt_protocols(" ,")
     with pytest.raises(ConfigError, match="'none' are not drawn"):
-        parse_askings("none")[0].prompted("a", np.zeros((3, 4), np.uint8))
+        parse_prompt_protocols("none")[0].prompted("a", np.zeros((3, 4), np.uint8))
 
 
 def test_a_way_that_proposes_its_own_prompts_can_be_added(predictor, decoded, plan) -> None:
-    def middle(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
+    def middle(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answer]:
         assert len(volume.slices.everything) == len(volume.slices.images) == 4
         return [predictor.decode(encoded, Prompts(boxes=[(8, 8, 24, 30)])) for encoded in volume.encoded]
 
-    (asking,) = parse_askings("cascade", automatic={"cascade": Automatic(middle)})
-    assert asking == Asking("cascade", automatic=Automatic(middle))
-    (result,) = evaluate_prompts(predictor, decoded, plan, [asking], name="tiny", **QUICK)
+    (protocol,) = parse_prompt_protocols("cascade", automatic={"cascade": Automatic(middle)})
+    assert protocol == PromptProtocol("cascade", automatic=Automatic(middle))
+    (result,) = evaluate_prompts(predictor, decoded, plan, [protocol], name="tiny", **QUICK)
     assert (result.prompts, result.oracle) == ("cascade", False)
     assert any(row.predicted_px for row in result.slices if row.reference_px == 0)
 

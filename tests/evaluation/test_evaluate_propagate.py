@@ -5,7 +5,7 @@ import tiny_runs as tiny
 
 from box_filler import bright_finder
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.asking import parse_askings
+from segmed.evaluation.prompt_protocols import parse_prompt_protocols
 from segmed.evaluation.prompted import evaluate_prompts
 from segmed.evaluation.run import Plan
 
@@ -17,9 +17,9 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 
 def test_the_row_is_an_oracle_that_was_told_one_box_a_lesion(decoded: DecodedDataset) -> None:
     plan = Plan(tiny.by_patient(decoded, train="a", validation="b", test="cd"), 0, "test", leaking=False)
-    askings = parse_askings("gt,propagate", uncertainty=3)
-    assert [asking.name for asking in askings] == ["gt", "gt x3", "propagate"]
-    [carried] = evaluate_prompts(bright_finder(), decoded, plan, askings[2:], name="bright", resamples=100)
+    protocols = parse_prompt_protocols("gt,propagate", uncertainty=3)
+    assert [protocol.name for protocol in protocols] == ["gt", "gt x3", "propagate"]
+    [carried] = evaluate_prompts(bright_finder(), decoded, plan, protocols[2:], name="bright", resamples=100)
     assert carried.oracle
     assert carried.prompts == "propagate"
     assert [row.case for row in carried.boxes] == ["c_2", "d_2"]  # the square is on slices 2 and 3

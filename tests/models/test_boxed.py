@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GaflConfig
-from segmed.models.asked import NOTHING, asked_logits
 from segmed.models.boxed import BoxedDense, expected_iou
 from segmed.models.config import ModelConfig
+from segmed.models.promptable import NOTHING, prompted_logits
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model, takes_prompts
 from segmed.prompts.value import Prompts
@@ -44,9 +44,9 @@ def test_each_object_is_a_pass_with_its_own_box_drawn_on_a_non_square_image() ->
 def test_the_channel_is_zero_where_nothing_is_asked() -> None:
     model = BoxedDense(LastChannel())
     assert (model(torch.randn(2, 3, 5, 7)) == -1).all()
-    asked = asked_logits(model, torch.randn(2, 3, 5, 7), [Prompts(), Prompts(boxes=[(0, 0, 7, 5)])])
-    assert (asked[0] == NOTHING).all()
-    assert (asked[1] == 1).all()
+    logits = prompted_logits(model, torch.randn(2, 3, 5, 7), [Prompts(), Prompts(boxes=[(0, 0, 7, 5)])])
+    assert (logits[0] == NOTHING).all()
+    assert (logits[1] == 1).all()
 
 
 def test_no_object_at_all_needs_no_pass() -> None:

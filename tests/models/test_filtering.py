@@ -107,7 +107,7 @@ def test_places_that_a_model_does_not_have_are_refused() -> None:
 
 
 def test_a_filter_can_stand_on_a_guidance_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segmed.models.sam.network.Promptable.guided", True)
+    monkeypatch.setattr("segmed.models.sam.network.PromptableSam.guided", True)
     model, guidance = promptable(GaflConfig(place="guidance"), trains="decoder"), image(1, 3, 40, 33)
     with torch.no_grad():
         assert torch.equal(model.filtered("guidance", guidance), guidance)

@@ -23,7 +23,7 @@ from segmed.data.views import SETS, viewed
 from segmed.inference import load
 from segmed.inference.embedding import EmbeddingCost, embed, entries_of
 from segmed.models.checkpoint import load_config
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
 from segmed.training.build import prepare
@@ -68,7 +68,7 @@ def broken_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object) -> None:
         raise AssertionError("the image encoder ran")
 
-    monkeypatch.setattr(Promptable, "features", run)
+    monkeypatch.setattr(PromptableSam, "features", run)
 
 
 def test_a_cache_holds_what_the_encoder_says_of_each_view(toy: Toy, cache: EmbeddingCache) -> None:
@@ -112,7 +112,7 @@ def test_what_raises_embeddings_by_the_image_gets_it_beside_the_cache(
 ) -> None:
     recipe = recipe_of(f"model.sam={{size: 64, trains: decoder, {changes}}}")
     cache = embedded(recipe, toy, tmp_path / "c")
-    monkeypatch.setattr(Promptable, "features", lambda *_: pytest.fail("the image encoder ran"))
+    monkeypatch.setattr(PromptableSam, "features", lambda *_: pytest.fail("the image encoder ran"))
     module, loaders = prepare(recipe, data=toy[0], split=toy[1], fold=0, embeddings=cache)
     assert torch.isfinite(module.objective.loss(module.model, next(iter(loaders[0])), seed=0))
     assert torch.isfinite(module.objective.validate(module.model, next(iter(loaders[1])))[1])
@@ -259,7 +259,7 @@ def test_a_complete_cache_is_measured_no_more_and_a_damaged_shard_is_made_anew(
     assert told[0].missing > 0
     assert told[0].seconds > 0
     assert len(path.read_bytes()) == len(before)
-    monkeypatch.setattr(Promptable, "features", lambda *_: pytest.fail("the encoder ran"))
+    monkeypatch.setattr(PromptableSam, "features", lambda *_: pytest.fail("the encoder ran"))
     again()
     assert (told[1].missing, told[1].seconds, told[1].damaged) == (0, 0, ())
 

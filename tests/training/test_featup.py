@@ -13,7 +13,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.models.checkpoint import load_config, load_run, patient_digest
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.training import Recipe, train
 from segmed.training.build import prepare
 from segmed.training.featup import distil_recipe, feature_distance
@@ -47,9 +47,9 @@ def recipe_for(trained: Trained, name: str) -> Recipe:
     return distil_recipe(load_recipe(name, SHORT), trained.run, encode_at=32)
 
 
-def network(path: Path) -> Promptable:
+def network(path: Path) -> PromptableSam:
     model = load_run(path).model
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     return model
 
 
@@ -94,7 +94,7 @@ def test_the_multi_view_objective_trains_upsampler_downsampler_and_scale(trained
     groups = module.configure_optimizers()["optimizer"].param_groups
     moved = {id(parameter) for group in groups for parameter in group["params"]}
     model = module.model
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     assert model.raiser is not None
     assert moved == {id(p) for part in (model.raiser, objective) for p in part.parameters()}
     batch: Batch = next(iter(loader))

@@ -6,13 +6,13 @@ from torch import nn
 
 from segmed.core.errors import ConfigError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.sam_config import SamConfig
 from segmed.training.implicit import ImplicitFeatures, components, fit_implicit
 
 
-def model(**changes: object) -> Promptable:
+def model(**changes: object) -> PromptableSam:
     torch.manual_seed(0)
     sam = SamConfig(**{"size": 64, **changes})  # type: ignore[arg-type]
     config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)

@@ -9,7 +9,7 @@ from runs import toy_and_split
 
 from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
-from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.network import Decoded, PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 from segmed.training.build import prepare
@@ -74,13 +74,13 @@ def test_a_step_decodes_again_with_logits_and_with_points_on_the_networks_grid(
     recipe = recipe_from_mapping({}, [*TINY, f"prompting.compare_at={grid}"], source="test")
     module, loaders = prepare(recipe, data=data[0], split=data[1], fold=0)  # type: ignore[arg-type]
     seen: list[ObjectPrompts] = []
-    decode = Promptable.decode
+    decode = PromptableSam.decode
 
-    def watched(self: Promptable, embedding: torch.Tensor, prompts: ObjectPrompts, fine: None) -> Decoded:
+    def watched(self: PromptableSam, embedding: torch.Tensor, prompts: ObjectPrompts, fine: None) -> Decoded:
         seen.append(prompts)
         return decode(self, embedding, prompts, fine)
 
-    monkeypatch.setattr(Promptable, "decode", watched)
+    monkeypatch.setattr(PromptableSam, "decode", watched)
     batch = next(iter(loaders[0]))
     loss = module.objective.loss(module.model, batch, seed=1)
     assert torch.isfinite(loss)

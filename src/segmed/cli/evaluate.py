@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.evaluate_options import Asked, refuse_conflicts
+from segmed.cli.evaluate_options import EvaluateOptions, refuse_conflicts
 from segmed.cli.inputs import announce_leak, open_decoded, open_split, parse_columns
 from segmed.cli.messages import input_options, next_step, note, say, this_command
 from segmed.cli.options import (
@@ -65,29 +65,29 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Score a run or a folder of masks, by patient."""
-    asked = Asked(
+    options = EvaluateOptions(
         run=run, data=data, split=split, fold=fold, part=part, predictions=predictions, references=references,
         labels=labels, patient_regex=patient_regex, each_image_is_a_patient=each_image_is_a_patient, degrade=degrade,
         out=out, name=name, columns=parse_columns(groups), floors=floors, prompts=prompts, cascade=cascade,
         uncertainty=uncertainty, resamples=resamples, seed=seed, tta=tta, batch_size=batch_size, device=device,
     )  # fmt: skip
-    refuse_conflicts(asked)
-    if asked.predictions is not None and asked.out is not None:
-        _of_masks(asked, asked.predictions, asked.out)
-    elif asked.run is not None and asked.data is not None:
-        _of_run(asked, asked.run, asked.data)
+    refuse_conflicts(options)
+    if options.predictions is not None and options.out is not None:
+        _of_masks(options, options.predictions, options.out)
+    elif options.run is not None and options.data is not None:
+        _of_run(options, options.run, options.data)
 
 
-def _of_masks(asked: Asked, predictions: Path, out: Path) -> None:
+def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
     """Score masks of any tool against a folder of references, or on a part of a split."""
-    name = asked.name or predictions.resolve().name
-    if asked.references is not None:
-        _finish(asked, _against_folder(asked, predictions, asked.references, name), [], out)
-    elif asked.data is not None and asked.split is not None:
-        _on_split(asked, predictions, asked.data, asked.split, name, out)
+    name = options.name or predictions.resolve().name
+    if options.references is not None:
+        _finish(options, _against_folder(options, predictions, options.references, name), [], out)
+    elif options.data is not None and options.split is not None:
+        _on_split(options, predictions, options.data, options.split, name, out)
 
 
-def _against_folder(asked: Asked, predictions: Path, references: Path, name: str) -> "Evaluation":
+def _against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
     from dataclasses import replace
 
     from segmed.core.labels import LabelMap
@@ -95,13 +95,13 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
     from segmed.data.sources import parse_labels
     from segmed.evaluation.folders import evaluate_pairs, pair_folders
 
-    labels = LabelMap() if asked.labels is None else parse_labels(asked.labels)
-    pairs = pair_folders(predictions, references, labels=labels, patient_regex=asked.patient_regex)
-    if asked.each_image_is_a_patient and pairs.patients_known:
+    labels = LabelMap() if options.labels is None else parse_labels(options.labels)
+    pairs = pair_folders(predictions, references, labels=labels, patient_regex=options.patient_regex)
+    if options.each_image_is_a_patient and pairs.patients_known:
         raise ConfigError(
             f"{references}: patients are known already, so --each-image-is-a-patient says nothing. Leave it out."
         )
-    if asked.each_image_is_a_patient:
+    if options.each_image_is_a_patient:
         pairs = replace(pairs, patients_known=True)
     elif not pairs.patients_known:
         require_unlike(references, (record.case for record in pairs.references))
@@ -111,23 +111,23 @@ def _against_folder(asked: Asked, predictions: Path, references: Path, name: str
             len(pairs.unused), "prediction has no reference and is", "predictions have no reference and are"
         )
         note(f"{unused} left out, such as {pairs.unused[0]}.")
-    return evaluate_pairs(pairs, labels, name=name, **asked.bootstrap)
+    return evaluate_pairs(pairs, labels, name=name, **options.bootstrap)
 
 
-def _on_split(asked: Asked, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
+def _on_split(options: EvaluateOptions, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
     """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
     from segmed.data.splits import patients_known
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
     split = open_split(split_file)
-    decoded = open_decoded(data, asked.labels, asked.patient_regex)
+    decoded = open_decoded(data, options.labels, options.patient_regex)
     known = patients_known(split, decoded)
-    plan = Plan(split, asked.fold or 0, asked.part, split.leaking, patients_known=known)
-    _require_groups(asked, decoded, plan)
-    result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **asked.bootstrap)
-    _finish(asked, result, _floors(asked, decoded, plan), out)
-    _by_group(asked, result, decoded, out)
+    plan = Plan(split, options.fold or 0, options.part, split.leaking, patients_known=known)
+    _require_groups(options, decoded, plan)
+    result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **options.bootstrap)
+    _finish(options, result, _floors(options, decoded, plan), out)
+    _by_group(options, result, decoded, out)
 
 
 @dataclass(frozen=True)
@@ -141,42 +141,44 @@ class _Test:
     folder: Path
 
 
-def _of_run(asked: Asked, run: str, data: Path) -> None:
+def _of_run(options: EvaluateOptions, run: str, data: Path) -> None:
     """Score a run as it is, on images made worse, or under prompts."""
-    test = _test_of(asked, run, data)
-    _require_groups(asked, test.decoded, test.plan)
-    if asked.out is None and not test.plan.own:
+    test = _test_of(options, run, data)
+    _require_groups(options, test.decoded, test.plan)
+    if options.out is None and not test.plan.own:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
     announce_leak(test.plan.leaking, patients_known=test.plan.patients_known)
     if not test.plan.training_known:
         note("The run does not say which patients it was trained on, so they may be among these.")
-    if asked.degrade is not None:
-        _degraded(asked, test, asked.degrade)
-    elif asked.prompts is not None:
-        _prompted(asked, test, asked.prompts)
+    if options.degrade is not None:
+        _degraded(options, test, options.degrade)
+    elif options.prompts is not None:
+        _prompted(options, test, options.prompts)
     else:
-        _plain(asked, test)
+        _plain(options, test)
 
 
-def _test_of(asked: Asked, run: str, data: Path) -> _Test:
+def _test_of(options: EvaluateOptions, run: str, data: Path) -> _Test:
     from segmed.core.files import refuse_links
     from segmed.core.split import Split
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
 
-    folder = asked.out or _folder_beside(run, asked.part)
+    folder = options.out or _folder_beside(run, options.part)
     refuse_links(folder, itself=True)  # before hours of work, and again before anything is written
-    split = None if asked.split is None else Split.load(asked.split)
-    predictor = load(run, device=asked.device, tta=asked.tta)
+    split = None if options.split is None else Split.load(options.split)
+    predictor = load(run, device=options.device, tta=options.tta)
     own = predictor.config
     decoded = open_decoded(
-        data, asked.labels, asked.patient_regex, default_labels=own.labels, plane=own.preprocess.plane
+        data, options.labels, options.patient_regex, default_labels=own.labels, plane=own.preprocess.plane
     )
-    plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=split, fold=asked.fold, part=asked.part)
-    return _Test(predictor, decoded, plan, asked.name or predictor.folder.resolve().name, folder)
+    plan = plan_evaluation(
+        predictor.folder, predictor.config, decoded, split=split, fold=options.fold, part=options.part
+    )
+    return _Test(predictor, decoded, plan, options.name or predictor.folder.resolve().name, folder)
 
 
-def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
+def _degraded(options: EvaluateOptions, test: _Test, degradations: str) -> None:
     from segmed.cli.evaluation_table import show_degraded
     from segmed.core.files import refuse_links
     from segmed.data.degrade import parse_degradations
@@ -185,14 +187,14 @@ def _degraded(asked: Asked, test: _Test, degradations: str) -> None:
     for each in asked_for:
         refuse_links(_folder_of(test, each), itself=True)
     if len(asked_for) == 1:
-        _finish(asked, _scored(asked, test, asked_for[0]), [], _folder_of(test, asked_for[0]))
+        _finish(options, _scored(options, test, asked_for[0]), [], _folder_of(test, asked_for[0]))
         return
     results = {}
     for each in asked_for:
-        results[each] = _kept(_scored(asked, test, each), [], _folder_of(test, each))
+        results[each] = _kept(_scored(options, test, each), [], _folder_of(test, each))
         say(_folder_of(test, each))
     show_degraded(results)
-    _compare_next(asked, test.folder, test.decoded.dataset.path)
+    _compare_next(options, test.folder, test.decoded.dataset.path)
 
 
 def _folder_of(test: _Test, degradation: "Degradation") -> Path:
@@ -200,69 +202,69 @@ def _folder_of(test: _Test, degradation: "Degradation") -> Path:
     return test.folder.with_name(f"{test.folder.name}-{degradation.label}")
 
 
-def _prompted(asked: Asked, test: _Test, prompts: str) -> None:
+def _prompted(options: EvaluateOptions, test: _Test, prompts: str) -> None:
     from segmed.cli.evaluate_prompts import PromptOptions, evaluate_kinds
 
-    options = PromptOptions(prompts, asked.uncertainty, asked.floors, asked.cascade, asked.tta)
+    kinds = PromptOptions(prompts, options.uncertainty, options.floors, options.cascade, options.tta)
     evaluate_kinds(
-        test.predictor, test.decoded, test.plan, options, test.folder,
-        name=test.name, batch_size=asked.batch_size, bootstrap=asked.bootstrap,
+        test.predictor, test.decoded, test.plan, kinds, test.folder,
+        name=test.name, batch_size=options.batch_size, bootstrap=options.bootstrap,
     )  # fmt: skip
-    _compare_next(asked, test.folder, test.decoded.dataset.path)
+    _compare_next(options, test.folder, test.decoded.dataset.path)
 
 
-def _plain(asked: Asked, test: _Test) -> None:
-    result = _scored(asked, test)
-    _finish(asked, result, _floors(asked, test.decoded, test.plan), test.folder)
-    _by_group(asked, result, test.decoded, test.folder)
+def _plain(options: EvaluateOptions, test: _Test) -> None:
+    result = _scored(options, test)
+    _finish(options, result, _floors(options, test.decoded, test.plan), test.folder)
+    _by_group(options, result, test.decoded, test.folder)
 
 
-def _scored(asked: Asked, test: _Test, degradation: "Degradation | None" = None) -> "Evaluation":
+def _scored(options: EvaluateOptions, test: _Test, degradation: "Degradation | None" = None) -> "Evaluation":
     from segmed.evaluation.run import evaluate_run
 
     with progress_bar("evaluating patients" if degradation is None else f"evaluating under {degradation}") as progress:
         return evaluate_run(
-            test.predictor, test.decoded, test.plan, name=test.name, batch_size=asked.batch_size, progress=progress,
-            degradation=degradation, **asked.bootstrap,
+            test.predictor, test.decoded, test.plan, name=test.name, batch_size=options.batch_size, progress=progress,
+            degradation=degradation, **options.bootstrap,
         )  # fmt: skip
 
 
-def _floors(asked: Asked, decoded: "DecodedDataset", plan: "Plan") -> list["Evaluation"]:
+def _floors(options: EvaluateOptions, decoded: "DecodedDataset", plan: "Plan") -> list["Evaluation"]:
     """Baselines that learn nothing, on the same part; none where they are not wanted."""
     from segmed.evaluation.floors import floor_evaluations
 
-    if not asked.floors:
+    if not options.floors:
         return []
     with progress_bar("floors") as progress:
-        return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **asked.bootstrap)
+        return floor_evaluations(decoded, plan.split, plan.fold, plan.part, progress=progress, **options.bootstrap)
 
 
-def _require_groups(asked: Asked, decoded: "DecodedDataset", plan: "Plan") -> None:
+def _require_groups(options: EvaluateOptions, decoded: "DecodedDataset", plan: "Plan") -> None:
     """Raise `DataError` for a column that no patient of the part has, before anything is scored."""
     from segmed.evaluation.groups import group_of
     from segmed.evaluation.part import records_of
 
-    patients = tuple(records_of(decoded, plan.split.fold(plan.fold).part(plan.part))) if asked.columns else ()
-    for column in asked.columns:
+    patients = tuple(records_of(decoded, plan.split.fold(plan.fold).part(plan.part))) if options.columns else ()
+    for column in options.columns:
         group_of(column, decoded.dataset.attributes, patients)
 
 
-def _by_group(asked: Asked, result: "Evaluation", decoded: "DecodedDataset", folder: Path) -> None:
+def _by_group(options: EvaluateOptions, result: "Evaluation", decoded: "DecodedDataset", folder: Path) -> None:
     """Print the scores of the groups that were asked for, and write them beside the evaluation."""
     from segmed.cli.evaluation_table import show_groups
     from segmed.evaluation.groups import group_table, write_group_csv
 
-    if not asked.columns:
+    if not options.columns:
         return
     tables = [
-        group_table(result, column, decoded.dataset.attributes, resamples=asked.resamples, seed=asked.seed)
-        for column in asked.columns
+        group_table(result, column, decoded.dataset.attributes, resamples=options.resamples, seed=options.seed)
+        for column in options.columns
     ]
     write_group_csv(folder / "groups.csv", tables)
     show_groups(tables)
 
 
-def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
+def _finish(options: EvaluateOptions, result: "Evaluation", floors: list["Evaluation"], folder: Path) -> None:
     """Write the folder, with this command in its provenance, and show the table."""
     from segmed.cli.evaluation_table import show
 
@@ -270,7 +272,7 @@ def _finish(asked: Asked, result: "Evaluation", floors: list["Evaluation"], fold
     show(result, floors)
     say(folder)
     if result.kind == "run":
-        _compare_next(asked, folder, result.provenance["data"])
+        _compare_next(options, folder, result.provenance["data"])
 
 
 def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Evaluation":
@@ -284,8 +286,8 @@ def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Ev
     return result
 
 
-def _compare_next(asked: Asked, folder: Path, data: object) -> None:
-    read = input_options(asked.labels, asked.patient_regex)
+def _compare_next(options: EvaluateOptions, folder: Path, data: object) -> None:
+    read = input_options(options.labels, options.patient_regex)
     next_step("segmed", "compare", folder, "--data", data, *read, "--out", "report")
 
 

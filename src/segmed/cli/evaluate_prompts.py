@@ -11,11 +11,11 @@ from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
-    from segmed.evaluation.asking import Asking
+    from segmed.evaluation.prompt_protocols import PromptProtocol
     from segmed.evaluation.result import Evaluation
     from segmed.evaluation.run import Plan
     from segmed.inference import VolumePredictor
-    from segmed.inference.asking import Automatic
+    from segmed.inference.automatic_prompts import Automatic
     from segmed.models.prediction import Tta
 
 
@@ -43,30 +43,30 @@ def evaluate_kinds(
 ) -> None:
     """Score a promptable run under every kind, write `prompts/<kind>/` below `folder`, and show the table."""
     from segmed.cli.prompts_table import show
-    from segmed.evaluation.asking import parse_askings
     from segmed.evaluation.floors import folder_name, save_with_floors
+    from segmed.evaluation.prompt_protocols import parse_prompt_protocols
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
     from segmed.evaluation.result import Evaluation
-    from segmed.inference.asking import AUTOMATIC
+    from segmed.inference.automatic_prompts import AUTOMATIC
     from segmed.inference.prompted import PromptedPredictor
 
     automatic = dict(AUTOMATIC)
     if options.cascade is not None:
         automatic["cascade"] = _cascade(options.cascade, decoded, plan, device=str(predictor.device), tta=options.tta)
-    askings = parse_askings(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
+    protocols = parse_prompt_protocols(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
             f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
         )
     with progress_bar("evaluating patients") as progress:
         results = evaluate_prompts(
-            predictor, decoded, plan, askings, name=name, batch_size=batch_size, progress=progress, **bootstrap
+            predictor, decoded, plan, protocols, name=name, batch_size=batch_size, progress=progress, **bootstrap
         )
-    floors = _floors(decoded, plan, askings, bootstrap) if options.floors else {}
-    for asking, result in zip(askings, results, strict=True):
+    floors = _floors(decoded, plan, protocols, bootstrap) if options.floors else {}
+    for protocol, result in zip(protocols, results, strict=True):
         result = replace(result, provenance={**result.provenance, "command": this_command()})
-        save_with_floors(folder / "prompts" / folder_name(asking.name), result, floors.get(asking.name, []))
+        save_with_floors(folder / "prompts" / folder_name(protocol.name), result, floors.get(protocol.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
     )
@@ -75,10 +75,10 @@ def evaluate_kinds(
 
 
 def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":
-    """A cascade as a way of asking, after making sure that its dense run has not seen the part either."""
+    """A cascade as a prompt protocol, after making sure that its dense run has not seen the part either."""
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
-    from segmed.inference.asking import Automatic
+    from segmed.inference.automatic_prompts import Automatic
     from segmed.inference.cascade import CascadePredictor
 
     loaded = load(folder, device=device, tta=tta)
@@ -89,21 +89,21 @@ def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: s
 
 
 def _floors(
-    decoded: "DecodedDataset", plan: "Plan", askings: "Sequence[Asking]", bootstrap: Mapping[str, int]
+    decoded: "DecodedDataset", plan: "Plan", protocols: "Sequence[PromptProtocol]", bootstrap: Mapping[str, int]
 ) -> dict[str, list["Evaluation"]]:
     """Box floors of every kind that is drawn from the reference; of others those of any model."""
     from segmed.evaluation.box_floors import box_floor_evaluations
     from segmed.evaluation.floors import floor_evaluations
 
     floors = {}
-    for asking in askings:
-        if asking.boxes > 1 or asking.carry is not None:
+    for protocol in protocols:
+        if protocol.boxes > 1 or protocol.carry is not None:
             continue  # floors see one box a slice
-        with progress_bar(f"floors, {asking.name}") as progress:
-            if asking.oracle:
-                floors[asking.name] = box_floor_evaluations(decoded, plan, asking, progress=progress, **bootstrap)
-            elif not any(floors.get(other.name) for other in askings if not other.oracle):
-                floors[asking.name] = floor_evaluations(
+        with progress_bar(f"floors, {protocol.name}") as progress:
+            if protocol.oracle:
+                floors[protocol.name] = box_floor_evaluations(decoded, plan, protocol, progress=progress, **bootstrap)
+            elif not any(floors.get(other.name) for other in protocols if not other.oracle):
+                floors[protocol.name] = floor_evaluations(
                     decoded, plan.split, plan.fold, plan.part, progress=progress, **bootstrap
                 )
     return floors

@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, by_volume
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
+from segmed.evaluation.prompt_protocols import SEED, PromptProtocol
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import RESAMPLES
@@ -34,7 +34,7 @@ REMARKS = {
 def box_floor_evaluations(
     decoded: DecodedDataset,
     plan: Plan,
-    asking: Asking,
+    protocol: PromptProtocol,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -47,14 +47,14 @@ def box_floor_evaluations(
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     facts = split_facts(decoded, plan.split, plan.fold, plan.part)
-    names = [name for name in REMARKS if asking.has_boxes or name not in DRAWN]
+    names = [name for name in REMARKS if protocol.has_boxes or name not in DRAWN]
     evaluations = []
     for name in tracked(names, progress):
-        predict = _Floor(decoded, asking, name)
+        predict = _Floor(decoded, protocol, name)
         result = evaluate(
             volumes(decoded, groups, predict),
             decoded.dataset.labels,
-            name=f"{name} ({asking.name})",
+            name=f"{name} ({protocol.name})",
             kind="floor",
             part=plan.part,
             leaking=plan.leaking,
@@ -69,7 +69,7 @@ def box_floor_evaluations(
                 data_hash=decoded.data_hash,
                 split=facts,
                 provenance={**result.provenance, **told},
-                prompts=asking.name,
+                prompts=protocol.name,
                 oracle=True,
             )
         )
@@ -79,8 +79,8 @@ def box_floor_evaluations(
 class _Floor:
     """One floor on the slices of one patient after the other."""
 
-    def __init__(self, decoded: DecodedDataset, asking: Asking, name: str) -> None:
-        self._decoded, self._asking, self._name = decoded, asking, name
+    def __init__(self, decoded: DecodedDataset, protocol: PromptProtocol, name: str) -> None:
+        self._decoded, self._protocol, self._name = decoded, protocol, name
         self._volumes = by_volume(decoded.dataset.records)
 
     def __call__(self, records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
@@ -93,7 +93,7 @@ class _Floor:
         for record in records:
             reference = self._decoded.mask(record.case)
             size = (reference.shape[0], reference.shape[1])
-            prompts = self._asking.prompted(record.case, reference).prompts
+            prompts = self._protocol.prompted(record.case, reference).prompts
             masks.append(self._mask(prompts, size, neighbours, record.slice_index))
         return masks, None
 

@@ -1,4 +1,4 @@
-"""Evaluate a promptable run under several kinds of prompts: each patient is encoded once and asked in every way."""
+"""Evaluate a promptable run under several kinds of prompts: each patient is encoded once, for all protocols."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,16 +11,16 @@ from segmed.core.image import Geometry, Mask
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.asking import SEED, Asking
 from segmed.evaluation.evaluate import Tally
 from segmed.evaluation.part import records_of, spacing_of, split_facts
+from segmed.evaluation.prompt_protocols import SEED, PromptProtocol
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.evaluation.run import NOTHING_REMOVED, Plan, run_cost, run_provenance
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
-from segmed.inference.asking import AskedVolume
+from segmed.inference.automatic_prompts import EncodedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
 from segmed.inference.memory import PeakMemory
@@ -41,7 +41,7 @@ def evaluate_prompts(
     predictor: PromptedPredictor,
     decoded: DecodedDataset,
     plan: Plan,
-    askings: Sequence[Asking],
+    protocols: Sequence[PromptProtocol],
     *,
     name: str,
     batch_size: int = 8,
@@ -56,53 +56,55 @@ def evaluate_prompts(
     counts patients.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    kinds = [_AskedKind(predictor, decoded, asking, batch_size) for asking in askings]
+    each_protocol = [_ProtocolScores(predictor, decoded, protocol, batch_size) for protocol in protocols]
     for records in tracked(groups.values(), progress):
         slices = patient_slices(decoded, records)
         encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
         with memory.measuring(), encoding.timing(len(slices.images)):
             encoded = predictor.encode_volume(slices, batch_size=batch_size)
-        for asked in kinds:
-            asked.add(records, AskedVolume(slices, encoded), encoding.ms_per_image)
-            asked.memory.mib = max(filter(None, (asked.memory.mib, memory.mib)), default=None)
+        for scores in each_protocol:
+            scores.add(records, EncodedVolume(slices, encoded), encoding.ms_per_image)
+            scores.memory.mib = max(filter(None, (scores.memory.mib, memory.mib)), default=None)
     facts = split_facts(decoded, plan.split, plan.fold, plan.part)
     evaluations = []
-    for asked in kinds:
-        result = asked.tally.evaluation(
-            name=f"{name} ({asked.asking.name})",
+    for scores in each_protocol:
+        result = scores.tally.evaluation(
+            name=f"{name} ({scores.protocol.name})",
             kind="run",
             part=plan.part,
-            leaking=plan.leaking or asked.system.config.leaking,
+            leaking=plan.leaking or scores.system.config.leaking,
             patients_known=plan.patients_known,
             resamples=resamples,
             seed=seed,
         )
-        cost = run_cost(asked.system, asked.timer, asked.memory)
-        told: dict[str, Any] = {"system": name, "told": asked.asking.remark, "prompt_seed": SEED}
-        if asked.asking.name != "none":  # what is asked for is not removed for being small
+        cost = run_cost(scores.system, scores.timer, scores.memory)
+        told: dict[str, Any] = {"system": name, "told": scores.protocol.remark, "prompt_seed": SEED}
+        if scores.protocol.name != "none":  # what a prompt points to is not removed for being small
             told["smallest_component"] = NOTHING_REMOVED
         evaluations.append(
             replace(
                 result,
-                threshold=asked.system.config.threshold,
+                threshold=scores.system.config.threshold,
                 data_hash=decoded.data_hash,
                 split=facts,
-                cost=replace(cost, ms_per_image=asked.ms_per_image),
-                provenance={**result.provenance, **run_provenance(asked.system, decoded, plan, batch_size), **told},
-                prompts=asked.asking.name,
-                oracle=asked.asking.oracle,
-                boxes=tuple(asked.boxes),
+                cost=replace(cost, ms_per_image=scores.ms_per_image),
+                provenance={**result.provenance, **run_provenance(scores.system, decoded, plan, batch_size), **told},
+                prompts=scores.protocol.name,
+                oracle=scores.protocol.oracle,
+                boxes=tuple(scores.boxes),
             )
         )
     return evaluations
 
 
-class _AskedKind:
-    """One kind of prompts while patients are added."""
+class _ProtocolScores:
+    """The scores of one protocol while patients are added."""
 
-    def __init__(self, predictor: PromptedPredictor, decoded: DecodedDataset, asking: Asking, batch_size: int) -> None:
-        self.system: VolumePredictor = (asking.automatic.system if asking.automatic else None) or predictor
-        self.asking, self.tally, self.boxes = asking, Tally(decoded.dataset.labels), list[BoxRow]()
+    def __init__(
+        self, predictor: PromptedPredictor, decoded: DecodedDataset, protocol: PromptProtocol, batch_size: int
+    ) -> None:
+        self.system: VolumePredictor = (protocol.automatic.system if protocol.automatic else None) or predictor
+        self.protocol, self.tally, self.boxes = protocol, Tally(decoded.dataset.labels), list[BoxRow]()
         self.timer, self.memory = SliceTimer(), PeakMemory(predictor.device.type)
         self._predictor, self._decoded, self._batch_size = predictor, decoded, batch_size
         self._encoding: list[tuple[float, int]] = []
@@ -113,15 +115,15 @@ class _AskedKind:
         counted = self._encoding[1:] or self._encoding
         return self.timer.ms_per_image + sum(ms * n for ms, n in counted) / sum(n for _, n in counted)
 
-    def add(self, records: Sequence[Record], volume: AskedVolume, encoding_ms: float) -> None:
-        """Ask about a patient's slices and score the answers."""
+    def add(self, records: Sequence[Record], volume: EncodedVolume, encoding_ms: float) -> None:
+        """Prompt for a patient's slices and score the answers."""
         reference = [self._decoded.mask(record.case) for record in records]
         cases, positions = [record.case for record in records], [record.slice_index for record in records]
-        drawn = self.asking.drawn(cases, reference, positions) if self.asking.oracle else []
+        drawn = self.protocol.drawn(cases, reference, positions) if self.protocol.oracle else []
         self._encoding.append((encoding_ms, len(records)))
         with self.memory.measuring(), self.timer.timing(len(records)):
             answers = self._answers(records, volume, drawn)
-        if self.asking.boxes == 1:
+        if self.protocol.boxes == 1:
             for record, prompted, answer in zip(records, drawn, answers, strict=False):
                 self.boxes += box_rows(record, prompted, answer)
         self.tally.add(
@@ -138,21 +140,21 @@ class _AskedKind:
         )
 
     def _masks(self, records: Sequence[Record], answers: Sequence[Answer]) -> list[UInt8[np.ndarray, "h w"]]:
-        """The answers' masks; of a run that is asked for nothing those that it predicts, post-processing included."""
+        """The answers' masks; of a run without prompts those that it predicts, post-processing included."""
         masks = [answer.mask for answer in answers]
-        if self.asking.name != "none":
+        if self.protocol.name != "none":
             return masks
         whole = [Mask(mask, Geometry((mask.shape[0], mask.shape[1]))) for mask in masks]
         return [each.array for each in self._predictor.cleaned(whole, [record.slice_index for record in records])]
 
-    def _answers(self, records: Sequence[Record], volume: AskedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
-        if self.asking.automatic is not None:
-            return self.asking.automatic.answers(self._predictor, volume)
+    def _answers(self, records: Sequence[Record], volume: EncodedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
+        if self.protocol.automatic is not None:
+            return self.protocol.automatic.answers(self._predictor, volume)
         prompts = [each.prompts for each in drawn]
-        if self.asking.carry is not None:
+        if self.protocol.carry is not None:
             positions = [record.slice_index for record in records]
-            return propagate(self._predictor, volume.encoded, prompts, self.asking.carry, positions=positions)
-        if self.asking.boxes > 1:
+            return propagate(self._predictor, volume.encoded, prompts, self.protocol.carry, positions=positions)
+        if self.protocol.boxes > 1:
             cases = [record.case for record in records]
             return [self._averaged(*each) for each in zip(cases, volume.encoded, prompts, strict=True)]
         return self._predictor.decode_volume(volume.encoded, prompts, batch_size=self._batch_size)
@@ -160,7 +162,7 @@ class _AskedKind:
     def _averaged(self, case: str, encoded: EncodedImage, prompts: Prompts) -> Answer:
         if not len(prompts.boxes):
             return self._predictor.decode(encoded, prompts)
-        generator, count = case_generator(JITTER_SEED, case), self.asking.boxes
+        generator, count = case_generator(JITTER_SEED, case), self.protocol.boxes
         spread = decode_jittered(self._predictor, encoded, prompts, count, generator, batch_size=self._batch_size)
         return spread.answer
 

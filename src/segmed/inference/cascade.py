@@ -19,7 +19,7 @@ from segmed.core.config import config_dataclass, config_from_mapping, config_to_
 from segmed.core.errors import ModelError
 from segmed.core.files import copy_file, refuse_links, sha256_of, write_json
 from segmed.core.reading import FileName, read_json
-from segmed.inference.asking import AskedVolume
+from segmed.inference.automatic_prompts import EncodedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.slices import PatientSlices
@@ -100,8 +100,8 @@ class CascadePredictor(VolumePredictor):
             else:
                 yield at_half(dense[index], self.dense.config.threshold)
 
-    def answers(self, predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
-        """The cascade as a way of asking its promptable run, whose embeddings are used again.
+    def answers(self, predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answer]:
+        """The cascade as a prompt protocol of its promptable run, whose embeddings are used again.
 
         Raises `ModelError` for another run.
         """

@@ -13,9 +13,9 @@ from segmed.core.image import Size
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
 from segmed.inference.tta import FLIPS, Axes, flipped
-from segmed.models.asked import Askable, largest_logits
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.prediction import Tta
+from segmed.models.promptable import Promptable, largest_logits
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
 from segmed.prompts.grid import PromptGrid, prompt_grid
@@ -90,11 +90,11 @@ class PromptedPredictor(Predictor):
         ((1, 64, 64), (1,))
     """
 
-    model: Askable
+    model: Promptable
 
     def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
         """Raises `ModelError` where the run's model takes no prompts."""
-        if not isinstance(trained.model, Askable):
+        if not isinstance(trained.model, Promptable):
             raise ModelError(f"{trained.folder}: {trained.config.model.name} takes no prompts. Use segmed.load.")
         super().__init__(trained, device=device, tta=tta)
 

@@ -1,6 +1,6 @@
 """A dense model that gets a box as a further input channel: what a promptable model is fairly compared with.
 
-The box is all that it takes of a prompt. Seen from outside it encodes and decodes like a `Promptable`, but its
+The box is all that it takes of a prompt. Seen from outside it encodes and decodes like a `PromptableSam`, but its
 embedding is the image itself and every object is a pass through the whole network. The specialists that MedSAM was
 compared with got their boxes in this way (Ma et al., Segment anything in medical images, Nat Commun 2024).
 """

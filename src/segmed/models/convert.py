@@ -17,7 +17,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.sam.checkpoint_formats import Architecture, Source, Tensors, architecture_of
 from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
 from segmed.models.sam.key_mapping import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.vit import bare_vit
 from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
 from segmed.models.sam_config import SamConfig
@@ -83,7 +83,7 @@ def _read(checkpoint: Path) -> tuple[Pretrained, tuple[str, ...]]:
 def _read_run(folder: Path) -> tuple[Pretrained, tuple[str, ...]]:
     """A run of the family as SAM's weights: updates are merged, and what SegMed adds is left out by name."""
     run = load_run(folder)
-    if not isinstance(run.model, Promptable) or run.model.stride != 16:
+    if not isinstance(run.model, PromptableSam) or run.model.stride != 16:
         raise ModelError(
             f"{folder}: is a run of {run.config.model.name}, which is no SAM. Give a run of sam-vit or medsam."
         )
@@ -97,7 +97,7 @@ def _read_run(folder: Path) -> tuple[Pretrained, tuple[str, ...]]:
     return Pretrained(source, name if fits else None, "says the run", str(folder)), tuple(added)
 
 
-def _plain_sam(architecture: Architecture) -> Promptable:
+def _plain_sam(architecture: Architecture) -> PromptableSam:
     plain = SamConfig(size=architecture.size, vit=architecture.vit, box_map=False, promptless_tokens=0, presence=False)
     return bare_vit(ModelConfig(name="sam-vit-b", channels=architecture.channels, sam=plain))
 

@@ -31,7 +31,7 @@ def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
 
 
 def promptable_filter(model: nn.Module, config: ModelConfig, gafl: GaflConfig) -> GAFL:
-    """The filter of a promptable model, for `Promptable.filters`.
+    """The filter of a promptable model, for `PromptableSam.filters`.
 
     Raises `ModelError` on the input of a frozen encoder, and for a guidance that the model does not have.
     """

@@ -60,26 +60,26 @@ def image_alone(task: ScoringTask) -> Evaluation:
 
 def boxes_of_the_reference(task: ScoringTask) -> Evaluation:
     """Boxes drawn from the reference: an oracle."""
-    from segmed.evaluation.asking import parse_askings
+    from segmed.evaluation.prompt_protocols import parse_prompt_protocols
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.inference.prompted import PromptedPredictor
 
     if not isinstance(task.predictor, PromptedPredictor):
         raise ConfigError(f"{task.name}: takes no prompts, so it cannot be scored with boxes.")
-    askings = parse_askings(task.prompts)
+    protocols = parse_prompt_protocols(task.prompts)
     (found,) = evaluate_prompts(
-        task.predictor, task.data, task.plan, askings, name=task.model, resamples=task.resamples
+        task.predictor, task.data, task.plan, protocols, name=task.model, resamples=task.resamples
     )
     return replace(found, name=task.name)
 
 
 def floors_of_the_boxes(task: ScoringTask) -> list[Evaluation]:
     """What the same boxes are worth without a look at the image."""
-    from segmed.evaluation.asking import parse_askings
     from segmed.evaluation.box_floors import box_floor_evaluations
+    from segmed.evaluation.prompt_protocols import parse_prompt_protocols
 
-    (asking,) = parse_askings(task.prompts)
-    return box_floor_evaluations(task.data, task.plan, asking, resamples=task.resamples)
+    (protocol,) = parse_prompt_protocols(task.prompts)
+    return box_floor_evaluations(task.data, task.plan, protocol, resamples=task.resamples)
 
 
 def boxes_of_another_model(task: ScoringTask) -> Evaluation:

@@ -74,7 +74,7 @@ class StudySettings:
 
     @property
     def rows(self) -> tuple[System, ...]:
-        """The systems that are asked for, in the order of `SYSTEMS` whatever that of the asking, so that parts agree.
+        """The systems that are asked for, in the order of `SYSTEMS` whatever that of `--systems`, so that parts agree.
 
         Cascades come last; the row that they start from is added where nobody asked for it.
         """

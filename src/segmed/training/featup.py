@@ -16,7 +16,7 @@ from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
 from segmed.layers.raising import RaiserKind
 from segmed.models.checkpoint import RECIPE, load_config, load_run
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import PROMPTABLE
 from segmed.training.featup_config import FeatUpConfig
@@ -30,7 +30,7 @@ class DistilObjective:
     The teacher is no part of what is saved or optimised, and is moved to where the batch is.
     """
 
-    def __init__(self, config: FeatUpConfig, prompted: PromptedObjective, teacher: Promptable) -> None:
+    def __init__(self, config: FeatUpConfig, prompted: PromptedObjective, teacher: PromptableSam) -> None:
         self._config, self._prompted = config, prompted
         self._teacher = teacher.eval().requires_grad_(False)
 
@@ -55,9 +55,9 @@ def feature_distance(
     return functional.mse_loss(found.float(), target.float()) + cosine_weight * (1 - cosine)
 
 
-def raisable(model: nn.Module) -> Promptable:
+def raisable(model: nn.Module) -> PromptableSam:
     """The model, if its embedding is raised; raises `ConfigError` otherwise."""
-    if not isinstance(model, Promptable) or model.raiser is None:
+    if not isinstance(model, PromptableSam) or model.raiser is None:
         raise ConfigError(
             "objective distil and multiview train a promptable model that encodes a smaller image. "
             "Set model.sam.encode_at, or use `segmed distil`."
@@ -77,13 +77,13 @@ def train_raiser_only(model: nn.Module, *, encoder: bool) -> None:
         promptable.image_encoder.requires_grad_(True)
 
 
-def load_teacher(start: str) -> Promptable:
+def load_teacher(start: str) -> PromptableSam:
     """The network of the run whose features are the target.
 
     Raises `ConfigError` where it is not promptable, or reads a smaller image itself.
     """
     teacher = load_run(start).model
-    if not isinstance(teacher, Promptable):
+    if not isinstance(teacher, PromptableSam):
         raise ConfigError(f"start: {start} is no promptable model, so it has no embedding to distil.")
     if teacher.raiser is not None:
         raise ConfigError(f"start: {start} encodes at {teacher.config.encode_at} px itself. Give a run at full size.")

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.training.featup import raisable
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompted import PromptedObjective
@@ -77,7 +77,7 @@ class MultiViewObjective(nn.Module):
         return logits, self.loss(model, batch, seed=0)
 
     def _view(
-        self, model: Promptable, image: Tensor, high: Float[Tensor, "b c g g"], generator: torch.Generator
+        self, model: PromptableSam, image: Tensor, high: Float[Tensor, "b c g g"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """FeatUp's eq. 3 for one view: squared error over twice the variance, plus the logarithm of the scale."""
         view = draw_view(generator, zoom=self._config.zoom, shift=self._config.shift)

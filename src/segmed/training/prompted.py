@@ -12,7 +12,7 @@ from segmed.core.image import Size
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.losses import Loss
-from segmed.models.asked import Askable, asked_logits
+from segmed.models.promptable import Promptable, prompted_logits
 from segmed.models.sam.network import Decoded
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.grid import PromptGrid, prompt_grid
@@ -99,7 +99,7 @@ class PromptedObjective:
             logits = promptable.unprompted(embedding, fine).float()
         else:
             prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
-            logits = asked_logits(promptable, embedding, prompts, fine)[:, None]
+            logits = prompted_logits(promptable, embedding, prompts, fine)[:, None]
         return logits, self._loss(logits, batch.mask)
 
     def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:
@@ -114,7 +114,7 @@ class PromptedObjective:
         grid = prompt_grid(batch.undo[index], (batch.mask.shape[2], batch.mask.shape[3]))
         return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
 
-    def _gridded(self, model: Askable, questions: Questions) -> Questions:
+    def _gridded(self, model: Promptable, questions: Questions) -> Questions:
         """Targets on the grid of the comparison: a cell of the mask grid is what most of its pixels are."""
         if self.config.compare_at == "network":
             return questions
@@ -122,7 +122,7 @@ class PromptedObjective:
         return replace(questions, targets=(shares[:, 0] >= 0.5).float())
 
     def _compare(
-        self, model: Askable, decoded: Decoded, questions: Questions
+        self, model: Promptable, decoded: Decoded, questions: Questions
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "m h w"]]:
         """The loss of a decoding, and its logits on the grid of the targets, without a graph."""
         at_network = self.config.compare_at == "network"
@@ -146,7 +146,7 @@ def correction_points(
     return torch.from_numpy(points).to(predictions.device), torch.from_numpy(labels).to(predictions.device)
 
 
-def embedded(model: Askable, batch: Batch) -> tuple[Float[Tensor, "b c gh gw"], Float[Tensor, "b f y x"] | None]:
+def embedded(model: Promptable, batch: Batch) -> tuple[Float[Tensor, "b c gh gw"], Float[Tensor, "b f y x"] | None]:
     """The embedding of a batch and its fine map; where features are cached the image encoder does not run."""
     if batch.embedding is None:
         embedding = model.embed(batch.image)
@@ -170,7 +170,7 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"
     return torch.where(union > 0, common / union.clamp_min(1), torch.ones_like(union))
 
 
-def _promptable(model: nn.Module) -> Askable:
-    if not isinstance(model, Askable):
+def _promptable(model: nn.Module) -> Promptable:
+    if not isinstance(model, Promptable):
         raise TypeError(f"PromptedObjective trains what takes prompts, got {type(model).__name__}.")
     return model

@@ -17,7 +17,7 @@ from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.convert import convert
 from segmed.models.sam.checkpoint_formats import architecture_of, read_source
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SHAPES, SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
@@ -28,9 +28,9 @@ def raw() -> dict[str, Tensor]:
     return raw_sam(SHAPE, CELLS)
 
 
-def loaded(path: Path, **changes: object) -> Promptable:
+def loaded(path: Path, **changes: object) -> PromptableSam:
     model = build_model(ModelConfig(name="sam-vit-b", encoder_weights=str(path), sam=vit_config(**changes).sam))
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     return model.eval()
 
 

@@ -6,7 +6,7 @@ from tiny_models import SIDE, tiny, with_live_additions
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
 from segmed.core.errors import DataError, ModelError
-from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.network import Decoded, PromptableSam
 from segmed.models.sam.parts import GAUSSIAN, IDLE
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
@@ -14,18 +14,18 @@ from segmed.prompts.value import Prompts
 BOX, OTHER = (8, 8, 40, 32), (20, 24, 60, 63)
 
 
-def embedding(model: Promptable, images: int = 2) -> torch.Tensor:
+def embedding(model: PromptableSam, images: int = 2) -> torch.Tensor:
     torch.manual_seed(1)
     with torch.inference_mode():
         return model.encode(torch.randn(images, 3, SIDE, SIDE)).clone()
 
 
-def decode(model: Promptable, on: torch.Tensor, *prompts: Prompts) -> Decoded:
+def decode(model: PromptableSam, on: torch.Tensor, *prompts: Prompts) -> Decoded:
     with torch.inference_mode():
         return model.decode(on, ObjectPrompts.of(list(prompts)))
 
 
-def sam_decoder(model: Promptable) -> SamMaskDecoder:
+def sam_decoder(model: PromptableSam) -> SamMaskDecoder:
     return model.mask_decoder
 
 

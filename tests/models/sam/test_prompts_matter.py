@@ -11,7 +11,7 @@ from tiny_models import tiny
 from tiny_vit import tiny_vit
 from torch.nn import functional
 
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 
@@ -37,7 +37,7 @@ def filled(boxes: list[tuple[int, int, int, int]]) -> torch.Tensor:
     return masks
 
 
-def train(model: Promptable, steps: int, rng: np.random.Generator) -> None:
+def train(model: PromptableSam, steps: int, rng: np.random.Generator) -> None:
     model.train()
     optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-3)
     for _ in range(steps):
@@ -61,7 +61,7 @@ def mean_iou(masks: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("build", [tiny, tiny_vit], ids=["sam-tiny", "sam-vit"])
-def test_another_box_gives_another_mask_and_shuffled_boxes_cost_iou(build: type[Promptable]) -> None:
+def test_another_box_gives_another_mask_and_shuffled_boxes_cost_iou(build: type[PromptableSam]) -> None:
     model, rng = build(presence=False), np.random.default_rng(0)
     train(model, 45, rng)
     image, boxes = squares(rng, 6)

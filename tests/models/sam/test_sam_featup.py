@@ -17,7 +17,7 @@ from segmed.layers.raising import KINDS, Raiser, RaiserKind
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.sam.featup import doublings
-from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.network import Decoded, PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.sam_config import SamConfig
@@ -33,14 +33,14 @@ def images(count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, SIDE, SIDE)
 
 
-def opened(model: Promptable) -> Promptable:
+def opened(model: PromptableSam) -> PromptableSam:
     """The model with the branch's gate open, so that what it adds can be seen."""
     assert model.fine is not None
     nn.init.ones_(model.fine.gate)
     return model
 
 
-def decode(model: Promptable, image: torch.Tensor, *prompts: Prompts) -> Decoded:
+def decode(model: PromptableSam, image: torch.Tensor, *prompts: Prompts) -> Decoded:
     with torch.inference_mode():
         embedding = model.encode(image)
         return model.decode(embedding, ObjectPrompts.of(list(prompts)), model.fine_map(embedding, image))
@@ -148,7 +148,7 @@ def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_wha
         gafl=GaflConfig(place="guidance"),
     )  # fmt: skip
     model = build_model(config).eval()
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     with torch.no_grad():
         before, features = model.encode(images()), model.features(images())
         assert torch.allclose(before, tiny(encode_at=32).encode(images()), atol=1e-4)

@@ -6,7 +6,7 @@ from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam.vit import VitEncoder
 from segmed.models.sam.weights import with_positions_of
@@ -17,7 +17,7 @@ from segmed.prompts.value import Prompts
 BOXES = [[8.0, 8, 40, 32], [20, 24, 60, 63]]
 
 
-def with_the_weights_of(source: torch.nn.Module) -> Promptable:
+def with_the_weights_of(source: torch.nn.Module) -> PromptableSam:
     model = tiny_vit()
     own = {
         name.replace("vision_encoder.", "image_encoder.vit."): tensor

@@ -5,7 +5,7 @@ import torch
 from tiny_vit import SIDE, tiny_vit
 
 from segmed.layers.lora import merged_state
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 from segmed.training.parameter_groups import parameter_groups
@@ -19,12 +19,12 @@ def image() -> torch.Tensor:
     return torch.randn(1, 3, SIDE, SIDE)
 
 
-def trained(model: Promptable) -> set[str]:
+def trained(model: PromptableSam) -> set[str]:
     inner = {name.removeprefix("image_encoder.vit.") for name, each in model.named_parameters() if each.requires_grad}
     return {name for name in inner if name.startswith(("layers", "neck", "patch", "pos_embed"))}
 
 
-def backward(model: Promptable) -> Promptable:
+def backward(model: PromptableSam) -> PromptableSam:
     model.train()
     model.decode(model.embed(image()), ASKED).logits.square().mean().backward()
     return model
@@ -68,7 +68,7 @@ def test_trained_updates_merge_into_the_encoder() -> None:
         torch.testing.assert_close(plain.encode(image()), model.encode(image()), atol=1e-4, rtol=1e-4)
 
 
-def embedded_and_kept(model: Promptable) -> tuple[torch.Tensor, int]:
+def embedded_and_kept(model: PromptableSam) -> tuple[torch.Tensor, int]:
     """The embedding, and how many numbers are kept for the way back, beside the parameters."""
     own = {each.untyped_storage().data_ptr() for each in model.parameters()}
     sizes: list[int] = []

@@ -15,7 +15,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.convert import convert
 from segmed.models.sam.checkpoint_formats import read_source
 from segmed.models.sam.key_mapping import ADDED
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.weights import fit_weights, resized_position, resized_relative
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -130,7 +130,7 @@ def test_a_run_loads_without_the_weights_it_began_with(tmp_path: Path) -> None:
     torch.save(raw_sam(SHAPE, SIDE // 16), weights)
     config = replace(vit_config(trains="lora"), encoder_weights=str(weights))
     model = build_model(config)
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     save_run(tmp_path / "run", model, RunConfig(config, PreprocessConfig(size=(SIDE, SIDE)), LabelMap(), threshold=0.5))
     weights.unlink()
     again = load_run(tmp_path / "run").model

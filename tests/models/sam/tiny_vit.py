@@ -8,7 +8,7 @@ from transformers.models.sam.configuration_sam import SamConfig as TransformersS
 
 from segmed.layers.gafl import GaflConfig
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import Promptable
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
@@ -40,11 +40,11 @@ def vit_config(**changes: object) -> ModelConfig:
     return ModelConfig(name="sam-vit-b", encoder_weights="none", sam=sam)
 
 
-def tiny_vit(**changes: object) -> Promptable:
+def tiny_vit(**changes: object) -> PromptableSam:
     """The model of `vit_config` in evaluation mode, the same weights every time."""
     torch.manual_seed(0)
     model = build_model(vit_config(**changes)).eval()
-    assert isinstance(model, Promptable)
+    assert isinstance(model, PromptableSam)
     return model
 
 

@@ -17,7 +17,7 @@ TWIN = "shared_image_embedding.positional_embedding"
 """transformers' second name for it."""
 
 ADDED = ("box_map.", "box_prior.", "promptless.", "presence.", "filters.", "fine.", "raiser.")
-"""Beginnings of what SegMed adds to SAM in a `Promptable`, which no published checkpoint has and any may be given."""
+"""Prefixes of what SegMed adds to SAM in a `PromptableSam`; no published checkpoint has them, any may be given them."""
 
 SEGMENT_ANYTHING: Rows = (
     ("image_encoder.patch_embed.proj.", "vision_encoder.patch_embed.projection."),

@@ -46,7 +46,7 @@ class ImageEncoder(nn.Module):
     stride: int
 
 
-class Promptable(nn.Module):
+class PromptableSam(nn.Module):
     """Encode an image once, then decode any number of prompts."""
 
     def __init__(
@@ -162,7 +162,7 @@ class Promptable(nn.Module):
         """What guides every upsampling: the preprocessed image, through its learned filter if it has one."""
         return self.filtered("guidance", image)
 
-    def train(self, mode: bool = True) -> "Promptable":
+    def train(self, mode: bool = True) -> "PromptableSam":
         """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.image_encoder.parameters()):

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.sam.network import ImageEncoder, Promptable
+from segmed.models.sam.network import ImageEncoder, PromptableSam
 from segmed.models.sam.parts import CHANNELS, prompt_parts
 from segmed.models.sam_config import SamConfig
 
@@ -53,7 +53,7 @@ class PyramidEncoder(ImageEncoder):
         return embedding
 
 
-def build_sam_tiny(config: ModelConfig) -> Promptable:
+def build_sam_tiny(config: ModelConfig) -> PromptableSam:
     """sam-tiny with random weights; `config.encoder` is the pyramid's.
 
     Raises `ModelError` for an unknown encoder, pre-trained weights (there are none) and more than one label.
@@ -68,7 +68,7 @@ def build_sam_tiny(config: ModelConfig) -> Promptable:
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
-    return Promptable(encoder, *prompt_parts(sam.size, STRIDE), config=sam, image_channels=config.channels)
+    return PromptableSam(encoder, *prompt_parts(sam.size, STRIDE), config=sam, image_channels=config.channels)
 
 
 def feature_info(network: nn.Module) -> Any:

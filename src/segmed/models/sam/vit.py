@@ -17,7 +17,7 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 from segmed.core.errors import ModelError
 from segmed.layers.lora import LoRALinear
 from segmed.models.config import OWN, ModelConfig
-from segmed.models.sam.network import ImageEncoder, Promptable
+from segmed.models.sam.network import ImageEncoder, PromptableSam
 from segmed.models.sam.parts import CHANNELS, prompt_parts
 from segmed.models.sam.weights import find_weights, fit_weights, require_same_architecture
 from segmed.models.sam_config import PATCH, SHAPES, SamConfig, Trains, VitConfig
@@ -76,7 +76,7 @@ class VitEncoder(ImageEncoder):
                 layer.attn.qkv = LoRALinear.around(layer.attn.qkv, rank)
 
 
-def build_sam_vit(config: ModelConfig) -> Promptable:
+def build_sam_vit(config: ModelConfig) -> PromptableSam:
     """A member of the family by `config.name`, with random weights or those that `config.encoder_weights` names.
 
     Raises `ModelError` for more than one label, another encoder, and weights that cannot be had or do not fit.
@@ -98,12 +98,12 @@ def build_sam_vit(config: ModelConfig) -> Promptable:
     return model
 
 
-def bare_vit(config: ModelConfig) -> Promptable:
+def bare_vit(config: ModelConfig) -> PromptableSam:
     """The model with random weights, before anything is loaded or chosen to be trained."""
     sam = config.sam or SamConfig()
     shape = sam.vit or SHAPES[config.name]
     encoder = VitEncoder(shape, sam.encoder_side, config.channels, checkpointing=sam.checkpointing)
-    return Promptable(encoder, *prompt_parts(sam.size, PATCH), config=sam, image_channels=config.channels)
+    return PromptableSam(encoder, *prompt_parts(sam.size, PATCH), config=sam, image_channels=config.channels)
 
 
 def _require_possible(config: ModelConfig) -> None:

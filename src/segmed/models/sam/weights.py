@@ -72,7 +72,7 @@ def read_pretrained(path: Path, place: str | Path) -> Pretrained:
 
 
 def fit_weights(tensors: Tensors, model: nn.Module, place: str) -> None:
-    """Put weights under transformers' names into a `Promptable`, with positions brought to its size.
+    """Put weights under transformers' names into a `PromptableSam`, with positions brought to its size.
 
     What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen,
     and for weights that are not finite.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.errors import ConfigError
-from segmed.inference.asking import AUTOMATIC, NEEDS, Automatic
+from segmed.inference.automatic_prompts import AUTOMATIC, NEEDS, Automatic
 from segmed.inference.propagate import PropagateConfig
 from segmed.prompts.kinds import parse_prompt, prompt_names
 from segmed.prompts.sampling import PROMPTS, Prompted, Prompter, case_generator
@@ -18,7 +18,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptProtocol:
     """One kind of prompts: drawn from the reference by `prompter` (an oracle), else proposed by `automatic`.
 
     `boxes` of more than 1 averages as many boxes around each drawn one.
@@ -68,26 +68,28 @@ class Asking:
         return f"{drawn}, and no question about empty slices.{mean}"
 
 
-def parse_askings(text: str, *, uncertainty: int = 1, automatic: Mapping[str, Automatic] = AUTOMATIC) -> list[Asking]:
+def parse_prompt_protocols(
+    text: str, *, uncertainty: int = 1, automatic: Mapping[str, Automatic] = AUTOMATIC
+) -> list[PromptProtocol]:
     """Read `--prompts gt,propagate,cascade,none`: names of `parse_prompt` and of `automatic`, and `propagate`.
 
     With `uncertainty` above 1 every kind with boxes is followed by the mean over as many boxes around each. Raises
     `ConfigError` for unknown names, names given twice, and ways that need something that is not there.
     """
-    askings: list[Asking] = []
+    protocols: list[PromptProtocol] = []
     for name in filter(None, prompt_names(text)):
-        one = _asking(name, automatic)
-        askings.append(one)
+        one = _protocol(name, automatic)
+        protocols.append(one)
         if uncertainty > 1 and one.has_boxes and one.carry is None:
-            askings.append(Asking(f"{name} x{uncertainty}", one.prompter, boxes=uncertainty))
-    return askings
+            protocols.append(PromptProtocol(f"{name} x{uncertainty}", one.prompter, boxes=uncertainty))
+    return protocols
 
 
-def _asking(name: str, automatic: Mapping[str, Automatic]) -> Asking:
+def _protocol(name: str, automatic: Mapping[str, Automatic]) -> PromptProtocol:
     if name in automatic:
-        return Asking(name, automatic=automatic[name])
+        return PromptProtocol(name, automatic=automatic[name])
     if name == "propagate":
-        return Asking(name, Prompter(PROMPTS["gt"]), carry=PropagateConfig())
+        return PromptProtocol(name, Prompter(PROMPTS["gt"]), carry=PropagateConfig())
     if name in NEEDS:
         raise ConfigError(f"Prompts {name!r} need {NEEDS[name]}, and none was given.")
-    return Asking(name, Prompter(parse_prompt(name)))
+    return PromptProtocol(name, Prompter(parse_prompt(name)))

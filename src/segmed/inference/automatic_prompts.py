@@ -9,7 +9,7 @@ from segmed.inference.slices import PatientSlices
 
 
 @dataclass(frozen=True)
-class AskedVolume:
+class EncodedVolume:
     """Slices of one patient, in anatomical order, as they were read and after the image encoder."""
 
     slices: PatientSlices
@@ -19,15 +19,15 @@ class AskedVolume:
 
 @dataclass(frozen=True)
 class Automatic:
-    """A way of asking a promptable run that is told nothing."""
+    """A prompt protocol that is told nothing of the reference."""
 
-    answers: Callable[[PromptedPredictor, AskedVolume], list[Answer]]
+    answers: Callable[[PromptedPredictor, EncodedVolume], list[Answer]]
     """An answer for each slice asked about."""
     system: VolumePredictor | None = None
     """What answers, threshold and cost included, where it is more than the run alone: a cascade."""
 
 
-def unprompted(predictor: PromptedPredictor, volume: AskedVolume) -> list[Answer]:
+def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answer]:
     """What the model finds itself."""
     return predictor.decode_volume(volume.encoded)
 

@@ -8,19 +8,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.models.boxed import BoxedDense
-from segmed.models.sam.network import Decoded, Promptable
+from segmed.models.sam.network import Decoded, PromptableSam
 from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 
-Askable: TypeAlias = Promptable | BoxedDense
+Promptable: TypeAlias = PromptableSam | BoxedDense
 """What encodes images and decodes prompts."""
 
 NOTHING = -20.0
 """The logit of an image of which nothing was asked: surely background."""
 
 
-def asked_logits(
-    model: Askable,
+def prompted_logits(
+    model: Promptable,
     embedding: Float[Tensor, "b c gh gw"],
     prompts: Sequence[Prompts],
     fine: Float[Tensor, "b f y x"] | None = None,
@@ -33,7 +33,7 @@ def asked_logits(
     return largest_logits(model, model.decode(embedding, objects, fine), objects, len(prompts))
 
 
-def largest_logits(model: Askable, decoded: Decoded, objects: ObjectPrompts, images: int) -> Float[Tensor, "b h w"]:
+def largest_logits(model: Promptable, decoded: Decoded, objects: ObjectPrompts, images: int) -> Float[Tensor, "b h w"]:
     """The largest logit of an image's objects, pixel by pixel at the network's size; `NOTHING` without any."""
     enlarged = model.enlarged(decoded.logits)
     size = enlarged.shape[1:]
