@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def convert(
     path: Annotated[Path, typer.Argument(help="A volume or mask, or a folder with a DICOM series.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Ends in .nii.gz, .nii, .nrrd, .mha, seg.dcm or rtstruct.dcm.")
+        Path, typer.Option("--out", "-o", help="Ends in .nii.gz, .nii, .nrrd, .mha, .ome.tif, seg.dcm or rtstruct.dcm.")
     ],
     source: Annotated[
         Path | None, typer.Option(help="The image that a mask belongs to; a DICOM mask is put on its grid.")

@@ -87,7 +87,7 @@ def require_writable(path: Path, *, has_series: bool) -> None:
                 f"{path}: a mask in DICOM refers to the images that it belongs to. Name their folder, with --source."
             )
     elif suffix_of(path) is None:
-        formats = sorted({".nii.gz", ".nii", ".nrrd", ".mha", *(f".{end}" for end in DICOM_MASKS)})
+        formats = sorted({".nii.gz", ".nii", ".nrrd", ".mha", ".ome.tif", *(f".{end}" for end in DICOM_MASKS)})
         raise DataError(f"{path}: no format of volumes ends so; expected {', '.join(formats)}. Choose another name.")
 
 

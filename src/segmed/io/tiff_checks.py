@@ -50,14 +50,20 @@ class _Segment:
     columns: int
 
 
-def require_sound(path: Path, page: tifffile.TiffPage, data: bytes) -> None:
+def require_sound(path: Path, page: tifffile.TiffPage, data: bytes, *, several: bool = False) -> None:
     """Hold the tags of a page against the whole file `data`.
+
+    Args:
+        path: The file, for errors.
+        page: One of its pages.
+        data: All of its bytes.
+        several: Whether pages may follow this one.
 
     Raises:
         DataError: naming what is missing, unknown or at odds: meaning of pixels, orientation, number, place and size
             of strips and tiles.
     """
-    _require_all_tags(path, page, data)
+    _require_all_tags(path, page, data, several)
     _require_meaning(path, page)
     segments = _segments(path, page)
     _require_apart(path, page, segments, len(data))
@@ -65,13 +71,18 @@ def require_sound(path: Path, page: tifffile.TiffPage, data: bytes) -> None:
         _require_size(path, page, segment, data[segment.offset : segment.offset + segment.count])
 
 
-def _require_all_tags(path: Path, page: tifffile.TiffPage, data: bytes) -> None:
+def places_of(path: Path, page: tifffile.TiffPage) -> list[tuple[int, int]]:
+    """Where the pixels of a page lie in its file: first byte and end of each strip or tile."""
+    return [(each.offset, each.offset + each.count) for each in _segments(path, page)]
+
+
+def _require_all_tags(path: Path, page: tifffile.TiffPage, data: bytes, several: bool) -> None:
     """Every tag of the directory was understood, and none follows it: tifffile leaves out what it cannot read."""
     order = page.parent.byteorder
     count, entry, after = ("Q", 20, "Q") if page.parent.is_bigtiff else ("H", 12, "I")
     (tags,) = struct.unpack_from(order + count, data, page.offset)
     (following,) = struct.unpack_from(order + after, data, page.offset + struct.calcsize(count) + entry * tags)
-    if tags != len(page.tags) or following:
+    if tags != len(page.tags) or (following and not several):
         raise _damaged(path, "its directory of tags is not whole")
     for name in SCALARS:
         if name in page.tags and page.tags[name].count != 1:

@@ -13,6 +13,7 @@ from segmed.io.formats import unreadable
 from segmed.io.itk import read_meta, read_meta_grid, read_nrrd, read_nrrd_grid, write_meta, write_nrrd
 from segmed.io.itk_headers import is_meta, is_nrrd
 from segmed.io.nifti import is_nifti, read_nifti, read_nifti_grid, write_nifti
+from segmed.io.tiff_stacks import is_tiff, read_tiff_stack, write_tiff_stack
 
 HEAD = 256
 """The first bytes of a file by which its format is told."""
@@ -50,6 +51,13 @@ FORMATS: tuple[VolumeFormat, ...] = (
     ),
     VolumeFormat("NRRD", is_nrrd, read_nrrd, read_nrrd_grid, {".nrrd": write_nrrd}),
     VolumeFormat("MetaImage", is_meta, read_meta, read_meta_grid, {".mha": write_meta}),
+    VolumeFormat(
+        "TIFF",
+        is_tiff,
+        read_tiff_stack,
+        lambda path: read_tiff_stack(path).grid,
+        {".ome.tif": write_tiff_stack, ".ome.tiff": write_tiff_stack},
+    ),
     VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
