@@ -51,8 +51,8 @@ def unfolded(stack: JBUStack, source: Tensor, guidance: Tensor) -> Tensor:
         batch, channels, height, width = key.shape
         windows = F.unfold(F.pad(key, (3, 3, 3, 3), mode="reflect"), 7).view(batch, channels, 49, height, width)
         kernel = finished_kernel(stage, (windows * key.unsqueeze(2)).sum(1), image)
-        raised = F.interpolate(source, (height, width), mode="bicubic", align_corners=False)
-        windows = F.unfold(F.pad(raised, (3, 3, 3, 3), mode="reflect"), 7).view(batch, -1, 49, height, width)
+        upsampled = F.interpolate(source, (height, width), mode="bicubic", align_corners=False)
+        windows = F.unfold(F.pad(upsampled, (3, 3, 3, 3), mode="reflect"), 7).view(batch, -1, 49, height, width)
         return (windows * kernel.unsqueeze(1)).sum(2)
 
     return run_stages(stack, source, guidance, mix)

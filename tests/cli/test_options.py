@@ -12,7 +12,7 @@ from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
-from segmed.layers.raising import RaiserKind, Upsampler
+from segmed.layers.guided_upsampling import GuidedKind, Upsampler
 from segmed.models.prediction import Tta
 from segmed.study.budgets import BUDGETS
 from segmed.study.settings import ProtocolName
@@ -20,7 +20,7 @@ from segmed.training.recipe import Recipe
 
 
 def test_choices_are_those_of_the_library() -> None:
-    assert get_args(options.RaiserName) == get_args(RaiserKind)
+    assert get_args(options.GuidedName) == get_args(GuidedKind)
     assert get_args(options.UpsamplerName) == get_args(Upsampler)
     assert get_args(options.GaflName) == ("none", *PARAMETRISATIONS)
     assert get_args(options.TtaName) == get_args(Tta)

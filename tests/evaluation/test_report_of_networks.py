@@ -1,4 +1,4 @@
-"""The report's pictures of what is inside networks: learned filters and raised features, where runs have them."""
+"""The report's pictures of what is inside networks: learned filters and upsampled features, where runs have them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

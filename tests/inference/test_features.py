@@ -35,7 +35,7 @@ def image() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("settings", "low", "raised"),
+    ("settings", "low", "upsampled"),
     [
         ({"sam": SamConfig(size=64, encode_at=32)}, 4, 8),
         ({"sam": SamConfig(size=64, featup="jbu", encode_at=32)}, 8, 32),
@@ -44,14 +44,14 @@ def image() -> np.ndarray:
     ],
 )
 def test_panels_show_the_upsampler_that_raises_most(
-    tmp_path: Path, settings: dict[str, object], low: int, raised: int
+    tmp_path: Path, settings: dict[str, object], low: int, upsampled: int
 ) -> None:
     panels = feature_panels(load(run(tmp_path, **settings), device="cpu"), image())
     assert panels.low.shape == (low, low, 3)
-    assert panels.bilinear.shape == panels.raised.shape == (raised, raised, 3)
+    assert panels.bilinear.shape == panels.upsampled.shape == (upsampled, upsampled, 3)
     assert panels.image.shape == (64, 64, 3)
     assert 0 < panels.kept <= 1
-    for picture in (panels.image, panels.low, panels.bilinear, panels.raised):
+    for picture in (panels.image, panels.low, panels.bilinear, panels.upsampled):
         assert picture.min() >= 0
         assert picture.max() <= 1
 

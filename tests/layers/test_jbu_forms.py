@@ -127,8 +127,8 @@ def test_a_stage_computes_what_featups_code_says_with_torchs_own_padding_and_unf
     kernel = range_kernel * torch.tensor(spatial, dtype=torch.float64).view(1, 49, 1, 1)
     kernel = kernel / kernel.sum(1, keepdim=True)
     kernel = kernel + 0.1 * stage.fixup_proj(torch.cat([kernel, guidance], 1))
-    raised = F.pad(F.interpolate(source, (6, 10), mode="bicubic"), (3, 3, 3, 3), mode="reflect")
-    expected = torch.einsum("bcohw,bohw->bchw", F.unfold(raised, 7).view(1, 2, 49, 6, 10), kernel)
+    upsampled = F.pad(F.interpolate(source, (6, 10), mode="bicubic"), (3, 3, 3, 3), mode="reflect")
+    expected = torch.einsum("bcohw,bohw->bchw", F.unfold(upsampled, 7).view(1, 2, 49, 6, 10), kernel)
     assert furthest(stage(source, guidance), expected) <= 1e-12
 
 
@@ -162,8 +162,8 @@ def test_reflection_goes_to_and_fro_between_near_borders() -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 def test_the_doubling_windows_hold_all_that_bicubic_and_reflection_read(length: int) -> None:
     values = torch.randn(length, dtype=torch.float64)
-    raised = F.interpolate(values.view(1, 1, length, 1), (2 * length, 1), mode="bicubic", align_corners=False)
-    neighbours = neighbourhoods(raised)[0, 0, :, :, 0].view(SIDE, SIDE, -1)[:, 0].T  # 2l 7
+    upsampled = F.interpolate(values.view(1, 1, length, 1), (2 * length, 1), mode="bicubic", align_corners=False)
+    neighbours = neighbourhoods(upsampled)[0, 0, :, :, 0].view(SIDE, SIDE, -1)[:, 0].T  # 2l 7
     windows = F.pad(values, (3, 3)).unfold(0, SIDE, 1).repeat_interleave(2, 0)  # 2l 7
     weights = doubling_windows(length, values)
     assert torch.allclose(torch.einsum("ypr,yr->yp", weights, windows), neighbours, atol=1e-14)

@@ -38,8 +38,8 @@ def test_constants_stay_constant_when_renormalised(target: tuple[int, int] | Non
     nn.init.zeros_(stack.fixup_proj[1].weight)
     nn.init.zeros_(stack.fixup_proj[1].bias)
     constant = torch.tensor([2.0, -3.0], dtype=torch.float64).view(1, 2, 1, 1)
-    raised = stack(constant.expand(1, 2, 3, 4), features(1, 3, 12, 16), target)
-    assert torch.allclose(raised, constant.expand_as(raised), atol=1e-12)
+    upsampled = stack(constant.expand(1, 2, 3, 4), features(1, 3, 12, 16), target)
+    assert torch.allclose(upsampled, constant.expand_as(upsampled), atol=1e-12)
 
 
 @torch.no_grad()
@@ -96,9 +96,9 @@ def test_kernels_kept_in_bfloat16_are_half_as_large_and_nearly_as_good() -> None
     kernels = stack.kernels(guidance, (2, 3))
     halved = kernels.to(torch.bfloat16)
     assert halved.stages[0].element_size() * 2 == kernels.stages[0].element_size()
-    raised = stack.upsample(source, halved)
-    assert raised.dtype == torch.float32
-    assert torch.allclose(raised, stack(source, guidance), atol=2e-2)
+    upsampled = stack.upsample(source, halved)
+    assert upsampled.dtype == torch.float32
+    assert torch.allclose(upsampled, stack(source, guidance), atol=2e-2)
 
 
 def test_detached_kernels_pass_no_gradient_to_the_guidance() -> None:
@@ -125,12 +125,12 @@ def test_autocast_takes_features_in_bfloat16_and_kernels_in_float32() -> None:
     exact = stack(source, guidance)
     with torch.autocast("cpu", torch.bfloat16):
         kernels = stack.kernels(guidance, (2, 3))
-        raised = stack(source, guidance)
+        upsampled = stack(source, guidance)
     assert {stage.dtype for stage in kernels.stages} == {torch.float32}
     assert torch.equal(kernels.stages[1], stack.kernels(guidance, (2, 3)).stages[1])
-    assert raised.dtype == torch.bfloat16
-    assert (raised - exact).abs().max() <= 2e-2 * exact.abs().max()
-    raised.float().square().sum().backward()
+    assert upsampled.dtype == torch.bfloat16
+    assert (upsampled - exact).abs().max() <= 2e-2 * exact.abs().max()
+    upsampled.float().square().sum().backward()
     assert source.grad is not None
     assert guidance.grad is not None
     assert guidance.grad.abs().sum() > 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.layers.raising import KINDS, JBURaise, RaiserKind
+from segmed.layers.guided_upsampling import KINDS, GuidedKind, JBUUpsample
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
@@ -22,7 +22,7 @@ def configured(name: str = "unet", upsampler: str = "jbu", **settings: object) -
     return ModelConfig(name=name, encoder=ENCODER, encoder_weights="none", upsampler=upsampler, **settings)  # type: ignore[arg-type]
 
 
-class Nearest(JBURaise):
+class Nearest(JBUUpsample):
     """Raises as the architectures do, to see that all else is theirs."""
 
     def forward(self, source: Tensor, kernel: Tensor, size: tuple[int, int]) -> Tensor:
@@ -30,7 +30,7 @@ class Nearest(JBURaise):
 
 
 @pytest.mark.parametrize(("name", "size"), [("unet", (64, 96)), ("unet", (70, 45)), ("unetplusplus", (64, 96))])
-def test_with_nearest_raising_the_guided_decoder_is_the_architectures_own(name: str, size: tuple[int, int]) -> None:
+def test_with_nearest_upsampling_the_guided_decoder_is_the_architectures_own(name: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     plain = build_model(configured(name, "interpolate")).eval()
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ def test_with_nearest_raising_the_guided_decoder_is_the_architectures_own(name: 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_adds_31165_parameters_and_gives_logits_at_the_images_size(name: str, kind: RaiserKind) -> None:
+def test_every_kind_adds_31165_parameters_and_gives_logits_at_the_images_size(name: str, kind: GuidedKind) -> None:
     plain = build_model(configured(name, "interpolate"))
     guided = build_model(configured(name, kind, labels=2)).eval()
     added = sum(p.numel() for p in guided.decoder.parameters()) - sum(p.numel() for p in plain.decoder.parameters())  # type: ignore[union-attr]
@@ -55,13 +55,13 @@ def test_every_kind_adds_31165_parameters_and_gives_logits_at_the_images_size(na
 @pytest.mark.parametrize("name", ["unet", "unetplusplus"])
 def test_kernels_are_made_once_per_scale(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
-    kernel = JBURaise.kernel
+    kernel = JBUUpsample.kernel
 
-    def counted(self: JBURaise, guidance: Tensor, source_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    def counted(self: JBUUpsample, guidance: Tensor, source_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
         made.append(size)
         return kernel(self, guidance, source_size, size)
 
-    monkeypatch.setattr(JBURaise, "kernel", counted)
+    monkeypatch.setattr(JBUUpsample, "kernel", counted)
     with torch.inference_mode():
         build_model(configured(name)).eval()(torch.randn(1, 3, 32, 64))
     assert made == [(2, 4), (4, 8), (8, 16), (16, 32), (32, 64)]

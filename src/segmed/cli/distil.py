@@ -11,9 +11,9 @@ from segmed.cli.options import (
     DevicesOption,
     EpochsOption,
     FoldOption,
+    GuidedName,
     LabelsOption,
     PatientRegexOption,
-    RaiserName,
     ResumeOption,
     RunOutOption,
     SeedOption,
@@ -29,7 +29,7 @@ def distil(
     recipe: Annotated[
         str, typer.Option(help="featup-encoder (adapts the encoder too), featup, featup-multiview, or a YAML file.")
     ] = "featup-encoder",
-    upsampler: Annotated[RaiserName, typer.Option(help="FeatUp's jbu, or one of its controls.")] = "jbu",
+    upsampler: Annotated[GuidedName, typer.Option(help="FeatUp's jbu, or one of its controls.")] = "jbu",
     fold: FoldOption = 0,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
@@ -64,7 +64,7 @@ def distil(
     base = chosen_recipe(recipe, set_, epochs=epochs)
     if base.objective == "masks":
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
-    chosen = distil_recipe(base, run, encode_at=encode_at, raiser=upsampler, seed=seed)
+    chosen = distil_recipe(base, run, encode_at=encode_at, upsampler=upsampler, seed=seed)
     plan = open_split(split)
     decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     with training_display() as callbacks:

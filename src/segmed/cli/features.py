@@ -22,7 +22,7 @@ def features(
 ) -> None:
     """Draw a run's features before and after FeatUp.
 
-    Four panels: the image, the low-resolution features, the same raised by bilinear interpolation, and by FeatUp.
+    Four panels: the image, the low-resolution features, the same upsampled by bilinear interpolation, and by FeatUp.
     Colours are three principal components of the low-resolution features, the same for all panels. --implicit adds a
     fifth, fitted to this image alone, for runs that encode a smaller image.
     """

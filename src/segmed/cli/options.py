@@ -24,8 +24,8 @@ def folder_option(help_text: str) -> Any:
     return typer.Option("--out", "-o", help=help_text, callback=checked)
 
 
-RaiserName = Literal["jbu", "jbu-constant", "bilinear-control"]
-UpsamplerName = Literal["interpolate", RaiserName]
+GuidedName = Literal["jbu", "jbu-constant", "bilinear-control"]
+UpsamplerName = Literal["interpolate", GuidedName]
 GaflName = Literal["none", "radial", "free", "lowrank"]
 TtaName = Literal["none", "mirror", "flips"]
 PrecisionName = Literal["auto", "32", "bf16", "16"]

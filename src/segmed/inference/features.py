@@ -1,4 +1,4 @@
-"""What FeatUp does to a run's features, as a picture: low resolution, bilinear and raised, in one basis of colours."""
+"""A picture of what FeatUp does to features: low resolution, bilinear and upsampled, in one basis of colours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn import functional
 from segmed.core.errors import ModelError
 from segmed.core.intensity import span_of
 from segmed.inference.predictor import Predictor
-from segmed.layers.raising import BilinearRaise, JBURaise, Raiser
+from segmed.layers.guided_upsampling import BilinearUpsample, GuidedUpsampler, JBUUpsample
 
 Colours = Float32[np.ndarray, "_h _w 3"]
 
@@ -26,7 +26,7 @@ class FeaturePanels:
     """What the network reads; three of its channels, or one as grey."""
     low: Colours
     bilinear: Colours
-    raised: Colours
+    upsampled: Colours
     channels: int
     """Channels of the features that the three colours stand for."""
     kept: float
@@ -47,8 +47,8 @@ def feature_panels(
     Raises `ModelError` for a run without FeatUp, and where `fit` raises other features.
     """
     read = predictor.prepared(image)
-    low, raised = captured(predictor.model, read)
-    bilinear = functional.interpolate(low[None], raised.shape[1:], mode="bilinear", align_corners=False)[0]
+    low, upsampled = captured(predictor.model, read)
+    bilinear = functional.interpolate(low[None], upsampled.shape[1:], mode="bilinear", align_corners=False)[0]
     basis = fit_basis(low)
     fitted = None if fit is None else fit(predictor.model, read)[0].float().cpu()
     if fitted is not None and len(fitted) != len(low):
@@ -61,7 +61,7 @@ def feature_panels(
         image=stretched(shown if shown.shape[2] == 3 else np.repeat(shown[..., :1], 3, axis=2)),
         low=basis.colours(low),
         bilinear=basis.colours(bilinear),
-        raised=basis.colours(raised),
+        upsampled=basis.colours(upsampled),
         channels=len(low),
         kept=basis.kept,
         fitted=None if fitted is None else basis.colours(fitted),
@@ -77,7 +77,8 @@ def captured(
     def keep(module: nn.Module, arguments: Any, result: Tensor) -> None:
         calls.append((arguments[0][0].float().cpu(), result[0].float().cpu()))
 
-    upsamplers = [each for each in model.modules() if isinstance(each, Raiser | JBURaise | BilinearRaise)]
+    kinds = GuidedUpsampler | JBUUpsample | BilinearUpsample
+    upsamplers = [each for each in model.modules() if isinstance(each, kinds)]
     handles = [each.register_forward_hook(keep) for each in upsamplers]
     try:
         with torch.inference_mode():
@@ -137,7 +138,7 @@ def draw_features(panels: FeaturePanels, name: str) -> Any:
         ("image", panels.image),
         (f"features, {panels.low.shape[0]} x {panels.low.shape[1]}", panels.low),
         (f"bilinear, {panels.bilinear.shape[0]} x {panels.bilinear.shape[1]}", panels.bilinear),
-        (f"FeatUp, {panels.raised.shape[0]} x {panels.raised.shape[1]}", panels.raised),
+        (f"FeatUp, {panels.upsampled.shape[0]} x {panels.upsampled.shape[1]}", panels.upsampled),
     ]
     if panels.fitted is not None:
         pictures.append(("implicit, of this image alone", panels.fitted))

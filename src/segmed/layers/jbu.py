@@ -27,7 +27,7 @@ FIXUP_SHARE = 0.1
 
 
 class JBUStage(nn.Module):
-    """Kernels of 7 x 7 taps from guidance, and their use on a map raised to the guidance's size; 6,233 parameters."""
+    """Kernels of 7 x 7 taps from guidance, used on a map upsampled to the guidance's size; 6,233 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class JBUStage(nn.Module):
     def forward(
         self, source: Float[Tensor, "b c h w"], guidance: Float[Tensor, "b 3 H W"], *, renormalise: bool = False
     ) -> Float[Tensor, "b c H W"]:
-        """Raise `source` to the size of `guidance`, which is already at the size of the result."""
+        """Upsample `source` to the size of `guidance`, which is already at the size of the result."""
         kernel = self.kernel(guidance, renormalise=renormalise)
-        raised = F.interpolate(source, guidance.shape[-2:], mode="bicubic", align_corners=False)  # b c H W
-        return (kernel.unsqueeze(1) * neighbourhoods(raised)).sum(2)
+        upsampled = F.interpolate(source, guidance.shape[-2:], mode="bicubic", align_corners=False)  # b c H W
+        return (kernel.unsqueeze(1) * neighbourhoods(upsampled)).sum(2)
 
 
 def pointwise_mlp(inputs: int, outputs: int) -> nn.Sequential:

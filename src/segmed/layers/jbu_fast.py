@@ -1,6 +1,6 @@
-"""The fast form of a JBU stage: kernels from guidance, composed with the bicubic raising, used on the small map.
+"""The fast form of a JBU stage: kernels from guidance, composed with the bicubic upsampling, used on the small map.
 
-A stage of the paper raises the map by bicubic interpolation and then takes a 7 x 7 kernel at every raised pixel. Both
+A stage of the paper upsamples the map by bicubic interpolation and then takes a 7 x 7 kernel at every new pixel. Both
 are linear in the map, so they are one kernel on the small map; and as the four children of a small pixel read from the
 same 7 x 7 small pixels, borders included, one window serves all four. Channels come last throughout.
 """
@@ -34,8 +34,8 @@ CUBIC = -0.75
 def stage_kernel(
     stage: JBUStage, guidance: Float[Tensor, "b 3 H W"], *, doubles: bool, renormalise: bool
 ) -> Float[Tensor, "b h w children 49"]:
-    """The kernels of one stage for `raise_map`: on the small map where the stage `doubles` it (h = H / 2, four
-    children), on the raised map otherwise (h = H, one child). In the dtype of `guidance`."""
+    """The kernels of one stage for `upsample_map`: on the small map where the stage `doubles` it (h = H / 2, four
+    children), on the upsampled map otherwise (h = H, one child). In the dtype of `guidance`."""
     height, width = guidance.shape[-2:]
     image = guidance.movedim(1, -1)
     key = pointwise(stage.range_proj, image)  # b H W 32
@@ -67,10 +67,10 @@ def kernel_from(
     return kernel + FIXUP_SHARE * fixup
 
 
-def raise_map(
+def upsample_map(
     source: Float[Tensor, "b h w c"], kernel: Float[Tensor, "b p q children 49"], size: tuple[int, int]
 ) -> Float[Tensor, "b H W c"]:
-    """Raise a map to `size` by kernels of `stage_kernel`."""
+    """Upsample a map to `size` by kernels of `stage_kernel`."""
     if kernel.shape[3] == 1:
         source = F.interpolate(source.movedim(-1, 1), size, mode="bicubic", align_corners=False).movedim(1, -1)
         return mix(kernel, reflect_pad(source, rows=1, columns=2))
@@ -103,7 +103,7 @@ def row_chunks(stage: JBUStage, guidance: Float[Tensor, "b 3 H W"]) -> Iterator[
 def compose(
     kernel: Float[Tensor, "b n W 49"], rows: Float[Tensor, "n 7 7"], columns: Float[Tensor, "W 7 7"]
 ) -> Float[Tensor, "b m w 4 49"]:
-    """Kernels on the raised map to kernels on the small map, four for every small pixel (m = n / 2, w = W / 2)."""
+    """Kernels on the upsampled map to kernels on the small map, four for every small pixel (m = n / 2, w = W / 2)."""
     kernel = torch.unflatten(kernel, -1, (SIDE, SIDE))
     kernel = torch.einsum("bywpq,wqs->bywps", kernel, columns)
     kernel = torch.einsum("bywps,ypr->bywrs", kernel, rows)
@@ -111,19 +111,19 @@ def compose(
     return kernel.transpose(2, 3).flatten(5, 6).flatten(3, 4)
 
 
-def doubling_windows(length: int, like: Tensor) -> Float[Tensor, "raised 7 7"]:
-    """How the seven neighbours of each raised pixel depend on the seven small pixels around its parent, along one axis.
+def doubling_windows(length: int, like: Tensor) -> Float[Tensor, "upsampled 7 7"]:
+    """How the seven neighbours of each upsampled pixel depend on the seven small pixels around its parent (one axis).
 
-    Entry y, p, r: the bicubic weight of small pixel y // 2 - 3 + r in the raised pixel that neighbour p of y reads,
+    Entry y, p, r: the bicubic weight of small pixel y // 2 - 3 + r in the upsampled pixel that neighbour p of y reads,
     after reflection. All small pixels that any neighbour needs lie in this window: reflection and clamping only ever
     bring a pixel nearer to y.
     """
-    raised = torch.arange(2 * length, device=like.device).unsqueeze(1)  # 2l 1
+    upsampled = torch.arange(2 * length, device=like.device).unsqueeze(1)  # 2l 1
     neighbour = reflected(2 * length, like.device).unfold(0, SIDE, 1)  # 2l 7
     odd = neighbour % 2
     first = neighbour // 2 - 2 + odd
     taps = first.unsqueeze(-1) + torch.arange(4, device=like.device)  # 2l 7 4
-    window = taps.clamp(0, length - 1) - (raised // 2 - RADIUS).unsqueeze(-1)
+    window = taps.clamp(0, length - 1) - (upsampled // 2 - RADIUS).unsqueeze(-1)
     near = cubic_weights(0.25, like)
     weights = torch.where(odd.unsqueeze(-1) == 1, near, near.flip(0))
     return like.new_zeros(2 * length, SIDE, SIDE).scatter_add(2, window, weights)

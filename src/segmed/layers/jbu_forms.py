@@ -37,17 +37,17 @@ class PlainJBU(nn.Module):
         self.stack, self.size = stack, size
 
     def forward(self, source: Float[Tensor, "b c h w"], guidance: Float[Tensor, "b k H W"]) -> Float[Tensor, "b c p q"]:
-        """Raise `source`; the same numbers as the stack's."""
+        """Upsample `source`; the same numbers as the stack's."""
         check_source(source, self.stack.channels)
         source_size = source.shape[2], source.shape[3]
         check_guidance(guidance, source_size)
         for index, reached in enumerate(plan_sizes(source_size, self.size, self.stack.stages)):
             pooled = F.adaptive_avg_pool2d(guidance, reached)
             kernel = plain_kernel(self.stack.stage(index), pooled, self.stack.renormalise)
-            raised = shifts(F.interpolate(source, reached, mode="bicubic", align_corners=False))
-            source = kernel[:, :1] * raised[0]
+            upsampled = shifts(F.interpolate(source, reached, mode="bicubic", align_corners=False))
+            source = kernel[:, :1] * upsampled[0]
             for tap in range(1, TAPS):
-                source = source + kernel[:, tap : tap + 1] * raised[tap]
+                source = source + kernel[:, tap : tap + 1] * upsampled[tap]
         return source + FIXUP_SHARE * self.stack.fixup_proj(source)
 
 

@@ -1,4 +1,4 @@
-"""FeatUp's stack of joint bilateral upsamplers: features raised 2, 4, 8, 16 times, or to any size, by an image.
+"""FeatUp's stack of joint bilateral upsamplers: features upsampled 2, 4, 8, 16 times, or to any size, by an image.
 
 Source: see `jbu`. The parameters have FeatUp's key names (`up1.range_temp` .. `fixup_proj.1.bias`), so that its
 published weights load: see `jbu_checkpoint`.
@@ -16,13 +16,13 @@ from segmed.core.errors import ConfigError
 from segmed.core.image import Size
 from segmed.layers.jbu import FIXUP_SHARE, JBUStage
 from segmed.layers.jbu_checks import check_finite, check_guidance, check_match, check_source, plan_sizes
-from segmed.layers.jbu_fast import raise_map, stage_kernel
+from segmed.layers.jbu_fast import stage_kernel, upsample_map
 from segmed.layers.jbu_windows import summed_in
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """All that raising a map takes from the image: made once per image, used for any number of feature maps.
+    """All that upsampling a map takes from the image: made once per image, used for any number of feature maps.
 
     Tensors and sizes only, so it can be kept in memory or saved; `to(torch.bfloat16)` halves it.
     """
@@ -80,8 +80,8 @@ class JBUStack(nn.Module):
     def forward(
         self, source: Float[Tensor, "b c h w"], guidance: Float[Tensor, "g k H W"], size: Size | None = None
     ) -> Float[Tensor, "b c p q"]:
-        """Raise `source` to `size`, or 2^stages times. `guidance` has three channels and, as a rule, the encoder's own
-        scaling; its size is free from that of the features upwards. One image may serve a whole batch."""
+        """Upsample `source` to `size`, or 2^stages times. `guidance` has three channels and, as a rule, the encoder's
+        own scaling; its size is free from that of the features upwards. One image may serve a whole batch."""
         check_source(source, self.channels)
         kernels = self.kernels(guidance, (source.shape[2], source.shape[3]), size)
         return self.upsample(source, kernels)
@@ -108,7 +108,7 @@ class JBUStack(nn.Module):
         return Kernels(source_size, guidance.shape[0], sizes, tuple(stages))
 
     def upsample(self, source: Float[Tensor, "b c h w"], kernels: Kernels) -> Float[Tensor, "b c p q"]:
-        """Raise `source` by kernels of its image. The result has its channels last in memory (`channels_last`)."""
+        """Upsample `source` by kernels of its image. The result has its channels last in memory (`channels_last`)."""
         check_source(source, self.channels)
         check_match(source, kernels.source_size, kernels.batch)
         check_finite(source, "features")
@@ -118,7 +118,7 @@ class JBUStack(nn.Module):
             dropped = self.fixup_proj[0](features.movedim(-1, 1)).movedim(1, -1)
             features = features + FIXUP_SHARE * F.linear(dropped, projection.weight.flatten(1).to(features.dtype))
             for kernel, size in zip(kernels.stages, kernels.sizes, strict=True):
-                features = raise_map(features, kernel.expand(source.shape[0], *kernel.shape[1:]), size)
+                features = upsample_map(features, kernel.expand(source.shape[0], *kernel.shape[1:]), size)
             if projection.bias is not None:
                 features.add_(FIXUP_SHARE * projection.bias.to(features.dtype))  # in place: as large as the result
         return features.movedim(-1, 1)

@@ -49,7 +49,9 @@ class BoxedDense(nn.Module):
         """`encode`."""
         return image
 
-    def raised(self, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def upsampled(
+        self, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
         """Features are the image already."""
         return features
 

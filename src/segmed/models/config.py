@@ -3,7 +3,7 @@
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
 from segmed.layers.gafl.config import GaflConfig
-from segmed.layers.raising import Upsampler
+from segmed.layers.guided_upsampling import Upsampler
 from segmed.models.sam_config import SamConfig
 
 OWN: dict[str, tuple[str, str]] = {

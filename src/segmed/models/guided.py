@@ -2,7 +2,7 @@
 
 Works for `unet` and `unetplusplus` of segmentation_models_pytorch, whose decoders double a map by interpolation before
 every block. Others raise by transposed convolutions, by bilinear steps between heads, or inside blocks whose
-attention reads the raised map, and are refused.
+attention reads the upsampled map, and are refused.
 
 Every scale has one stage (6,233 parameters), guided by the image averaged down to that scale; its kernels are made
 once per image and serve every block of the scale.
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.core.image import Size
-from segmed.layers.raising import BilinearRaise, Guidance, JBURaise, RaiserKind, build_raise
+from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedKind, JBUUpsample, build_upsample
 
 GUIDED = ("unet", "unetplusplus")
 """Architectures whose decoder can be guided."""
 
 
-def guide_decoder(model: nn.Module, name: str, kind: RaiserKind, channels: int) -> None:
+def guide_decoder(model: nn.Module, name: str, kind: GuidedKind, channels: int) -> None:
     """Put a guided decoder in the place of the model's own, in place.
 
     Raises `ModelError` for an architecture, or an encoder, that it does not work for.
@@ -42,24 +42,24 @@ def guide_decoder(model: nn.Module, name: str, kind: RaiserKind, channels: int) 
 class GuidedDecoder(nn.Module):
     """What both decoders share: the decoder whose blocks they run, one stage per scale, and the guidance."""
 
-    def __init__(self, decoder: nn.Module, kind: RaiserKind, channels: int) -> None:
+    def __init__(self, decoder: nn.Module, kind: GuidedKind, channels: int) -> None:
         super().__init__()
         self.decoder = decoder
         self.guidance = Guidance(channels, constant=kind == "jbu-constant")
-        self.raises = nn.ModuleList(build_raise(kind) for _ in range(self._scales()))
+        self.raises = nn.ModuleList(build_upsample(kind) for _ in range(self._scales()))
 
     def _scales(self) -> int:
         raise NotImplementedError
 
-    def raised(self, level: int) -> JBURaise | BilinearRaise:
+    def upsampled(self, level: int) -> JBUUpsample | BilinearUpsample:
         """The stage that raises to `level`, the coarsest first."""
-        return cast("JBURaise | BilinearRaise", self.raises[level])
+        return cast("JBUUpsample | BilinearUpsample", self.raises[level])
 
     def kernels(self, features: Sequence[Float[Tensor, "b _c _h _w"]]) -> list[Tensor]:
         """The kernels of every scale; `features` are the encoder's, the image first, each half as large."""
         guidance = self.guidance(features[0])
         sizes = _sizes(features)
-        return [self.raised(i).kernel(guidance, sizes[i], sizes[i + 1]) for i in range(len(self.raises))]
+        return [self.upsampled(i).kernel(guidance, sizes[i], sizes[i + 1]) for i in range(len(self.raises))]
 
 
 class GuidedUnet(GuidedDecoder):
@@ -75,7 +75,7 @@ class GuidedUnet(GuidedDecoder):
         x: Tensor = decoder.center(features[-1])
         for level, block in enumerate(decoder.blocks):
             size = sizes[level + 1]
-            x = self.raised(level)(x, kernels[level], size)
+            x = self.upsampled(level)(x, kernels[level], size)
             x = block(x, *size, skip_connection=skips[level])
         return x
 
@@ -97,8 +97,8 @@ class GuidedUnetPlusPlus(GuidedDecoder):
         nodes: dict[tuple[int, int], Tensor] = {}
 
         def node(first: int, level: int, below: Tensor, joined: Sequence[Tensor]) -> Tensor:
-            raised = self.raised(level)(below, kernels[level], sizes[level + 1])
-            return run_block(decoder.blocks[f"x_{first}_{level}"], raised, joined)
+            upsampled = self.upsampled(level)(below, kernels[level], sizes[level + 1])
+            return run_block(decoder.blocks[f"x_{first}_{level}"], upsampled, joined)
 
         for level in range(depth):
             skip = coarse_first[level + 1]
@@ -109,11 +109,11 @@ class GuidedUnetPlusPlus(GuidedDecoder):
         return node(0, depth, nodes[0, depth - 1], [])
 
 
-def run_block(block: Any, raised: Float[Tensor, "b _c h w"], joined: Sequence[Tensor]) -> Float[Tensor, "b _k h w"]:
-    """A block of U-Net++ on a map that is raised already."""
+def run_block(block: Any, upsampled: Float[Tensor, "b _c h w"], joined: Sequence[Tensor]) -> Float[Tensor, "b _k h w"]:
+    """A block of U-Net++ on a map that is upsampled already."""
     if block.is_empty:
-        return raised.new_empty(raised.shape[0], 0, *raised.shape[2:])
-    x = block.attention1(torch.cat([raised, *joined], 1)) if joined else raised
+        return upsampled.new_empty(upsampled.shape[0], 0, *upsampled.shape[2:])
+    x = block.attention1(torch.cat([upsampled, *joined], 1)) if joined else upsampled
     finished: Tensor = block.attention2(block.conv2(block.conv1(x)))
     return finished
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.layers.raising import RaiserKind
+from segmed.layers.guided_upsampling import GuidedKind
 
 Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
 FROZEN_ENCODER: tuple[Trains, ...] = ("decoder", "decoder+prompts")
@@ -71,13 +71,13 @@ class SamConfig:
     """A head that says how probable it is that an image shows the object at all; bounds promptless masks."""
     lora_rank: Annotated[int, Field(ge=1)] = 8
     """Rank of the updates where `trains` is lora."""
-    featup: Literal["none", RaiserKind] = "none"
-    """Add to the mask decoder's upscaled map the image embedding raised to the mask grid: `jbu` is FeatUp's, guided by
-    the image, `jbu-constant` and `bilinear-control` its controls. A gate that starts at zero leaves masks be."""
+    featup: Literal["none", GuidedKind] = "none"
+    """Add to the mask decoder's upscaled map the image embedding upsampled to the mask grid: `jbu` is FeatUp's, guided
+    by the image, `jbu-constant` and `bilinear-control` its controls. A gate that starts at zero leaves masks be."""
     encode_at: Annotated[int, Field(ge=32)] | None = None
-    """Side in pixels at which the image encoder reads the image; its embedding is then raised to the grid of `size`,
+    """Side in pixels at which the image encoder reads the image; its embedding is then upsampled to the grid of `size`,
     so that decoder and prompts stay as they are. A multiple of 16 below `size`; None encodes at `size`."""
-    encode_raiser: RaiserKind = "jbu"
+    encode_raiser: GuidedKind = "jbu"
     """What raises the embedding where `encode_at` is set, by the same names."""
     checkpointing: bool = False
     """Compute the image encoder's layers again on the way back rather than keep what they hold: less memory, about a

@@ -101,9 +101,9 @@ def _begun_model(recipe: Recipe) -> nn.Module:
     """The network that training begins with, and of it only that to be trained which the objective trains."""
     model = initial_model(recipe)
     if recipe.objective != "masks":
-        from segmed.training.featup import train_raiser_only  # imports transformers
+        from segmed.training.featup import train_upsampler_only  # imports transformers
 
-        train_raiser_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
+        train_upsampler_only(model, encoder=recipe.objective == "distil" and recipe.featup.train_encoder)
     return model
 
 

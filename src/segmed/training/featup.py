@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
-from segmed.layers.raising import RaiserKind
+from segmed.layers.guided_upsampling import GuidedKind
 from segmed.models.checkpoint import RECIPE, load_config, load_run
 from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SamConfig
@@ -25,7 +25,7 @@ from segmed.training.recipe import Recipe, load_recipe
 
 
 class DistilObjective:
-    """Features of the smaller image, raised, against a teacher's of the whole one; judged by the masks they give.
+    """Features of the smaller image, upsampled, against a teacher's of the whole one; judged by the masks they give.
 
     The teacher is no part of what is saved or optimised, and is moved to where the batch is.
     """
@@ -38,10 +38,10 @@ class DistilObjective:
         """The distance between both embeddings."""
         with torch.no_grad():
             target = self._teacher.to(batch.image.device).encode(batch.image)
-        return feature_distance(raisable(model).embed(batch.image), target, self._config.cosine_weight)
+        return feature_distance(require_upsampler(model).embed(batch.image), target, self._config.cosine_weight)
 
     def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
-        """Logits that the unchanged decoder makes of the raised embedding under the validation prompts, and the
+        """Logits that the unchanged decoder makes of the upsampled embedding under the validation prompts, and the
         distance."""
         logits, _ = self._prompted.validate(model, batch)
         return logits, self.loss(model, batch, seed=0)
@@ -55,8 +55,8 @@ def feature_distance(
     return functional.mse_loss(found.float(), target.float()) + cosine_weight * (1 - cosine)
 
 
-def raisable(model: nn.Module) -> PromptableSam:
-    """The model, if its embedding is raised; raises `ConfigError` otherwise."""
+def require_upsampler(model: nn.Module) -> PromptableSam:
+    """The model, if its embedding is upsampled; raises `ConfigError` otherwise."""
     if not isinstance(model, PromptableSam) or model.raiser is None:
         raise ConfigError(
             "objective distil and multiview train a promptable model that encodes a smaller image. "
@@ -65,9 +65,9 @@ def raisable(model: nn.Module) -> PromptableSam:
     return model
 
 
-def train_raiser_only(model: nn.Module, *, encoder: bool) -> None:
+def train_upsampler_only(model: nn.Module, *, encoder: bool) -> None:
     """Let gradients reach what raises the embedding, a filter on its guidance, and the image encoder if asked."""
-    promptable = raisable(model)
+    promptable = require_upsampler(model)
     promptable.requires_grad_(False)
     assert promptable.raiser is not None
     promptable.raiser.requires_grad_(True)
@@ -95,7 +95,7 @@ FROM_THE_RUN = ("model", "preprocess", "prompting", "start")
 
 
 def distil_recipe(
-    base: Recipe, run: str | Path, *, encode_at: int, raiser: RaiserKind = "jbu", seed: int | None = None
+    base: Recipe, run: str | Path, *, encode_at: int, upsampler: GuidedKind = "jbu", seed: int | None = None
 ) -> Recipe:
     """The schedule of `base` for the model, preprocessing and prompts of `run`, encoding at `encode_at` pixels.
 
@@ -104,7 +104,7 @@ def distil_recipe(
     config, folder = load_config(run)
     if config.model.name not in PROMPTABLE:
         raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
-    sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=raiser)
+    sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=upsampler)
     kept = folder / RECIPE
     return dataclasses.replace(
         base,

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ModelError
 from segmed.core.progress import Progress, tracked
-from segmed.training.featup import raisable
+from segmed.training.featup import require_upsampler
 from segmed.training.multiview import draw_view, seen_through
 
 FREQUENCIES = 30
@@ -64,7 +64,7 @@ def fit_implicit(
     The model is one that encodes a smaller image (`sam.encode_at`), whose features are the target; nothing of it is
     changed. Raises `ConfigError` for any other, and `ModelError` for features that cannot be compared.
     """
-    promptable = raisable(model)
+    promptable = require_upsampler(model)
     small = promptable.config.encoder_side // promptable.stride
     if promptable.grid % small:
         raise ModelError(f"{promptable.grid} cells cannot be brought down to {small} evenly; encode at half the size.")

@@ -1,10 +1,10 @@
-"""FeatUp's own objective: features raised once, seen through any jitter and brought down, must be the encoder's of it.
+"""FeatUp's own objective: upsampled features, jittered and brought down, must be the encoder's of the jittered image.
 
 Source: Fu et al., "FeatUp", ICLR 2024, sec. 3.1 and 3.3, and the training code of mhamilton723/FeatUp@6b5a6c0 (MIT).
 It needs no features of a larger image, which is what it is for; where there are some, `distil` is simpler and cheaper.
 
 Differs from the reference:
-- an image's features are raised once a step, not once a jitter;
+- an image's features are upsampled once a step, not once a jitter;
 - dropout of the downsampler is off in evaluation;
 - one affine map moves the image and the features alike, and nothing compares a moved map with an unmoved one (the
   reference's CRF term does); that term and the total variation, of weights 0.001 and 0, are left out;
@@ -19,13 +19,13 @@ from torch.nn import functional
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
 from segmed.models.sam.network import PromptableSam
-from segmed.training.featup import raisable
+from segmed.training.featup import require_upsampler
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompted import PromptedObjective
 
 
 class AttentionDownsampler(nn.Module):
-    """Every patch of k x k raised cells as one: a mean weighed by the features' own saliency and a learned window."""
+    """Every patch of k x k upsampled cells as one: a mean by the features' own saliency and a learned window."""
 
     def __init__(self, channels: int, patch: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class MultiViewObjective(nn.Module):
 
     def __init__(self, config: FeatUpConfig, prompted: PromptedObjective, model: nn.Module) -> None:
         super().__init__()
-        promptable = raisable(model)
+        promptable = require_upsampler(model)
         small = promptable.config.encoder_side // promptable.stride
         if promptable.grid % small:
             raise ConfigError(
@@ -65,7 +65,7 @@ class MultiViewObjective(nn.Module):
 
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """The mean negative log-likelihood of the views' features."""
-        promptable = raisable(model)
+        promptable = require_upsampler(model)
         generator = torch.Generator().manual_seed(seed)
         high = promptable.embed(batch.image)
         views = [self._view(promptable, batch.image, high, generator) for _ in range(self._config.jitters)]

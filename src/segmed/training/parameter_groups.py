@@ -7,10 +7,10 @@ from torch import nn
 
 from segmed.layers.gafl import gain_parameters
 from segmed.layers.gated import Gated
-from segmed.layers.raising import BilinearRaise, Guidance, JBURaise, Raiser
+from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedUpsampler, JBUUpsample
 from segmed.training.recipe import OptimConfig
 
-UPSAMPLING = (Raiser, JBURaise, BilinearRaise, Guidance)
+UPSAMPLING = (GuidedUpsampler, JBUUpsample, BilinearUpsample, Guidance)
 """The layers of guided upsampling: FeatUp's, their controls, and what makes their guidance."""
 
 

@@ -151,7 +151,7 @@ def embedded(model: Promptable, batch: Batch) -> tuple[Float[Tensor, "b c gh gw"
     if batch.embedding is None:
         embedding = model.embed(batch.image)
     else:
-        embedding = model.raised(batch.embedding.float(), batch.image)
+        embedding = model.upsampled(batch.embedding.float(), batch.image)
     return embedding, model.fine_map(embedding, batch.image)
 
 

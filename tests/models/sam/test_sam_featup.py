@@ -13,7 +13,7 @@ from segmed.core.labels import LabelMap
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
 from segmed.layers.gafl import GaflConfig
-from segmed.layers.raising import KINDS, Raiser, RaiserKind
+from segmed.layers.guided_upsampling import KINDS, GuidedKind, GuidedUpsampler
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.sam.featup import doublings
@@ -47,7 +47,7 @@ def decode(model: PromptableSam, image: torch.Tensor, *prompts: Prompts) -> Deco
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_at_the_start_masks_are_bit_identical_to_those_without_the_branch(kind: RaiserKind) -> None:
+def test_at_the_start_masks_are_bit_identical_to_those_without_the_branch(kind: GuidedKind) -> None:
     plain, with_branch = tiny(), tiny(featup=kind)
     assert torch.equal(decode(plain, images(), BOX, BOX).logits, decode(with_branch, images(), BOX, BOX).logits)
     with torch.inference_mode():
@@ -67,8 +67,8 @@ def test_one_map_of_an_image_serves_all_its_objects(monkeypatch: pytest.MonkeyPa
     model = opened(tiny(featup="jbu"))
     two = Prompts(boxes=[(8, 8, 40, 32), (20, 24, 60, 63)])
     made = []
-    forward = Raiser.kernels
-    monkeypatch.setattr(Raiser, "kernels", lambda *arguments: made.append(1) or forward(*arguments))
+    forward = GuidedUpsampler.kernels
+    monkeypatch.setattr(GuidedUpsampler, "kernels", lambda *arguments: made.append(1) or forward(*arguments))
     together = decode(model, images(1), two).logits
     assert len(made) == 1
     apart = [decode(model, images(1), Prompts(boxes=[box])).logits for box in two.boxes]
@@ -105,7 +105,7 @@ def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: RaiserKind) -> None:
+def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: GuidedKind) -> None:
     model = tiny(encode_at=32, encode_raiser=kind)
     with torch.inference_mode():
         assert model.features(images()).shape == (2, 256, 4, 4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmed.layers.gated import Gated
-from segmed.layers.raising import Raiser, RaiserKind
+from segmed.layers.guided_upsampling import GuidedKind, GuidedUpsampler
 
 STAGES = 2
 """Doublings between the embedding's grid and the mask grid."""
@@ -22,23 +22,23 @@ SHARE = 8
 class FineBranch(Gated):
     """Reduced embedding -> two stages to the mask grid -> norm, GELU, mixing -> gate that starts at zero.
 
-    Without the nonlinearity after the raising the branch would equal a raised low-resolution logit: JBU commutes with
-    everything that is linear in the channels.
+    Without the nonlinearity after the upsampling the branch would equal an upsampled low-resolution logit: JBU commutes
+    with everything that is linear in the channels.
     """
 
-    def __init__(self, channels: int, kind: RaiserKind, *, image_channels: int = 3) -> None:
+    def __init__(self, channels: int, kind: GuidedKind, *, image_channels: int = 3) -> None:
         super().__init__()
         fine = channels // SHARE
         self.reduce = nn.Conv2d(channels, fine, 1)
-        self.raiser = Raiser(kind, fine, STAGES, image_channels=image_channels)
+        self.raiser = GuidedUpsampler(kind, fine, STAGES, image_channels=image_channels)
         self.norm = nn.LayerNorm(fine)
         self.mix = nn.Linear(fine, fine)
         self.gate = nn.Parameter(torch.zeros(fine))
 
     def forward(self, embedding: Float[Tensor, "b c g g"], image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b f h h"]:
         """What is added to the upscaled map of every object of each image; zero at the start."""
-        raised = self.raiser(self.reduce(embedding), image).movedim(1, -1)
-        mixed: Tensor = self.gate * self.mix(functional.gelu(self.norm(raised)))
+        upsampled = self.raiser(self.reduce(embedding), image).movedim(1, -1)
+        mixed: Tensor = self.gate * self.mix(functional.gelu(self.norm(upsampled)))
         return mixed.movedim(-1, 1)
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from segmed.core.errors import ModelError
-from segmed.layers.raising import Raiser
+from segmed.layers.guided_upsampling import GuidedUpsampler
 from segmed.models.sam.contract import ContractName
 from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.featup import SHARE, FineBranch, doublings
@@ -72,10 +72,10 @@ class PromptableSam(nn.Module):
         self.fine: FineBranch | None = None
         if config.featup != "none":
             self.fine = FineBranch(channels, config.featup, image_channels=image_channels)
-        self.raiser: Raiser | None = None
+        self.raiser: GuidedUpsampler | None = None
         if config.encode_at is not None:
             stages = doublings(config.encode_at // self.stride, self.grid)
-            self.raiser = Raiser(config.encode_raiser, channels, stages, image_channels=image_channels)
+            self.raiser = GuidedUpsampler(config.encode_raiser, channels, stages, image_channels=image_channels)
         freeze(self, config.trains)
 
     @property
@@ -118,14 +118,14 @@ class PromptableSam(nn.Module):
 
         Raises `ModelError` for images that are not `config.size` wide and high.
         """
-        return self.raised(self.features(image), image)
+        return self.upsampled(self.features(image), image)
 
     def embed(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
         """`encode`, without a graph where nothing of the image encoder is trained."""
         trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
             features = self.features(image)
-        return self.raised(features, image)
+        return self.upsampled(features, image)
 
     def features(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c f f"]:
         """What the image encoder itself gives: the embedding, or one of a smaller grid where `config.encode_at` is set.
@@ -144,8 +144,10 @@ class PromptableSam(nn.Module):
         features: Tensor = self.image_encoder(image)
         return features
 
-    def raised(self, features: Float[Tensor, "b c f f"], image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
-        """The embedding of `features`, raised by the image where its encoder read a smaller one."""
+    def upsampled(
+        self, features: Float[Tensor, "b c f f"], image: Float[Tensor, "b k h w"]
+    ) -> Float[Tensor, "b c g g"]:
+        """The embedding of `features`, upsampled by the image where its encoder read a smaller one."""
         if self.raiser is None:
             return features
         embedding: Tensor = self.raiser(features, self.guidance(image), (self.grid, self.grid))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.layers.raising import KINDS, Guidance, Raiser, RaiserKind, build_raise
+from segmed.layers.guided_upsampling import KINDS, Guidance, GuidedKind, GuidedUpsampler, build_upsample
 
 
 def parameters(module: nn.Module) -> int:
@@ -13,45 +13,45 @@ def parameters(module: nn.Module) -> int:
 
 
 def test_a_stage_of_each_kind_has_featups_6233_parameters() -> None:
-    assert {kind: parameters(build_raise(kind)) for kind in KINDS} == dict.fromkeys(KINDS, 6233)
+    assert {kind: parameters(build_upsample(kind)) for kind in KINDS} == dict.fromkeys(KINDS, 6233)
 
 
 def test_stacks_of_all_kinds_have_the_same_number_of_parameters() -> None:
-    assert len({parameters(Raiser(kind, 5, 2)) for kind in KINDS}) == 1
+    assert len({parameters(GuidedUpsampler(kind, 5, 2)) for kind in KINDS}) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [None, (9, 13)])
 def test_every_kind_raises_to_any_size_and_reuses_what_it_took_from_the_image(
-    kind: RaiserKind, size: tuple[int, int] | None
+    kind: GuidedKind, size: tuple[int, int] | None
 ) -> None:
     torch.manual_seed(0)
-    raiser = Raiser(kind, 4, 2).eval()
+    upsampler = GuidedUpsampler(kind, 4, 2).eval()
     source, image = torch.randn(2, 4, 3, 5), torch.randn(2, 3, 21, 34)
-    kernels = raiser.kernels(image, (3, 5), size)
-    raised = raiser.upsample(source, kernels)
-    assert raised.shape == (2, 4, *(size or (12, 20)))
-    assert torch.equal(raiser(source, image, size), raised)
-    alone = raiser.upsample(source[:1], raiser.kernels(image[:1], (3, 5), size))
-    assert torch.allclose(alone, raised[:1], atol=1e-6)
+    kernels = upsampler.kernels(image, (3, 5), size)
+    upsampled = upsampler.upsample(source, kernels)
+    assert upsampled.shape == (2, 4, *(size or (12, 20)))
+    assert torch.equal(upsampler(source, image, size), upsampled)
+    alone = upsampler.upsample(source[:1], upsampler.kernels(image[:1], (3, 5), size))
+    assert torch.allclose(alone, upsampled[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_constant_guidance_is_blind_to_the_image(kind: RaiserKind) -> None:
+def test_only_constant_guidance_is_blind_to_the_image(kind: GuidedKind) -> None:
     torch.manual_seed(0)
-    raiser = Raiser(kind, 2, 1).eval()
-    for parameter in raiser.parameters():
+    upsampler = GuidedUpsampler(kind, 2, 1).eval()
+    for parameter in upsampler.parameters():
         nn.init.normal_(parameter, std=0.3)
     source = torch.randn(1, 2, 4, 4)
-    first, second = (raiser(source, torch.randn(1, 3, 8, 8)) for _ in range(2))
+    first, second = (upsampler(source, torch.randn(1, 3, 8, 8)) for _ in range(2))
     assert torch.equal(first, second) == (kind == "jbu-constant")
 
 
-def test_the_bilinear_control_starts_as_bilinear_raising() -> None:
-    control = build_raise("bilinear-control")
+def test_the_bilinear_control_starts_as_bilinear_upsampling() -> None:
+    control = build_upsample("bilinear-control")
     source = torch.randn(1, 2, 3, 4)
-    raised = control(source, control.kernel(torch.randn(1, 3, 6, 8), (3, 4), (6, 8)), (6, 8))
-    assert torch.equal(raised, nn.functional.interpolate(source, (6, 8), mode="bilinear", align_corners=False))
+    upsampled = control(source, control.kernel(torch.randn(1, 3, 6, 8), (3, 4), (6, 8)), (6, 8))
+    assert torch.equal(upsampled, nn.functional.interpolate(source, (6, 8), mode="bilinear", align_corners=False))
 
 
 @pytest.mark.parametrize(("channels", "added"), [(1, 0), (3, 0), (2, 9), (9, 30)])
@@ -63,24 +63,24 @@ def test_guidance_is_three_channels_of_any_number(channels: int, added: int) -> 
 
 def test_a_filter_in_front_of_the_guidance_changes_what_the_kernels_see() -> None:
     torch.manual_seed(0)
-    raiser = Raiser("jbu", 2, 1).eval()
+    upsampler = GuidedUpsampler("jbu", 2, 1).eval()
     source, image = torch.randn(1, 2, 4, 4), torch.randn(1, 3, 8, 8)
-    before = raiser(source, image)
-    raiser.guidance = nn.Sequential(nn.AvgPool2d(3, 1, 1), raiser.guidance)  # type: ignore[assignment]
-    assert not torch.allclose(raiser(source, image), before)
+    before = upsampler(source, image)
+    upsampler.guidance = nn.Sequential(nn.AvgPool2d(3, 1, 1), upsampler.guidance)  # type: ignore[assignment]
+    assert not torch.allclose(upsampler(source, image), before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_that_are_not_finite_are_refused(kind: RaiserKind) -> None:
-    raiser = Raiser(kind, 2, 1)
+def test_values_that_are_not_finite_are_refused(kind: GuidedKind) -> None:
+    upsampler = GuidedUpsampler(kind, 2, 1)
     source, image = torch.randn(1, 2, 4, 4), torch.randn(1, 3, 8, 8)
     with pytest.raises(ModelError, match="features hold nan or infinite values"):
-        raiser(source / 0, image)
+        upsampler(source / 0, image)
     if kind != "jbu-constant":
         with pytest.raises(ModelError, match="guidance hold nan or infinite values"):
-            raiser(source, image / 0)
+            upsampler(source, image / 0)
 
 
 def test_guidance_smaller_than_the_features_is_refused() -> None:
     with pytest.raises(ModelError, match="guidance of 3x8 pixels is smaller than the features' 4x4"):
-        Raiser("bilinear-control", 2, 1)(torch.randn(1, 2, 4, 4), torch.randn(1, 3, 3, 8))
+        GuidedUpsampler("bilinear-control", 2, 1)(torch.randn(1, 2, 4, 4), torch.randn(1, 3, 3, 8))

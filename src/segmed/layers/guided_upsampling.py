@@ -1,11 +1,11 @@
-"""Raise feature maps guided by an image, inside a network: FeatUp's JBU, and the controls it has to beat.
+"""Upsample feature maps guided by an image, inside a network: FeatUp's JBU, and the controls it has to beat.
 
 Kinds by name:
 
 - `jbu`: joint bilateral upsampling (see `jbu`);
 - `jbu-constant`: the same module with guidance that is zero everywhere, so one learned kernel per stage: what the
   extra parameters and the smooth window are worth without the image;
-- `bilinear-control`: bilinear raising, each pixel then scaled by a gain that as many parameters compute from the
+- `bilinear-control`: bilinear upsampling, each pixel then scaled by a gain that as many parameters compute from the
   image: what parameters that see the image are worth without a kernel.
 
 All three have the same number of parameters, stage by stage and stack by stack. Guidance passes through one module,
@@ -22,14 +22,14 @@ from torch.nn import functional as F
 from segmed.core.image import Size
 from segmed.layers.jbu import FIXUP_SHARE, GUIDANCE_CHANNELS, JBUStage
 from segmed.layers.jbu_checks import check_finite, check_guidance, plan_sizes
-from segmed.layers.jbu_fast import raise_map, stage_kernel
+from segmed.layers.jbu_fast import stage_kernel, upsample_map
 from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype
 from segmed.layers.jbu_windows import summed_in
 
-RaiserKind = Literal["jbu", "jbu-constant", "bilinear-control"]
-Upsampler = Literal["interpolate", RaiserKind]
+GuidedKind = Literal["jbu", "jbu-constant", "bilinear-control"]
+Upsampler = Literal["interpolate", GuidedKind]
 """How a decoder raises its maps: as its architecture does, or by a kind."""
-KINDS: tuple[RaiserKind, ...] = ("jbu", "jbu-constant", "bilinear-control")
+KINDS: tuple[GuidedKind, ...] = ("jbu", "jbu-constant", "bilinear-control")
 GAIN_HIDDEN = 76
 """Hidden units of a control's gain: 3 -> 76 -> 76 -> 1 has the 6,233 parameters of a JBU stage."""
 
@@ -53,7 +53,7 @@ class Guidance(nn.Module):
         return torch.zeros_like(guidance) if self.constant else guidance
 
 
-class JBURaise(nn.Module):
+class JBUUpsample(nn.Module):
     """One JBU stage whose kernels are made apart from their use, for maps of any number of channels."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class JBURaise(nn.Module):
         self.stage = JBUStage()
 
     def kernel(self, guidance: Float[Tensor, "b 3 H W"], source_size: Size, size: Size) -> Tensor:
-        """Kernels that raise maps of `source_size` to `size`, for `forward`; in float32, or float64."""
+        """Kernels that upsample maps of `source_size` to `size`, for `forward`; in float32, or float64."""
         check_guidance(guidance, source_size)
         with torch.autocast(guidance.device.type, enabled=False):
             image = F.adaptive_avg_pool2d(guidance.to(summed_in(guidance, self.stage.range_temp)), size)
@@ -70,14 +70,14 @@ class JBURaise(nn.Module):
             return stage_kernel(self.stage, image, doubles=doubles, renormalise=True)
 
     def forward(self, source: Float[Tensor, "b c h w"], kernel: Tensor, size: Size) -> Float[Tensor, "b c p q"]:
-        """Raise a map to `size` by its image's kernels; channels last in memory."""
+        """Upsample a map to `size` by its image's kernels; channels last in memory."""
         check_finite(source, "features")
         features = in_autocast_dtype(source).movedim(1, -1)
         with torch.autocast(source.device.type, enabled=False):
-            return raise_map(features, kernel, size).movedim(-1, 1)
+            return upsample_map(features, kernel, size).movedim(-1, 1)
 
 
-class BilinearRaise(nn.Module):
+class BilinearUpsample(nn.Module):
     """The control of one stage: bilinear, times a gain per pixel that starts at 1; 6,233 parameters."""
 
     def __init__(self) -> None:
@@ -101,9 +101,9 @@ class BilinearRaise(nn.Module):
     def forward(
         self, source: Float[Tensor, "b c h w"], kernel: Float[Tensor, "b 1 p q"], size: Size
     ) -> Float[Tensor, "b c p q"]:
-        """Raise a map to `size` and scale its pixels."""
-        raised = F.interpolate(in_autocast_dtype(source), size, mode="bilinear", align_corners=False)
-        return raised * kernel.to(raised.dtype)
+        """Upsample a map to `size` and scale its pixels."""
+        upsampled = F.interpolate(in_autocast_dtype(source), size, mode="bilinear", align_corners=False)
+        return upsampled * kernel.to(upsampled.dtype)
 
 
 class BilinearStack(nn.Module):
@@ -112,7 +112,7 @@ class BilinearStack(nn.Module):
     def __init__(self, channels: int, stages: int) -> None:
         super().__init__()
         self.channels, self.stages = channels, stages
-        self.raises = nn.ModuleList(BilinearRaise() for _ in range(stages))
+        self.raises = nn.ModuleList(BilinearUpsample() for _ in range(stages))
         self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), nn.Conv2d(channels, channels, 1))
 
     def kernels(self, guidance: Float[Tensor, "b 3 H W"], source_size: Size, size: Size | None = None) -> Kernels:
@@ -123,23 +123,23 @@ class BilinearStack(nn.Module):
         return Kernels(source_size, guidance.shape[0], sizes, gains)
 
     def upsample(self, source: Float[Tensor, "b c h w"], kernels: Kernels) -> Float[Tensor, "b c p q"]:
-        """Raise `source` by gains of its image; the projection comes first, as in `JBUStack`."""
+        """Upsample `source` by gains of its image; the projection comes first, as in `JBUStack`."""
         check_finite(source, "features")
         features: Tensor = source + FIXUP_SHARE * self.fixup_proj(source)
         for index, (gain, size) in enumerate(zip(kernels.stages, kernels.sizes, strict=True)):
             features = self._raise(index)(features, gain, size)
         return features
 
-    def _raise(self, index: int) -> BilinearRaise:
+    def _raise(self, index: int) -> BilinearUpsample:
         stage = self.raises[index]
-        assert isinstance(stage, BilinearRaise)
+        assert isinstance(stage, BilinearUpsample)
         return stage
 
 
-class Raiser(nn.Module):
-    """A stack of any kind with its guidance: features and the preprocessed image in, raised features out."""
+class GuidedUpsampler(nn.Module):
+    """A stack of any kind with its guidance: features and the preprocessed image in, upsampled features out."""
 
-    def __init__(self, kind: RaiserKind, channels: int, stages: int, *, image_channels: int = 3) -> None:
+    def __init__(self, kind: GuidedKind, channels: int, stages: int, *, image_channels: int = 3) -> None:
         super().__init__()
         self.kind = kind
         self.guidance = Guidance(image_channels, constant=kind == "jbu-constant")
@@ -147,20 +147,20 @@ class Raiser(nn.Module):
         self.stack = BilinearStack(channels, stages) if control else JBUStack(channels, stages)
 
     def kernels(self, image: Float[Tensor, "b k H W"], source_size: Size, size: Size | None = None) -> Kernels:
-        """What raising takes from the image: once per image, for any number of maps."""
+        """What upsampling takes from the image: once per image, for any number of maps."""
         return self.stack.kernels(self.guidance(image), source_size, size)
 
     def upsample(self, source: Float[Tensor, "b c h w"], kernels: Kernels) -> Float[Tensor, "b c p q"]:
-        """Raise a map by its image's kernels."""
+        """Upsample a map by its image's kernels."""
         return self.stack.upsample(source, kernels)
 
     def forward(
         self, source: Float[Tensor, "b c h w"], image: Float[Tensor, "b k H W"], size: Size | None = None
     ) -> Float[Tensor, "b c p q"]:
-        """Raise `source` to `size`, or 2^stages times."""
+        """Upsample `source` to `size`, or 2^stages times."""
         return self.upsample(source, self.kernels(image, (source.shape[2], source.shape[3]), size))
 
 
-def build_raise(kind: RaiserKind) -> JBURaise | BilinearRaise:
+def build_upsample(kind: GuidedKind) -> JBUUpsample | BilinearUpsample:
     """One stage of a kind."""
-    return BilinearRaise() if kind == "bilinear-control" else JBURaise()
+    return BilinearUpsample() if kind == "bilinear-control" else JBUUpsample()
