@@ -13,8 +13,9 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.data.splits import split_by_patient
-from segmed.models.checkpoint import RunConfig, save_run, seen_patients
+from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
+from segmed.models.seen import seen_patients
 from segmed.models.zoo import build_model
 from toydata import toy
 

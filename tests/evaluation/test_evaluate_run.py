@@ -10,7 +10,7 @@ from segmed.core.split import Partition, Split
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import evaluate_run, plan_evaluation
-from segmed.models.checkpoint import seen_patients
+from segmed.models.seen import seen_patients
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,13 @@ from segmed.models.checkpoint import (
     copy_run,
     known_patients,
     load_run,
-    patient_digest,
     relative_to,
     save_run,
-    seen_by_any,
     summed_times,
     weights_digest,
 )
 from segmed.models.config import ModelConfig
+from segmed.models.seen import patient_digest, seen_by_any
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 

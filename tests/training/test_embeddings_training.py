@@ -22,8 +22,8 @@ from segmed.data.splits import split_by_patient
 from segmed.data.views import SETS, viewed
 from segmed.inference import load
 from segmed.inference.embedding import EmbeddingCost, embed, entries_of
-from segmed.models.checkpoint import load_config
 from segmed.models.sam.network import PromptableSam
+from segmed.models.seen import seen_patients
 from segmed.preprocess import Preprocess
 from segmed.training import Hardware, Recipe, train
 from segmed.training.build import prepare
@@ -298,39 +298,40 @@ def test_weights_that_do_not_fit_are_listed(first: Path) -> None:
 
 def test_weights_that_know_this_folds_test_patients_are_refused(toy: Toy, first: Path) -> None:
     recipe = recipe_of(f"start={first}")
-    assert begun_from(recipe, toy[1], 0) is not None
+    assert begun_from(recipe, toy[1], 0, toy[0]) is not None
     partition = toy[1].fold(0)
     swapped = dataclasses.replace(partition, train=partition.test, test=partition.train)
     with pytest.raises(SplitError, match=r"has 3 of this fold's 3 test patients in its train part"):
-        begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0)
+        begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0, toy[0])
 
 
-def without_seen(run: Path, copy: Path) -> Path:
-    """A copy of the run as one of which the config names no patients."""
+def without_seen(run: Path, copy: Path, split: Split) -> Path:
+    """A copy of the run as one of an early 0.1: the config names no patients, and the split has plain ids."""
     shutil.copytree(run, copy)
     values = read_json(copy / "config.json", dict[str, Any], what="a config")
-    write_json(copy / "config.json", {**values, "seen": {}})
+    split.save(copy / "split.json")
+    write_json(copy / "config.json", {**values, "seen": {}, "split_hash": ""})
     return copy
 
 
 def test_a_start_is_judged_by_its_split_where_its_config_names_no_patients(
     toy: Toy, first: Path, tmp_path: Path
 ) -> None:
-    start = without_seen(first, tmp_path / "start")
+    start = without_seen(first, tmp_path / "start", toy[1])
     recipe, partition = recipe_of(f"start={start}"), toy[1].fold(0)
-    begun = begun_from(recipe, toy[1], 0)
+    begun = begun_from(recipe, toy[1], 0, toy[0])
     assert begun is not None
-    assert begun.seen == load_config(first)[0].seen
+    assert begun.seen == seen_patients(toy[1], 0)
     swapped = dataclasses.replace(partition, train=partition.test, test=partition.train)
     with pytest.raises(SplitError, match=r"has 3 of this fold's 3 test patients in its train part"):
-        begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0)
+        begun_from(recipe, dataclasses.replace(toy[1], folds=(swapped,)), 0, toy[0])
 
 
 def test_a_start_that_cannot_say_what_it_has_seen_is_refused(toy: Toy, first: Path, tmp_path: Path) -> None:
-    start = without_seen(first, tmp_path / "start")
+    start = without_seen(first, tmp_path / "start", toy[1])
     (start / "split.json").unlink()
     with pytest.raises(SplitError, match="does not say which patients it was trained on"):
-        begun_from(recipe_of(f"start={start}"), toy[1], 0)
+        begun_from(recipe_of(f"start={start}"), toy[1], 0, toy[0])
 
 
 def test_frozen_weights_are_held_once_by_the_model_and_its_average(toy: Toy) -> None:

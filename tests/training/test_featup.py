@@ -11,9 +11,11 @@ from torch import nn
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.keys import pseudonyms_of
 from segmed.data.loading import Batch
-from segmed.models.checkpoint import load_config, load_run, patient_digest
+from segmed.models.checkpoint import load_config, load_run
 from segmed.models.sam.network import PromptableSam
+from segmed.models.seen import patient_digest
 from segmed.training import Recipe, train
 from segmed.training.build import prepare
 from segmed.training.featup import distil_recipe, feature_distance
@@ -172,7 +174,8 @@ def test_a_start_that_has_seen_held_out_patients_is_refused(trained: Trained) ->
     other = dataclasses.replace(trained.split, folds=(turned,))
     with pytest.raises(SplitError, match=r"has 3 of this fold's 3 test patients in its train part"):
         prepare(recipe_for(trained, "featup"), data=trained.data, split=other, fold=0)
-    assert patient_digest(trained.split.patient_of[fold.train[0]]) in load_config(trained.run)[0].seen["train"]
+    key = pseudonyms_of(trained.data.dataset)
+    assert patient_digest(trained.split.patient_of[fold.train[0]], key) in load_config(trained.run)[0].seen["train"]
 
 
 def test_a_start_prepared_in_another_way_is_refused(trained: Trained) -> None:

@@ -40,18 +40,18 @@ def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_
 
 
 def test_a_run_goes_on_with_as_many_processes_as_began_it(tmp_path: Path) -> None:
-    _, split = toy_and_split(tmp_path)
+    data, split = toy_and_split(tmp_path)
     run = tmp_path / "run"
-    begin(run, tiny_recipe(), split, 0, resume=False, processes=2)
-    begin(run, tiny_recipe(), split, 0, resume=True, processes=2)
+    begin(run, tiny_recipe(), split, data, 0, resume=False, processes=2)
+    begin(run, tiny_recipe(), split, data, 0, resume=True, processes=2)
     with pytest.raises(ConfigError, match="was begun on 2 devices"):
-        begin(run, tiny_recipe(), split, 0, resume=True)
+        begin(run, tiny_recipe(), split, data, 0, resume=True)
 
 
 def test_a_process_that_is_not_the_first_leaves_the_folder_to_that(tmp_path: Path) -> None:
-    _, split = toy_and_split(tmp_path)
+    data, split = toy_and_split(tmp_path)
     with logged(tmp_path / "run", 1):
-        begin(tmp_path / "run", tiny_recipe(), split, 0, resume=False)
+        begin(tmp_path / "run", tiny_recipe(), split, data, 0, resume=False)
 
 
 @pytest.mark.parametrize(

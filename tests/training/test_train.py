@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import resource
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.loading import Batch, Drawn, SamplingConfig, TrainingBatches
 from segmed.data.sources import open_dataset
-from segmed.data.splits import split_by_patient, split_by_slice
+from segmed.data.splits import numbered, require_fit, split_by_patient, split_by_slice
 from segmed.evaluation.run import plan_evaluation
 from segmed.inference import load
 from segmed.models.checkpoint import load_config
@@ -35,7 +36,7 @@ from segmed.training.checkpointing import COLUMNS, RunCheckpoint
 from segmed.training.estimate import WARMUP, estimate
 from segmed.training.module import SegmentationModule, learning_rate_share
 from segmed.training.recipe import OptimConfig
-from segmed.training.resume import begin
+from segmed.training.resume import begin, for_sharing
 from toydata import write_toy
 
 CPU = Hardware(accelerator="cpu")
@@ -146,7 +147,7 @@ def test_training_on_all_patients_validates_nothing_and_keeps_the_last_epoch(
     assert (told["training"]["epoch"], told["training"]["validation_dice"], told["threshold"]) == (2, None, 0.4)
     assert told["seen"]["validation"] == []
     assert load(out).config.prediction.smallest_share == 0.1
-    fold, own = toy[1].fold(0), Split.load(out / "split.json").fold(0)
+    fold, own = toy[1].fold(0), require_fit(Split.load(out / "split.json"), toy[0]).fold(0)
     assert own.train == (*fold.train, *fold.validation)
     assert (own.validation, own.test) == ((), fold.test)
     assert [row["validation/dice"] for row in metrics(out)] == [""] * 3
@@ -209,20 +210,51 @@ def test_resuming_on_another_split_or_fold_is_refused_finished_or_not(
     data, split = toy
     other = split_by_patient(data, ratios=(0.5, 0.25, 0.25), seed=5)
     finished, unfinished = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10"), tiny_recipe()
-    begin(tmp_path / "r", fit_recipe(unfinished, data), split, 0, resume=False)
+    begin(tmp_path / "r", fit_recipe(unfinished, data), split, data, 0, resume=False)
     for recipe, out in ((finished, run), (unfinished, tmp_path / "r")):
         with pytest.raises(ConfigError, match="begun with another split"):
             train(recipe, data=data, split=other, out=out, resume=True, hardware=CPU)
         with pytest.raises(ConfigError, match="begun with another fold"):
             train(recipe, data=data, split=split, fold=1, out=out, resume=True, hardware=CPU)
-    assert Split.load(tmp_path / "r" / "split.json") == split
+    assert Split.load(tmp_path / "r" / "split.json") == numbered(split, data)
+
+
+def test_a_run_of_0_1_that_keeps_plain_ids_is_the_run_of_its_split(
+    run: Path, toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    data, split = toy
+    recipe = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10")
+    old = shutil.copytree(run, tmp_path / "old")
+    split.save(old / "split.json")
+    assert train(recipe, data=data, split=split, out=old, resume=True, hardware=CPU) == old
+    other = split_by_patient(data, ratios=(0.5, 0.25, 0.25), seed=5)
+    with pytest.raises(ConfigError, match="begun with another split"):
+        train(recipe, data=data, split=other, out=old, resume=True, hardware=CPU)
+
+
+def test_a_run_names_no_patient_and_no_folder_of_the_machine(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
+    data, _ = toy
+    texts = [path.read_text() for path in run.iterdir() if path.suffix in (".json", ".yaml", ".csv", ".txt")]
+    assert len(texts) == 5
+    for text in texts:
+        assert not [each for each in (*data.dataset.patients, *data.dataset.by_case()) if each in text]
+        assert str(run.parent) not in text
+        assert str(Path.home()) not in text
+
+
+def test_absolute_paths_of_a_recipe_lead_from_here_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe(f"start={tmp_path}/first", "prompting.proposals.folder=maps")
+    kept = for_sharing(recipe)
+    assert (kept.start, kept.prompting.proposals.folder) == ("first", "maps")
+    assert for_sharing(tiny_recipe("start=hf:owner/name")).start == "hf:owner/name"
 
 
 def test_a_run_killed_while_it_began_begins_again(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
     data, split = toy
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / ".recipe.yaml.x1.yaml").touch()
-    begin(tmp_path / "r", fit_recipe(tiny_recipe(), data), split, 0, resume=False)
+    begin(tmp_path / "r", fit_recipe(tiny_recipe(), data), split, data, 0, resume=False)
     assert (tmp_path / "r" / "split.json").is_file()
 
 
@@ -257,7 +289,7 @@ def test_what_is_black_and_white_in_the_training_data_is_kept_with_the_run(
 def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigError, match="is not a run folder"):
-        begin(tmp_path, tiny_recipe(), toy[1], 0, resume=True)
+        begin(tmp_path, tiny_recipe(), toy[1], toy[0], 0, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

@@ -45,7 +45,7 @@ def embed(
     plan = open_split(split) if split else None
     decoded = open_decoded(data, labels, patient_regex)
     if plan is not None:
-        require_fit(plan, decoded)
+        plan = require_fit(plan, decoded)
     model, preprocess = _source(source, set_, decoded)
     with progress_bar("embedding") as progress:
         cache = run(

@@ -20,6 +20,7 @@ from segmed.cli.options import (
 )
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
+from segmed.core.pseudonyms import without_places
 from segmed.core.split import PartName
 from segmed.core.wording import plural
 
@@ -116,12 +117,13 @@ def _against_folder(options: EvaluateOptions, predictions: Path, references: Pat
 
 def _on_split(options: EvaluateOptions, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
     """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
-    from segmed.data.splits import patients_known
+    from segmed.data.splits import patients_known, require_fit
     from segmed.evaluation.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
     split = open_split(split_file)
     decoded = open_decoded(data, options.labels, options.patient_regex)
+    split = require_fit(split, decoded)
     known = patients_known(split, decoded)
     plan = Plan(split, options.fold or 0, options.part, split.leaking, patients_known=known)
     _require_groups(options, decoded, plan)
@@ -149,7 +151,10 @@ def _of_run(options: EvaluateOptions, run: str, data: Path) -> None:
         raise ConfigError(f"{run}: split, fold or data are not its own. Name a folder for the result with -o.")
     announce_leak(test.plan.leaking, patients_known=test.plan.patients_known)
     if not test.plan.training_known:
-        note("The run does not say which patients it was trained on, so they may be among these.")
+        note(
+            "TRAINING UNKNOWN: which patients the run was trained on is not said, or with another key than this data "
+            "has, so they may be among these."
+        )
     if options.degrade is not None:
         _degraded(options, test, options.degrade)
     elif options.prompts is not None:
@@ -272,7 +277,7 @@ def _finish(options: EvaluateOptions, result: "Evaluation", floors: list["Evalua
     show(result, floors)
     say(folder)
     if result.kind == "run":
-        _compare_next(options, folder, result.provenance["data"])
+        _compare_next(options, folder, options.data)
 
 
 def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Evaluation":
@@ -281,7 +286,7 @@ def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Ev
 
     from segmed.evaluation.floors import save_with_floors
 
-    result = replace(result, provenance={**result.provenance, "command": this_command()})
+    result = replace(result, provenance={**result.provenance, "command": without_places(this_command())})
     save_with_floors(folder, result, floors)
     return result
 

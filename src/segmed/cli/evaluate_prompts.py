@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segmed.cli.messages import say, this_command
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
+from segmed.core.pseudonyms import without_places
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
@@ -53,7 +54,9 @@ def evaluate_kinds(
 
     automatic = dict(AUTOMATIC)
     if options.cascade is not None:
-        automatic["cascade"] = _cascade(options.cascade, decoded, plan, device=str(predictor.device), tta=options.tta)
+        automatic["cascade"], plan = _cascade(
+            options.cascade, decoded, plan, device=str(predictor.device), tta=options.tta
+        )
     protocols = parse_prompt_protocols(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(
@@ -65,7 +68,7 @@ def evaluate_kinds(
         )
     floors = _floors(decoded, plan, protocols, bootstrap) if options.floors else {}
     for protocol, result in zip(protocols, results, strict=True):
-        result = replace(result, provenance={**result.provenance, "command": this_command()})
+        result = replace(result, provenance={**result.provenance, "command": without_places(this_command())})
         save_with_floors(folder / "prompts" / folder_name(protocol.name), result, floors.get(protocol.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]
@@ -74,8 +77,13 @@ def evaluate_kinds(
     say(folder / "prompts")
 
 
-def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None") -> "Automatic":
-    """A cascade as a prompt protocol, after making sure that its dense run has not seen the part either."""
+def _cascade(
+    folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: str, tta: "Tta | None"
+) -> "tuple[Automatic, Plan]":
+    """A cascade as a prompt protocol, after making sure that its dense run has not seen the part either.
+
+    The plan is the same, unless what the dense run has seen cannot be compared.
+    """
     from segmed.evaluation.run import plan_evaluation
     from segmed.inference import load
     from segmed.inference.automatic_prompts import Automatic
@@ -84,8 +92,9 @@ def _cascade(folder: Path, decoded: "DecodedDataset", plan: "Plan", *, device: s
     loaded = load(folder, device=device, tta=tta)
     if not isinstance(loaded, CascadePredictor):
         raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
-    plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
-    return Automatic(loaded.answers, loaded)
+    dense = plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
+    plan = replace(plan, training_known=plan.training_known and dense.training_known)
+    return Automatic(loaded.answers, loaded), plan
 
 
 def _floors(

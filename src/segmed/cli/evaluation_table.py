@@ -30,13 +30,17 @@ def show_marks(shown: "Console", results: "Sequence[Evaluation]") -> None:
     """Print what keeps results from being believed: that their split leaks, or that patients are not known."""
     from rich.panel import Panel
 
+    from segmed.evaluation.report.notes import training_note
     from segmed.evaluation.report.page import leaking_text, unknown_text
-    from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN
+    from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN
 
     if any(result.leaking for result in results):
         shown.print(Panel(leaking_text(results), title=LEAKING, style="bold red", expand=False))
     if not all(result.patients_known for result in results):
         shown.print(Panel(unknown_text(results), title=PATIENTS_UNKNOWN, style="bold red", expand=False))
+    if training := training_note(results):
+        words = training.removeprefix(f"{TRAINING_UNKNOWN}: ")
+        shown.print(Panel(words, title=TRAINING_UNKNOWN, style="bold red", expand=False))
 
 
 def show_groups(tables: Sequence["GroupTable"]) -> None:

@@ -43,6 +43,8 @@ class Split:
         folds: Training, validation and test cases of each fold.
         patients_known: False where nobody said which images are of one patient. Each image is then a patient of its
             own in `patient_of`, the split may leak, and every output made with it says PATIENTS UNKNOWN.
+        numbered: Whether it names cases and patients by their numbers among those of the data, as a run's own split
+            does, so that the run names nobody. `named` gives their ids back.
 
     Example:
         >>> split = segmed.Split.load("split.json")
@@ -57,6 +59,7 @@ class Split:
     patient_of: Mapping[str, str]
     folds: tuple[Partition, ...]
     patients_known: bool = True
+    numbered: bool = False
 
     @property
     def unit(self) -> Unit:
@@ -104,6 +107,43 @@ class Split:
                 "for the split, or make a new one with `segmed data split`."
             )
 
+    def as_numbers(self, cases: Iterable[str], patients: Iterable[str]) -> "Split":
+        """The split with numbers for ids: `case-0` is the first case of the data in the order of their ids.
+
+        Args:
+            cases: Ids of all cases of the data.
+            patients: Ids of all its patients.
+
+        Raises:
+            SplitError: The split has a case or patient that the data has not.
+        """
+        if self.numbered:
+            return self
+        return self._renamed(_numbers("case", cases), _numbers("patient", patients), numbered=True)
+
+    def named(self, cases: Iterable[str], patients: Iterable[str]) -> "Split":
+        """The split with the ids of the data for numbers; as `as_numbers`, whose reverse it is."""
+        if not self.numbered:
+            return self
+        case_of, patient_of = _numbers("case", cases), _numbers("patient", patients)
+        return self._renamed(
+            {number: case for case, number in case_of.items()},
+            {number: patient for patient, number in patient_of.items()},
+            numbered=False,
+        )
+
+    def _renamed(self, cases: Mapping[str, str], patients: Mapping[str, str], *, numbered: bool) -> "Split":
+        try:
+            folds = [{part: tuple(cases[case] for case in fold.part(part)) for part in PARTS} for fold in self.folds]
+            patient_of = {cases[case]: patients[patient] for case, patient in self.patient_of.items()}
+        except KeyError as error:
+            raise SplitError(
+                f"The split has {error.args[0]}, which the data has not. Read the data as for the split, or make a new "
+                "one with `segmed data split`."
+            ) from error
+        renamed = tuple(Partition(**fold) for fold in folds)
+        return dataclasses.replace(self, folds=renamed, patient_of=patient_of, numbered=numbered)
+
     def save(self, path: Path) -> None:
         """Write the split as JSON, atomically."""
         folds = [{part: list(fold.part(part)) for part in PARTS} for fold in self.folds]
@@ -115,6 +155,7 @@ class Split:
                 "strategy": self.strategy,
                 **marks,
                 "patients_known": self.patients_known,
+                **({"numbered": True} if self.numbered else {}),
                 "seed": self.seed,
                 "data_hash": self.data_hash,
                 "patients": dict(self.patient_of),
@@ -160,6 +201,7 @@ class _Stored:
     LEAKING: bool = False
     patients_known: bool | None = None
     """None in files of earlier versions, which did not say."""
+    numbered: bool = False
 
     def split(self) -> Split:
         """The value, not yet validated."""
@@ -172,7 +214,12 @@ class _Stored:
             patient_of=self.patients,
             folds=self.folds,
             patients_known=named if self.patients_known is None else self.patients_known,
+            numbered=self.numbered,
         )
+
+
+def _numbers(what: str, ids: Iterable[str]) -> dict[str, str]:
+    return {each: f"{what}-{number}" for number, each in enumerate(sorted(set(ids)))}
 
 
 def _require_disjoint(parts: Mapping[PartName, Iterable[str]], what: str) -> None:

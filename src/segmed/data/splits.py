@@ -108,7 +108,7 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
     Each training patient is in the test part of exactly one of the `folds`; `VALIDATION_SHARE` of the others validate
     there. Raises `SplitError` for a split that leaks, of other data, and where there are too few patients.
     """
-    require_fit(split, decoded)
+    split = require_fit(split, decoded)
     if split.leaking:
         raise SplitError("Folds within a split that leaks would leak as well. Make a split with `segmed data split`.")
     cases = set(split.fold(fold).train)
@@ -144,14 +144,20 @@ def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     return _split("slice", decoded, seed, (partition,), leaking=True)
 
 
-def require_fit(split: Split, decoded: DecodedDataset) -> None:
-    """Raise `SplitError` unless the split is sound, of exactly this data, and names the data's own patients.
+def numbered(split: Split, decoded: DecodedDataset) -> Split:
+    """The split as a run keeps it, with the numbers of cases and patients for their ids."""
+    return split.as_numbers((record.case for record in decoded.dataset.records), decoded.dataset.patients)
+
+
+def require_fit(split: Split, decoded: DecodedDataset) -> Split:
+    """The split with the data's ids; `SplitError` unless it is sound, of exactly this data, and has its own patients.
 
     The patients are taken from the data, not from the split's word: a file in which a patient goes by several names
     would otherwise leak unmarked.
     """
     split.validate()
     split.require_data(decoded.data_hash)
+    split = split.named((record.case for record in decoded.dataset.records), decoded.dataset.patients)
     for record in decoded.dataset.records:
         named = split.patient_of.get(record.case, record.patient)
         if named != record.patient:
@@ -159,6 +165,7 @@ def require_fit(split: Split, decoded: DecodedDataset) -> None:
                 f"The split says case {record.case} is of patient {named}, the data says {record.patient}. "
                 "Make a new split with `segmed data split`."
             )
+    return split
 
 
 def patients_known(split: Split, decoded: DecodedDataset) -> bool:

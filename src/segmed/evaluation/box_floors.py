@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.progress import Progress, tracked
+from segmed.core.pseudonyms import shareable
 from segmed.core.records import Record, by_volume
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.evaluate import evaluate
@@ -62,7 +63,7 @@ def box_floor_evaluations(
             resamples=resamples,
             seed=seed,
         )
-        told = {"remark": REMARKS[name], "data": str(decoded.dataset.path), "prompt_seed": SEED}
+        told = {"remark": REMARKS[name], "data": shareable(decoded.dataset.path), "prompt_seed": SEED}
         evaluations.append(
             replace(
                 result,

@@ -8,9 +8,11 @@ from segmed.core.errors import ConfigError, SplitError
 from segmed.core.files import copy_file, refuse_links
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
+from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import ensemble_config, save_ensemble
-from segmed.models.checkpoint import CONFIG, SPLIT, RunConfig, load_run, seen_patients
+from segmed.models.checkpoint import CONFIG, SPLIT, RunConfig, load_run
+from segmed.models.seen import seen_patients
 
 
 def make_ensemble(
@@ -43,7 +45,7 @@ def make_ensemble(
         own = load_run(member).config
         for part in ("validation", "test"):
             plan = plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
-    chosen_on = seen_patients(plan.split, plan.fold)["validation"]
+    chosen_on = seen_patients(plan.split, plan.fold, pseudonyms_of(decoded.dataset))["validation"]
     seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
     config = replace(config, seen=seen)
     save_ensemble(out, members, config, copy=copy)

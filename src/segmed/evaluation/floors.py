@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from segmed.core.progress import Progress, tracked
+from segmed.core.pseudonyms import shareable
 from segmed.core.records import Record
 from segmed.core.replacing import replaced
 from segmed.core.split import PartName, Split
@@ -40,7 +41,7 @@ def floor_evaluations(
     `progress(done, total)` counts floors. `provenance["remark"]` says what each does, and where interpolation has
     nothing to go by, as under a split by patient.
     """
-    require_fit(split, decoded)
+    split = require_fit(split, decoded)
     partition = split.fold(fold)
     train = [record for records in records_of(decoded, partition.train).values() for record in records]
     groups = records_of(decoded, partition.part(part))
@@ -68,7 +69,7 @@ def floor_evaluations(
             resamples=resamples,
             seed=seed,
         )
-        provenance = {**result.provenance, "remark": remark, "data": str(decoded.dataset.path)}
+        provenance = {**result.provenance, "remark": remark, "data": shareable(decoded.dataset.path)}
         evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
     return evaluations
 

@@ -84,7 +84,7 @@ def evaluate_masks(
     Files are matched to cases as by `pair_folders`. Raises `SplitError` for a split that leaks unmarked
     or belongs to other data, and `DataError` naming the first case without a prediction, or of another size.
     """
-    require_fit(split, decoded)
+    split = require_fit(split, decoded)
     groups = records_of(decoded, split.fold(fold).part(part))
     if not groups:
         raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")

@@ -88,6 +88,7 @@ def evaluate_prompts(
                 data_hash=decoded.data_hash,
                 split=facts,
                 cost=replace(cost, ms_per_image=scores.ms_per_image),
+                training_known=plan.training_known,
                 provenance={**result.provenance, **run_provenance(scores.system, decoded, plan, batch_size), **told},
                 prompts=scores.protocol.name,
                 oracle=scores.protocol.oracle,

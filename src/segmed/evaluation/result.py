@@ -49,7 +49,7 @@ from segmed.evaluation.volume_metrics import Space, metrics_of, scores_in
 FORMAT = 1
 EVALUATION = "evaluation.json"
 """What makes a folder an evaluation."""
-LEAKING, PATIENTS_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN"
+LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN", "TRAINING UNKNOWN"
 """The words that stand wherever a result is shown whose split leaks, or may leak for all that anybody knows."""
 TABLES = ("patients", "slices", "cases", "boxes", "groups")
 """The CSV files that an evaluation may have."""
@@ -101,6 +101,7 @@ class Evaluation:
     `space` is set where whole volumes were scored: then `cases` has a row of every volume and label, `volumes` the
     predicted masks by case, and `slices` and `predictions` are empty. `missing` are cases without a mask, which were
     scored as empty, and `remarks` what else was done to masks before they were scored; they name no case.
+    `training_known` is False where nothing at hand tells whether the run was trained on these patients.
     `prompts` names what a promptable model was told, None where models take no prompts. `oracle` marks prompts made
     from the reference: the model was told where the foreground is, so the result is never ranked beside automatic ones.
     """
@@ -124,6 +125,7 @@ class Evaluation:
     oracle: bool = False
     boxes: tuple[BoxRow, ...] = ()
     patients_known: bool = True
+    training_known: bool = True
     by_label: LabelMetrics = field(default_factory=dict)
     space: Space | None = None
     cases: tuple[CaseRow, ...] = ()
@@ -214,6 +216,7 @@ class Evaluation:
             missing=stored.missing,
             remarks=stored.remarks,
             volumes=SavedVolumes(folder, tuple(dict.fromkeys(row.case for row in cases))) if space else {},
+            training_known=stored.training_known,
         )
 
     def _marks(self) -> dict[str, str]:
@@ -221,6 +224,7 @@ class Evaluation:
         return {
             **({"leaking": LEAKING} if self.leaking else {}),
             **({} if self.patients_known else {"patients": PATIENTS_UNKNOWN}),
+            **({} if self.training_known else {"training": TRAINING_UNKNOWN}),
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -231,6 +235,7 @@ class Evaluation:
             "part": self.part,
             "leaking": self.leaking,
             "patients_known": self.patients_known,
+            "training_known": self.training_known,
             "threshold": self.threshold,
             "labels": self.labels.to_json(),
             "data_hash": self.data_hash,
@@ -336,6 +341,7 @@ class _Stored:
     space: Space | None = None
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    training_known: bool = True
 
 
 _AGAIN = "Run `segmed evaluate` again."

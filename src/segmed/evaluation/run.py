@@ -8,11 +8,13 @@ from typing import Any
 from segmed.core.errors import DataError, SplitError
 from segmed.core.progress import Progress, tracked
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.pseudonyms import Pseudonyms, shareable
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
 from segmed.core.units import Unit, unit_of
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation
+from segmed.data.keys import known_pseudonyms
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
@@ -22,7 +24,8 @@ from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
 from segmed.inference.memory import PeakMemory
-from segmed.models.checkpoint import RunConfig, own_split, patient_digest
+from segmed.models.checkpoint import RunConfig, own_split
+from segmed.models.seen import ANOTHER_KEY, overlap
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ def plan_evaluation(
     chosen = split or own
     if chosen is None:
         raise SplitError(f"{folder}: holds no split.json. Name a split with --split.")
-    require_fit(chosen, decoded)
+    chosen = require_fit(chosen, decoded)
+    if own is not None and own.numbered:  # of other data: its numbers say nothing about this
+        own = require_fit(own, decoded) if own.data_hash == decoded.data_hash else None
     if fold is None:
         fold = config.fold if chosen == own else 0
     cases = chosen.fold(fold).part(part)
@@ -103,7 +108,9 @@ def plan_evaluation(
             f"{folder}: holds no split.json, so which patients it was trained on is unknown, and this is the data it "
             "was trained on. Copy the split it was trained with there."
         )
-    _require_unseen(folder, config, own, chosen, cases, part)
+    complete = _require_unseen(folder, config, own, chosen, cases, part, known_pseudonyms(decoded.dataset))
+    if not complete and own is None and config.data_hash == decoded.data_hash:
+        raise SplitError(f"{folder}: {ANOTHER_KEY}")
     is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
     told = patients_known(chosen, decoded)
     return Plan(
@@ -112,7 +119,7 @@ def plan_evaluation(
         part,
         chosen.leaking or config.leaking,
         patients_known=told,
-        training_known=known and (config.patients_known or not told),
+        training_known=known and complete and (config.patients_known or not told),
         own=is_own,
     )
 
@@ -181,6 +188,7 @@ def evaluate_run(
     return replace(
         result,
         threshold=predictor.config.threshold,
+        training_known=plan.training_known,
         data_hash=decoded.data_hash,
         split=split_facts(decoded, plan.split, plan.fold, plan.part),
         cost=run_cost(predictor, timer, memory),
@@ -193,29 +201,43 @@ def evaluate_run(
 
 
 def _require_unseen(
-    folder: Path, config: RunConfig, own: Split | None, chosen: Split, cases: Sequence[str], part: PartName
-) -> None:
+    folder: Path,
+    config: RunConfig,
+    own: Split | None,
+    chosen: Split,
+    cases: Sequence[str],
+    part: PartName,
+    pseudonyms: Pseudonyms | None,
+) -> bool:
     """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by.
 
     Patients are compared, both those of the run's config and those of its split; cases under a split that leaks.
+    Returns whether all that the run has seen could be compared: digests of another key cannot, unless they are as many
+    as the patients of the run's own split and hence of these.
     """
     patients = sorted({chosen.patient_of[case] for case in cases})
     used: dict[str, PartName] = {"trained": "train"}
     if part == "test":
         used["chosen"] = "validation"
+    complete = True
     for verb, name in used.items():
         seen = own.fold(config.fold).part(name) if own is not None else ()
         if chosen.leaking and own is not None:
             shared = [f"case {case}" for case in sorted(set(cases) & set(seen))]
         else:
-            digests = {*config.seen.get(name, ()), *(patient_digest(own.patient_of[case]) for case in seen if own)}
-            shared = [f"patient {patient}" for patient in patients if patient_digest(patient) in digests]
+            trained = {own.patient_of[case] for case in seen if own}
+            digests = config.seen.get(name, ())
+            found = overlap(digests, patients, pseudonyms)
+            complete &= found.complete or (own is not None and len(trained) == len(digests))
+            both = trained | set(found.patients)
+            shared = [f"patient {patient}" for patient in patients if patient in both]
         if shared:
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise SplitError(
                 f"{folder}: was {verb} on {shared[0]}{more} of the {part} part. "
                 "Evaluate it on the test part of its own split and fold, which is the default."
             )
+    return complete
 
 
 def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
@@ -238,8 +260,8 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
     """Where the numbers of an evaluated run come from."""
     chosen = predictor.config.prediction
     return {
-        "data": str(decoded.dataset.path),
-        "run": str(predictor.folder),
+        "data": shareable(decoded.dataset.path),
+        "run": shareable(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
         "training": dict(predictor.config.training),

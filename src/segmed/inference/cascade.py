@@ -32,11 +32,11 @@ from segmed.models.checkpoint import (
     copy_run,
     known_patients,
     relative_to,
-    seen_by_any,
     summed_times,
 )
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig
+from segmed.models.seen import seen_by_any
 from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
 
 FORMAT = 1

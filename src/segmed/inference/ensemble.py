@@ -30,10 +30,10 @@ from segmed.models.checkpoint import (
     known_patients,
     load_run,
     relative_to,
-    seen_by_any,
     summed_times,
 )
 from segmed.models.prediction import PredictionConfig, Tta
+from segmed.models.seen import seen_by_any
 
 FORMAT = 1
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,11 +22,12 @@ from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.files import copy_file, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, validated
-from segmed.core.split import PartName, Split
+from segmed.core.split import Split
 from segmed.layers.weight_files import of_another_type, read_safetensors, require_finite
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
 from segmed.models.prediction import PredictionConfig
+from segmed.models.seen import Seen, seen_patients
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
@@ -60,7 +61,8 @@ class RunConfig:
     training: dict[str, Any] = field(default_factory=dict)
     """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
     seen: dict[str, list[str]] = field(default_factory=dict)
-    """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown."""
+    """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown. They
+    are made with the data's key, see `models.seen`."""
     in_colour: bool = False
     """Whether it was trained on pictures in colour, and pictures of its masks are drawn over colour."""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
@@ -168,26 +170,8 @@ def summed_times(configs: Sequence[RunConfig]) -> dict[str, float]:
     }
 
 
-def patient_digest(patient: str) -> str:
-    """The first 16 hex digits of the SHA-256 of a patient's id, so that a shared run names no patient."""
-    return hashlib.sha256(patient.encode()).hexdigest()[:16]
-
-
-def seen_patients(split: Split, fold: int) -> dict[str, list[str]]:
-    """`RunConfig.seen` of a run trained on a fold of a split."""
-    parts: tuple[PartName, ...] = ("train", "validation")
-    patients = {part: {split.patient_of[case] for case in split.fold(fold).part(part)} for part in parts}
-    return {part: sorted(map(patient_digest, some)) for part, some in patients.items()}
-
-
-def seen_by_any(several: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """`RunConfig.seen` of what is made of several runs: the patients that any of them has seen."""
-    parts: tuple[PartName, ...] = ("train", "validation")
-    return {part: sorted({digest for seen in several for digest in seen.get(part, ())}) for part in parts}
-
-
 def own_split(folder: Path, config: RunConfig) -> Split | None:
-    """The split that a run was trained on, None where its folder holds none.
+    """The split that a run was trained on, by numbers or, in runs of 0.1, by ids; None where its folder holds none.
 
     Raises `SplitError` for another file than the run was trained with.
     """
@@ -199,7 +183,7 @@ def own_split(folder: Path, config: RunConfig) -> Split | None:
     return Split.load(path)
 
 
-def known_patients(folder: Path, config: RunConfig) -> dict[str, list[str]]:
+def known_patients(folder: Path, config: RunConfig) -> Seen:
     """`RunConfig.seen`, or where that is empty what the run's own split tells.
 
     Raises `SplitError` where neither does: nothing may then be said to be new to the run.
@@ -207,7 +191,7 @@ def known_patients(folder: Path, config: RunConfig) -> dict[str, list[str]]:
     if config.seen:
         return config.seen
     split = own_split(folder, config)
-    if split is None:
+    if split is None or split.numbered:
         raise SplitError(
             f"{folder}: does not say which patients it was trained on. Copy the split it was trained with there."
         )

@@ -17,7 +17,7 @@ from segmed.inference.loading import config_of, configs_in
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
-from segmed.study.settings import from_here, safe_name
+from segmed.study.settings import safe_name
 
 SOURCE = "source.json"
 _Scorer = Callable[[Protocol], list[Evaluation]]
@@ -107,7 +107,7 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
 
 
 def _score(study: Study, folder: Path, plan: Plan, name: str) -> Evaluation:
-    return evaluate_run(load(from_here(folder)), study.data, plan, name=name)  # whose path is told with the scores
+    return evaluate_run(load(folder), study.data, plan, name=name)
 
 
 def _kept(

@@ -7,10 +7,10 @@ from pathlib import Path
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, write_text
 from segmed.core.provenance import commit, machine, versions
-from segmed.core.pseudonyms import Pseudonyms
 from segmed.core.records import SliceDataset
 from segmed.core.wording import plural
 from segmed.data.imported import split_columns
+from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.cases import names_of
@@ -73,7 +73,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     shown = study.settings
     main = _main(results)
     lgg = is_lgg(study.data.dataset.patients)
-    pseudonyms = Pseudonyms.of_data(study.data.dataset.root) if shown.anonymise else None
+    pseudonyms = pseudonyms_of(study.data.dataset) if shown.anonymise else None
     names = names_of(study.data.dataset.records, pseudonyms)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
     report = tables.report_table(results.report, results.report_floors) if results.report else None

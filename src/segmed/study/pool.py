@@ -47,6 +47,7 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         first,
         name=name,
+        training_known=all(fold.training_known for fold in folds),
         threshold=None if len(folds) > 1 else first.threshold,
         split={**first.split, "fold": "all", first.unit.many: len(order), "slices": len(slices)},
         metrics=summary.metrics,
@@ -80,6 +81,7 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         seeds[0],
         name=name,
+        training_known=all(one.training_known for one in seeds),
         metrics=_with_seeds(_with_size_of_error(summary.metrics, of_sizes.metrics), by_seed),
         by_label={
             label: _with_seeds(

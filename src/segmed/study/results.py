@@ -261,7 +261,7 @@ def _is_usable(study: Study, job: Job) -> bool:
         return False
     try:
         require_same_run(
-            job.folder(study.out), fit_recipe(job.recipe, study.data), study.splits[job.protocol], job.fold
+            job.folder(study.out), fit_recipe(job.recipe, study.data), study.splits[job.protocol], study.data, job.fold
         )
     except SegmedError:
         return False

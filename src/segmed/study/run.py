@@ -172,7 +172,7 @@ def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dic
     for protocol, make in makers.items():
         path = _split_file(out, protocol)
         splits[protocol] = Split.load(path) if path.is_file() else make()
-        require_fit(splits[protocol], data)
+        splits[protocol] = require_fit(splits[protocol], data)
     return splits
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import require_folder, write_json
+from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.inference.loading import configs_in
 from segmed.study.budgets import BUDGETS, Budget
@@ -100,13 +101,13 @@ class StudySettings:
             "--seeds": [str(self.plan.seeds)],
             "--set": self.changes,
             "--groups": [self.groups],
-            "--run": [f"{name}={','.join(map(from_here, folders))}" for name, folders in self.runs],
-            "--predictions": [f"{name}={from_here(folder)}" for name, folder in self.predictions],
+            "--run": [f"{name}={','.join(map(shareable, folders))}" for name, folders in self.runs],
+            "--predictions": [f"{name}={shareable(folder)}" for name, folder in self.predictions],
             "--labels": [self.labels],
             "--patient-regex": [self.patient_regex],
             "--channel": ["" if self.channel is None else str(self.channel)],
         }
-        words = ["segmed", "study", from_here(data), "--out", from_here(out)]
+        words = ["segmed", "study", shareable(data), "--out", shareable(out)]
         words += [word for option, values in options.items() for value in values if value for word in (option, value)]
         words += ["--each-image-is-a-patient"] if self.each_image_is_a_patient else []
         words += [] if self.pictures else ["--no-pictures"]
@@ -208,12 +209,6 @@ def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> Stu
         if row not in known and not Path(row[1]).is_dir():
             raise ConfigError(f"--predictions {row[0]}: there is no folder {row[1]}. Check the path.")
     return replace(settings, runs=runs, predictions=predictions)
-
-
-def from_here(path: str | Path) -> str:
-    """A path from the current folder where it is below it, else in full."""
-    full = Path(path).resolve()
-    return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
 
 
 def _file(settings: StudySettings, data_hash: str) -> dict[str, Any]:

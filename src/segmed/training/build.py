@@ -72,7 +72,7 @@ def prepare(
     """
     split = split_for(recipe, split)
     maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
-    begun_from(recipe, split, fold)  # refuses, whoever calls: `estimate` builds without training
+    begun_from(recipe, split, fold, data)  # refuses, whoever calls: `estimate` builds without training
     model = _begun_model(recipe).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):
         raise ConfigError(

@@ -14,16 +14,19 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.pseudonyms import without_places
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.intensities import range_note
+from segmed.data.keys import pseudonyms_of
 from segmed.data.lacking import lacking_warnings, require_labels
 from segmed.data.splits import patients_known, require_fit
-from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run, seen_by_any, seen_patients
+from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run
 from segmed.models.dense import DENSE
 from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
+from segmed.models.seen import seen_by_any, seen_patients
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
@@ -32,7 +35,7 @@ from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
 from segmed.training.recipe import Recipe
-from segmed.training.resume import begin, is_finished, require_place, require_same_run
+from segmed.training.resume import begin, for_sharing, is_finished, require_place, require_same_run
 from segmed.training.run_log import LoggedCallbacks, explained_failures, logged, quiet_engine
 from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
 from segmed.training.warm_start import begun_from
@@ -103,7 +106,7 @@ def train(
         True
     """
     out, callbacks, hardware = Path(out), callbacks or NoCallbacks(), hardware or Hardware()
-    require_fit(split, data)
+    split = require_fit(split, data)
     chosen_by_data = recipe.augment is None
     recipe, split = fit_recipe(recipe, data), split_for(recipe, split)
     digest = None if embeddings is None else embeddings.plan.digest
@@ -111,14 +114,14 @@ def train(
         checkpoint = RunCheckpoint(out, patience=recipe.patience, callbacks=callbacks)
         trainer = make_trainer(recipe, checkpoint, hardware, out=out, tensorboard=tensorboard)
         if resume and is_finished(out):
-            require_same_run(out, recipe, split, fold, embeddings=digest)
+            require_same_run(out, recipe, split, data, fold, embeddings=digest)
             callbacks.finished(f"{out} is a finished run")
             return out
         processes = trainer.world_size
         if trainer.is_global_zero:
-            require_place(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
+            require_place(out, recipe, split, data, fold, resume=resume, embeddings=digest, processes=processes)
         require_labels(data, split, fold, learnt=recipe.objective == "masks")
-        start = begun_from(recipe, split, fold)
+        start = begun_from(recipe, split, fold, data)
         module, loaders = prepare(
             recipe, data=data, split=split, fold=fold, rank=trainer.global_rank, world=trainer.world_size,
             embeddings=embeddings,
@@ -126,10 +129,12 @@ def train(
         with ExitStack() as stack:
             if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
                 stack.enter_context(alone_in(out))
-                begin(out, recipe, split, fold, resume=resume, embeddings=digest, processes=processes)
+                begin(out, recipe, split, data, fold, resume=resume, embeddings=digest, processes=processes)
             log = stack.enter_context(logged(out, trainer.global_rank))
             stack.enter_context(resumable(out))
             checkpoint.callbacks = LoggedCallbacks(callbacks, log)
+            if trainer.is_global_zero:
+                pseudonyms_of(data.dataset)  # made, or said that it cannot be, before hours of work
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
             checkpoint.batches = loaders[0].batch_sampler
             warnings = (
@@ -214,6 +219,7 @@ def _finish(
     start: RunConfig | None,
 ) -> None:
     """Write the run folder; `facts` are kept with the training's, `start` is the run that this one began from."""
+    pseudonyms = pseudonyms_of(data.dataset)
     load_weights(best_weights(out, int(checkpoint.best["epoch"])), module.kept)
     training = {
         "epoch": checkpoint.best["epoch"],
@@ -232,7 +238,7 @@ def _finish(
         "versions": versions(),
     }
     config = RunConfig(
-        model=module.recipe.model,
+        model=for_sharing(module.recipe).model,
         preprocess=module.recipe.preprocess,
         labels=data.dataset.labels,
         in_colour=data.in_colour,
@@ -245,7 +251,7 @@ def _finish(
         patients_known=patients_known(split, data) and (start is None or start.patients_known),
         volumes=len(data.dataset.patients) < len(data.dataset.records),
         training=training,
-        seen=seen_by_any([seen_patients(split, fold), start.seen if start is not None else {}]),
+        seen=seen_by_any([seen_patients(split, fold, pseudonyms), start.seen if start is not None else {}]),
     )
     draw_curves(checkpoint.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")
     save_run(out, module.kept, config)
@@ -262,7 +268,7 @@ def _encoder_weights(recipe: Recipe) -> dict[str, str] | None:
     if recipe.model.name not in DENSE or recipe.start is not None:
         return None
     file = find_encoder_file(recipe.model.encoder, recipe.model.encoder_weights)
-    return None if file is None else {"file": file.origin, "sha256": file.sha256()}
+    return None if file is None else {"file": without_places(file.origin), "sha256": file.sha256()}
 
 
 def _knows_masks(recipe: Recipe) -> bool:

@@ -11,6 +11,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.loading import Batch
+from segmed.data.splits import require_fit
 from segmed.inference.embedding import autocast
 from segmed.inference.memory import PeakMemory
 from segmed.training.build import fit_recipe, prepare
@@ -66,7 +67,7 @@ def estimate(
     `ModelError` where the memory is too small.
     """
     with explained_failures(recipe, Path()):
-        return _measured(fit_recipe(recipe, data), data, split, fold, steps, embeddings, accelerator)
+        return _measured(fit_recipe(recipe, data), data, require_fit(split, data), fold, steps, embeddings, accelerator)
 
 
 def _measured(

@@ -18,7 +18,7 @@ from segmed.core.records import Record, by_volume
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.oof_maps import MapFile, made_by, to_bytes, write_index, write_maps
-from segmed.data.splits import split_within
+from segmed.data.splits import require_fit, split_within
 from segmed.inference import VolumePredictor, load
 from segmed.inference.from_data import patient_slices
 from segmed.models.checkpoint import WEIGHTS
@@ -50,6 +50,7 @@ def out_of_fold(
     if takes_prompts(recipe.model) or len(data.dataset.labels.names) != 1:
         raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")
     refuse_links(out)
+    split = require_fit(split, data)
     inner = split_within(data, split, fold, folds=folds, seed=recipe.seed)
     device = _device(hardware)
     runs: dict[int, Path] = {}

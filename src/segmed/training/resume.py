@@ -1,15 +1,20 @@
 """How a run begins or goes on: the folder says what it is a run of, and nothing else is continued in it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from segmed.core.config import config_to_mapping
-from segmed.core.errors import ConfigError
+from segmed.core.errors import ConfigError, SplitError
 from segmed.core.files import refuse_links, require_folder, write_json
+from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.splits import numbered
 from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
+from segmed.models.hub import PREFIX
 from segmed.training.checkpointing import resume_folder
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
 
@@ -23,6 +28,7 @@ def begin(
     out: Path,
     recipe: Recipe,
     split: Split,
+    data: DecodedDataset,
     fold: int,
     *,
     resume: bool,
@@ -35,10 +41,10 @@ def begin(
     """
     if resume and is_finished(out):
         raise ConfigError(f"{out}: another process has finished this run meanwhile.")
-    if require_place(out, recipe, split, fold, resume=resume, embeddings=embeddings, processes=processes):
+    if require_place(out, recipe, split, data, fold, resume=resume, embeddings=embeddings, processes=processes):
         return
-    save_recipe(out / RECIPE, recipe)
-    split.save(out / SPLIT)
+    save_recipe(out / RECIPE, for_sharing(recipe))
+    numbered(split, data).save(out / SPLIT)
     write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
 
 
@@ -46,6 +52,7 @@ def require_place(
     out: Path,
     recipe: Recipe,
     split: Split,
+    data: DecodedDataset,
     fold: int,
     *,
     resume: bool,
@@ -65,7 +72,7 @@ def require_place(
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():
-            require_same_run(out, recipe, split, fold, embeddings=embeddings)
+            require_same_run(out, recipe, split, data, fold, embeddings=embeddings)
             before = _read(_begun(out)).processes
             if before != processes:
                 raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
@@ -75,15 +82,17 @@ def require_place(
     return False
 
 
-def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embeddings: str | None = None) -> None:
+def require_same_run(
+    out: Path, recipe: Recipe, split: Split, data: DecodedDataset, fold: int, *, embeddings: str | None = None
+) -> None:
     """Raise `ConfigError` unless the run in `out` was begun with this recipe, split, fold and embedding cache.
 
     A run that went on with another split or fold would have trained on patients that it is later judged by.
     `embeddings` is the digest of the cache's plan, None without one.
     """
-    before, now = config_to_mapping(load_recipe(out / RECIPE)), config_to_mapping(recipe)
+    before, now = (config_to_mapping(_by_last_names(each)) for each in (load_recipe(out / RECIPE), recipe))
     changed = [key for key in now if before.get(key) != now[key]]
-    if Split.load(out / SPLIT) != split:
+    if not _same_split(Split.load(out / SPLIT), split, data):
         changed.append("split")
     known = _read(_begun(out) if _begun(out).is_file() else out / CONFIG)
     if known.fold != fold:
@@ -92,6 +101,33 @@ def require_same_run(out: Path, recipe: Recipe, split: Split, fold: int, *, embe
         changed.append("embedding cache")
     if changed:
         raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
+
+
+def for_sharing(recipe: Recipe) -> Recipe:
+    """The recipe as a run keeps it: absolute paths lead from the current folder, see `core.pseudonyms.shareable`."""
+    return _with_paths(recipe, lambda path: shareable(path) if Path(path).is_absolute() else path)
+
+
+def _by_last_names(recipe: Recipe) -> Recipe:
+    """A recipe that is equal to one that names the same files and folders from another place."""
+    return _with_paths(recipe, lambda path: path if path.startswith(PREFIX) else Path(path).name)
+
+
+def _with_paths(recipe: Recipe, changed: Callable[[str], str]) -> Recipe:
+    proposals = replace(recipe.prompting.proposals, folder=changed(recipe.prompting.proposals.folder))
+    return replace(
+        recipe,
+        start=None if recipe.start is None else changed(recipe.start),
+        model=replace(recipe.model, encoder_weights=changed(recipe.model.encoder_weights)),
+        prompting=replace(recipe.prompting, proposals=proposals),
+    )
+
+
+def _same_split(kept: Split, split: Split, data: DecodedDataset) -> bool:
+    try:
+        return numbered(kept, data) == numbered(split, data)  # runs of 0.1 keep ids
+    except SplitError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmed.core.errors import ModelError, SegmedError, StoppedError
+from segmed.core.pseudonyms import without_places
 from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
 from segmed.training.recipe import Recipe
@@ -47,7 +48,7 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
     log.setLevel(logging.INFO)
     log.propagate = False
     handler = _LogFile(out / "log.txt", encoding="utf-8") if rank == 0 else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(_WithoutPlaces("%(asctime)s %(message)s"))
     log.addHandler(handler)
     try:
         yield log
@@ -59,6 +60,13 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
         log.removeHandler(handler)
         with suppress(OSError):
             handler.close()
+
+
+class _WithoutPlaces(logging.Formatter):
+    """Lines of a log that may be shared."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_places(super().format(record))
 
 
 class _LogFile(logging.FileHandler):

@@ -8,16 +8,12 @@ from torch import nn
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
-from segmed.models.checkpoint import (
-    RunConfig,
-    TrainedModel,
-    known_patients,
-    load_config,
-    load_run,
-    patient_digest,
-)
+from segmed.data.decoded import DecodedDataset
+from segmed.data.keys import known_pseudonyms
+from segmed.models.checkpoint import RunConfig, TrainedModel, known_patients, load_config, load_run
 from segmed.models.sam.key_mapping import ADDED
 from segmed.models.sam.weights import with_positions_of
+from segmed.models.seen import ANOTHER_KEY, overlap
 from segmed.models.zoo import build_model
 from segmed.training.recipe import Recipe
 
@@ -47,20 +43,25 @@ def initial_model(recipe: Recipe) -> nn.Module:
     return model
 
 
-def begun_from(recipe: Recipe, split: Split, fold: int) -> RunConfig | None:
+def begun_from(recipe: Recipe, split: Split, fold: int, data: DecodedDataset) -> RunConfig | None:
     """The config of the run that training begins from, with the patients it has seen; None without one.
 
     Raises `SplitError` where that run has trained on this fold's validation or test patients, or chosen its epoch on
-    test patients: the new run's scores would be about patients that its weights know. Also where it does not say.
+    test patients: the new run's scores would be about patients that its weights know. Also where it does not say, or
+    says it of this data with another key. Patients that it has seen in other data go on unknown, and count as such.
     """
     if recipe.start is None:
         return None
     config, folder = load_config(recipe.start)
     config = replace(config, seen=known_patients(folder, config))
+    pseudonyms = known_pseudonyms(data.dataset)
     parts: tuple[tuple[PartName, PartName], ...] = (("train", "validation"), ("train", "test"), ("validation", "test"))
     for then, now in parts:
-        patients = {patient_digest(split.patient_of[case]) for case in split.fold(fold).part(now)}
-        known = len(patients & set(config.seen.get(then, ())))
+        patients = {split.patient_of[case] for case in split.fold(fold).part(now)}
+        found = overlap(config.seen.get(then, ()), patients, pseudonyms)
+        if not found.complete and config.data_hash == data.data_hash:
+            raise SplitError(f"start: {folder} {ANOTHER_KEY}")
+        known = len(found.patients)
         if known and not (split.leaking and config.leaking):
             raise SplitError(
                 f"start: {folder} has {known} of this fold's {len(patients)} {now} {split.unit.many} in its {then} "

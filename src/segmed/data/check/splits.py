@@ -12,6 +12,11 @@ WHERE = "split"
 def check_split(dataset: SliceDataset, split: Split, findings: Findings) -> None:
     """Validate `split` against the data set and count what leaks; pixels are not compared here."""
     try:
+        split = split.named((record.case for record in dataset.records), dataset.patients)
+    except SplitError as error:
+        findings.error("split-unknown-case", WHERE, str(error))
+        return
+    try:
         split.validate()
     except SplitError as error:
         findings.error("split-overlap", WHERE, str(error))

@@ -7,6 +7,7 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.files import refuse_links, write_text
 from segmed.core.pseudonyms import Pseudonyms
+from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
 from segmed.evaluation.report.cases import Pictures
@@ -97,7 +98,7 @@ def write_comparison(
 def pseudonyms_for(decoded: Pictures | None) -> Pseudonyms:
     """With the key beside the data where that is known, else of one report alone."""
     dataset = getattr(decoded, "dataset", None)
-    return Pseudonyms.for_once() if dataset is None else Pseudonyms.of_data(dataset.root)
+    return Pseudonyms.for_once() if dataset is None else pseudonyms_of(dataset)
 
 
 def _require_same_data(comparison: Comparison, decoded: Pictures | None) -> None:

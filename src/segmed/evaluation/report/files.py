@@ -11,11 +11,18 @@ from segmed.evaluation.compare import Comparison, Difference, can_be_ranked
 from segmed.evaluation.report import numbers, tables
 from segmed.evaluation.report.metrics import Heading
 from segmed.evaluation.report.notes import notes
-from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Cost, Evaluation
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Cost, Evaluation
 
 FLOORS = "*Floors*"
 MEAN_OF_LABELS = "mean of labels"
 """What `comparison.csv` and `comparison.md` call the numbers of several labels together."""
+
+
+def marks_of(evaluation: Evaluation) -> list[str]:
+    """What keeps a result from being believed, in capitals; nothing where all is known and well."""
+    unknown = [] if evaluation.patients_known else [PATIENTS_UNKNOWN]
+    unknown += [] if evaluation.training_known else [TRAINING_UNKNOWN]
+    return [LEAKING] if evaluation.leaking else unknown
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
@@ -29,7 +36,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     header = ["name", "kind", "part", "split", "prompts", "oracle", "label", *ends]
     rows: list[list[object]] = []
     for evaluation in comparison.all_evaluations:
-        split = LEAKING if evaluation.leaking else "" if evaluation.patients_known else PATIENTS_UNKNOWN
+        split = "; ".join(marks_of(evaluation))
         oracle = "ORACLE" if evaluation.oracle else ""
         facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
         together = {MEAN_OF_LABELS if evaluation.by_label else "": evaluation.metrics}
@@ -45,6 +52,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     unit = comparison.unit
     leak = f"{LEAKING}: " if comparison.leaking else ""
     leak += "" if comparison.patients_known else f"{PATIENTS_UNKNOWN}: "
+    leak += "" if all(each.training_known for each in comparison.all_evaluations) else f"{TRAINING_UNKNOWN}: "
     leak += "ORACLE: " if comparison.oracle_prompts else ""
     parts = [f"## {leak}Scores on the {for_markdown(comparison.evaluations[0].part)} part\n", _score_table(comparison)]
     if comparison.labels:

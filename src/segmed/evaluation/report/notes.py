@@ -16,9 +16,10 @@ FEW = 20
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
-    told = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
+    oracle = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
+    told = (oracle, training_note(comparison.all_evaluations), part_note(part))
     files = (*missing_notes(comparison.systems), *remark_notes(comparison.systems))
-    found = (told, part_note(part), *files, *never_found_notes(comparison.systems), left_out_note(comparison))
+    found = (*told, *files, *never_found_notes(comparison.systems), left_out_note(comparison))
     more = (few_note(len(comparison.patients), comparison.unit), *older_notes(comparison.evaluations))
     return tuple(note for note in (*found, *more) if note)
 
@@ -42,6 +43,17 @@ def remark_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     return tuple(
         remark if len(names) == len(evaluations) > 1 else f"{', '.join(names)}: {remark}"
         for remark, names in said.items()
+    )
+
+
+def training_note(evaluations: Sequence[Evaluation]) -> str:
+    """Whose training patients cannot be compared with these, so that a leak would not be seen; empty where all can."""
+    names = [evaluation.name for evaluation in evaluations if not evaluation.training_known]
+    if not names:
+        return ""
+    return (
+        f"TRAINING UNKNOWN: whether {' or '.join(names)} was trained on these patients is not known, as the run names "
+        "them with another key than this data has, or not at all."
     )
 
 

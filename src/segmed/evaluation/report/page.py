@@ -31,10 +31,10 @@ from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import conventions
-from segmed.evaluation.report.notes import oracle_text
+from segmed.evaluation.report.notes import oracle_text, training_note
 from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.robustness import robustness
-from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
 from segmed.evaluation.robustness import Degraded
 from segmed.models.checkpoint import CONFIG, RECIPE
 from segmed.version import __version__
@@ -192,6 +192,8 @@ def _banners(comparison: Comparison) -> list[tuple[str, str]]:
     marks = [(LEAKING, leaking_text(comparison.all_evaluations))] if comparison.leaking else []
     if not comparison.patients_known:
         marks.append((PATIENTS_UNKNOWN, unknown_text(comparison.all_evaluations)))
+    if training := training_note(comparison.all_evaluations):
+        marks.append((TRAINING_UNKNOWN, training.removeprefix(f"{TRAINING_UNKNOWN}: ")))
     if comparison.oracle_prompts:
         marks.append(("ORACLE", oracle_text(comparison.oracle_prompts)))
     return marks + ([(f"{part.upper()} PART", "These scores flatter and are no test.")] if part != "test" else [])

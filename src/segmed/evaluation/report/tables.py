@@ -13,7 +13,7 @@ from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
 from segmed.evaluation.report.notes import never_found
-from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, Evaluation
+from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
 from segmed.evaluation.statistics import metric_agreement
 from segmed.evaluation.volume_metrics import metric_named
 
@@ -251,6 +251,8 @@ def _split_text(evaluation: Evaluation) -> str:
     unknown = "" if evaluation.patients_known else f"{PATIENTS_UNKNOWN}: "
     if evaluation.leaking:
         return f"{unknown}{LEAKING}"
+    if not evaluation.training_known:
+        return f"{unknown}{TRAINING_UNKNOWN}: whether it leaks is not known"
     if evaluation.kind == "predictions":
         return f"{unknown}of the predictions' maker, unknown to segmed"
     return f"{unknown}by image, may leak" if unknown else "by patient, no leak"
