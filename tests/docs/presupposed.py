@@ -10,11 +10,14 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image as Pillow
+from pydicom.dataset import Dataset
 from shortened import SIDE, shortened
 from tifffile import imread
 
 from commands import segmed
+from dicom_phantoms import write_series
 from doc_pages import REPOSITORY, blocks
+from segmed import Grid, Volume, write_volume
 from segmed.data.phantom import write_phantom
 from segmed.models.config import ModelConfig
 from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
@@ -35,6 +38,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "starting-weights.md": ("DATA", "split.json", "resnet18-f37072fd.pth"),
     "study.md": ("data/lgg", "masks"),
     "train-from-embeddings.md": ("data/lgg", "split.json"),
+    "your-own-dicom.md": ("STUDY", "mask.nii.gz"),
     "your-own-data.md": ("mydata", "fairseg", "tumours"),
 }  # fmt: skip
 """By page, what its reader has before the first command; everything else a page's commands make themselves."""
@@ -212,6 +216,28 @@ def _benchmarks(stock: Stock, target: Path) -> None:
         )
 
 
+def _grid() -> Grid:
+    return Grid.of_columns_first((SLICES, SIDE, SIDE), np.diag([1.0, 1, 5, 1]), "LPS")
+
+
+def _study(stock: Stock, target: Path) -> None:
+    """The first patient as DICOM, with a localiser."""
+    scan = np.stack([image[..., 0] for image, _ in stock.slices()]).astype(np.int16)
+
+    def localiser(index: int, dataset: Dataset) -> None:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    write_series(target / "a", Volume(scan, _grid()), series=3)
+    write_series(target / "b", Volume(scan, _grid()), series=1, change=localiser)
+
+
+def _dicom_mask(stock: Stock, target: Path) -> None:
+    """Oedema (1) with a core (2) on the grid of the study."""
+    labels = np.stack([(mask > 0).astype(np.uint8) for _, mask in stock.slices()])
+    labels[3, 20:24, 20:24] = 2
+    write_volume(target, Volume(labels, _grid()))
+
+
 MAKERS: dict[str, Callable[[Stock, Path], None]] = {
     **dict.fromkeys(("DATA", "MY_DATA", "data/lgg"), _copied("phantom")),
     "split.json": _copied("split"),
@@ -227,6 +253,8 @@ MAKERS: dict[str, Callable[[Stock, Path], None]] = {
     "tumours": _tumours,
     "fairseg": _fairseg,
     "masks": _masks,
+    "STUDY": _study,
+    "mask.nii.gz": _dicom_mask,
     "medsam_vit_b.pth": _medsam,
     "resnet18-f37072fd.pth": _resnet18,
     "benchmarks": _benchmarks,

@@ -28,6 +28,7 @@ NOT_RUN: dict[str, str] = {
     "pip install .[weights]": "installs",
     "pip install .[get]": "installs",
     "pip install segmed-torch[weights]": "installs",
+    "pip install segmed-torch[dicom]": "installs",
     "segmed train unet --data DATA --split split.json --out runs/unet-4 --devices 4": "needs four GPUs",
     "segmed train unet --data DATA --split split.json --out runs/unet-8 --devices 4 --nodes 2": "needs eight GPUs",
 }
