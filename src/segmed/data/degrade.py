@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from segmed.core.errors import ConfigError
+from segmed.core.image import Size
 
 Slice = Float64[np.ndarray, "h w c"]
 GHOST_PERIOD = 4
@@ -94,10 +95,7 @@ def bandgain(image: Slice, severity: float, level: float, case: str, patient: st
     `g` is the patient's curve over the radius of the frequency, from -1 to 1 and 0 at frequency 0. It changes what a
     network at half the image's size sees, and stays level beyond.
     """
-    knots = _generator("bandgain", patient).uniform(-1, 1, GAIN_KNOTS)
-    radii = np.linspace(0, HALF_SIZE, GAIN_KNOTS + 1)
-    curve = np.interp(_radius(image), radii, [0, *(knots / np.abs(knots).max())])
-    return _through_k_space(image, np.exp(severity * curve))
+    return _through_k_space(image, np.exp(severity * band_curve(image.shape[:2], patient)))
 
 
 def ringnoise(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
@@ -105,9 +103,8 @@ def ringnoise(image: Slice, severity: float, level: float, case: str, patient: s
 
     Its deviation is `severity` times `level`, the volume's brightness; the magnitude is kept.
     """
-    centre = _generator("ringnoise", patient).uniform(*RING_RADII)
     white = _generator("ringnoise", case).standard_normal(image.shape[:2])
-    ring = np.exp(-0.5 * ((_radius(image) - centre) / RING_WIDTH) ** 2)
+    ring = ring_profile(image.shape[:2], patient)
     shaped = np.fft.ifft2(np.fft.fft2(white) * ring).real
     return np.abs(image + (severity * level * shaped / shaped.std())[..., None])
 
@@ -181,10 +178,23 @@ def degrade_volume(
     return degraded
 
 
-def _radius(image: Slice) -> Float64[np.ndarray, "h w"]:
-    """The length of the frequency vector of every bin, in cycles per pixel."""
-    down, right = (np.fft.fftfreq(side) for side in image.shape[:2])
+def radius(size: Size) -> Float64[np.ndarray, "h w"]:
+    """The length of the frequency vector of every bin of the spectrum, in cycles per pixel."""
+    down, right = (np.fft.fftfreq(side) for side in size)
     return np.hypot(down[:, None], right[None, :])
+
+
+def band_curve(size: Size, patient: str) -> Float64[np.ndarray, "h w"]:
+    """What `bandgain` multiplies with its severity: a patient's log-gain of every bin of the spectrum, -1 to 1."""
+    knots = _generator("bandgain", patient).uniform(-1, 1, GAIN_KNOTS)
+    radii = np.linspace(0, HALF_SIZE, GAIN_KNOTS + 1)
+    return np.interp(radius(size), radii, [0, *(knots / np.abs(knots).max())])
+
+
+def ring_profile(size: Size, patient: str) -> Float64[np.ndarray, "h w"]:
+    """The ring of `ringnoise` of a patient: the share of the noise's amplitude at every bin of the spectrum, 0 to 1."""
+    centre = _generator("ringnoise", patient).uniform(*RING_RADII)
+    return np.exp(-0.5 * ((radius(size) - centre) / RING_WIDTH) ** 2)
 
 
 def _through_k_space(image: Slice, factor: Float64[np.ndarray, "_ _"]) -> Slice:
