@@ -1,5 +1,6 @@
 """What the how-to pages take for granted before their first command: data, files and runs, all small."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tifffile import imread
 from commands import segmed
 from dicom_phantoms import write_series
 from doc_pages import REPOSITORY, blocks
-from segmed import Grid, Volume, write_volume
+from segmed import Grid, Volume, read_volume, write_volume
 from segmed.data.phantom import write_phantom
 from segmed.models.config import ModelConfig
 from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
@@ -26,6 +27,7 @@ from segmed.models.zoo import build_model
 
 GIVEN: dict[str, tuple[str, ...]] = {
     "README.md": ("new_scans",),
+    "coming-from-nnunet.md": ("Dataset001_Brain", "splits_final.json"),
     "featup.md": ("DATA", "split.json", "runs/sam-tiny", "slice.tif"),
     "gafl.md": ("data/lgg", "split.json", "scan.tif", "benchmarks"),
     "medsam-on-your-own-data.md": ("MY_DATA", "medsam_vit_b.pth"),
@@ -39,6 +41,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "study.md": ("data/lgg", "masks"),
     "train-from-embeddings.md": ("data/lgg", "split.json"),
     "your-own-dicom.md": ("STUDY", "mask.nii.gz"),
+    "your-own-nifti.md": ("mynifti", "shifted", "new_volumes"),
     "your-own-data.md": ("mydata", "fairseg", "tumours"),
 }  # fmt: skip
 """By page, what its reader has before the first command; everything else a page's commands make themselves."""
@@ -77,6 +80,11 @@ class Stock:
         command = ["segmed", "train", recipe, "--data", self.phantom, "--split", self.split, "--out", out]
         segmed(*shortened([str(word) for word in command])[1:])
         return out
+
+    @cached_property
+    def volumes(self) -> Path:
+        """The same patients as NIfTI."""
+        return write_phantom(self._folder / "nifti", patients=8, seed=0, size=SIDE, slices=SLICES, format="nifti")
 
     def slices(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Images and masks of the phantom's first patient."""
@@ -121,6 +129,56 @@ def _slices(stock: Stock, target: Path) -> None:
     target.mkdir()
     for number, (image, _) in enumerate(stock.slices()[2:8], start=1):
         Pillow.fromarray(image).save(target / f"slice_{number}.png")
+
+
+def _nifti(stock: Stock, target: Path) -> None:
+    """FLAIR of the phantom in `images`, and its masks."""
+    for number, mask in enumerate(sorted(stock.volumes.glob("*_mask.nii.gz")), start=1):
+        for kind, source in (("images", mask.with_name(mask.name.replace("_mask", "_flair"))), ("masks", mask)):
+            (target / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target / kind / f"p{number:02d}.nii.gz")
+
+
+def _shifted(stock: Stock, target: Path) -> None:
+    """The same with one mask a row too far to the front."""
+    _nifti(stock, target)
+    mask = read_volume(target / "masks" / "p03.nii.gz")
+    affine = np.array(mask.grid.affine)
+    affine[1, 3] += 3.75
+    write_volume(target / "masks" / "p03.nii.gz", Volume(mask.array, Grid(mask.grid.shape, affine)))
+
+
+def _new_volumes(stock: Stock, target: Path) -> None:
+    _nifti(stock, target.with_name("all"))
+    target.mkdir()
+    for name in ("p01.nii.gz", "p02.nii.gz"):
+        (target.with_name("all") / "images" / name).rename(target / name)
+
+
+def _nnunet(stock: Stock, target: Path) -> None:
+    """Eight cases of two sequences, the last without a reference."""
+    masks = sorted(stock.volumes.glob("*_mask.nii.gz"))
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (target / folder).mkdir(parents=True)
+    for number, mask in enumerate(masks, start=1):
+        here = "imagesTs" if number == len(masks) else "imagesTr"
+        for channel, sequence in enumerate(("flair", "post-contrast")):
+            source = mask.with_name(mask.name.replace("_mask", f"_{sequence}"))
+            shutil.copyfile(source, target / here / f"brain_{number:03d}_{channel:04d}.nii.gz")
+        if here == "imagesTr":
+            shutil.copyfile(mask, target / "labelsTr" / f"brain_{number:03d}.nii.gz")
+    described = {
+        "channel_names": {"0": "FLAIR", "1": "T1ce"},
+        "labels": {"background": 0, "tumour": 1},
+        "file_ending": ".nii.gz",
+    }
+    (target / "dataset.json").write_text(json.dumps(described))
+
+
+def _folds(stock: Stock, target: Path) -> None:
+    names = [f"brain_{number:03d}" for number in range(1, 8)]
+    folds = [{"train": [name for name in names if name not in val], "val": val} for val in (names[:3], names[3:])]
+    target.write_text(json.dumps(folds))
 
 
 def _new_scans(stock: Stock, target: Path) -> None:
@@ -239,6 +297,11 @@ def _dicom_mask(stock: Stock, target: Path) -> None:
 
 
 MAKERS: dict[str, Callable[[Stock, Path], None]] = {
+    "mynifti": _nifti,
+    "shifted": _shifted,
+    "new_volumes": _new_volumes,
+    "Dataset001_Brain": _nnunet,
+    "splits_final.json": _folds,
     **dict.fromkeys(("DATA", "MY_DATA", "data/lgg"), _copied("phantom")),
     "split.json": _copied("split"),
     "runs/unet": _copied("unet"),
