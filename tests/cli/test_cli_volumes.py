@@ -74,6 +74,16 @@ def test_volumes_are_scored_as_the_same_slices_are(work: Path) -> None:
         np.testing.assert_array_equal(nifti.predictions[case], png.predictions[case])
 
 
+def test_a_run_on_volumes_is_scored_in_mm_and_ml_beside(work: Path) -> None:
+    found = Evaluation.load(work / "nifti-run" / "evaluation-test-mm")
+    plain = Evaluation.load(work / "nifti-run" / "evaluation-test")
+    assert found.metrics["hd95_mm"].unit == "mm"
+    assert found.by_patient("dice") == pytest.approx(plain.by_patient("dice"))
+    assert found.kind == "run"
+    assert found.data_hash == plain.data_hash
+    assert not (work / "png-run" / "evaluation-test-mm").exists()
+
+
 def test_predicted_volumes_equal_predicted_slices_pixel_by_pixel(work: Path) -> None:
     case = f"{Evaluation.load(work / 'png-run' / 'evaluation-test').patients[0].patient}_20000101"
     manifest = work / "nifti" / "manifest.csv"

@@ -6,7 +6,9 @@ import torch
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.evaluation.compare import compare
 from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.report.notes import notes
 from segmed.evaluation.volume import PatientVolume
 from segmed.training.validation import ThresholdCounts
 
@@ -34,6 +36,7 @@ def test_a_patient_counts_once_however_many_volumes_there_are() -> None:
     row = next(row for row in result.patients if row.patient == "a")
     assert (row.slices, row.reference_px, row.tp, row.missed) == (5, 10, 8, False)
     assert result.provenance["volumes"] == 3
+    assert notes(compare([result]))[0].startswith("3 volumes of 2 patients: each patient's score is the mean over")
 
 
 def test_a_patient_of_one_volume_is_scored_as_ever() -> None:

@@ -85,6 +85,7 @@ def places(format_: "PhantomFormat") -> dict[str, str]:
         return PLACES
     return PLACES | {
         "data": "the made-up patients, as NIfTI with a manifest",
+        "run/evaluation-test-mm": "the same masks scored as volumes, in mm and ml",
         "predictions": "the mask of one test patient as NIfTI, and its size in ml",
     }
 
@@ -219,6 +220,7 @@ def evaluate_with_floors(out: Path, decoded: "DecodedDataset") -> list["Evaluati
     """Score the run and the floors on the test patients, save both and print the table."""
     from segmed.cli.evaluation_table import show
     from segmed.evaluation.floors import floor_evaluations, save_with_floors
+    from segmed.evaluation.in_mm import save_in_mm
     from segmed.evaluation.run import evaluate_run, plan_evaluation
     from segmed.inference import load
 
@@ -229,6 +231,9 @@ def evaluate_with_floors(out: Path, decoded: "DecodedDataset") -> list["Evaluati
     floors = floor_evaluations(decoded, plan.split, plan.fold, plan.part)
     save_with_floors(out / "run" / f"evaluation-{plan.part}", result, floors)
     show(result, floors)
+    in_mm = save_in_mm(out / "run" / f"evaluation-{plan.part}-mm", result, decoded)
+    if in_mm is not None:
+        show(in_mm, [])
     return [result, *floors]
 
 

@@ -222,6 +222,19 @@ def _plain(options: EvaluateOptions, test: _Test) -> None:
     result = _scored(options, test)
     _finish(options, result, _floors(options, test.decoded, test.plan), test.folder)
     _by_group(options, result, test.decoded, test.folder)
+    _in_mm(options, result, test)
+
+
+def _in_mm(options: EvaluateOptions, result: "Evaluation", test: _Test) -> None:
+    """Score volumes of known spacing in three dimensions too, in a folder beside the other."""
+    from segmed.cli.evaluation_table import show
+    from segmed.evaluation.in_mm import save_in_mm
+
+    folder = test.folder.with_name(f"{test.folder.name}-mm")
+    found = save_in_mm(folder, result, test.decoded, **options.bootstrap)
+    if found is not None:
+        show(found, [])
+        say(folder)
 
 
 def _scored(options: EvaluateOptions, test: _Test, degradation: "Degradation | None" = None) -> "Evaluation":

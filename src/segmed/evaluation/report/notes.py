@@ -17,11 +17,28 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     """The sentences that apply to a comparison, most important first."""
     part = comparison.evaluations[0].part
     oracle = f"ORACLE: {oracle_text(comparison.oracle_prompts)}" if comparison.oracle_prompts else ""
-    told = (oracle, training_note(comparison.all_evaluations), part_note(part))
+    told = (
+        oracle,
+        volumes_note(comparison.all_evaluations),
+        training_note(comparison.all_evaluations),
+        part_note(part),
+    )
     files = (*missing_notes(comparison.systems), *remark_notes(comparison.systems))
     found = (*told, *files, *never_found_notes(comparison.systems), left_out_note(comparison))
     more = (few_note(len(comparison.patients), comparison.unit), *older_notes(comparison.evaluations))
     return tuple(note for note in (*found, *more) if note)
+
+
+def volumes_note(evaluations: Sequence[Evaluation]) -> str:
+    """How patients with several volumes are scored; empty where none has more than one."""
+    several = next((each for each in evaluations if "volumes" in each.provenance), None)
+    if several is None:
+        return ""
+    patients = several.unit.count(len({row.patient for row in several.patients}))
+    return (
+        f"{several.provenance['volumes']} volumes of {patients}: each patient's score is the mean over its volumes, "
+        "and intervals and tests are over patients."
+    )
 
 
 def missing_notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
