@@ -1,4 +1,4 @@
-"""`segmed compare`: evaluations of the same cases in, tables and one self-contained page out."""
+"""`segmed compare`: evaluations of the same cases, or masks of any tools, in; tables and one page out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from segmed.cli.inputs import announce_leak, open_decoded, parse_columns
 from segmed.cli.messages import note, say
-from segmed.cli.options import GroupsOption, LabelsOption, PatientRegexOption, ScoredPart, folder_option
+from segmed.cli.options import GroupsOption, OtherGridsName, PatientRegexOption, ScoredPart, folder_option
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
@@ -18,13 +18,38 @@ if TYPE_CHECKING:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluation folders, scored on the same cases.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs or evaluations of the same cases; with --references or --cases also NAME=FOLDER of masks.",
+            metavar="[NAME=]FOLDER...",
+        ),
+    ],
     out: Annotated[Path, folder_option("Folder for report.html, comparison.csv and .md.")],
     data: Annotated[
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
     part: Annotated[ScoredPart | None, typer.Option(help="Part to take from run folders.")] = None,
-    labels: LabelsOption = None,
+    references: Annotated[Path | None, typer.Option(help="Folder of reference masks, to score masks against.")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="CSV with case, reference, patient and a column of files for each NAME.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Images of the references, for the pictures of volumes.")] = None,
+    labels_of: Annotated[
+        list[str] | None,
+        typer.Option(help="Labels of one system's masks, as NAME:tumour=2,kidney=1 or NAME:dataset.json. Repeatable."),
+    ] = None,
+    nsd: Annotated[str, typer.Option(help="Tolerances of NSD in mm (voxels without spacing).")] = "1,2",
+    other_grids: Annotated[
+        OtherGridsName,
+        typer.Option(help="Masks on another grid: refuse, resample, or ignore their geometry."),
+    ] = "refuse",
+    each_case_is_a_patient: Annotated[
+        bool, typer.Option("--each-case-is-a-patient", help="No two cases of --references are of one patient.")
+    ] = False,
+    labels: Annotated[
+        str | None, typer.Option(help="Mask values, such as background=0,tumour=255; of volumes also a dataset.json.")
+    ] = None,
     patient_regex: PatientRegexOption = None,
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to show, from 0; the middle by default.")] = None,
     groups: GroupsOption = None,
@@ -32,13 +57,32 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""
+    from segmed.cli.referee import MaskOptions, score_systems, systems_of, volume_pictures
     from segmed.evaluation.compare import compare as compared
     from segmed.evaluation.find import find_evaluations
     from segmed.evaluation.report import write_comparison
     from segmed.evaluation.report.headline import headline
     from segmed.evaluation.report.notes import notes
 
-    found = find_evaluations(runs, part=part)
+    systems = systems_of(runs)
+    if references is None and cases is None:
+        if named := [name for name, _ in systems if name is not None]:
+            raise SegmedError(f"{named[0]}=…: to score masks name their references with --references or --cases.")
+        found = find_evaluations([path for _, path in systems], part=part)
+    else:
+        options = MaskOptions(
+            references=references,
+            cases=cases,
+            labels=labels,
+            labels_of=tuple(labels_of or ()),
+            patient_regex=patient_regex,
+            each_case_is_a_patient=each_case_is_a_patient,
+            tolerances=nsd,
+            other_grids=other_grids,
+            seed=seed,
+        )
+        found = score_systems(systems, options, out=out, part=part)
+        labels = None
     comparison = compared(found.evaluations, seed=seed)
     if data is None:
         decoded = _scored_data(found.evaluations, patient_regex)
@@ -52,6 +96,7 @@ def compare(
         anonymise=anonymise,
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
+        volumes=volume_pictures(found.evaluations, images),
     )
     announce_leak(comparison.leaking, patients_known=comparison.patients_known)
     say(headline(comparison).title)

@@ -4,6 +4,7 @@ A case without a mask is scored as an empty one, and named. A mask on another gr
 before somebody said what to do with it, except where its axes are merely swapped or turned round.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,6 +243,7 @@ def _case_rows(source: Predictions, case: str, reference: Volume, placed: Placed
     references = source.references
     assert references.space is not None
     spacing = reference.grid.spacing
+    path = references.files.files[case]
     measured = spacing if references.space.unit == "mm" else None
     rows = []
     for label, name in enumerate(references.labels.names, start=1):
@@ -253,6 +255,7 @@ def _case_rows(source: Predictions, case: str, reference: Volume, placed: Placed
                 case=case,
                 patient=references.patients[case],
                 label=name,
+                reference=os.path.relpath(path.resolve(), references.files.folder.resolve()),
                 given=case in source.files,
                 spacing="" if spacing is None else " x ".join(f"{step:.6g}" for step in spacing),
                 mended=placed.mended,

@@ -65,15 +65,17 @@ class SliceRow:
 class CaseRow:
     """One volume and one foreground label. Counts are voxels of the whole volume.
 
-    `given`: there was a file with a mask; where there was none, an empty mask was scored. `spacing` is in millimetres
-    along slices, rows and columns, empty where it is unknown, and `mended` says how the mask was put on the
-    reference's grid, empty where that was not needed. `one_sided`: only one of the masks has the label, so that
-    distances are penalties. `scores` has the columns of `segmed.evaluation.volume_metrics`.
+    `reference` is its file, seen from the folder of references. `given`: there was a file with a mask; where there was
+    none, an empty mask was scored. `spacing` is in millimetres along slices, rows and columns, empty where it is
+    unknown, and `mended` says how the mask was put on the reference's grid, empty where that was not needed.
+    `one_sided`: only one of the masks has the label, so that distances are penalties. `scores` has the columns of
+    `segmed.evaluation.volume_metrics`.
     """
 
     case: str
     patient: str
     label: str
+    reference: str
     given: bool
     spacing: str
     mended: str

@@ -14,10 +14,11 @@ from segmed.evaluation.report.cases import Pictures
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
 from segmed.evaluation.report.robustness import write_robustness
+from segmed.evaluation.report.viewer import VolumePictures
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.robustness import degraded_results
 
-__all__ = ["Pictures", "write_comparison", "write_report"]
+__all__ = ["Pictures", "VolumePictures", "write_comparison", "write_report"]
 
 
 def write_report(
@@ -68,8 +69,12 @@ def write_comparison(
     anonymise: bool = False,
     channel: int | None = None,
     groups: Sequence[GroupTable] = (),
+    volumes: VolumePictures | None = None,
 ) -> Path:
-    """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`."""
+    """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`.
+
+    Where whole volumes were scored, `volumes` has their references and images.
+    """
     refuse_links(out)
     _require_same_data(comparison, decoded)
     degraded = degraded_results(comparison, runs or {})
@@ -82,6 +87,7 @@ def write_comparison(
         pseudonyms=pseudonyms_for(decoded) if anonymise else None,
         channel=channel,
         groups=groups,
+        volumes=volumes,
     )
     path = out / "report.html"
     html = render(page)

@@ -17,12 +17,14 @@ from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import (
+    HasIds,
     Names,
     Pictures,
     anchors_of,
     first_picture,
     names_of,
     patient_lines,
+    patient_units,
     picture_rows,
 )
 from segmed.evaluation.report.features import feature_pictures
@@ -34,6 +36,7 @@ from segmed.evaluation.report.metrics import conventions
 from segmed.evaluation.report.notes import oracle_text, training_note
 from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.robustness import robustness
+from segmed.evaluation.report.viewer import LIMIT, VolumePictures, script, script_hash, volume_views
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
 from segmed.evaluation.robustness import Degraded
 from segmed.models.checkpoint import CONFIG, RECIPE
@@ -127,6 +130,7 @@ def build_page(
     channel: int | None = None,
     groups: Sequence[GroupTable] = (),
     degraded: Sequence[Degraded] = (),
+    volumes: VolumePictures | None = None,
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
     if not comparison.systems:
@@ -135,14 +139,14 @@ def build_page(
         **_front(comparison, written),
         **_results(comparison),
         "groups": group_sections(groups),
-        **_patients(comparison, names_of(comparison.systems[0].slices, pseudonyms)),
+        **_patients(comparison, names_of(_rows(comparison.systems[0]), pseudonyms)),
         **_robustness(comparison, degraded),
         **_training(comparison.systems, runs),
         **_calibration(comparison.systems),
         "filters": filter_pictures(comparison.systems, runs, pictures),
         "features": feature_pictures(comparison.systems, runs, pictures),
         **oracle_sections(comparison),
-        **_cases(comparison.systems, pictures, pseudonyms, channel=channel),
+        **_cases(comparison.systems, pictures, pseudonyms, volumes, channel=channel),
         **_about(comparison, runs, shared=pseudonyms is not None),
     }
     titles = {"patients": comparison.unit.many.capitalize()}
@@ -168,9 +172,9 @@ def render(page: Sections, *, package: str = "segmed.evaluation.report", templat
 def _front(comparison: Comparison, written: datetime) -> Sections:
     leader = comparison.systems[0]
     patients = len(leader.by_patient(PRIMARY))
-    cases = len({row.case for row in leader.slices})
+    cases = len({row.case for row in _rows(leader)})
     facts = [f"{leader.part} part", comparison.unit.count(patients)]
-    facts += [plural(cases, "slice")] if comparison.patients_known else []
+    facts += [plural(cases, "volume" if leader.space else "slice")] if comparison.patients_known else []
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
@@ -305,12 +309,29 @@ def _calibration(systems: Sequence[Evaluation]) -> Sections:
     return {"calibration": picture, "calibration_key": _key(known, places)}
 
 
+def _rows(evaluation: Evaluation) -> Sequence[HasIds]:
+    """What an evaluation scored: volumes, or slices."""
+    return evaluation.cases if evaluation.space else evaluation.slices
+
+
 def _cases(
-    systems: Sequence[Evaluation], pictures: Pictures | None, pseudonyms: Pseudonyms | None, *, channel: int | None
+    systems: Sequence[Evaluation],
+    pictures: Pictures | None,
+    pseudonyms: Pseudonyms | None,
+    volumes: VolumePictures | None,
+    *,
+    channel: int | None,
 ) -> Sections:
-    shown = names_of(systems[0].slices, pseudonyms)
-    rows = picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel)
+    shown = names_of(_rows(systems[0]), pseudonyms)
+    whole = systems[0].space is not None
+    rows = [] if whole else picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel)
     return {
+        "volumes": volume_views(systems, volumes, shown, most=MOST_PICTURED) if whole else [],
+        "volume_limit": LIMIT // 2**20,
+        "script": Markup(script()) if whole else "",
+        "script_hash": script_hash(),
+        "has_references": volumes is not None,
+        "patient_units": patient_units(systems[0]),
         "pictures": rows,
         "first_picture": first_picture(rows),
         "patient_lines": patient_lines(systems, shown),
@@ -329,7 +350,7 @@ def _about(comparison: Comparison, runs: Mapping[str, Path], *, shared: bool) ->
     ]
     return {
         "metric_groups": tables.metric_groups(comparison),
-        "conventions": conventions(patients_known=comparison.patients_known),
+        "conventions": conventions(patients_known=comparison.patients_known, space=comparison.evaluations[0].space),
         "provenance": tables.provenance(comparison.systems, shared=shared),
         "files": files,
     }

@@ -34,12 +34,14 @@ class Cell:
     """A value, its interval (empty where there is none), whether it is the best of those it is set beside.
 
     `n` counts what it rests on, and what has no value, where that is less than another of those rests on; else empty.
+    `penalised` marks a distance with penalties in it: of volumes with the label in only one mask.
     """
 
     value: str
     interval: str = ""
     best: bool = False
     n: str = ""
+    penalised: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Scores:
     def uneven(self) -> bool:
         """Whether a number rests on less than another in its column."""
         return any(cell.n not in ("", _NOT_MEASURED) for row in (*self.systems, *self.floors) for cell in row.cells)
+
+    @property
+    def penalised(self) -> bool:
+        """Whether a distance has penalties in it."""
+        return any(cell.penalised for row in (*self.systems, *self.floors) for cell in row.cells)
 
 
 @dataclass(frozen=True)
@@ -296,6 +303,9 @@ def _cell(evaluation: Evaluation, name: str, fullest: MetricValue, *, best: bool
         numbers.metric_interval(metric),
         best=best,
         n=less if name in evaluation.metrics else _NOT_MEASURED,
+        penalised=evaluation.space is not None
+        and name == f"hd95_{evaluation.space.unit}"
+        and metric_of(evaluation, "one_sided").value > 0,
     )
 
 

@@ -1,0 +1,158 @@
+"""`segmed compare NAME=FOLDER … --references FOLDER`: masks of any tools in, evaluations and a page out."""
+
+import base64
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, write_references
+from segmed.cli.main import app
+from segmed.core.errors import SegmedError
+from segmed.core.volume import Grid, Volume
+from segmed.evaluation.report.viewer import script, script_hash
+from segmed.io.volumes import write_volume
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["compare", *(str(argument) for argument in arguments)])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """References, two tools, of which one lacks a case, and images of one sequence."""
+    write_references(tmp_path / "labels")
+    write_masks(tmp_path / "good", {case: reference(case) for case in CASES})
+    write_masks(tmp_path / "poor", {case: moved(case) for case in CASES if case != "a_2"})
+    (tmp_path / "images").mkdir()
+    for case in CASES:
+        image = (100 * reference(case) + np.arange(SHAPE[2], dtype=np.uint8)).astype(np.int16)
+        write_volume(tmp_path / "images" / f"{case}_0000.nii.gz", Volume(image, Grid(SHAPE, affine())))
+    return tmp_path
+
+
+def compared(data: Path, *more: object):
+    how = ("--references", data / "labels", "--patient-regex", "^([a-z])_", "--out", data / "out")
+    return run(f"good={data / 'good'}", f"poor={data / 'poor'}", *how, *more)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def volumes(page: str) -> list[dict]:
+    blocks = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    return [json.loads(block) for block in blocks]
+
+
+def sheet(address: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+
+
+def test_masks_of_two_tools_become_evaluations_tables_and_a_page(data):
+    result = compared(data, "--images", data / "images", "--nsd", "0.5,3")
+    assert result.exit_code == 0, result.output
+    assert "good leads poor by" in result.output
+    assert "poor: no mask of a_2; scored as empty" in result.output
+    page = (data / "out" / "report.html").read_text(encoding="utf-8")
+    assert "poor has no mask of 1 case, scored as empty" in page
+    assert "NSD 3 mm" in page
+    assert "1 without a mask" not in page  # of the leader, who has all
+    rows = rows_of(data / "out" / "comparison.csv")
+    assert {row["label"] for row in rows} == {"mean of labels", "label 1", "label 2"}
+    poor = next(row for row in rows if row["name"] == "poor" and row["label"] == "label 1")
+    assert float(poor["hd95_mm"]) > float(poor["hd95_found_mm"]) > 0
+    assert poor["parameters"] == ""
+    assert (data / "out" / "evaluations" / "poor" / "predictions" / "b_1.nii.gz").is_file()
+
+
+def test_the_page_holds_volumes_to_scroll_and_lets_no_other_script_run(data):
+    assert compared(data, "--images", data / "images").exit_code == 0
+    page = (data / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"script-src '{script_hash()}'" in page
+    assert f"<script>{script()}</script>" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    shown = volumes(page)
+    assert len(shown) == 3
+    first = shown[0]
+    assert [name for name, _ in first["systems"]] == ["good", "poor"]
+    assert [name for name, _ in first["sequences"]] == ["sequence 0"]
+    height, width = first["height"], first["width"]
+    tiles = sheet(first["reference"])
+    across = tiles.shape[1] // width
+    here = [tiles[n // across * height :, n % across * width :][:height, :width] for n in range(first["slices"])]
+    assert sum(int((tile > 0).sum()) for tile in here) in {int((reference(case) > 0).sum()) for case in CASES}
+    assert len(first["wrong"]) == first["slices"] == SHAPE[0]
+
+
+def test_evaluations_of_masks_are_compared_again_without_the_masks(data):
+    assert compared(data).exit_code == 0
+    stored = data / "out" / "evaluations"
+    result = run(stored / "good", stored / "poor", "--out", data / "again")
+    assert result.exit_code == 0, result.output
+    page = (data / "again" / "report.html").read_text(encoding="utf-8")
+    assert volumes(page)[0]["reference"] is not None
+    (data / "labels" / "a_1.nii.gz").unlink()
+    result = run(stored / "good", stored / "poor", "--out", data / "again")
+    assert result.exit_code == 0, result.output
+    assert "volumes without references and images" in result.output
+    assert volumes((data / "again" / "report.html").read_text(encoding="utf-8"))[0]["reference"] is None
+
+
+def test_a_stored_evaluation_and_a_folder_are_compared_under_new_names(data):
+    assert compared(data).exit_code == 0
+    result = run(
+        f"first={data / 'out' / 'evaluations' / 'good'}", f"second={data / 'poor'}", "--references", data / "labels",
+        "--patient-regex", "^([a-z])_", "--out", data / "again",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "first leads second by" in result.output
+
+
+def test_a_table_says_which_file_is_whose_and_who_the_patients_are(data):
+    lines = ["case,patient,reference,good,poor"]
+    for number, case in enumerate(CASES):
+        files = ",".join(f"{folder}/{case}.nii.gz" for folder in ("labels", "good", "poor"))
+        lines.append(f"x{number},p{number % 2},{files}")
+    table = data / "cases.csv"
+    table.write_text("\n".join(line.replace("poor/a_2.nii.gz", "") for line in lines) + "\n")
+    result = run("good=", "poor=", "--cases", table, "--out", data / "out")
+    assert result.exit_code == 0, result.output
+    assert "poor: no mask of x1" in result.output
+    rows = rows_of(data / "out" / "evaluations" / "good" / "patients.csv")
+    assert [row["patient"] for row in rows if row["label"] == "label 1"] == ["p0", "p1"]
+    assert "patients" not in rows[0]  # they are known
+    with pytest.raises(SegmedError, match="has no column 'other'"):
+        raise run("other=", "--cases", table, "--out", data / "out").exception
+
+
+def test_pseudonyms_stand_for_cases_and_patients_everywhere_in_the_page(data):
+    assert compared(data, "--anonymise", "--images", data / "images").exit_code == 0
+    page = (data / "out" / "report.html").read_text(encoding="utf-8")
+    assert not any(re.search(rf"\b{case}\b", page) for case in CASES)
+    assert str(data) not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["a=one", "--out", "out"], "name their references"),
+        (["a=one", "a=two", "--references", "labels", "--out", "out"], "Two systems are called 'a'"),
+        (["../a=one", "--references", "labels", "--out", "out"], "no name for a system"),
+        (["a=good", "--references", "labels", "--nsd", "0", "--out", "out"], "expected positive numbers"),
+        (["a=good", "--references", "labels", "--labels-of", "b:x=1", "--out", "out"], "where NAME is of a"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(data, monkeypatch, arguments, told):
+    monkeypatch.chdir(data)
+    result = run(*arguments)
+    assert isinstance(result.exception, SegmedError)
+    assert told in str(result.exception)
+    assert "\n" not in str(result.exception)
