@@ -11,6 +11,7 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
+from segmed.evaluation.masks import OtherGrids
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
 from segmed.layers.guided_upsampling import GuidedKind, Upsampler
 from segmed.models.prediction import Tta
@@ -26,6 +27,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert get_args(options.TtaName) == get_args(Tta)
     assert get_args(options.PrecisionName) == get_args(get_type_hints(Recipe)["precision"])
     assert set(get_args(options.ScoredPart)) == set(get_args(PartName)) - {"train"}
+    assert get_args(options.OtherGridsName) == get_args(OtherGrids)
     assert get_args(options.ProtocolName) == get_args(ProtocolName)
     assert get_args(options.BudgetName) == tuple(BUDGETS)
     assert set(get_args(options.PresetName)) == set(PRESETS) - {"none"} | {"auto"}

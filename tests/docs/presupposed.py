@@ -18,6 +18,7 @@ from tifffile import imread
 from commands import segmed
 from dicom_phantoms import write_series
 from doc_pages import REPOSITORY, blocks
+from mask_samples import CASES, SHAPE, affine, moved, reference, write_references
 from segmed import Grid, Volume, read_volume, write_volume
 from segmed.data.phantom import write_phantom
 from segmed.models.config import ModelConfig
@@ -26,8 +27,9 @@ from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
 GIVEN: dict[str, tuple[str, ...]] = {
-    "README.md": ("new_scans",),
+    "README.md": ("new_scans", "labelsTs", "imagesTs", "pred"),
     "coming-from-nnunet.md": ("Dataset001_Brain", "splits_final.json"),
+    "compare-tools.md": ("labelsTs", "imagesTs", "pred", "cases.csv"),
     "featup.md": ("DATA", "split.json", "runs/sam-tiny", "slice.tif"),
     "gafl.md": ("data/lgg", "split.json", "scan.tif", "benchmarks"),
     "medsam-on-your-own-data.md": ("MY_DATA", "medsam_vit_b.pth"),
@@ -244,6 +246,37 @@ def _masks(stock: Stock, target: Path) -> None:
         Pillow.fromarray(np.roll(imread(path), 2, axis=1)).save(target / f"{path.stem.removesuffix('_mask')}.png")
 
 
+def _volumes(folder: Path, masks: Callable[[str], np.ndarray], suffix: str = "") -> None:
+    for case in CASES:
+        volume = Volume(masks(case), Grid(SHAPE, affine()))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_volume(folder / f"{case}{suffix}.nii.gz", volume)
+
+
+def _labels(stock: Stock, target: Path) -> None:
+    """Reference volumes of two labels, named as nnU-Net names them."""
+    write_references(target)
+    names = {"labels": {"background": 0, "tumour": 1, "kidney": 2}}
+    (target / "dataset.json").write_text(json.dumps(names))
+
+
+def _imaged(stock: Stock, target: Path) -> None:
+    _volumes(target, lambda case: (100 * reference(case)).astype(np.int16), "_0000")
+
+
+def _predicted(stock: Stock, target: Path) -> None:
+    """Masks of three tools, of which one lacks a case."""
+    for moves, tool in enumerate(("ours", "nnunet", "total")):
+        _volumes(target / tool, lambda case, moves=moves: moved(case, moves))  # type: ignore[misc]
+    (target / "nnunet" / f"{CASES[2]}.nii.gz").unlink()
+
+
+def _case_table(stock: Stock, target: Path) -> None:
+    """The table as the page on other tools prints it."""
+    (block,) = [text for text in blocks("compare-tools.md", "") if text.startswith("case,")]
+    target.write_text(block)
+
+
 def _medsam(stock: Stock, target: Path) -> None:
     """A small MedSAM in its released format, flat and with segment-anything's names."""
     vit = VitConfig(width=32, depth=2, heads=2, global_layers=(1,), window=3)
@@ -321,4 +354,8 @@ MAKERS: dict[str, Callable[[Stock, Path], None]] = {
     "medsam_vit_b.pth": _medsam,
     "resnet18-f37072fd.pth": _resnet18,
     "benchmarks": _benchmarks,
+    "labelsTs": _labels,
+    "imagesTs": _imaged,
+    "pred": _predicted,
+    "cases.csv": _case_table,
 }
