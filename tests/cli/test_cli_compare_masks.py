@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -12,12 +13,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from bright_run import bright
 from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, write_references
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.report.viewer import script, script_hash
-from segmed.io.volumes import write_volume
+from segmed.io.volumes import read_volume, write_volume
+from segmed.models.seen import patient_digest
 
 
 def run(*arguments: object):
@@ -92,7 +95,8 @@ def test_the_page_holds_volumes_to_scroll_and_lets_no_other_script_run(data):
     assert len(first["wrong"]) == first["slices"] == SHAPE[0]
 
 
-def test_evaluations_of_masks_are_compared_again_without_the_masks(data):
+def test_evaluations_of_masks_are_compared_again_without_the_masks(data, monkeypatch):
+    monkeypatch.chdir(data)
     assert compared(data).exit_code == 0
     stored = data / "out" / "evaluations"
     result = run(stored / "good", stored / "poor", "--out", data / "again")
@@ -138,6 +142,29 @@ def test_pseudonyms_stand_for_cases_and_patients_everywhere_in_the_page(data):
     page = (data / "out" / "report.html").read_text(encoding="utf-8")
     assert not any(re.search(rf"\b{case}\b", page) for case in CASES)
     assert str(data) not in page
+
+
+def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_patient(data, monkeypatch):
+    folder = write_masks(data / "whole", {case: (reference(case) > 0).astype(np.uint8) for case in CASES})
+    run_folder = data / "run"
+    run_folder.mkdir()
+    (run_folder / "model.safetensors").touch()
+    predictor = bright(run_folder, volumes=None)
+    (run_folder / "config.json").write_text(json.dumps(predictor.config.to_json()))
+    monkeypatch.setattr("segmed.inference.load", lambda run: predictor)
+    how = (f"ours={run_folder}", f"other={folder}", "--references", folder, "--patient-regex", "^([a-z])_")
+    result = run(*how, "--images", data / "images", "--out", data / "out")
+    assert result.exit_code == 0, result.output
+    assert "which patients it was trained on" in result.output
+    ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
+    written = read_volume(data / "out" / "predictions" / "ours" / "a_1.nii.gz").array
+    assert int(ours[0]["predicted_voxels"]) == int((written > 0).sum()) > 0
+    refused = run(*how, "--out", data / "again")
+    assert "Name their images with --images" in str(refused.exception)
+    seen = dataclasses.replace(predictor.config, seen={"train": [patient_digest("b")]})
+    monkeypatch.setattr(predictor, "config", seen)
+    refused = run(*how, "--images", data / "images", "--out", data / "again")
+    assert "was trained or tuned on patient b" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def compare(
     from segmed.evaluation.report.notes import notes
 
     systems = systems_of(runs)
+    scored = None
     if references is None and cases is None:
         if named := [name for name, _ in systems if name is not None]:
             raise SegmedError(f"{named[0]}=…: to score masks name their references with --references or --cases.")
@@ -79,9 +80,10 @@ def compare(
             each_case_is_a_patient=each_case_is_a_patient,
             tolerances=nsd,
             other_grids=other_grids,
+            images=images,
             seed=seed,
         )
-        found = score_systems(systems, options, out=out, part=part)
+        found, scored = score_systems(systems, options, out=out, part=part)
         labels = None
     comparison = compared(found.evaluations, seed=seed)
     if data is None:
@@ -96,7 +98,7 @@ def compare(
         anonymise=anonymise,
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
-        volumes=volume_pictures(found.evaluations, images),
+        volumes=volume_pictures(found.evaluations, images, scored),
     )
     announce_leak(comparison.leaking, patients_known=comparison.patients_known)
     say(headline(comparison).title)

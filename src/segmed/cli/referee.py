@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
+from segmed.cli.referee_runs import is_run, predict_run
 from segmed.core.errors import SegmedError
+from segmed.core.pseudonyms import shareable
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class MaskOptions:
     each_case_is_a_patient: bool
     tolerances: str
     other_grids: "OtherGridsName"
+    images: Path | None
     seed: int
 
 
@@ -65,7 +68,7 @@ def systems_of(arguments: Sequence[str]) -> list[tuple[str | None, Path]]:
 
 def score_systems(
     systems: Sequence[tuple[str | None, Path]], options: MaskOptions, *, out: Path, part: str | None
-) -> "Found":
+) -> "tuple[Found, References]":
     """Score the masks of each system, and read those that are evaluations already.
 
     What is scored is kept in `OUT/evaluations/NAME`, so that it can be compared again.
@@ -75,9 +78,11 @@ def score_systems(
     from segmed.evaluation.masks import score_masks
 
     named = [(name or path.resolve().name, path) for name, path in systems]
-    stored = {name for name, path in named if _is_evaluated(path)}
+    trained = {name for name, path in named if is_run(path) and options.images is not None}
+    stored = {name for name, path in named if _is_evaluated(path)} - trained
     names = [name for name, _ in named if name not in stored]
-    table = None if options.cases is None else files_by_table(options.cases, names)
+    columns = [name for name, path in named if name not in stored and not is_run(path)]
+    table = None if options.cases is None else files_by_table(options.cases, columns)
     references = _open(options, table)
     labels = _labels_of(options.labels_of, names)
     evaluations: list[Evaluation] = []
@@ -89,27 +94,41 @@ def score_systems(
             evaluations += [first, *found.evaluations[1:]]
             runs.update(dict.fromkeys([name] if found.runs else [], next(iter(found.runs.values()), path)))
             continue
-        source: Path | Mapping[str, Path] = path if table is None else table.systems[name]
+        predicted = predict_run(path, references, options.images, name=name, out=out) if is_run(path) else None
+        source: Path | Mapping[str, Path] = path if table is None else table.systems.get(name, path)
         with progress_bar(f"scoring {name}"):
             scored = score_masks(
-                source,
+                source if predicted is None else predicted.folder,
                 references,
                 name=name,
-                labels=labels.get(name),
+                labels=labels.get(name) if predicted is None else predicted.labels,
                 other_grids=options.other_grids,
                 seed=options.seed,
             )
+        if predicted is not None:
+            facts = {"run": shareable(path)}
+            scored = dataclasses.replace(
+                scored,
+                kind="run",
+                leaking=predicted.leaking,
+                training_known=predicted.training_known,
+                threshold=predicted.threshold,
+                provenance={**scored.provenance, **facts},
+            )
+            runs[name] = path
         if scored.missing:
             more = len(scored.missing) - NAMED
             shown = ", ".join(scored.missing[:NAMED]) + (f" and {plural(more, 'other')}" if more > 0 else "")
             warn(f"{name}: no mask of {shown}; scored as empty.")
         scored.save(out / EVALUATIONS / name)
         evaluations.append(scored)
-    return Found(tuple(evaluations), runs)
+    return Found(tuple(evaluations), runs), references
 
 
-def volume_pictures(evaluations: "Sequence[Evaluation]", images: Path | None) -> "MaskPictures | None":
-    """References of evaluations of volumes, where they still lie where they were scored and are the same."""
+def volume_pictures(
+    evaluations: "Sequence[Evaluation]", images: Path | None, references: "References | None"
+) -> "MaskPictures | None":
+    """The `references` that were scored against; else those that evaluations name, where they still lie there."""
     from segmed.evaluation.mask_cases import open_references
     from segmed.evaluation.mask_labels import LabelNumbers
     from segmed.evaluation.mask_pictures import MaskPictures, images_of
@@ -121,6 +140,8 @@ def volume_pictures(evaluations: "Sequence[Evaluation]", images: Path | None) ->
     folder = Path(str(first.provenance.get("references")))
     source = {row.case: folder / row.reference for row in first.cases}
     try:
+        if references is not None:
+            return MaskPictures(references, {} if images is None else images_of(images, references))
         labels = LabelNumbers({str(name): int(number) for name, number in numbers.items()})
         references = open_references(source, labels=labels, each_case_is_a_patient=True)
         return MaskPictures(references, {} if images is None else images_of(images, references))

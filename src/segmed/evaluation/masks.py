@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
 from segmed.core.labels import LabelMap
+from segmed.core.pseudonyms import shareable
 from segmed.core.units import unit_of
 from segmed.core.volume import Volume
 from segmed.core.wording import plural
@@ -171,7 +172,7 @@ def score_masks(
         remarks=(*references.remarks, *remarks, *scored.remarks),
         provenance={
             **scored.provenance,
-            "references": str(references.files.folder.resolve()),
+            "references": shareable(references.files.folder),
             "numbers of references": dict(references.labels.numbers),
             "labels told by": numbers.source,
         },

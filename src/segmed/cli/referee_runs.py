@@ -1,0 +1,87 @@
+"""A run among the systems that `segmed compare` sets beside each other: it predicts the images first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segmed.cli.inputs import announce_leak
+from segmed.cli.messages import note, warn
+from segmed.cli.progress import progress_bar
+from segmed.core.errors import SegmedError
+
+if TYPE_CHECKING:
+    from segmed.evaluation.mask_cases import References
+    from segmed.evaluation.mask_labels import LabelNumbers
+    from segmed.models.checkpoint import RunConfig
+
+PREDICTIONS = "predictions"
+"""The folder beside the page that keeps what runs predicted."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The masks of a run, the numbers of its labels in them, and what marks them."""
+
+    folder: Path
+    labels: "LabelNumbers"
+    leaking: bool
+    training_known: bool
+    threshold: float
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run rather than masks."""
+    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+
+
+def predict_run(run: Path, references: "References", images: Path | None, *, name: str, out: Path) -> Predicted:
+    """Predict the images of all cases with a run, after making sure that it was not trained on their patients.
+
+    Raises:
+        SegmedError: No images are named, they are no volumes, or the run has seen a patient.
+    """
+    from segmed.evaluation.mask_labels import LabelNumbers
+    from segmed.inference import load
+    from segmed.inference.volume_files import predict_volumes
+    from segmed.inference.volume_inputs import find_volumes
+
+    if images is None:
+        raise SegmedError(
+            f"{run}: is a run, which predicts the cases first. Name their images with --images, or a folder of masks "
+            "that `segmed predict` wrote."
+        )
+    inputs = find_volumes(images)
+    if inputs is None or references.space is None:
+        raise SegmedError(f"{images}: holds no volumes. Predict them with `segmed predict {run}` and name the masks.")
+    predictor = load(run)
+    known = _require_unseen(run, predictor.config, references, images)
+    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
+    folder = out / PREDICTIONS / name
+    with progress_bar(f"predicting with {name}") as progress:
+        outcome = predict_volumes(predictor, inputs, folder, existing="replace", progress=progress)
+    for _, reason in outcome.failures:
+        warn(f"{name}: skipped: {reason}")
+    labels = predictor.config.labels
+    numbers = {label: int(str(value)) for label, value in zip(labels.names, labels.stored[1:], strict=True)}
+    config = predictor.config
+    return Predicted(folder, LabelNumbers(numbers, run.name), config.leaking, known, config.threshold)
+
+
+def _require_unseen(run: Path, config: "RunConfig", references: "References", images: Path) -> bool:
+    """Whether what the run has seen could be compared with the references' patients; an error where it has seen one."""
+    from segmed.core.pseudonyms import KEY_FILE, Pseudonyms
+    from segmed.models.seen import overlap
+
+    keys = [folder / KEY_FILE for folder in (images, images.parent) if (folder / KEY_FILE).is_file()]
+    pseudonyms = Pseudonyms.in_file(keys[0]) if keys else None
+    digests = {digest for some in config.seen.values() for digest in some}
+    found = overlap(digests, dict.fromkeys(references.patients.values()), pseudonyms)
+    if found.patients:
+        raise SegmedError(
+            f"{run}: was trained or tuned on patient {found.patients[0]}, by whom it is to be judged. Name "
+            "references of patients that are new to it."
+        )
+    known = bool(digests) and found.complete and config.patients_known
+    if not known:
+        note(f"{run} does not say in a way that can be compared here which patients it was trained on.")
+    return known
