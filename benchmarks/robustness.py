@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mutated_images
+import mutated_volumes
 from segmed.core.provenance import commit, machine
 
 
@@ -19,15 +20,18 @@ def main() -> None:
     """Run what is asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=0, help="how many damaged image and mask files to read")
+    parser.add_argument("--volumes", type=int, default=0, help="how many damaged volumes to read, DICOM masks too")
     parser.add_argument("--tag-bits", action="store_true", help="flip every bit of TIFF masks that is no pixel")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     failures = list[str]()
     print(f"commit {commit()}, {machine()}, seed {asked.seed}\n")
-    if asked.images:
+    for kind, number in ((mutated_images, asked.images), (mutated_volumes, asked.volumes)):
+        if not number:
+            continue
         before = _peak()
         with tempfile.TemporaryDirectory() as folder:
-            tallies = mutated_images.run(Path(folder), asked.images, asked.seed)
+            tallies = kind.run(Path(folder), number, asked.seed)
         print(image_table(tallies))
         print(f"\nMemory rose by {_peak() - before:.0f} MiB at most.")
         failures += [each for tally in tallies.values() for each in tally.failures]

@@ -17,6 +17,7 @@ from segmed.io.dicom.frames import directions, group, length_of, pixel_spacing, 
 from segmed.io.dicom.headers import NEEDS, Dataset, damaged_dicom, privately, read_header
 from segmed.io.dicom.pixels import pixels_of
 from segmed.io.dicom.stack import SAME_PLACE, TURNED, UNEVEN
+from segmed.io.voxels import require_moderate_volume
 
 HALF = 0.5
 """The fraction from which a voxel of a fractional segmentation is in its segment."""
@@ -133,6 +134,7 @@ def _grid_of(path: Path, stored: _Stored, image: Grid | None) -> tuple[Grid, Int
             f"{path}: frames that make no even stack of {along:.4g} mm. Read it with the grid of its image (--source)."
         )
     rows, columns = stored.frames.shape[1:]
+    require_moderate_volume(path, (int(indices[last]) + 1, rows, columns), 1)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = stored.across * stored.spacing[1], stored.down * stored.spacing[0]
     affine[:3, 2], affine[:3, 3] = step, stored.positions[first]
