@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from mask_samples import CASES, SHAPE, SPACING, affine, moved, reference, write_masks, write_references
 from PIL import Image
 
+from mask_samples import CASES, SHAPE, SPACING, affine, moved, reference, write_masks, write_references
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import resampled_labels
 from segmed.core.stacking import Stacking
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.compare import compare
 from segmed.evaluation.mask_cases import open_references
+from segmed.evaluation.mask_files import files_by_table
 from segmed.evaluation.mask_labels import LabelNumbers, parse_label_numbers
 from segmed.evaluation.masks import score_masks
 from segmed.evaluation.result import Evaluation
@@ -212,6 +213,25 @@ def test_patients_that_nobody_named_are_said_to_be_unknown(tmp_path):
     found = score_masks(references.files.folder, references, name="tool", resamples=200)
     assert not found.patients_known
     assert len({row.patient for row in found.patients}) == len(CASES)
+
+
+def test_files_by_table_that_are_of_no_reference_are_counted_and_rows_without_a_reference_refused(tmp_path, references):
+    files = dict(references.files.files)
+    found = score_masks({**files, "z_9": files["a_1"]}, references, name="tool", resamples=200)
+    assert found.remarks == ("1 mask of no case, not scored.",)
+    table = tmp_path / "cases.csv"
+    table.write_text("case,reference,tool\na_1,references/a_1.nii.gz,x.nii.gz\na_2,,y.nii.gz\n")
+    with pytest.raises(DataError, match="case a_2 has no reference"):
+        files_by_table(table, ["tool"])
+
+
+def test_a_data_set_with_two_folders_of_references_is_not_guessed_from(tmp_path):
+    for name in ("labelsTr", "labelsTs", "imagesTr"):
+        write_references(tmp_path / name)
+    with pytest.raises(DataError, match="holds labelsTr and labelsTs"):
+        open_references(tmp_path)
+    (tmp_path / "labelsTs").rename(tmp_path / "others")
+    assert open_references(tmp_path).files.folder == tmp_path / "labelsTr"
 
 
 def test_folders_that_cannot_be_matched_say_what_is_there(tmp_path, references):

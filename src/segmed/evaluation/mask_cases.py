@@ -110,7 +110,11 @@ def read_stored(path: Path, *, volumes: bool) -> Volume:
 def _files(source: Path | Mapping[str, Path]) -> CaseFiles:
     if isinstance(source, Path):
         inner = [source / name for name in MASK_FOLDERS if (source / name).is_dir()]
-        return case_files(inner[0] if len(inner) == 1 else source)
+        if len(inner) > 1:
+            raise DataError(
+                f"{source}: holds {' and '.join(folder.name for folder in inner)}. Name the one with the references."
+            )
+        return case_files(inner[0] if inner else source)
     if not source:
         raise DataError("The table of cases names no reference. Give it a column 'reference', or name --references.")
     for case, path in source.items():

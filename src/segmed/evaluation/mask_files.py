@@ -95,6 +95,8 @@ def files_by_table(path: Path, systems: Sequence[str]) -> CaseTable:
     def files(name: str) -> dict[str, Path]:
         return {case: path.parent / value for case, value in column(name).items()}
 
+    if REFERENCE in place and (without := [case for case in cases if case not in column(REFERENCE)]):
+        raise DataError(f"{path}: case {without[0]} has no reference. Name its file, or take its row out.")
     patients = column(PATIENT)
     if patients and (nobody := [case for case in cases if case not in patients]):
         raise DataError(f"{path}: case {nobody[0]} has no patient, others have one. Name the patient of each.")

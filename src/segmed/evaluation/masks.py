@@ -192,7 +192,9 @@ def _files(
     for case, path in predictions.items():
         if not path.exists():
             raise DataError(f"{path}: does not exist, but is named for case {case}. Correct it, or leave it empty.")
-    return {case: path for case, path in predictions.items() if case in references.files.files}, (), None
+    known = references.files.files
+    unused = tuple(case for case in predictions if case not in known)
+    return {case: path for case, path in predictions.items() if case in known}, unused, None
 
 
 def _volumes(source: Predictions, name: str, part: str, resamples: int, seed: int) -> Evaluation:
