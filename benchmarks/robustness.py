@@ -1,8 +1,9 @@
 """What becomes of damaged files: thousands of seeded mutations of small sound ones, each outcome counted.
 
-    python benchmarks/robustness.py --images 9000 --tag-bits
+    python benchmarks/robustness.py --images 9000 --tag-bits --settings 6000
 
-Prints a table for docs/results/robustness.md, and exits with 1 where a file was neither read nor refused in one line.
+Prints a table for docs/results/robustness.md, and exits with 1 where a file was neither read nor refused in one line
+that names it.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mutated_images
+import mutated_settings
 import mutated_volumes
 from segmed.core.provenance import commit, machine
 
@@ -22,6 +24,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="how many damaged image and mask files to read")
     parser.add_argument("--volumes", type=int, default=0, help="how many damaged volumes to read, DICOM masks too")
     parser.add_argument("--tag-bits", action="store_true", help="flip every bit of TIFF masks that is no pixel")
+    parser.add_argument("--settings", type=int, default=0, help="how many damaged settings, tables and weights to read")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     failures = list[str]()
@@ -40,6 +43,13 @@ def main() -> None:
             tally = mutated_images.flip_tag_bits(Path(folder))
         print(f"\n{sum(tally.outcomes.values())} bits of tags: {dict(tally.outcomes)}")
         print(*tally.failures, sep="\n")
+    if asked.settings:
+        before = _peak()
+        with tempfile.TemporaryDirectory() as folder:
+            tallies = mutated_settings.run(Path(folder), asked.settings, asked.seed)
+        print(settings_table(tallies))
+        print(f"\nMemory rose by {_peak() - before:.0f} MiB at most.")
+        failures += [each for tally in tallies.values() for each in tally.failures]
     print(*failures, sep="\n")
     raise SystemExit(bool(failures))
 
@@ -52,6 +62,15 @@ def image_table(tallies: Mapping[str, mutated_images.Tally]) -> str:
         counts = [tally.outcomes[outcome] for outcome in mutated_images.OUTCOMES]
         cells = [kind, str(sum(counts)), *map(str, counts), f"{tally.slowest:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def settings_table(tallies: Mapping[str, mutated_images.Tally]) -> str:
+    """As `image_table`, of settings, tables and weights."""
+    lines = ["| File | Damaged | Read as a value | Refused | Other error | Slowest, s |", "| --- |" + " ---: |" * 5]
+    for kind, tally in sorted(tallies.items()):
+        counts = [tally.outcomes[outcome] for outcome in mutated_settings.OUTCOMES]
+        lines.append(f"| {kind} | {sum(counts)} | {' | '.join(map(str, counts))} | {tally.slowest:.2f} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """The decoded cache returns the files' pixels, notices every change, and is never half-built."""
 
 import errno
+import json
 import os
 import pickle
 from pathlib import Path
@@ -62,6 +63,17 @@ def test_the_hash_is_of_pixels_not_of_files(tmp_path: Path) -> None:
 
 def test_the_hash_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     assert toy(tmp_path / "one").data_hash == toy(tmp_path / "two").data_hash
+
+
+def test_an_index_that_lacks_a_case_is_named_with_what_to_do(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    (index,) = (tmp_path / "cache").glob("*/index.json")
+    stored = json.loads(index.read_text())
+    case = data.dataset.records[3].case
+    del stored["cases"][case]
+    index.write_text(json.dumps(stored))
+    with pytest.raises(DataError, match=rf"index\.json: has no case {case}\. Delete .* and run again"):
+        fresh(tmp_path)
 
 
 def test_a_damaged_cache_is_noticed_when_the_case_is_read(tmp_path: Path) -> None:

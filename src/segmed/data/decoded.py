@@ -115,6 +115,8 @@ class DecodedDataset:
         self.dataset = dataset
         self.data_hash = index.data_hash
         self._entries = index.cases
+        if lacking := [record.case for record in dataset.records if record.case not in self._entries]:
+            raise DataError(f"{folder / 'index.json'}: has no case {lacking[0]}. {_MAKE_AGAIN.format(folder)}")
         self._grids = {name: stored.grid for name, stored in index.grids.items()}
         try:
             self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")

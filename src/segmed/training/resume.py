@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
@@ -134,9 +136,9 @@ def _same_split(kept: Split, split: Split, data: DecodedDataset) -> bool:
 class _Known:
     """How a run was begun: of `begun.json`, or of a finished run's config, which has the cache under `training`."""
 
-    fold: int
+    fold: Annotated[int, Ge(0)]
     embeddings: str | None = None
-    processes: int = 1
+    processes: Annotated[int, Ge(1)] = 1
     training: dict[str, Any] = field(default_factory=dict)
 
 
