@@ -79,7 +79,9 @@ def test_images_are_read_from_where_they_were_scored_unless_the_data_has_changed
     from segmed.data.sources import open_dataset
     from segmed.evaluation.floors import floor_evaluations
 
-    root = tiny_runs.kaggle_folder(tmp_path / "kaggle_3m")
+    monkeypatch.chdir(tmp_path)  # evaluations name their data from the folder that one works in
+    root = Path("kaggle_3m")
+    tiny_runs.kaggle_folder(tmp_path / root)
     decoded = decode(open_dataset(root))
     cases = [record.case for record in decoded.dataset.records]
     split = tiny_runs.split_of(decoded, Partition(tuple(cases[:4]), (), tuple(cases[4:])))
