@@ -130,6 +130,12 @@ def test_compressed_files_of_others_are_their_plain_ones(name: str) -> None:
     np.testing.assert_array_equal(packed.array, plain.array)
 
 
+def test_a_file_whose_free_first_bytes_are_those_of_tiff_is_dicom(tmp_path: Path) -> None:
+    path = write_series(tmp_path, phantom(shape=(1, 5, 3)))[0]
+    path.write_bytes(b"II*\x00" + path.read_bytes()[4:])
+    np.testing.assert_array_equal(read_volume(path).array, phantom(shape=(1, 5, 3)).array)
+
+
 def test_every_compression_of_the_extra_has_a_decoder() -> None:
     decoders = pydicom.pixels.decoders.base._PIXEL_DATA_DECODERS
     assert [uid.name for uid, (decoder, _) in decoders.items() if not decoder.is_available] == []

@@ -39,6 +39,8 @@ class VolumeFormat:
 
 
 FORMATS: tuple[VolumeFormat, ...] = (
+    # first: the free bytes before a DICOM file are often TIFF's
+    VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}),
     VolumeFormat(
         "NIfTI",
         is_nifti,
@@ -58,7 +60,6 @@ FORMATS: tuple[VolumeFormat, ...] = (
         lambda path: read_tiff_stack(path).grid,
         {".ome.tif": write_tiff_stack, ".ome.tiff": write_tiff_stack},
     ),
-    VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}),
 )
 """The formats of volumes; a new one is a file of its own and a row here."""
 
