@@ -337,6 +337,26 @@ def test_a_cut_mask_is_refused_or_whole_wherever_it_is_cut(
     assert refused > 0.9 * ends
 
 
+def test_anonymised_images_may_lack_what_the_standard_lets_be_empty(tmp_path: Path) -> None:
+    series, mask = scene(tmp_path / "images", 1)
+    for path in series.files:
+        dataset = pydicom.dcmread(path)
+        for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+                        "StudyID", "AccessionNumber", "ReferringPhysicianName", "SliceThickness"):  # fmt: skip
+            delattr(dataset, keyword)
+        dataset.save_as(path)
+    for write in (write_segmentation, write_structures):
+        write(tmp_path / "a.dcm", mask, series)
+        same(read_dicom_labels(tmp_path / "a.dcm", grid=mask.volume.grid), mask)
+    for path in series.files:
+        dataset = pydicom.dcmread(path)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(path)
+    for write in (write_segmentation, write_structures):
+        with pytest.raises(DataError, match="series 3 have no frame of reference"):
+            write(tmp_path / "a.dcm", mask, find_series(tmp_path / "images").series[0])
+
+
 def test_writing_quotes_no_patient_when_images_are_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     series, mask = scene(tmp_path / "images", 1)
     for path in series.files:

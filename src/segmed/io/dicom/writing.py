@@ -14,7 +14,7 @@ from segmed.core.errors import DataError
 from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.labels import Colour
 from segmed.core.optional import optional_import
-from segmed.core.volume import Volume
+from segmed.core.volume import Triple, Volume
 from segmed.io.dicom.contours import outlines
 from segmed.io.dicom.headers import STRUCTURE_SET, Dataset, privately, read_header
 from segmed.io.dicom.series import Series
@@ -26,6 +26,11 @@ PALETTE: tuple[Colour, ...] = (
     (150, 110, 70),
 )  # fmt: skip
 """Colours of labels that have none, by value."""
+MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+"""What is taken over from the images, and written empty where anonymisation has removed it."""
 SERIES_OFFSET = 1000
 """What is added to the number of the images' series."""
 
@@ -59,6 +64,7 @@ def write_segmentation(path: Path, mask: LabelVolume, source: Series, algorithm:
         MissingDependencyError: highdicom is not installed.
     """
     hd = optional_import("highdicom", extra="dicom", purpose=PURPOSE)
+    _require_frame_of_reference(path, source)
     stack = source.stack()
     array = mask.on_grid(stack.grid, str(path)).volume.array
     labels = sorted(_labels(path, mask), key=lambda label: label.value)
@@ -70,6 +76,8 @@ def write_segmentation(path: Path, mask: LabelVolume, source: Series, algorithm:
 
     def built() -> bytes:
         images = [read_header(file, pixels=True) for file in dict.fromkeys(frame.file for frame in stack.frames)]
+        for image in images:
+            _complete(image, stack.grid.spacing)
         segments = [_described(label, int(numbers[label.value]), algorithm) for label in labels]
         frames = numbers[array]
         if len(images) == 1:  # frames of an enhanced image are counted in its own order
@@ -92,6 +100,7 @@ def write_structures(path: Path, mask: LabelVolume, source: Series, algorithm: A
     Holes are contours of their own inside of others; readers fill them by the odd-even rule. See `write_segmentation`
     for the arguments and errors.
     """
+    _require_frame_of_reference(path, source)
     stack = source.stack()
     volume = mask.on_grid(stack.grid, str(path)).volume
     labels = _labels(path, mask)
@@ -108,6 +117,23 @@ def write_structures(path: Path, mask: LabelVolume, source: Series, algorithm: A
         return _encoded(dataset)
 
     path.write_bytes(privately(source.folder, built))
+
+
+def _require_frame_of_reference(path: Path, source: Series) -> None:
+    if not source.frame_of_reference:
+        raise DataError(
+            f"{path}: the images of {source.name} have no frame of reference, which a mask in DICOM refers to. Write "
+            "another format."
+        )
+
+
+def _complete(image: Dataset, spacing: Triple | None) -> None:
+    """Add what highdicom expects of an image and anonymisation often removes."""
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in image:
+            setattr(image, keyword, "")
+    if "SliceThickness" not in image and spacing is not None and "NumberOfFrames" not in image:
+        image.SliceThickness = f"{spacing[0]:.10g}"
 
 
 def _encoded(dataset: Dataset) -> bytes:
@@ -147,10 +173,8 @@ def _structure_set(image: Dataset, algorithm: Algorithm) -> Dataset:
     dataset.file_meta.TransferSyntaxUID = uids.ExplicitVRLittleEndian
     dataset.SOPClassUID, dataset.SOPInstanceUID = STRUCTURE_SET, uids.generate_uid()
     dataset.SpecificCharacterSet = image.get("SpecificCharacterSet") or "ISO_IR 192"
-    for keyword in (
-        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
-        "StudyID", "AccessionNumber", "ReferringPhysicianName",
-    ):  # fmt: skip
+    dataset.StudyInstanceUID = image.StudyInstanceUID
+    for keyword in MAY_BE_EMPTY:
         setattr(dataset, keyword, image.get(keyword) or "")
     now = datetime.now()
     dataset.Modality, dataset.Manufacturer, dataset.ManufacturerModelName = "RTSTRUCT", "SegMed", "segmed-torch"
