@@ -24,7 +24,7 @@ from segmed.training.estimate import estimate
 from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig
 
-SETTINGS = ("optim.filter_learning_rate=0.05", "epochs=2")
+SETTINGS = ("optim.filter_learning_rate=0.5", "epochs=2")
 FILTERED = ("model.gafl.parametrisation=free", *SETTINGS)
 CPU = Hardware(accelerator="cpu")
 
@@ -51,12 +51,19 @@ def network(gafl: GaflConfig | None) -> torch.nn.Module:
 
 def test_gains_have_a_group_of_their_own_without_decay() -> None:
     config = OptimConfig(learning_rate=1e-3, filter_learning_rate=0.02, weight_decay=0.1)
-    model = network(GaflConfig(mode="general", parametrisation="free", size=(8, 8)))
+    model = network(GaflConfig(mode="general", parametrisation="radial"))
     decayed, plain, filters = parameter_groups(model, config)
     assert {id(weight) for weight in filters["params"]} == {id(weight) for weight in gain_parameters(model)}
     assert (filters["lr"], filters["weight_decay"]) == (0.02, 0.0)
     assert decayed["weight_decay"] == 0.1
     assert sum(len(group["params"]) for group in (decayed, plain, filters)) == len(list(model.parameters()))
+
+
+def test_free_gains_take_a_tenth_of_the_rate_which_is_the_references() -> None:
+    model = network(GaflConfig(parametrisation="free", size=(8, 8)))
+    *_, filters = parameter_groups(model, OptimConfig())
+    assert {id(weight) for weight in filters["params"]} == {id(weight) for weight in gain_parameters(model)}
+    assert filters["lr"] == pytest.approx(1e-3)
 
 
 def test_a_model_without_a_filter_has_the_two_groups_it_always_had() -> None:

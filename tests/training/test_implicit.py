@@ -62,3 +62,10 @@ def test_components_are_at_most_as_many_as_asked_and_span_the_features() -> None
 def test_a_model_that_encodes_at_full_size_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Set model\.sam\.encode_at"):
         fit_implicit(model(), image())
+
+
+def test_phases_begin_at_random_as_featups_do() -> None:
+    torch.manual_seed(0)
+    phase = ImplicitFeatures(5).phase.detach()
+    assert 0.8 < float(phase.std()) < 1.2
+    assert abs(float(phase.mean())) < 0.3

@@ -29,7 +29,7 @@ class ImplicitFeatures(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", torch.linspace(-2, 10, FREQUENCIES).exp())
-        self.phase = nn.Parameter(torch.zeros(2, INPUTS, FREQUENCIES))
+        self.phase = nn.Parameter(torch.randn(2, INPUTS, FREQUENCIES))
         inputs = 2 * INPUTS * FREQUENCIES + 3
         self.layers = nn.Sequential(
             nn.GroupNorm(1, inputs), nn.Conv2d(inputs, HIDDEN, 1), nn.ReLU(),

@@ -8,6 +8,9 @@ Differs from the reference:
 - dropout of the downsampler is off in evaluation;
 - one affine map moves the image and the features alike, and nothing compares a moved map with an unmoved one (the
   reference's CRF term does); that term and the total variation, of weights 0.001 and 0, are left out;
+- the blur of features before the downsampler and the dropout of whole patches' logits are left out: they suit patches
+  of 16 x 16 cells; in ours, often 2 x 2, a blur of 5 x 5 mixes patches, and four cells without logits are a plain mean.
+  What they are worth was not measured;
 - nothing is moved to a GPU, and no global seed is set: all chance comes from the step's seed.
 """
 

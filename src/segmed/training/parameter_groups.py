@@ -6,12 +6,16 @@ from typing import Any
 from torch import nn
 
 from segmed.layers.gafl import gain_parameters
+from segmed.layers.gafl.parametrisations import Free
 from segmed.layers.gated import Gated
 from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedUpsampler, JBUUpsample
 from segmed.training.recipe import OptimConfig
 
 UPSAMPLING = (GuidedUpsampler, JBUUpsample, BilinearUpsample, Guidance)
 """The layers of guided upsampling: FeatUp's, their controls, and what makes their guidance."""
+FREE_SHARE = 0.1
+"""The step size of gains with a number for every frequency, as a share of the other filters': 1e-3, GAFL's own. Each
+sees its one frequency alone, and at 1e-2 takes noise for signal."""
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
@@ -19,7 +23,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
 
     Weight decay acts on matrices and convolutions. Biases, normalisation, learned filters and guided upsamplers have
     none. The last two begin as the identity, or behind a gate that is zero, and have to leave it within a short
-    training: `config.filter_learning_rate` and `config.upsampler_learning_rate` are their peak step sizes.
+    training: `config.filter_learning_rate` and `config.upsampler_learning_rate` are their peak step sizes;
+    gains with a number for every frequency take `FREE_SHARE` of the first.
 
     Args:
         model: what is trained; frozen parameters are in no group.
@@ -28,14 +33,19 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
     Returns:
         Groups for `torch.optim.AdamW`; those without `lr` take the optimiser's own.
     """
-    filters = _trained(gain_parameters(model))
-    upsamplers = _trained(upsampler_parameters(model), but=filters)
-    rest = _trained(model.parameters(), but=[*filters, *upsamplers])
+    free = _trained(weight for part in model.modules() if isinstance(part, Free) for weight in part.parameters())
+    filters = _trained(gain_parameters(model), but=free)
+    upsamplers = _trained(upsampler_parameters(model), but=[*free, *filters])
+    rest = _trained(model.parameters(), but=[*free, *filters, *upsamplers])
     groups: list[dict[str, Any]] = [
         {"params": [each for each in rest if each.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [each for each in rest if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    own = ((filters, config.filter_learning_rate), (upsamplers, config.upsampler_learning_rate))
+    own = (
+        (free, FREE_SHARE * config.filter_learning_rate),
+        (filters, config.filter_learning_rate),
+        (upsamplers, config.upsampler_learning_rate),
+    )
     return groups + [{"params": some, "weight_decay": 0.0, "lr": rate} for some, rate in own if some]
 
 

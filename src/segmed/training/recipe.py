@@ -47,7 +47,8 @@ class OptimConfig:
     weight_decay: float = 0.01
     """Decoupled weight decay; biases, normalisation, learned filters, guided upsamplers and gates have none."""
     filter_learning_rate: float = 1e-2
-    """Peak step size of learned filters (`model.gafl`), whose gains want larger steps than convolutions."""
+    """Peak step size of learned filters (`model.gafl`), whose gains want larger steps than convolutions; `free` gains
+    take a tenth of it."""
     upsampler_learning_rate: float = 1e-2
     """Peak step size of guided upsamplers (FeatUp's, and their controls) and of gates that start at zero. At the usual
     rate a short training moves neither."""
