@@ -44,6 +44,11 @@ def test_a_damaged_key_is_refused_by_name(tmp_path: Path, content: str) -> None:
     [
         ("segmed evaluate /home/jo/runs/unet --data '/data/lgg'", "segmed evaluate unet --data 'lgg'"),
         ('{"run": "/home/jo/x", "model": "owner/name"}', '{"run": "x", "model": "owner/name"}'),
+        (
+            r"--patient-regex '^(?P<patient>p\d+)_(?P<slice>\d+)$'",
+            r"--patient-regex '^(?P<patient>p\d+)_(?P<slice>\d+)$'",
+        ),
+        (r"from \\server\share\jo\lgg", "from lgg"),
         ("C:\\Users\\jo\\runs and ~/runs/a", "runs and a"),
         ("1/2 of it, 3 / 4, runs/unet, https://example.org/a", "1/2 of it, 3 / 4, runs/unet, https://example.org/a"),
     ],

@@ -20,7 +20,10 @@ from segmed.core.files import TEMPORARY, not_written
 KEY_FILE = ".segmed-pseudonyms.key"
 """The file of the key, in the folder of a data set. It is not for sharing."""
 KEY_BYTES = 32
-_PLACE = re.compile(r"(?<![\w.~:/\\-])(?:~|[A-Za-z]:)?[/\\](?=[^\s/\\])(?:[^\s\"',;:<>|]*[/\\])?([^\s\"',;:<>|/\\]*)")
+_PLACE = re.compile(
+    r"(?<![\w.~:/\\-])(?:~[/\\]|[A-Za-z]:[/\\]|\\\\|/)(?=[^\s/\\])"
+    r"(?:[^\s\"',;:<>|]*[/\\])?([^\s\"',;:<>|/\\]*)"
+)
 
 
 @dataclass(frozen=True)
