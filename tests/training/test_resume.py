@@ -39,26 +39,24 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return output
 
 
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the toy data and the run that nobody stops."""
-    root = tmp_path_factory.mktemp("untouched")
-    toy_and_split(root)
-    finish(start(root, root / "whole"))
-    return root
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_and_resumed_run_ends_with_bit_identical_weights(
-    untouched: Path, tmp_path: Path, signal_: signal.Signals
-) -> None:
-    step = random.SystemRandom().randint(4, 8)
-    kill_at_step(start(untouched, tmp_path / "killed"), step, signal_)
-    assert not (tmp_path / "killed" / "config.json").exists(), f"killed at step {step}, yet finished"
-    continued = finish(start(untouched, tmp_path / "killed", "--resume"))
+def test_a_run_killed_by_every_signal_and_resumed_ends_with_bit_identical_weights(tmp_path: Path) -> None:
+    """One run is stopped three times, each time later, and goes on from its last whole epoch."""
+    toy_and_split(tmp_path)
+    finish(start(tmp_path, tmp_path / "whole"))
+    draw = random.SystemRandom()
+    signals = draw.sample([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], 3)
+    steps = sorted(draw.sample(range(4, 9), 3))
+    killed = tmp_path / "killed"
+    process = start(tmp_path, killed)
+    for signal_, step in zip(signals, steps, strict=True):
+        kill_at_step(process, step, signal_)
+        assert not (killed / "config.json").exists(), f"{signal_.name} at step {step} of {steps}, yet finished"
+        process = start(tmp_path, killed, "--resume")
+    continued = finish(process)
+    step = steps[-1]
     assert f"started {step // 3 * 3}" in continued or f"started {(step - 1) // 3 * 3}" in continued, continued
-    one, two = (load_file(run / "model.safetensors") for run in (tmp_path / "killed", untouched / "whole"))
+    one, two = (load_file(run / "model.safetensors") for run in (killed, tmp_path / "whole"))
     assert one.keys() == two.keys()
     different = [name for name in one if not one[name].equal(two[name])]
-    assert different == [], f"killed at step {step}"
+    assert different == [], f"killed by {[each.name for each in signals]} at steps {steps}"
