@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dicom_phantoms import stackable, write_series
 from mask_samples import CASES, SHAPE, SPACING, affine, moved, reference, write_masks, write_references
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import resampled_labels
+from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.stacking import Stacking
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.compare import compare
@@ -18,6 +20,8 @@ from segmed.evaluation.mask_files import files_by_table
 from segmed.evaluation.mask_labels import LabelNumbers, parse_label_numbers
 from segmed.evaluation.masks import score_masks
 from segmed.evaluation.result import Evaluation
+from segmed.io.dicom.series import find_series
+from segmed.io.dicom.writing import write_segmentation
 from segmed.io.volumes import write_volume
 
 REGEX = "^([a-z])_"
@@ -167,6 +171,25 @@ def test_a_folder_a_case_with_a_file_for_each_label_is_one_mask(tmp_path):
     references = open_references(folder, labels=parse_label_numbers("kidney=1,tumour=2"), each_case_is_a_patient=True)
     found = score_masks(tmp_path / "total", references, name="total", resamples=200)
     assert found.metrics["dice"].value == 1.0
+
+
+def test_a_dicom_segmentation_is_a_mask_whose_segments_are_matched_by_name(tmp_path):
+    grid = stackable(Grid(SHAPE, affine()))
+    mask = reference("a_1")
+    for folder in ("references", "tool"):
+        (tmp_path / folder).mkdir()
+    write_volume(tmp_path / "references" / "a_1.nii.gz", Volume(mask, grid))
+    write_series(tmp_path / "series", Volume(mask.astype(np.int16), grid))
+    (series,) = find_series(tmp_path / "series").series
+    segments = LabelVolume(Volume(np.array([0, 2, 1], np.uint8)[mask], grid), (Label(1, "Core"), Label(2, "oedema")))
+    write_segmentation(tmp_path / "tool" / "a_1.dcm", segments, series)
+    labels = parse_label_numbers("oedema=1,core=2")
+    references = open_references(tmp_path / "references", labels=labels, each_case_is_a_patient=True)
+    found = score_masks(tmp_path / "tool", references, name="tool", resamples=200)
+    assert [found.by_label[label]["dice"].value for label in ("oedema", "core")] == [1.0, 1.0]
+    unknown = open_references(tmp_path / "references", each_case_is_a_patient=True)
+    with pytest.raises(DataError, match=r"none of its segments \(core, oedema\) has the name of a label"):
+        score_masks(tmp_path / "tool", unknown, name="tool")
 
 
 def test_an_evaluation_of_volumes_is_stored_read_again_and_compared(tmp_path, references):

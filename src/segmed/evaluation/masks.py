@@ -15,10 +15,11 @@ from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
+from segmed.core.label_volume import LabelVolume
 from segmed.core.labels import LabelMap
 from segmed.core.pseudonyms import shareable
 from segmed.core.units import unit_of
-from segmed.core.volume import Volume
+from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.mask_cases import References, read_stored
@@ -31,6 +32,7 @@ from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import summarise
 from segmed.evaluation.volume import PatientVolume
 from segmed.evaluation.volume_metrics import Case, metrics_in, scores_in
+from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 from segmed.metrics.counts import count
 
 OtherGrids = Literal["refuse", "resample", "ignore"]
@@ -71,7 +73,7 @@ class Predictions:
         path = self.files.get(case)
         if path is None:
             return Placed(reference.with_array(np.zeros(reference.grid.shape, np.uint8)), "", ())
-        volume, others = self._read(path)
+        volume, others = self._read(path, reference.grid)
         difference = grid_difference(reference.grid, volume.grid)
         if difference.same:
             return Placed(reference.with_array(volume.array), "", others)
@@ -84,14 +86,26 @@ class Predictions:
             return Placed(resampled_labels(volume, reference.grid), "resampled", others)
         raise DataError(f"{path}: {difference}")
 
-    def _read(self, path: Path) -> tuple[Volume, tuple[int, ...]]:
-        """The labels of a file, or of a folder with a file for each label."""
+    def _read(self, path: Path, grid: Grid) -> tuple[Volume, tuple[int, ...]]:
+        """The labels of a file, or of a folder with a file for each label; DICOM names its own."""
+        if _holds_dicom(path) and is_dicom_mask(path):
+            found = read_dicom_labels(path, grid=grid)
+            array, others = numbered(found.volume.array, self._segments(path, found), str(path), others="ignore")
+            return found.volume.with_array(array), others
         if path.is_dir():
             return _read_label_files(path, self._labels.names), ()
         stored = read_stored(path, volumes=self.references.files.are_volumes)
         rule = "refuse" if self._labels is self.references.labels else "ignore"
         array, others = numbered(stored.array, self._labels, str(path), others=rule)
         return stored.with_array(array), others
+
+    def _segments(self, path: Path, found: LabelVolume) -> LabelNumbers:
+        """The number of each label in a DICOM mask by its name; one that the mask lacks has none of its voxels."""
+        own = {label.name.casefold(): label.value for label in found.labels}
+        numbers = {name: own.get(name.casefold(), -1) for name in self.references.labels.names}
+        if own and max(numbers.values()) < 0:
+            raise DataError(f"{path}: none of its segments ({', '.join(own)}) has the name of a label. Use --labels.")
+        return LabelNumbers(numbers, str(path))
 
 
 class PlacedVolumes(Mapping[str, Volume]):
@@ -356,6 +370,10 @@ def _slices(source: Predictions, name: str, part: str, resamples: int, seed: int
         resamples=resamples,
         seed=seed,
     )
+
+
+def _holds_dicom(path: Path) -> bool:
+    return any(path.rglob("*.dcm")) if path.is_dir() else path.suffix.lower() == ".dcm"
 
 
 def _plane(volume: Volume) -> UInt8[np.ndarray, "h w"]:
