@@ -5,7 +5,6 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from report_samples import Pictures, evaluation, floor, square
 from segmed.core.errors import DataError
 from segmed.core.files import write_json
 from segmed.core.labels import LabelMap
+from segmed.core.records import SliceDataset
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
@@ -315,7 +315,7 @@ def named(page: str) -> set[str]:
 def test_anonymised_names_are_equal_in_reports_of_the_same_data_and_hide_ids_and_folders(tmp_path):
     (tmp_path / "data").mkdir()
     data = Pictures()
-    data.dataset = SimpleNamespace(root=tmp_path / "data")
+    data.dataset = SliceDataset("made up", tmp_path / "data", ())
     first, second = (anonymised(tmp_path / name, data) for name in ("1", "2"))
     assert len(named(first)) == 8
     assert named(first) == named(second)
