@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 from markupsafe import Markup
 
 from segmed.core.errors import DataError
@@ -99,6 +99,20 @@ def worst_case(leader: Evaluation, patient: str) -> str:
     return min(values, key=lambda case: sum(values[case]) / len(values[case]))
 
 
+def marked_voxels(volume: Shaped[np.ndarray, "d h w"]) -> Int64[np.ndarray, " d"]:
+    """How many voxels of each slice are not zero."""
+    return np.count_nonzero(volume, axis=(1, 2)).astype(np.int64)
+
+
+def telling_slice(wrong: Int64[np.ndarray, " d"], marked: Int64[np.ndarray, " d"]) -> int:
+    """The slice to begin with: where most is wrong, and where nothing is, where most is marked.
+
+    >>> telling_slice(np.array([0, 3, 1]), np.array([9, 4, 5])), telling_slice(np.array([0, 0, 0]), np.array([0, 4, 5]))
+    (1, 2)
+    """
+    return int((wrong if wrong.any() else marked).argmax())
+
+
 def script() -> str:
     """The script that draws."""
     return files("segmed.evaluation.report").joinpath("templates/volumes.js").read_text(encoding="utf-8")
@@ -132,8 +146,8 @@ def _view(
     rows, columns = crop_box(*marked, minimum=(min(shape) + 1) // 2)
     window = (slice(None), rows, columns)
     leader = next(iter(masks.values()))
-    wrong = (leader if reference is None else leader != reference).reshape(len(leader), -1).sum(axis=1)
-    start = int(wrong.argmax())
+    wrong = marked_voxels(leader if reference is None else leader != reference)
+    start = telling_slice(wrong, np.sum([marked_voxels(each) for each in every], axis=0))
     spacing = cut.apply_grid(grid).spacing or (1.0, 1.0, 1.0)
     data, remark = _packed(
         {name: array[window] for name, array in masks.items()},
