@@ -1,12 +1,14 @@
 """Every test runs with shapes checked, sockets blocked (pyproject), no hub, and a cache folder of its own."""
 
 import os
+import signal
 import tempfile
 
 _cache = tempfile.TemporaryDirectory(prefix="segmed-test-cache-")
 os.environ["SEGMED_CACHE"] = _cache.name
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with Ctrl-C ignored
 os.fsync = lambda fd: None  # what a power cut would need, which no test can see; thousands of calls take minutes
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"

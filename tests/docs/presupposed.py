@@ -20,7 +20,9 @@ from dicom_phantoms import write_series
 from doc_pages import REPOSITORY, blocks
 from mask_samples import CASES, SHAPE, affine, moved, reference, write_references
 from segmed import Grid, Volume, read_volume, write_volume
+from segmed.data.keys import pseudonyms_of
 from segmed.data.phantom import write_phantom
+from segmed.data.sources import open_dataset
 from segmed.models.config import ModelConfig
 from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
 from segmed.models.sam_config import SamConfig, VitConfig
@@ -60,8 +62,10 @@ class Stock:
     @cached_property
     def phantom(self) -> Path:
         """Eight patients of the phantom in the layout of the LGG data."""
-        write_phantom(self._folder / "phantom", patients=8, seed=0, size=SIDE, slices=SLICES)
-        return self._folder / "phantom"
+        phantom = self._folder / "phantom"
+        write_phantom(phantom, patients=8, seed=0, size=SIDE, slices=SLICES)
+        pseudonyms_of(open_dataset(phantom))  # now, so that every copy has the key of the runs made from this one
+        return phantom
 
     @cached_property
     def split(self) -> Path:

@@ -169,8 +169,8 @@ def test_a_study_knows_the_command_that_begins_it(tmp_path: Path, monkeypatch: p
         anonymise=True, pictures=False,
     )  # fmt: skip
     assert settings.command(tmp_path / "my data", Path("/far/out")) == (
-        "segmed study 'my data' --out /far/out --protocol patient --budget cpu --systems unet,pan --folds 3 --seeds 1 "
-        "--set unet:epochs=2 --groups sex,age:40:60 --run 'mean of two=a,/far/b' --no-pictures --anonymise"
+        "segmed study 'my data' --out out --protocol patient --budget cpu --systems unet,pan --folds 3 --seeds 1 "
+        "--set unet:epochs=2 --groups sex,age:40:60 --run 'mean of two=a,b' --no-pictures --anonymise"
     )
 
 

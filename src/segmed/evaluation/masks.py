@@ -167,8 +167,9 @@ def score_masks(
         DataError: A mask that cannot be read or is on another grid, a number that is no label, or no mask at all.
 
     Example:
+        >>> from segmed.evaluation.mask_cases import open_references
         >>> references = open_references(Path("labelsTs"), each_case_is_a_patient=True)
-        >>> score_masks(Path("nnunet"), references, name="nnU-Net").metrics["hd95_mm"].unit
+        >>> score_masks(Path("pred/nnunet"), references, name="nnU-Net").metrics["hd95_mm"].unit
         'mm'
     """
     files, unused, beside = _files(predictions, references)
