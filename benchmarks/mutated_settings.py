@@ -44,6 +44,7 @@ from segmed.layers.weight_files import read_safetensors
 from segmed.models.checkpoint import RunConfig, load_config
 from segmed.models.config import ModelConfig
 from segmed.models.sam.checkpoint_formats import read_source
+from segmed.models.training_facts import TrainingFacts
 from segmed.preprocess import PreprocessConfig
 from segmed.study.settings import StudySettings, load_settings, save_settings
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
@@ -175,7 +176,7 @@ CONFIG = RunConfig(
     preprocess=PreprocessConfig(),
     labels=LabelMap(),
     threshold=0.5,
-    training={"seconds": 1.0, "seed": 0},
+    training=TrainingFacts(seconds=1.0, others={"seed": 0}),
     seen={"train": ["ab"], "validation": ["0123456789ab:cd"]},
 )
 

@@ -16,6 +16,7 @@ from segmed.data.splits import split_by_patient
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.seen import seen_patients
+from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
 from toydata import toy
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data_hash": data.data_hash,
         "split_hash": sha256_of(root / "dense" / "split.json"),
         "seen": seen_patients(split, 0),
-        "training": {"seconds": 1.0},
+        "training": TrainingFacts(seconds=1.0),
     }
     model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
     dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5, **facts)  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ def test_tuning_changes_the_run_it_is_asked_to_change(place: Path, tmp_path: Pat
     assert (run / "config.json").read_text() == before
     segmed("tune", run, "--data", place / "data", "--device", "cpu")
     tuned = load(run, device="cpu").config
-    facts = tuned.training["tuned"]
+    facts = tuned.training.others["tuned"]
     assert facts["best"]["threshold"] == tuned.threshold
     assert facts["best"]["dice"] >= facts["before"]["dice"]
 

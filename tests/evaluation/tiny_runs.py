@@ -14,6 +14,7 @@ from segmed.data.decoded import DecodedDataset, decode
 from segmed.inference.predictor import Predictor
 from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.config import ModelConfig
+from segmed.models.training_facts import TrainingFacts
 from segmed.preprocess import PreprocessConfig
 
 SIZE = (40, 33)
@@ -85,7 +86,7 @@ def config_of(decoded: DecodedDataset, **changes: object) -> RunConfig:
         labels=LabelMap(),
         threshold=0.5,
         data_hash=decoded.data_hash,
-        training={"seconds": 12.5, "cpu_seconds": 20.5, "seed": 3},
+        training=TrainingFacts(seconds=12.5, cpu_seconds=20.5, others={"seed": 3}),
     )
     return replace(config, **changes)
 

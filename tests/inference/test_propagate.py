@@ -15,6 +15,7 @@ from segmed.inference.prompt_files import Given, PromptedFiles
 from segmed.inference.prompted import EncodedImage, PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate, takes_masks
 from segmed.models.checkpoint import TrainedModel
+from segmed.models.training_facts import TrainingFacts
 from segmed.prompts.value import Prompts
 
 SIZE = (24, 30)
@@ -126,7 +127,7 @@ def test_slices_of_other_sizes_or_numbers_are_refused(predictor: PromptedPredict
 def test_the_mask_before_is_a_prompt_where_the_run_was_trained_with_masks() -> None:
     usual, knowing = (
         PromptedPredictor(TrainedModel(tiny_promptable(), run_config(training=facts), Path("run")), device="cpu")
-        for facts in ({}, {"mask_prompts": True})
+        for facts in (TrainingFacts(), TrainingFacts(mask_prompts=True))
     )
     assert [takes_masks(usual), takes_masks(knowing), takes_masks(filler())] == [False, True, False]
     volume = [np.random.default_rng(seed).integers(1, 256, (40, 48, 3), np.uint8) for seed in range(2)]

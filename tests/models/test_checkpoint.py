@@ -21,11 +21,11 @@ from segmed.models.checkpoint import (
     load_run,
     relative_to,
     save_run,
-    summed_times,
     weights_digest,
 )
 from segmed.models.config import ModelConfig
 from segmed.models.seen import patient_digest, seen_by_any
+from segmed.models.training_facts import TrainingFacts, summed_times
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 
@@ -35,7 +35,7 @@ CONFIG = RunConfig(
     labels=LabelMap(("lesion",), (0, 7)),
     threshold=0.35,
     leaking=True,
-    training={"seed": 3},
+    training=TrainingFacts(others={"seed": 3}),
     seen={"train": ["0123456789abcdef"], "validation": []},
 )
 
@@ -59,9 +59,9 @@ def change_config(run: Path, **change: object) -> None:
 
 
 def test_times_of_several_trainings_are_summed_where_all_are_known() -> None:
-    both = replace(CONFIG, training={"seconds": 60, "cpu_seconds": 90.5})
-    assert summed_times([both, both]) == {"seconds": 120, "cpu_seconds": 181}
-    assert summed_times([both, replace(CONFIG, training={"seconds": 5})]) == {"seconds": 65}
+    both = TrainingFacts(60.0, 90.5, mask_prompts=True)
+    assert summed_times([both, both]) == TrainingFacts(120.0, 181.0)
+    assert summed_times([both, TrainingFacts(5.0)]) == TrainingFacts(65.0)
 
 
 def test_outputs_and_contract_survive_the_way_through_disk(run: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_promptable_model_trains_and_is_chosen_on_proposals(
     folder: Path, data: DecodedDataset, split: Split, tmp_path: Path
 ) -> None:
     run = train(promptable(folder), data=data, split=split, out=tmp_path / "run", hardware=CPU)
-    assert load(run, device="cpu").config.training["epochs"] == 1
+    assert load(run, device="cpu").config.training.others["epochs"] == 1
 
 
 def test_proposals_without_a_folder_or_of_another_split_stop_the_training(

@@ -37,7 +37,7 @@ def test_the_dice_and_threshold_that_training_chose_by_are_those_of_evaluation(
 ) -> None:
     plan = plan_evaluation(predictor.folder, predictor.config, toy[0], part="validation")
     found = evaluate_run(predictor, toy[0], plan, name="promptless", resamples=100)
-    assert found.metrics["dice"].value == pytest.approx(predictor.config.training["validation_dice"], abs=5e-3)
+    assert found.metrics["dice"].value == pytest.approx(predictor.config.training.others["validation_dice"], abs=5e-3)
     assert found.threshold == predictor.config.threshold
 
 

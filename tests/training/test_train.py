@@ -82,7 +82,7 @@ def test_the_config_tells_data_split_threshold_and_machine(run: Path, toy: tuple
     assert 0 < config.threshold < 1
     assert not config.leaking
     assert [len(config.seen[part]) for part in ("train", "validation")] == [3, 2]
-    assert config.training["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert config.training.others["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
 def test_the_kept_weights_score_what_the_metrics_say(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
@@ -97,7 +97,7 @@ def test_the_kept_weights_score_what_the_metrics_say(run: Path, toy: tuple[Decod
         mine = np.stack([mask.array for mask in masks])
         hits[patient] = [int((truth & mine).sum()), int(truth.sum() + mine.sum())]
     dice = np.mean([2 * both / total for both, total in hits.values()])
-    assert dice == pytest.approx(predictor.config.training["validation_dice"], abs=2e-3)
+    assert dice == pytest.approx(predictor.config.training.others["validation_dice"], abs=2e-3)
 
 
 def test_every_epoch_draws_its_own_batches(

@@ -118,7 +118,7 @@ def save_choice(run: Path, config: "RunConfig", found: "Tuning") -> None:
         config,
         threshold=found.best.threshold,
         prediction=found.best.prediction,
-        training={**config.training, "tuned": found.to_json()},
+        training=replace(config.training, others={**config.training.others, "tuned": found.to_json()}),
     )
     if (run / ENSEMBLE).is_file():
         change_ensemble(run, changed)

@@ -242,13 +242,13 @@ def _require_unseen(
 
 def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
     """What a run costs, as measured while it was evaluated."""
-    times = {key: predictor.config.training.get(key) for key in ("seconds", "cpu_seconds")}
+    training = predictor.config.training
     return Cost(
         parameters=sum(parameter.numel() for network in predictor.networks() for parameter in network.parameters()),
         ms_per_image=timer.ms_per_image,
         peak_memory_mib=memory.mib,
-        training_seconds=None if times["seconds"] is None else float(times["seconds"]),
-        training_cpu_seconds=None if times["cpu_seconds"] is None else float(times["cpu_seconds"]),
+        training_seconds=training.seconds,
+        training_cpu_seconds=training.cpu_seconds,
     )
 
 
@@ -264,7 +264,7 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
         "run": shareable(predictor.folder),
         "model": predictor.config.model.name,
         "encoder": predictor.config.model.encoder,
-        "training": dict(predictor.config.training),
+        "training": predictor.config.training.to_json(),
         "test_time_flips": predictor.tta,
         "smallest_component": {
             "pixels in slice": chosen.smallest_in_slice,

@@ -32,11 +32,11 @@ from segmed.models.checkpoint import (
     copy_run,
     known_patients,
     relative_to,
-    summed_times,
 )
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.models.seen import seen_by_any
+from segmed.models.training_facts import summed_times
 from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
 
 FORMAT = 1
@@ -185,11 +185,13 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
         volumes=one.volumes if one.volumes == other.volumes else None,
-        training={
-            "cascade": config_to_mapping(settings),
-            "runs": [dict(one.training), dict(other.training)],
-            **summed_times([one, other]),
-        },
+        training=replace(
+            summed_times([one.training, other.training]),
+            others={
+                "cascade": config_to_mapping(settings),
+                "runs": [one.training.to_json(), other.training.to_json()],
+            },
+        ),
         seen=seen_by_any([known_patients(run.folder, run.config) for run in (dense, promptable)]),
     )
 

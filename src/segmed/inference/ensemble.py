@@ -30,10 +30,10 @@ from segmed.models.checkpoint import (
     known_patients,
     load_run,
     relative_to,
-    summed_times,
 )
 from segmed.models.prediction import PredictionConfig, Tta
 from segmed.models.seen import seen_by_any
+from segmed.models.training_facts import TrainingFacts, summed_times
 
 FORMAT = 1
 
@@ -165,12 +165,12 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
     )
 
 
-def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> dict[str, Any]:
+def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> TrainingFacts:
     described = [
         {"run": member.name, "model": config.model.name, "encoder": config.model.encoder, "fold": config.fold}
         for member, config in zip(members, configs, strict=True)
     ]
-    return {"members": described, **summed_times(configs)}
+    return replace(summed_times([config.training for config in configs]), others={"members": described})
 
 
 def _loaded(member: Member, device: torch.device, tta: Tta) -> Predictor:

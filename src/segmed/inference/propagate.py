@@ -101,7 +101,7 @@ def _carry(
 
 def takes_masks(predictor: PromptedPredictor) -> bool:
     """Whether the run was trained with mask prompts, by what its config says; else they would be noise to it."""
-    return not isinstance(predictor.model, BoxedDense) and bool(predictor.config.training.get("mask_prompts", False))
+    return not isinstance(predictor.model, BoxedDense) and bool(predictor.config.training.mask_prompts)
 
 
 def _next_box(answer: Answer, config: PropagateConfig) -> Float64[np.ndarray, "1 4"]:

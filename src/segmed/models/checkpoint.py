@@ -4,7 +4,6 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +27,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
 from segmed.models.prediction import PredictionConfig
 from segmed.models.seen import Seen, seen_patients
+from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
@@ -58,8 +58,8 @@ class RunConfig:
     """False where nobody said which images are of one patient: `seen` then holds images, and no leak can be seen."""
     volumes: bool | None = None
     """Whether its data had patients of several slices, which are normalised together; None where that is not known."""
-    training: dict[str, Any] = field(default_factory=dict)
-    """Epoch and validation score chosen, seed, steps, seconds, precision, machine, commit and versions."""
+    training: TrainingFacts = field(default_factory=TrainingFacts)
+    """Times, prompts and embeddings of the training, and what else is shown of it."""
     seen: dict[str, list[str]] = field(default_factory=dict)
     """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown. They
     are made with the data's key, see `models.seen`."""
@@ -90,7 +90,7 @@ class RunConfig:
             **({"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}),
             "patients_known": self.patients_known,
             "volumes": self.volumes,
-            "training": self.training,
+            "training": self.training.to_json(),
             "seen": self.seen,
             "in_colour": self.in_colour,
             "prediction": config_to_mapping(self.prediction),
@@ -115,7 +115,7 @@ class RunConfig:
                 leaking=stored.LEAKING,
                 patients_known=stored.patients_known,
                 volumes=stored.volumes,
-                training=dict(stored.training),
+                training=TrainingFacts.from_json(stored.training),
                 seen=stored.seen,
                 in_colour=stored.in_colour,
                 prediction=config_from_mapping(PredictionConfig, stored.prediction, source=source),
@@ -128,7 +128,7 @@ class RunConfig:
 
 
 class _Training(TypedDict, total=False):
-    """What is read of `RunConfig.training`; all else that it holds is shown only."""
+    """The types of what `TrainingFacts` has as fields; all else is shown only."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     seconds: float | None
@@ -159,15 +159,6 @@ class _Stored:
 
 
 _AGAIN = "Train again or copy the whole folder."
-
-
-def summed_times(configs: Sequence[RunConfig]) -> dict[str, float]:
-    """`seconds` and `cpu_seconds` of the trainings of several runs together, each where all runs tell it."""
-    return {
-        key: sum(float(config.training[key]) for config in configs)
-        for key in ("seconds", "cpu_seconds")
-        if all(config.training.get(key) is not None for config in configs)
-    }
 
 
 def own_split(folder: Path, config: RunConfig) -> Split | None:

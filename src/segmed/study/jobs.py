@@ -11,6 +11,7 @@ from segmed.core.split import Split
 from segmed.data.degrade import Degradation
 from segmed.evaluation.result import EVALUATION
 from segmed.models.checkpoint import CONFIG
+from segmed.models.training_facts import TrainingFacts
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
@@ -76,8 +77,10 @@ class Job:
             return False
         told = read_json(file, _Evaluated, what="an evaluation", remedy="Delete its folder.").provenance.training
         trained = [read_json(run / CONFIG, _Trained, what="a run's config", remedy=_DELETE).training for run in runs]
-        scored: object = told.get("runs", [told])
-        return scored == trained
+        scored = told.get("runs", [told])
+        listed = scored if isinstance(scored, list) else []  # of a damaged file: then it is scored again
+        told_of = [TrainingFacts.from_json(each) for each in listed if isinstance(each, dict)]
+        return told_of == list(map(TrainingFacts.from_json, trained))
 
 
 _DELETE = "Delete the run's folder and train it again."

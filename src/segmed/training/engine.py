@@ -27,6 +27,7 @@ from segmed.models.dense import DENSE
 from segmed.models.encoder_weights import find_encoder_file
 from segmed.models.sam.contract import contract_warning
 from segmed.models.seen import seen_by_any, seen_patients
+from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
@@ -153,10 +154,19 @@ def train(
             if trainer.is_global_zero:
                 facts = {
                     "precision": str(trainer.precision),
-                    "embeddings": digest,
                     "devices": trainer.world_size,
                 }
-                _finish(out, module, checkpoint, data=data, split=split, fold=fold, facts=facts, start=start)
+                _finish(
+                    out,
+                    module,
+                    checkpoint,
+                    data=data,
+                    split=split,
+                    fold=fold,
+                    facts=facts,
+                    embeddings=digest,
+                    start=start,
+                )
                 checkpoint.callbacks.finished(f"{_kept_in_words(checkpoint)}, in {out}")
             trainer.strategy.barrier()
     return out
@@ -216,20 +226,21 @@ def _finish(
     split: Split,
     fold: int,
     facts: dict[str, Any],
+    embeddings: str | None,
     start: RunConfig | None,
 ) -> None:
-    """Write the run folder; `facts` are kept with the training's, `start` is the run that this one began from."""
+    """Write the run folder.
+
+    `facts` are shown with the training's, `embeddings` is its cache's digest, `start` the run that it began from.
+    """
     pseudonyms = pseudonyms_of(data.dataset)
     load_weights(best_weights(out, int(checkpoint.best["epoch"])), module.kept)
-    training = {
+    others = {
         "epoch": checkpoint.best["epoch"],
         "epochs": len(checkpoint.rows),
         "steps": checkpoint.rows[-1]["step"],
         "validation_dice": checkpoint.best["dice"] if module.validates else None,
-        "seconds": round(checkpoint.seconds[0], 1),
-        "cpu_seconds": round(checkpoint.seconds[1], 1),
         "seed": module.recipe.seed,
-        "mask_prompts": _knows_masks(module.recipe),
         "encoder_weights": _encoder_weights(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         **facts,
@@ -250,7 +261,13 @@ def _finish(
         leaking=split.leaking or (start is not None and start.leaking),
         patients_known=patients_known(split, data) and (start is None or start.patients_known),
         volumes=len(data.dataset.patients) < len(data.dataset.records),
-        training=training,
+        training=TrainingFacts(
+            seconds=round(checkpoint.seconds[0], 1),
+            cpu_seconds=round(checkpoint.seconds[1], 1),
+            mask_prompts=_knows_masks(module.recipe),
+            embeddings=embeddings,
+            others=others,
+        ),
         seen=seen_by_any([seen_patients(split, fold, pseudonyms), start.seen if start is not None else {}]),
     )
     draw_curves(checkpoint.rows, out / "curves.png", title=f"{config.model.name}, {config.model.encoder}")

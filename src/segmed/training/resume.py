@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 
@@ -99,7 +99,7 @@ def require_same_run(
     known = _read(_begun(out) if _begun(out).is_file() else out / CONFIG)
     if known.fold != fold:
         changed.append("fold")
-    if (known.embeddings or known.training.get("embeddings")) != embeddings:
+    if (known.embeddings or known.training.embeddings) != embeddings:
         changed.append("embedding cache")
     if changed:
         raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
@@ -133,13 +133,18 @@ def _same_split(kept: Split, split: Split, data: DecodedDataset) -> bool:
 
 
 @dataclass(frozen=True)
+class _Training:
+    embeddings: str | None = None
+
+
+@dataclass(frozen=True)
 class _Known:
     """How a run was begun: of `begun.json`, or of a finished run's config, which has the cache under `training`."""
 
     fold: Annotated[int, Ge(0)]
     embeddings: str | None = None
     processes: Annotated[int, Ge(1)] = 1
-    training: dict[str, Any] = field(default_factory=dict)
+    training: _Training = field(default_factory=_Training)
 
 
 def _read(file: Path) -> _Known:

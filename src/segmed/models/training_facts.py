@@ -1,0 +1,47 @@
+"""What a run's config says of its training: a few facts that decide something later, and others that are shown only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+READ = ("seconds", "cpu_seconds", "mask_prompts", "embeddings")
+"""The facts that are fields; all else is among the others."""
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """The facts of one training, or of what is made of several runs; None is a fact that is not told."""
+
+    seconds: float | None = None
+    """Wall time, interrupted sessions included."""
+    cpu_seconds: float | None = None
+    """Processor time of the first process."""
+    mask_prompts: bool | None = None
+    """Whether masks were among the prompts; to a run without, they would be noise."""
+    embeddings: str | None = None
+    """The digest of the embedding cache's plan that it was trained from."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Epoch and score chosen, seed, steps, precision, machine, commit, versions: shown, never decided by."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as `RunConfig` stores them under `training`."""
+        own = {name: getattr(self, name) for name in READ}
+        return {**self.others, **{name: value for name, value in own.items() if value is not None}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "TrainingFacts":
+        """The facts that `to_json`, or version 0.1, wrote."""
+        others = {name: each for name, each in value.items() if name not in READ}
+        return cls(**{name: value.get(name) for name in READ}, others=others)
+
+
+def summed_times(trainings: Sequence[TrainingFacts]) -> TrainingFacts:
+    """The times of several trainings together, each where all tell it; no other facts."""
+    return TrainingFacts(
+        seconds=_sum([each.seconds for each in trainings]), cpu_seconds=_sum([each.cpu_seconds for each in trainings])
+    )
+
+
+def _sum(times: Sequence[float | None]) -> float | None:
+    known = [float(time) for time in times if time is not None]
+    return sum(known) if len(known) == len(times) else None
