@@ -1,0 +1,62 @@
+"""What version 0.1 wrote is read, or refused with the command that makes it again."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmed.core.errors import DataError
+from segmed.core.records import SliceDataset
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.data.embeddings import EmbeddingPlan
+from segmed.models.checkpoint import load_config
+from segmed.models.training_facts import TrainingFacts
+from segmed.training.recipe import load_recipe
+
+SAMPLES = Path(__file__).parent / "samples" / "0.1"
+
+
+def test_a_run_of_0_1_tells_how_it_was_trained() -> None:
+    config, _ = load_config(SAMPLES / "run")
+    assert (config.model.name, config.threshold, config.preprocess.plane) == ("unet", 0.15, "acquired")
+    assert replace(config.training, others={}) == TrainingFacts(469.7, 274.1, mask_prompts=False)
+    assert config.training.others["validation_dice"] == pytest.approx(0.768706920824488)
+    stored = json.loads((SAMPLES / "run" / "config.json").read_text())["training"]
+    assert TrainingFacts.from_json(stored) == TrainingFacts.from_json(config.training.to_json())
+
+
+def test_a_recipe_of_0_1_has_the_defaults_of_what_came_later() -> None:
+    recipe = load_recipe(SAMPLES / "run" / "recipe.yaml")
+    assert (recipe.epochs, recipe.optim.learning_rate, recipe.train_on) == (1, 0.001, "train")
+
+
+def test_a_split_of_0_1_knows_its_patients() -> None:
+    split = Split.load(SAMPLES / "split.json")
+    assert split.patients_known
+    assert split.fold(0).test == ("p2/p2_1",)
+
+
+def test_a_decoded_cache_of_0_1_gives_back_its_pixels() -> None:
+    decoded = DecodedDataset(SliceDataset("old", SAMPLES, ()), SAMPLES / "decoded")
+    image = np.arange(35, dtype=np.uint8).reshape(5, 7, 1)
+    assert np.array_equal(decoded.image("p0/p0_1"), image)
+    assert np.array_equal(decoded.mask("p0/p0_1"), image[..., 0] > 20)
+
+
+def test_an_embedding_cache_of_0_1_is_read() -> None:
+    plan = EmbeddingPlan.load(SAMPLES / "embeddings")
+    assert plan.entries == (("p0/p0_1", "identity"), ("p0/p0_1", "hflip"))
+    assert (plan.shape, plan.key.weights) == ((3, 2, 4), "7" * 64)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_an_embedding_cache_of_another_version_is_refused_with_the_command(version: int, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SAMPLES / "embeddings", tmp_path / "cache"))
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**index, "format": version}))
+    with pytest.raises(DataError, match=r"index\.json.*segmed embed"):
+        EmbeddingPlan.load(folder)
