@@ -101,6 +101,28 @@ def test_the_random_sign_flip_test_agrees_with_the_t_test():
     assert found.p_value == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, abs=0.01)
 
 
+@pytest.mark.parametrize("number", [5, 11])
+def test_the_exact_sign_flip_test_is_scipys_permutation_test(number):
+    rng = np.random.default_rng(number)
+    ours, theirs = rng.uniform(size=number), rng.uniform(size=number)
+    scipys = stats.permutation_test(
+        (ours, theirs), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
+    )
+    found = paired_sign_flip(ours, theirs)
+    assert found.p_value == pytest.approx(scipys.pvalue, rel=1e-12)
+
+
+def test_the_random_sign_flip_test_is_near_scipys_permutation_test():
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(0.15, 1, size=23), rng.normal(size=23)
+    scipys = stats.permutation_test(
+        (ours, theirs), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples", vectorized=True,
+        n_resamples=20_000, rng=np.random.default_rng(5),
+    )  # fmt: skip
+    found = paired_sign_flip(ours, theirs, resamples=20_000)
+    assert found.p_value == pytest.approx(scipys.pvalue, abs=0.012)  # three standard errors of both draws
+
+
 def test_a_random_test_never_reports_a_p_value_of_zero():
     assert paired_sign_flip(np.ones(30), np.zeros(30), resamples=999).p_value == 1 / 1000
 
