@@ -5,7 +5,6 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -79,7 +78,7 @@ def test_examples_print_what_they_say(
         given(name, stock, tmp_path)
     monkeypatch.chdir(tmp_path)
     names = {"segmed": segmed, "np": np, "Path": Path}
-    found = doctest.DocTestFinder(exclude_empty=True).find(_imported(module), extraglobs=names)
+    found = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(module), extraglobs=names)
     runner = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF)
     report: list[str] = []
     for example in found:
@@ -102,7 +101,3 @@ def test_a_public_name_states_its_arguments_what_it_returns_and_what_it_raises(n
     assert [argument for argument in signature.parameters if f"    {argument}: " not in text] == []
     assert "\nRaises:\n" in text
     assert ("\nReturns:\n" in text) == (signature.return_annotation not in (None, "None"))
-
-
-def _imported(module: str) -> ModuleType:
-    return importlib.import_module(module)
