@@ -17,12 +17,15 @@ from torch.nn import functional
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.image import Size
+from segmed.core.image import PixelSpacing, Size
 from segmed.core.intensity import RESOLUTION, Range, extremes, require_scale, scale_holding, span_of
 from segmed.core.stacking import Plane
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LARGEST = 16384
+"""Pixels along a side of the network's input beyond which a spacing is taken for a mistake."""
 
 
 @config_dataclass
@@ -45,6 +48,10 @@ class PreprocessConfig:
     """Percentiles of the non-zero voxels at which intensities are clipped; not used by `imagenet`."""
     size: Size | None = None
     """Network input (height, width) in pixels; None keeps the image's own size and pads to `divisor`."""
+    spacing: PixelSpacing | None = None
+    """Network input in mm from pixel to pixel (rows, columns), in place of one size in pixels: a structure is then as
+    large in every volume, whatever its spacing. `size` is the least input then: smaller slices are padded to it, and
+    training enlarges it to hold its largest slice. Data without spacing are refused."""
     fit: Literal["squash", "letterbox"] = "squash"
     """How an image gets to `size`: stretched to it, or scaled by one factor and padded at the bottom and right."""
     plane: Plane = "acquired"
@@ -77,6 +84,8 @@ class PreprocessConfig:
             raise ConfigError(f"neighbours must be 0 or more slices, got {self.neighbours}.")
         if self.divisor < 1:
             raise ConfigError(f"divisor must be at least 1, got {self.divisor}.")
+        if self.spacing is not None and not all(np.isfinite(step) and step > 0 for step in self.spacing):
+            raise ConfigError(f"spacing is two positive numbers of mm, rows and columns, got {self.spacing}.")
         if self.size is not None and any(side % self.divisor or side < 1 for side in self.size):
             near = tuple(max(1, round(side / self.divisor)) * self.divisor for side in self.size)
             raise ConfigError(
@@ -149,39 +158,57 @@ class Preprocess:
                 shift[channel], scale[channel] = self._location_and_scale(np.clip(values, *limits))
         return Statistics(low, high, shift, scale)
 
-    def apply(self, image: Shaped[np.ndarray, "..."], statistics: Statistics) -> tuple[Float[Tensor, "c h w"], Undo]:
-        """Normalise and fit one image (`h w c`, any real dtype); returns float32 and the way back."""
+    def apply(
+        self, image: Shaped[np.ndarray, "..."], statistics: Statistics, spacing: PixelSpacing | None = None
+    ) -> tuple[Float[Tensor, "c h w"], Undo]:
+        """Normalise and fit one image.
+
+        Args:
+            image: `h w c`, any real dtype.
+            statistics: Those of its volume.
+            spacing: Its mm per pixel, rows and columns; needed where the config has a spacing.
+
+        Returns:
+            What the network gets, in float32, and the way back.
+
+        Raises:
+            DataError: A channel that is missing, pixels that are no numbers, or no spacing where one is needed.
+        """
         pixels = self._select(image).astype(np.float32)
         clipped = np.clip(pixels, statistics.low, statistics.high)
         normalised = (clipped - statistics.shift) / statistics.scale
         tensor = torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
-        content, network = self._sizes(tensor.shape[1:])
+        content, network = self._sizes(tensor.shape[1:], spacing)
         if content != tuple(tensor.shape[1:]):
             tensor = _resized(tensor, content, self.config.interpolation)
         if self.config.slice_range:
             least, most = float(tensor.min()), float(tensor.max())
             tensor = (tensor - least) / span_of(least, most)
         padded = _pad(tensor, network, mode="replicate" if self.config.padding == "edge" else "constant")
-        return padded, self.undo(image.shape[:2])
+        return padded, self.undo(image.shape[:2], spacing)
 
-    def undo(self, shape: Sequence[int]) -> Undo:
-        """The way back for an image of this (height, width)."""
+    def undo(self, shape: Sequence[int], spacing: PixelSpacing | None = None) -> Undo:
+        """The way back for an image of this (height, width) and spacing."""
         original = (int(shape[0]), int(shape[1]))
-        return Undo(original=original, content=self._sizes(original)[0])
+        return Undo(original=original, content=self._sizes(original, spacing)[0])
 
     def apply_stack(
-        self, images: Sequence[Shaped[np.ndarray, "..."]], statistics: Statistics
+        self,
+        images: Sequence[Shaped[np.ndarray, "..."]],
+        statistics: Statistics,
+        spacing: PixelSpacing | None = None,
     ) -> tuple[Float[Tensor, "c h w"], Undo]:
         """Normalise a slice with its neighbours, below to above, each with all its channels, and return the way back.
 
-        Raises `DataError` where there are not `2 neighbours + 1` slices, or they differ in size.
+        `spacing` is as for `apply`, and the same for all. Raises `DataError` where there are not `2 neighbours + 1`
+        slices, or they differ in size.
         """
         if len(images) != 2 * self.config.neighbours + 1:
             raise DataError(
                 f"The model reads {self.config.neighbours} neighbours on either side, got {len(images)} slices. "
                 "Give the patient's slices together."
             )
-        tensors, undos = zip(*(self.apply(image, statistics) for image in images), strict=True)
+        tensors, undos = zip(*(self.apply(image, statistics, spacing) for image in images), strict=True)
         if len({undo.original for undo in undos}) > 1:
             raise DataError(
                 f"Neighbouring slices differ in size: {sorted({undo.original for undo in undos})}. "
@@ -189,40 +216,50 @@ class Preprocess:
             )
         return torch.cat(tensors), undos[self.config.neighbours]
 
-    def apply_mask(self, labels: UInt8[np.ndarray, "h w"]) -> Int[Tensor, "H W"]:
+    def apply_mask(self, labels: UInt8[np.ndarray, "h w"], spacing: PixelSpacing | None = None) -> Int[Tensor, "H W"]:
         """Take a mask to the network's grid, nearest neighbour; what is padded is background."""
-        content, network = self._sizes(labels.shape)
+        content, network = self._sizes(labels.shape, spacing)
         tensor = torch.from_numpy(np.array(labels))[None, None]
         if content != labels.shape:
             tensor = functional.interpolate(tensor, content, mode="nearest-exact")
         return _pad(tensor[0], network, mode="constant")[0].long()
 
-    def apply_mask_shares(self, labels: UInt8[np.ndarray, "h w"], count: int) -> Float[Tensor, "k H W"]:
+    def apply_mask_shares(
+        self, labels: UInt8[np.ndarray, "h w"], count: int, spacing: PixelSpacing | None = None
+    ) -> Float[Tensor, "k H W"]:
         """Take a mask to the network's grid as shares: how much of each pixel's area has label 1, 2, … `count`.
 
         What is padded has a share of 0. Where the grid is finer than the mask's, shares are those of one mask pixel.
         """
-        content, network = self._sizes(labels.shape)
+        content, network = self._sizes(labels.shape, spacing)
         values = torch.arange(1, count + 1, dtype=torch.uint8).view(-1, 1, 1)
         planes = (torch.from_numpy(np.array(labels))[None] == values).float()
         if content != labels.shape:
             planes = functional.interpolate(planes[None], content, mode="area")[0]
         return _pad(planes, network, mode="constant")
 
-    def network_size(self, shape: Sequence[int]) -> Size:
-        """Height and width that an image of `shape` (height, width, …) has at the network's input."""
-        return self._sizes(shape)[1]
+    def network_size(self, shape: Sequence[int], spacing: PixelSpacing | None = None) -> Size:
+        """Height and width that an image of `shape` (height, width, …) and spacing has at the network's input."""
+        return self._sizes(shape, spacing)[1]
 
-    def _sizes(self, shape: Sequence[int]) -> tuple[Size, Size]:
+    def _sizes(self, shape: Sequence[int], spacing: PixelSpacing | None) -> tuple[Size, Size]:
+        """The size of the image at the network's input, and that of the input, which may be padded."""
         original = (int(shape[0]), int(shape[1]))
         size = self.config.size
+        if self.config.spacing is not None:
+            content = _at_spacing(original, spacing, self.config.spacing)
+            least_height, least_width = size or (1, 1)
+            return content, (self._whole(max(content[0], least_height)), self._whole(max(content[1], least_width)))
         if size is None:
-            height, width = (-(-side // self.config.divisor) * self.config.divisor for side in original)
-            return original, (height, width)
+            return original, (self._whole(original[0]), self._whole(original[1]))
         if self.config.fit == "squash":
             return size, size
         factor = min(size[0] / original[0], size[1] / original[1])
         return (max(1, int(original[0] * factor + 0.5)), max(1, int(original[1] * factor + 0.5))), size
+
+    def _whole(self, side: int) -> int:
+        """The next multiple of the divisor."""
+        return -(-side // self.config.divisor) * self.config.divisor
 
     def _select(self, image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
         if image.ndim != 3:
@@ -249,6 +286,24 @@ class Preprocess:
             return float(values.min()), span_of(float(values.min()), float(values.max()))
         mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
         return mean, deviation if deviation > RESOLUTION * float(np.abs(values).max()) else 1.0
+
+
+def _at_spacing(size: Size, spacing: PixelSpacing | None, wanted: PixelSpacing) -> Size:
+    """The size of an image of `size` and `spacing` at the spacing `wanted`; its own where that changes no pixel."""
+    if spacing is None:
+        raise DataError(
+            f"preprocess.spacing is {wanted[0]:g} x {wanted[1]:g} mm, but the spacing of these images is not known. "
+            "Use files that state it, as NIfTI and DICOM do, or set preprocess.size and leave spacing out."
+        )
+    height, width = (
+        max(1, int(side * step / new + 0.5)) for side, step, new in zip(size, spacing, wanted, strict=True)
+    )
+    if max(height, width) > LARGEST:
+        raise DataError(
+            f"{size[0]} x {size[1]} pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm would be {height} x {width} at "
+            f"preprocess.spacing {wanted[0]:g} x {wanted[1]:g} mm. Set a larger spacing."
+        )
+    return height, width
 
 
 def tissue(voxels: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " m"]:

@@ -9,6 +9,8 @@ from segmed.core.errors import DataError
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+PixelSpacing = tuple[float, float]
+"""Millimetres from pixel to pixel, along a column and along a row: in the order of `Size`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Geometry:
     """
 
     size: Size
-    spacing: tuple[float, float] | None = None
+    spacing: PixelSpacing | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.files import write_json
-from segmed.core.image import require_same_grid
+from segmed.core.image import PixelSpacing, require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset, VolumeFiles, by_volume
@@ -174,6 +174,11 @@ class DecodedDataset:
         Distances are in mm where its `spacing` is known, and in pixels else.
         """
         return self._grids.get(volume)
+
+    def pixel_spacing(self, volume: str) -> PixelSpacing | None:
+        """Millimetres per pixel of the slices of a volume, rows and columns; None where no file states them."""
+        grid = self._grids.get(volume)
+        return None if grid is None or grid.spacing is None else grid.spacing[1:]
 
     def dtype(self, case: str) -> str:
         """The type of a case's pixels, without reading them."""

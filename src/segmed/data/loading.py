@@ -119,11 +119,13 @@ class PreprocessedSlices(Dataset[Item]):
         """The slice at `index`."""
         case = self.cases[index]
         images = [self.decoded.image(near) for near in self._stack[case]]
-        image, undo = self.preprocess.apply_stack(images, self.statistics[self._volume[case]])
-        proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case)).float() / 255
+        volume = self._volume[case]
+        spacing = self.decoded.pixel_spacing(volume)
+        image, undo = self.preprocess.apply_stack(images, self.statistics[volume], spacing)
+        proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case), spacing).float() / 255
         mask = self.decoded.mask(case)
-        shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels)
-        return Item(image, self.preprocess.apply_mask(mask), case, undo, proposal, shares=shares)
+        shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels, spacing)
+        return Item(image, self.preprocess.apply_mask(mask, spacing), case, undo, proposal, shares=shares)
 
     def drawn(self) -> "Drawn":
         """What the order of training depends on."""

@@ -12,10 +12,11 @@ from jaxtyping import Float, Shaped
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.core.image import Geometry, Mask
+from segmed.core.image import Geometry, Mask, PixelSpacing
 from segmed.core.volume import Volume
 from segmed.data.cutting import cut_volumes
 from segmed.inference.components import remove_small
+from segmed.inference.from_data import cut_slices
 from segmed.inference.slices import Images, PatientSlices, Positions
 from segmed.models.checkpoint import RunConfig
 from segmed.models.prediction import Tta
@@ -66,7 +67,12 @@ class VolumePredictor(ABC):
 
     @overload
     def predict_volume(
-        self, volume: Images, *, batch_size: int = 8, positions: Positions | None = None
+        self,
+        volume: Images,
+        *,
+        batch_size: int = 8,
+        positions: Positions | None = None,
+        spacing: PixelSpacing | None = None,
     ) -> list[Mask]: ...
 
     def predict_volume(
@@ -75,6 +81,7 @@ class VolumePredictor(ABC):
         *,
         batch_size: int = 8,
         positions: Positions | None = None,
+        spacing: PixelSpacing | None = None,
     ) -> Volume | list[Mask]:
         """The mask of a volume, or the masks of a patient's slices, normalised together.
 
@@ -84,12 +91,15 @@ class VolumePredictor(ABC):
                 dtype, as it was read.
             batch_size: Slices that go through the network at a time.
             positions: Where each slice lies in the patient's volume; consecutive by default. Volumes know theirs.
+            spacing: Millimetres per pixel of slices, rows and columns, for a run with `preprocess.spacing`. Volumes
+                know theirs.
 
         Returns:
             Of volumes, labels 0 … K on the grid of the first. Else those of each slice, in order, on its own grid.
 
         Raises:
-            DataError: An array is no volume, or positions are not one for each slice.
+            DataError: An array is no volume, positions are not one for each slice, or the run needs a spacing that is
+                not known.
             ModelError: A slice is no image, or a 2.5D model cannot tell a slice's neighbours.
 
         Example:
@@ -99,9 +109,11 @@ class VolumePredictor(ABC):
         if sequences:
             names = [f"sequence {number}" for number, _ in enumerate(sequences, start=1)]
             cut = cut_volumes(sequences, self.config.preprocess.plane, names=names)
-            masks = self.predict_volume(cut.images, batch_size=batch_size)
+            masks = self._masks(cut_slices(cut), batch_size)
             return cut.as_stored(np.stack([mask.array for mask in masks]))
-        slices = PatientSlices(volume, positions)  # type: ignore[arg-type]
+        return self._masks(PatientSlices(volume, positions, spacing=spacing), batch_size)  # type: ignore[arg-type]
+
+    def _masks(self, slices: PatientSlices, batch_size: int) -> list[Mask]:
         labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]
         return self.cleaned(labelled, slices.positions)
 

@@ -1,13 +1,19 @@
-"""Slices of a decoded data set as predictors take them: the one way from a patient's records to `PatientSlices`."""
+"""Slices of a decoded data set, or of a volume that was cut, as predictors take them: as `PatientSlices`."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from segmed.core.records import Record
+from segmed.data.cutting import CutVolume
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation, degrade_volume
 from segmed.inference.slices import PatientSlices
+
+
+def cut_slices(cut: CutVolume) -> PatientSlices:
+    """All slices of a volume that was cut, with their spacing."""
+    return PatientSlices(cut.images, spacing=cut.pixel_spacing)
 
 
 def patient_slices(
@@ -27,4 +33,5 @@ def patient_slices(
         positions=[record.slice_index for record in records],
         whole=list(read.values()),
         whole_positions=[record.slice_index for record in volume],
+        spacing=decoded.pixel_spacing(records[0].volume),
     )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import ModelError
+from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
@@ -64,7 +65,7 @@ class Predictor(VolumePredictor):
             return
         stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
-            yield from self._batch(stacks[start : start + batch_size], statistics)
+            yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing)
 
     def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
         """What the network reads of one image, normalised by itself, on this predictor's device."""
@@ -82,8 +83,11 @@ class Predictor(VolumePredictor):
         """The one network."""
         return [self.model]
 
-    def _batch(self, stacks: Sequence[Stack], statistics: Statistics) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
-        inputs, undos = zip(*(self._preprocess.apply_stack(images, statistics) for images in stacks), strict=True)
+    def _batch(
+        self, stacks: Sequence[Stack], statistics: Statistics, spacing: PixelSpacing | None
+    ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
+        applied = [self._preprocess.apply_stack(images, statistics, spacing) for images in stacks]
+        inputs, undos = zip(*applied, strict=True)
         for group in same_size(inputs):
             channels, height, width = inputs[group[0]].shape
             require_room(self.model, channels, (height, width), len(group), what=str(self.folder))

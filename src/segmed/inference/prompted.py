@@ -117,7 +117,8 @@ class PromptedPredictor(Predictor):
             return
         stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
-            applied = [self._preprocess.apply_stack(stack, statistics) for stack in stacks[start : start + batch_size]]
+            some = stacks[start : start + batch_size]
+            applied = [self._preprocess.apply_stack(stack, statistics, slices.spacing) for stack in some]
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
                 undos = [applied[index][1] for index in group]

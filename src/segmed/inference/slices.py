@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from segmed.core.errors import DataError, ModelError
+from segmed.core.image import PixelSpacing
 from segmed.core.slice_neighbours import neighbour_indices
 
 Images = Sequence[Shaped[np.ndarray, "..."]] | Shaped[np.ndarray, "..."]
@@ -34,6 +35,8 @@ class PatientSlices:
     """All of the patient's slices, `images` among them; None where `images` are all that there are."""
     whole_positions: Positions | None = None
     """Where each of `whole` lies in the volume. Beside `whole` only 2.5D models need positions, then both."""
+    spacing: PixelSpacing | None = None
+    """Millimetres per pixel of all slices, rows and columns; only runs with `preprocess.spacing` need it."""
 
     def __post_init__(self) -> None:
         """Raises `DataError` where positions are not one for each slice, and for an array that is no volume."""

@@ -17,7 +17,7 @@ from segmed.core.volume import as_labels
 from segmed.data.cutting import CutVolume, read_cut
 from segmed.inference.base import VolumePredictor
 from segmed.inference.files import Existing, Outcome
-from segmed.inference.slices import PatientSlices
+from segmed.inference.from_data import cut_slices
 from segmed.inference.summary import SUMMARY, LabelVolume, Row, read_summary, voxel_ml, write_summary
 from segmed.inference.volume_inputs import VolumeInputs
 from segmed.io.volumes import read_volume, suffix_of, write_volume
@@ -80,7 +80,7 @@ def predict_cut(
     """
     labelled: list[list[Mask]] = []
     kept = []
-    for opinions in predictor.opinions(PatientSlices(list(cut.images)), batch_size=batch_size):
+    for opinions in predictor.opinions(cut_slices(cut), batch_size=batch_size):
         others = opinions.each if len(opinions.each) > 1 else opinions.each[:0]
         labelled.append([predictor.label(opinions.mean), *(predictor.label(one) for one in others)])
         if keep_probabilities:

@@ -13,6 +13,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.augment import augment_for
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
+from segmed.data.input_size import fit_size
 from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.oof_maps import ProposalMaps
@@ -30,9 +31,10 @@ from segmed.training.warm_start import begun_from, initial_model
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     """The recipe with what the data decides: the number of labels, the augmentation that suits it where that is
-    `auto`, which intensities are black and white, and the network's input size for a learned filter.
+    `auto`, which intensities are black and white, and the network's input size for a spacing and for a learned filter.
 
-    Raises `DataError` where an image lacks a sequence, `ConfigError` for an augmentation that is for other data.
+    Raises `DataError` where an image lacks a sequence or a needed spacing, `ConfigError` for an augmentation that is
+    for other data.
     """
     case = min((record.case for record in data.dataset.records), key=lambda each: data.shape(each)[2])
     channels = data.shape(case)[2]
@@ -42,12 +44,14 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
             "Set preprocess.channels and model.channels to what the data has."
         )
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
-    size = Preprocess(recipe.preprocess).network_size(data.shape(data.dataset.records[0].case)[:2])
+    preprocess = fit_size(recipe.preprocess, data)
+    first = data.dataset.records[0]
+    size = Preprocess(preprocess).network_size(data.shape(first.case)[:2], data.pixel_spacing(first.volume))
     return dataclasses.replace(
         recipe,
         model=fit_filter(model, size),
         augment=augment_for(data, recipe.augment),
-        preprocess=fit_intensities(recipe.preprocess, data),
+        preprocess=fit_intensities(preprocess, data),
     )
 
 

@@ -40,9 +40,9 @@ class EmbeddingKey:
         """In the user's words, what differs from `other`; None where nothing does."""
         if self.weights != other.weights:
             return f"another encoder's weights ({self.weights[:12]}, not {other.weights[:12]})"
-        if self.preprocess != other.preprocess:
-            names = sorted(self.preprocess.keys() | other.preprocess.keys())
-            changed = [name for name in names if self.preprocess.get(name) != other.preprocess.get(name)]
+        names = sorted(self.preprocess.keys() | other.preprocess.keys())  # one that an older cache lacks is None
+        changed = [name for name in names if self.preprocess.get(name) != other.preprocess.get(name)]
+        if changed:
             listed = ", ".join(
                 f"{name} {self.preprocess.get(name)}, not {other.preprocess.get(name)}" for name in changed
             )

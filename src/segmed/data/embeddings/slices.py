@@ -32,6 +32,8 @@ class EmbeddedSlices(Dataset[Item]):
     ) -> None:
         self.decoded, self.cases, self.preprocess, self.cache = decoded, tuple(cases), preprocess, cache
         self.views = tuple(views)
+        records = decoded.dataset.by_case()
+        self._volume = {case: records[case].volume for case in self.cases}
         self._images = PreprocessedSlices(decoded, cases, preprocess) if with_images else None
 
     def __len__(self) -> int:
@@ -46,8 +48,9 @@ class EmbeddedSlices(Dataset[Item]):
             whole = self._images[number]
             image, labels, undo = whole.image, whole.labels, whole.undo
         else:
-            labels = self.preprocess.apply_mask(self.decoded.mask(case))
-            image, undo = torch.zeros(0, *labels.shape), self.preprocess.undo(self.decoded.shape(case)[:2])
+            spacing = self.decoded.pixel_spacing(self._volume[case])
+            labels = self.preprocess.apply_mask(self.decoded.mask(case), spacing)
+            image, undo = torch.zeros(0, *labels.shape), self.preprocess.undo(self.decoded.shape(case)[:2], spacing)
         turned = viewed(image, view).contiguous(), viewed(labels, view).contiguous()
         return Item(*turned, case=case, undo=undo, embedding=self.cache.embedding(case, view))
 
