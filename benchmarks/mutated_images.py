@@ -1,25 +1,21 @@
-"""Damaged image files: small files of every kind that is read, and seeded ways to damage them."""
+"""Damaged image files: small files of every kind that is read, damaged by seed."""
 
 import io
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image as Pillow
 
-from segmed.core.errors import SegmedError
+from damage import Tally, count_outcomes, outcome_of
 from segmed.core.labels import LabelMap
 from segmed.io import read_image, read_mask
 
 CHECKSUMMED = ("PNG", "NPZ")
 """Formats in which every damage to pixels can be known: their files carry checksums."""
-OUTCOMES = ("equal", "refused", "other pixels", "other error")
 LABELS = LabelMap(("rim", "cup"), (0, 1, 2))
-Mutation = Callable[[bytes, np.random.Generator], bytes]
 
 
 @dataclass(frozen=True)
@@ -44,15 +40,6 @@ class Sample:
     def read(self, path: Path) -> np.ndarray:
         """What SegMed reads from a file of this kind."""
         return read_mask(path, LABELS).array if self.is_mask else read_image(path).array
-
-
-@dataclass
-class Tally:
-    """Outcomes of one kind of file, the slowest reading in seconds, and what went wrong."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    slowest: float = 0.0
-    failures: list[str] = field(default_factory=list)
 
 
 def samples() -> list[Sample]:
@@ -116,72 +103,9 @@ def _arrays(image: np.ndarray, mask: np.ndarray) -> Iterator[tuple[str, bytes]]:
         yield name, stream.getvalue()
 
 
-def flip_bit(content: bytes, rng: np.random.Generator) -> bytes:
-    """One bit anywhere."""
-    return _flipped(content, rng, len(content))
-
-
-def flip_head(content: bytes, rng: np.random.Generator) -> bytes:
-    """One bit of the first 400 bytes, where most headers are."""
-    return _flipped(content, rng, min(len(content), 400))
-
-
-def cut(content: bytes, rng: np.random.Generator) -> bytes:
-    """The beginning alone."""
-    return content[: int(rng.integers(0, len(content)))]
-
-
-def zero_tail(content: bytes, rng: np.random.Generator) -> bytes:
-    """The end as zeros, as a copy to a full disk leaves it."""
-    kept = int(rng.integers(0, len(content)))
-    return content[:kept] + bytes(len(content) - kept)
-
-
-def overwrite(content: bytes, rng: np.random.Generator) -> bytes:
-    """Two or four bytes at the extremes of their range."""
-    place, length = int(rng.integers(0, len(content))), int(rng.choice([2, 4]))
-    value = bytes([int(rng.choice([0, 1, 127, 128, 255]))]) * length
-    return (content[:place] + value + content[place + length :])[: len(content)]
-
-
-def drop_block(content: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes left out of the middle."""
-    place, length = int(rng.integers(0, len(content))), int(rng.integers(1, 64))
-    return content[:place] + content[place + length :]
-
-
-MUTATIONS: tuple[Mutation, ...] = (flip_bit, flip_head, flip_head, cut, zero_tail, overwrite, drop_block)
-
-
 def run(folder: Path, number: int, seed: int) -> dict[str, Tally]:
-    """Read `number` damaged files and count what comes of it, by kind of file.
-
-    Args:
-        folder: where the damaged file of the moment is written.
-        number: how many in all; every sample has an equal share.
-        seed: of the damages.
-
-    Returns:
-        A tally for each kind. `failures` holds other errors, and other pixels where a checksum would have told.
-    """
-    sound, tallies = samples(), dict[str, Tally]()
-    for sample in sound:
-        tally = tallies.setdefault(sample.kind, Tally())
-        path = folder / sample.name
-        path.write_bytes(sample.content)
-        right = sample.read(path)
-        rng = np.random.default_rng([seed, *sample.name.encode()])
-        for count in range(-(-number // len(sound))):
-            mutation = MUTATIONS[count % len(MUTATIONS)]
-            path.write_bytes(mutation(sample.content, rng))
-            started = time.monotonic()
-            outcome, detail = _outcome(sample, path, right)
-            tally.slowest = max(tally.slowest, time.monotonic() - started)
-            tally.outcomes[outcome] += 1
-            if outcome == "other error" or (outcome == "other pixels" and sample.is_checksummed):
-                tally.failures.append(f"{sample.name}, {mutation.__name__} {count}: {outcome} {detail}")
-        path.unlink()
-    return tallies
+    """As `damage.count_outcomes`, of images and masks."""
+    return count_outcomes(samples(), folder, number, seed)
 
 
 def flip_tag_bits(folder: Path) -> Tally:
@@ -202,26 +126,9 @@ def flip_tag_bits(folder: Path) -> Tally:
                 changed = bytearray(sample.content)
                 changed[place] ^= 1 << bit
                 path.write_bytes(changed)
-                outcome, detail = _outcome(sample, path, right)
+                outcome, detail = outcome_of(sample, path, right)
                 tally.outcomes[outcome] += 1
                 if outcome.startswith("other"):
                     tally.failures.append(f"{sample.name}, byte {place}, bit {bit}: {outcome} {detail}")
         path.unlink()
     return tally
-
-
-def _outcome(sample: Sample, path: Path, right: np.ndarray) -> tuple[str, str]:
-    try:
-        found = sample.read(path)
-    except SegmedError:
-        return "refused", ""
-    except Exception as error:
-        return "other error", repr(error)
-    same = found.dtype == right.dtype and np.array_equal(found, right)
-    return ("equal", "") if same else ("other pixels", f"{found.shape} {found.dtype}")
-
-
-def _flipped(content: bytes, rng: np.random.Generator, within: int) -> bytes:
-    changed = bytearray(content)
-    changed[int(rng.integers(0, within))] ^= 1 << int(rng.integers(0, 8))
-    return bytes(changed)

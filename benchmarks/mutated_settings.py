@@ -16,7 +16,7 @@ import torch
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 
-from mutated_images import Tally
+from damage import Tally
 from segmed.core.errors import SegmedError
 from segmed.core.files import write_json, write_table
 from segmed.core.labels import LabelMap

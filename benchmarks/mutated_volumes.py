@@ -2,17 +2,14 @@
 
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mutated_images import MUTATIONS, Tally
+from damage import Tally, count_outcomes
 from segmed import Grid, Volume, read_volume, write_volume
-from segmed.core.errors import SegmedError
 from segmed.core.label_volume import LabelVolume
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation, write_structures
@@ -33,6 +30,11 @@ class Sample:
     kind: str
     name: str
     content: bytes
+
+    @property
+    def is_checksummed(self) -> bool:
+        """Whether a reader can notice every change of its voxels."""
+        return self.kind in CHECKSUMMED
 
     def read(self, path: Path) -> np.ndarray:
         """Its voxels."""
@@ -68,44 +70,5 @@ def samples() -> list[Sample]:
 
 
 def run(folder: Path, number: int, seed: int) -> dict[str, Tally]:
-    """Read `number` damaged volumes and count what comes of it, by kind.
-
-    Args:
-        folder: Where the damaged file of the moment is written.
-        number: How many in all; every kind has an equal share.
-        seed: Of the damages.
-
-    Returns:
-        A tally for each kind. `failures` holds other errors, messages that quote the patient, and other voxels where a
-        checksum would have told.
-    """
-    sound, tallies = samples(), dict[str, Tally]()
-    for sample in sound:
-        tally = tallies.setdefault(sample.kind, Tally())
-        path = folder / sample.name
-        path.write_bytes(sample.content)
-        right = sample.read(path)
-        rng = np.random.default_rng([seed, *sample.kind.encode()])
-        for count in range(-(-number // len(sound))):
-            mutation = MUTATIONS[count % len(MUTATIONS)]
-            path.write_bytes(mutation(sample.content, rng))
-            started = time.monotonic()
-            outcome, detail = _outcome(lambda sample=sample, path=path: sample.read(path), right)
-            tally.slowest = max(tally.slowest, time.monotonic() - started)
-            tally.outcomes[outcome] += 1
-            if outcome == "other error" or (outcome == "other pixels" and sample.kind in CHECKSUMMED):
-                tally.failures.append(f"{sample.kind}, {mutation.__name__} {count}: {outcome} {detail}")
-        path.unlink()
-    return tallies
-
-
-def _outcome(read: Callable[[], np.ndarray], right: np.ndarray) -> tuple[str, str]:
-    try:
-        found = read()
-    except SegmedError as error:
-        quoted = [value for value in PATIENT.values() if value in str(error)]
-        return ("other error", "quotes the patient") if quoted or "\n" in str(error) else ("refused", "")
-    except Exception as error:
-        return "other error", repr(error)
-    same = found.shape == right.shape and np.array_equal(found, right)
-    return ("equal", "") if same else ("other pixels", f"{found.shape} {found.dtype}")
+    """As `damage.count_outcomes`, of volumes and DICOM masks, whose messages quote no patient."""
+    return count_outcomes(samples(), folder, number, seed, private=list(PATIENT.values()))

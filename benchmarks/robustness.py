@@ -15,6 +15,7 @@ from pathlib import Path
 import mutated_images
 import mutated_settings
 import mutated_volumes
+from damage import OUTCOMES, Tally
 from segmed.core.provenance import commit, machine
 
 
@@ -54,18 +55,18 @@ def main() -> None:
     raise SystemExit(bool(failures))
 
 
-def image_table(tallies: Mapping[str, mutated_images.Tally]) -> str:
+def image_table(tallies: Mapping[str, Tally]) -> str:
     """The outcomes by kind of file, as Markdown."""
     lines = ["| File | Damaged | Equal pixels | Refused | Other pixels | Other error | Slowest, s |"]
     lines.append("| --- |" + " ---: |" * 6)
     for kind, tally in sorted(tallies.items()):
-        counts = [tally.outcomes[outcome] for outcome in mutated_images.OUTCOMES]
+        counts = [tally.outcomes[outcome] for outcome in OUTCOMES]
         cells = [kind, str(sum(counts)), *map(str, counts), f"{tally.slowest:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def settings_table(tallies: Mapping[str, mutated_images.Tally]) -> str:
+def settings_table(tallies: Mapping[str, Tally]) -> str:
     """As `image_table`, of settings, tables and weights."""
     lines = ["| File | Damaged | Read as a value | Refused | Other error | Slowest, s |", "| --- |" + " ---: |" * 5]
     for kind, tally in sorted(tallies.items()):

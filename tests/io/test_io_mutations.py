@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mutated_images import OUTCOMES, run
+from damage import OUTCOMES
+from mutated_images import run
 
 
 def test_damaged_files_are_refused_or_read_and_checksums_are_believed(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mutated_images import OUTCOMES
+from damage import OUTCOMES
 from mutated_volumes import run
 
 
