@@ -70,13 +70,23 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Of volumes, write how uncertain each voxel is too, in bits.")
     ] = False,
+    seg: Annotated[
+        bool, typer.Option("--seg", help="Of DICOM, write a segmentation too, which carries the images' patient.")
+    ] = False,
+    rtstruct: Annotated[
+        bool, typer.Option("--rtstruct", help="Of DICOM, write an RT structure set too, with the patient likewise.")
+    ] = False,
+    series: Annotated[
+        str | None, typer.Option(help="Of DICOM, which series of each folder: its number or a file's name.")
+    ] = None,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,
     device: DeviceOption = "auto",
 ) -> None:
     """Write the masks a trained model predicts.
 
-    Masks of volumes have the container and the grid of their image; `summary.csv` has the size of each label in ml.
+    Masks of volumes have the container and the grid of their image, those of DICOM are NIfTI; `summary.csv` has the
+    size of each label in ml.
     """
     from segmed.inference import load
     from segmed.inference.files import predict_files
@@ -85,17 +95,18 @@ def predict(
     from segmed.inference.volume_inputs import find_volumes
 
     existing = _existing(overwrite=overwrite, resume=resume)
-    found = find_volumes(input_, patient_regex=patient_regex)
+    found = find_volumes(input_, patient_regex=patient_regex, series=series)
     if found is not None:
         given = {
             "--volumes": volumes is not None, "--box": box, "--point": point, "--boxes": boxes, "--points": points,
             "--propagate": propagate, "--overlays": overlays,
         }  # fmt: skip
         _refuse_given(given, "is for images of slices, and these are volumes")
-        extras = Extras(probabilities=probabilities, uncertainty=uncertainty)
+        extras = Extras(probabilities, uncertainty, segmentation=seg, structures=rtstruct)
         _predict_volumes(run, found, out, existing, extras, tta=tta, batch_size=batch_size, device=device)
         return
     _refuse_given({"--probabilities": probabilities, "--uncertainty": uncertainty}, "is for volumes, such as NIfTI")
+    _refuse_given({"--seg": seg, "--rtstruct": rtstruct}, "is for DICOM series")
     inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex)
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
@@ -132,6 +143,9 @@ def _predict_volumes(
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
+    if inputs.left_out:
+        what = "localisers, masks or reports"
+        note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")
     with progress_bar("predicting") as progress:
         outcome = predict_volumes(
             predictor, inputs, out, batch_size=batch_size, existing=existing, extras=extras, progress=progress

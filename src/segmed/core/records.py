@@ -18,12 +18,14 @@ class VolumeFiles:
         images: A file for each sequence, all on the grid of the first; they are the channels, in this order.
         mask: The file of the reference, on the same grid; None where there is none.
         plane: How its slices are cut.
+        series: Of folders of DICOM, which series, by its number or the name of a file; None of those that have one.
     """
 
     name: str
     images: tuple[Path, ...]
     mask: Path | None = None
     plane: Plane = "acquired"
+    series: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -60,7 +60,7 @@ def read_cut(source: VolumeFiles, labels: LabelMap | None = None) -> CutVolume:
         DataError: A file that cannot be read, a mask on another grid than the image, or a value without a label.
     """
     names = [str(path) for path in source.images]
-    cut = cut_volumes([read_volume(path) for path in source.images], source.plane, names=names)
+    cut = cut_volumes([read_volume(path, series=source.series) for path in source.images], source.plane, names=names)
     if labels is None or source.mask is None:
         return cut
     return replace(cut, masks=_reference(source.mask, cut.grid, source, labels))

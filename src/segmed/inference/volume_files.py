@@ -16,6 +16,7 @@ from segmed.core.records import VolumeFiles
 from segmed.core.volume import as_labels
 from segmed.data.cutting import CutVolume, read_cut
 from segmed.inference.base import VolumePredictor
+from segmed.inference.dicom_masks import SEGMENTATION, STRUCTURES, require_dicom, write_dicom_masks
 from segmed.inference.files import Existing, Outcome
 from segmed.inference.from_data import cut_slices
 from segmed.inference.summary import SUMMARY, LabelVolume, Row, read_summary, voxel_ml, write_summary
@@ -28,10 +29,19 @@ CONTAINER = ".nii.gz"
 
 @dataclass(frozen=True)
 class Extras:
-    """What is written beside masks: probabilities of each label, and how uncertain they are, from 0 to 1 each."""
+    """What is written beside masks.
+
+    Args:
+        probabilities: Of each label, from 0 to 1.
+        uncertainty: How uncertain each voxel is, in bits, from 0 to 1.
+        segmentation: A DICOM segmentation, where the input is DICOM.
+        structures: An RT structure set, likewise.
+    """
 
     probabilities: bool = False
     uncertainty: bool = False
+    segmentation: bool = False
+    structures: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +64,12 @@ class _Target:
     mask: Path
     probabilities: tuple[Path, ...]
     uncertainty: Path | None
+    dicom: tuple[Path, ...]
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (*self.probabilities, *(() if self.uncertainty is None else (self.uncertainty,)), self.mask)
+        uncertainty = () if self.uncertainty is None else (self.uncertainty,)
+        return (*self.probabilities, *uncertainty, *self.dicom, self.mask)
 
     @property
     def is_there(self) -> bool:
@@ -117,7 +129,8 @@ def predict_volumes(
         progress: Called with the volumes that are done and all.
 
     Raises:
-        DataError: Before anything is written, where a file would be replaced that is not to be.
+        DataError: Before anything is written, where a file would be replaced that is not to be, or a mask in DICOM is
+            wanted of a volume that is none.
     """
     chosen = extras or Extras()
     targets = {volume.name: _target(predictor, volume, inputs, out, chosen) for volume in inputs.volumes}
@@ -162,6 +175,8 @@ def _predict_one(
             write_volume(path, cut.as_stored(found.probabilities[:, label]))
         if target.uncertainty is not None:
             write_volume(target.uncertainty, cut.as_stored(entropy(found.probabilities.max(axis=1))))
+    if target.dicom:
+        write_dicom_masks(target.dicom, cut.as_stored(found.masks), volume, predictor)
     labels = predictor.config.labels
     stored = found.masks if labels.is_colour else np.stack([labels.encode(mask) for mask in found.masks])
     write_volume(target.mask, cut.as_stored(stored))
@@ -215,7 +230,15 @@ def _target(
     endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]
     places = tuple(mask.with_name(f"{stem}{each}{ending}") for each in endings) if extras.probabilities else ()
     uncertain = mask.with_name(f"{stem}_uncertainty{ending}") if extras.uncertainty else None
-    return _Target(mask, places, uncertain)
+    return _Target(mask, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras))
+
+
+def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path, ...]:
+    chosen = {"--seg": (extras.segmentation, SEGMENTATION), "--rtstruct": (extras.structures, STRUCTURES)}
+    for option, (wanted, _) in chosen.items():
+        if wanted:
+            require_dicom(volume, option)
+    return tuple(stem.with_name(stem.name + ending) for wanted, ending in chosen.values() if wanted)
 
 
 def _is_file(inputs: VolumeInputs, out: Path) -> bool:

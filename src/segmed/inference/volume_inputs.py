@@ -10,6 +10,8 @@ from segmed.data.listing import Findings
 from segmed.data.sequences import sequence_volumes
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.data.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
+from segmed.inference.dicom_inputs import find_dicom
+from segmed.io.converting import is_dicom_path
 from segmed.io.formats import IMAGE_SUFFIXES
 from segmed.io.volumes import stem_of, suffix_of
 
@@ -21,38 +23,46 @@ INNER = ("images", "imagesTs", "imagesTr")
 class VolumeInputs:
     """Volumes to predict, by names that are paths below the output folder.
 
-    `faults` are files that cannot be used, each with the reason.
+    `faults` are files that cannot be used, each with the reason; `left_out` are folders of DICOM without images to
+    predict.
     """
 
     root: Path
     volumes: tuple[VolumeFiles, ...]
     faults: tuple[tuple[Path, str], ...] = ()
+    left_out: tuple[Path, ...] = ()
 
 
-def find_volumes(path: Path, *, patient_regex: str | None = None) -> VolumeInputs | None:
+def find_volumes(path: Path, *, patient_regex: str | None = None, series: str | None = None) -> VolumeInputs | None:
     """The volumes at `path`: a file, whose further sequences `X_0001` lie beside it, a data set, or any folder.
+
+    Folders of DICOM are a volume each; `series` says which series of each, where they have several.
 
     Returns:
         The volumes; None where there is no file that is a volume by its name.
 
     Raises:
-        DataError: A folder holds images of slices besides.
-        ConfigError: `patient_regex` is given: each volume is normalised by itself.
+        DataError: A folder holds images of slices besides, or DICOM beside other volumes.
+        ConfigError: `patient_regex` is given: each volume is normalised by itself; or `series`, and there is no DICOM.
     """
     path = path.resolve()
-    found = _found(path)
+    found = _found(path, series)
     if found is not None and patient_regex is not None:
         raise ConfigError(f"{path}: volumes are normalised each by itself, so leave out --patient-regex.")
+    if series is not None and not (found and any(volume.series for volume in found.volumes)):
+        raise ConfigError(f"{path}: --series chooses among series of DICOM, and there are none. Leave it out.")
     return found
 
 
-def _found(path: Path) -> VolumeInputs | None:
+def _found(path: Path, series: str | None) -> VolumeInputs | None:
     if path.is_file() and suffix_of(path) is not None:
         return VolumeInputs(path.parent, (_of_file(path),))
     layout = layout_of(path)
     if path.is_file() or holds_pairs(path, layout):
         return _of_data_set(path)
-    return _of_folder(path) if path.is_dir() else None
+    if path.is_dir():
+        return _of_folder(path, series)
+    return _of_dicom(path, series) if is_dicom_path(path) else None
 
 
 def _of_file(path: Path) -> VolumeFiles:
@@ -79,14 +89,25 @@ def _of_data_set(path: Path) -> VolumeInputs | None:
     return VolumeInputs(path if path.is_dir() else path.parent, _without_masks(list(volumes.values())), faults)
 
 
-def _of_folder(path: Path) -> VolumeInputs | None:
+def _of_dicom(path: Path, series: str | None) -> VolumeInputs | None:
+    found = find_dicom(path, series)
+    root = path if path.is_dir() else path.parent
+    return VolumeInputs(root, found.volumes, left_out=found.left_out) if found.volumes else None
+
+
+def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:
     root = next((path / name for name in INNER if (path / name).is_dir()), path)
     files = volumes_below(root)
-    if not files:
+    dicom = _of_dicom(root, series)
+    if not files and dicom is None:
         return None
     other = next((file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), None)
+    if other is None and files and dicom is not None:
+        other = dicom.volumes[0].images[0]
     if other is not None:
         raise DataError(f"{path}: holds volumes, and images such as {other.name}. Predict one kind at a time.")
+    if not files:
+        return dicom
     findings = Findings()
     found: Sequence[VolumeFiles] = [each.files for each in sequence_volumes(root, findings, masks=False)]
     if len({file for each in found for file in each.images}) < len(files):

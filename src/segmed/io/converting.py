@@ -11,10 +11,10 @@ from segmed.core.volume import Grid, Volume, as_labels
 from segmed.io.dicom.headers import is_dicom
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 from segmed.io.dicom.series import Series, choose_series, find_series
-from segmed.io.dicom.writing import write_segmentation, write_structures
+from segmed.io.dicom.writing import Algorithm, write_segmentation, write_structures
 from segmed.io.volumes import HEAD, read_grid, read_volume, suffix_of, write_volume
 
-DICOM_MASKS: dict[str, Callable[[Path, LabelVolume, Series], None]] = {
+DICOM_MASKS: dict[str, Callable[[Path, LabelVolume, Series, Algorithm], None]] = {
     "seg.dcm": write_segmentation,
     "rtstruct.dcm": write_structures,
 }
@@ -91,7 +91,9 @@ def require_writable(path: Path, *, has_series: bool) -> None:
         raise DataError(f"{path}: no format of volumes ends so; expected {', '.join(formats)}. Choose another name.")
 
 
-def write_any(path: Path, content: Volume | LabelVolume, source: Source | None = None) -> None:
+def write_any(
+    path: Path, content: Volume | LabelVolume, source: Source | None = None, algorithm: Algorithm | None = None
+) -> None:
     """Write a volume or mask in the format that the name ends in, whole or not at all.
 
     Raises:
@@ -106,7 +108,7 @@ def write_any(path: Path, content: Volume | LabelVolume, source: Source | None =
         return
     mask = content if isinstance(content, LabelVolume) else LabelVolume.of_values(as_labels(content, str(path)))
     with written_aside(path) as temporary:
-        DICOM_MASKS[kind](temporary, mask, source.series)
+        DICOM_MASKS[kind](temporary, mask, source.series, algorithm or Algorithm())
 
 
 def _dicom_mask(path: Path) -> str | None:

@@ -1,0 +1,76 @@
+"""DICOM series that are to be predicted: in one folder, or a folder each, as scanners and archives export them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.records import VolumeFiles
+from segmed.data.listing import natural_key
+from segmed.data.names import composed
+from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.series import find_series
+
+DICOMDIR = "DICOMDIR"
+
+
+@dataclass(frozen=True)
+class DicomVolumes:
+    """Volumes in folders of DICOM files, and folders that hold no image to predict: localisers, masks, reports."""
+
+    volumes: tuple[VolumeFiles, ...]
+    left_out: tuple[Path, ...]
+
+
+def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
+    """The volumes below a folder, or in a file; of each folder one header is read.
+
+    A folder that holds a DICOM file is a volume together with the folders in it, and is named by its path. Whether it
+    has one series is seen when it is read.
+
+    Args:
+        path: A folder, a DICOMDIR, or a file.
+        series: Which series of each, by its number or the name of a file.
+    """
+    if path.is_file():
+        name = path.parent.name if path.name == DICOMDIR else path.stem
+        return DicomVolumes((VolumeFiles(composed(name), (path,), series=series),), ())
+    folders = list(_folders(path))
+    left_out = [folder for folder, first in folders if not _holds_images(folder, first)]
+    if len(left_out) == len(folders):
+        left_out = []  # reading says of each what it is
+    volumes = [
+        VolumeFiles(_name(path, folder), (folder,), series=series) for folder, _ in folders if folder not in left_out
+    ]
+    return DicomVolumes(tuple(volumes), tuple(left_out))
+
+
+def _folders(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The topmost folders that hold a DICOM file, each with one of those files; hidden ones aside."""
+    inside = sorted(folder.iterdir(), key=lambda place: natural_key(place.name))
+    shown = [place for place in inside if not place.name.startswith(".")]
+    if any(place.name == DICOMDIR for place in shown):
+        yield folder, folder / DICOMDIR
+        return
+    first = next((place for place in shown if place.is_file() and is_dicom_path(place)), None)
+    if first is not None:
+        yield folder, first
+        return
+    for place in shown:
+        if place.is_dir() and not place.is_symlink():
+            yield from _folders(place)
+
+
+def _name(root: Path, folder: Path) -> str:
+    return composed(root.name if folder == root else folder.relative_to(root).as_posix())
+
+
+def _holds_images(folder: Path, first: Path) -> bool:
+    """Whether a folder has a series that is no localiser; one that cannot be read is kept, for its error to be told."""
+    try:
+        found = find_series(first)
+        if not any(not each.localiser for each in found.series):
+            found = find_series(folder)
+    except DataError:
+        return True
+    return any(not each.localiser for each in found.series)

@@ -1,0 +1,150 @@
+"""DICOM series in: masks on their grid, as from NIfTI, and as segmentations and structure sets of the series."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from typer.testing import CliRunner
+
+from bright_run import bright
+from dicom_phantoms import PATIENT, write_series
+from segmed.cli.main import app
+from segmed.core.errors import ConfigError, DataError
+from segmed.core.volume import Grid, Volume
+from segmed.inference.files import Existing, Outcome
+from segmed.inference.volume_files import Extras, predict_volumes
+from segmed.inference.volume_inputs import find_volumes
+from segmed.io.volumes import read_volume, write_volume
+
+GRID = Grid((4, 9, 7), np.array([[0, 0, -0.75, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]]))
+BOTH = Extras(segmentation=True, structures=True)
+
+
+def blob(seed: int) -> Volume:
+    """Noise with a bright block in it, so that a prediction has an edge and no single voxels."""
+    array = np.random.default_rng(seed).integers(1, 90, GRID.shape).astype(np.uint16)
+    array[1:3, 2:6, 1 + seed % 3 : 5] = 200
+    return Volume(array, GRID)
+
+
+def predicted(root: Path, out: Path, extras: Extras = BOTH, existing: Existing = "refuse", **how: str) -> Outcome:
+    inputs = find_volumes(root, **how)
+    assert inputs is not None
+    predictor = bright(out.parent / "a run")
+    predictor.config = replace(predictor.config, weights_sha256="0123456789abcdef" * 4)
+    return predict_volumes(predictor, inputs, out, existing=existing, extras=extras)
+
+
+def localiser(index: int, dataset: pydicom.Dataset) -> None:
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two studies with a series each, in folders of their own, and a localiser."""
+    for number in range(2):
+        write_series(tmp_path / "in" / f"p{number}" / "t1", blob(number))
+    write_series(tmp_path / "in" / "p0" / "scout", blob(5), series=1, change=localiser)
+    return tmp_path / "in"
+
+
+def test_series_give_the_masks_that_the_same_volumes_give_as_nifti(study: Path, tmp_path: Path) -> None:
+    outcome = predicted(study, tmp_path / "out")
+    assert not outcome.failures
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in outcome.written] == [
+        "p0/t1.nii.gz",
+        "p1/t1.nii.gz",
+    ]
+    for number in range(2):
+        write_volume(tmp_path / "nifti" / f"p{number}.nii.gz", blob(number))
+    predicted(tmp_path / "nifti", tmp_path / "plain", Extras())
+    for number in range(2):
+        mask, plain = (read_volume(tmp_path / name) for name in (f"out/p{number}/t1.nii.gz", f"plain/p{number}.nii.gz"))
+        assert mask.array.any()
+        assert mask.grid.is_same(GRID)
+        np.testing.assert_array_equal(mask.array, plain.array)
+
+
+def test_a_segmentation_holds_the_mask_and_names_algorithm_and_series(study: Path, tmp_path: Path) -> None:
+    predicted(study, tmp_path / "out")
+    mask = read_volume(tmp_path / "out" / "p0" / "t1.nii.gz").array > 0
+    found = hd.seg.segread(tmp_path / "out" / "p0" / "t1_seg.dcm")
+    sources = sorted((study / "p0" / "t1").iterdir(), key=lambda path: pydicom.dcmread(path).ImagePositionPatient[2])
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in sources]
+    np.testing.assert_array_equal(found.get_pixels_by_source_instance(uids, combine_segments=True), mask)
+    (segment,) = found.SegmentSequence
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert (segment.SegmentLabel, algorithm.AlgorithmName) == ("foreground", "a run")
+    assert algorithm.AlgorithmVersion.endswith("weights 0123456789ab")
+    assert found.PatientName == PATIENT["PatientName"]
+
+
+def test_a_structure_set_holds_the_mask_too(study: Path, tmp_path: Path) -> None:
+    predicted(study, tmp_path / "out")
+    found = read_volume(tmp_path / "out" / "p1" / "t1_rtstruct.dcm", grid=GRID)
+    np.testing.assert_array_equal(found.array > 0, read_volume(tmp_path / "out" / "p1" / "t1.nii.gz").array > 0)
+
+
+def test_localisers_and_folders_of_masks_alone_are_left_out(study: Path, tmp_path: Path) -> None:
+    predicted(study, tmp_path / "out")
+    (study / "p1" / "masks").mkdir()
+    (tmp_path / "out" / "p1" / "t1_seg.dcm").rename(study / "p1" / "masks" / "seg.dcm")
+    inputs = find_volumes(study)
+    assert inputs is not None
+    assert [path.name for path in inputs.left_out] == ["scout", "masks"]
+    assert [volume.name for volume in inputs.volumes] == ["p0/t1", "p1/t1"]
+
+
+def test_of_several_series_in_a_folder_one_is_chosen_by_its_number(study: Path, tmp_path: Path) -> None:
+    write_series(study / "p0" / "t1", blob(1), series=8, names=[f"B{slice_}" for slice_ in range(4)])
+    outcome = predicted(study, tmp_path / "out")
+    assert [path.name for path, _ in outcome.failures] == ["t1"]
+    assert "2 series" in outcome.failures[0][1]
+    assert "--series" in outcome.failures[0][1]
+    chosen = predicted(study / "p0", tmp_path / "8", series="8")
+    assert [path.name for path in chosen.written] == ["t1.nii.gz"]
+    other = read_volume(tmp_path / "out" / "p1" / "t1.nii.gz")
+    np.testing.assert_array_equal(read_volume(chosen.written[0]).array, other.array)
+    source = pydicom.dcmread(study / "p0" / "t1" / "B0")
+    segmentation = pydicom.dcmread(tmp_path / "8" / "t1_seg.dcm")
+    assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
+
+
+def test_masks_in_dicom_are_refused_of_other_volumes_before_anything_is_written(tmp_path: Path) -> None:
+    write_volume(tmp_path / "in" / "a.nii.gz", blob(0))
+    with pytest.raises(DataError, match=r"a\.nii\.gz: is no DICOM, and --rtstruct refers to the series"):
+        predicted(tmp_path / "in", tmp_path / "out", Extras(structures=True))
+    with pytest.raises(ConfigError, match="--series chooses among series of DICOM, and there are none"):
+        find_volumes(tmp_path / "in", series="3")
+    write_series(tmp_path / "in" / "b", blob(1))
+    with pytest.raises(DataError, match="holds volumes, and images such as b"):
+        find_volumes(tmp_path / "in")
+    assert not (tmp_path / "out").exists()
+
+
+def test_resuming_predicts_again_where_a_segmentation_is_missing(study: Path, tmp_path: Path) -> None:
+    predicted(study, tmp_path / "out")
+    (tmp_path / "out" / "p0" / "t1_seg.dcm").unlink()
+    again = predicted(study, tmp_path / "out", existing="keep")
+    assert [path.parent.name for path in again.written] == ["p0"]
+    assert [path.parent.name for path in again.kept] == ["p1"]
+
+
+def test_nobody_is_named_outside_of_the_masks_in_dicom(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmed.inference.load", lambda *_, **__: bright(tmp_path / "a run"))
+    (study / "p0" / "t1" / "IM0001").unlink()
+    arguments = ["predict", "RUN", str(study), "-o", str(tmp_path / "out"), "--seg", "--rtstruct", "--uncertainty"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert "1 folder left out (localisers, masks or reports), such as scout" in result.output
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    told = result.output + "".join(path.as_posix() for path in files)
+    for path in files:
+        told += "" if path.suffix == ".dcm" else path.read_bytes().decode("latin1")
+    assert len(files) == 5
+    assert [value for value in PATIENT.values() if value.split("^")[0] in told] == []
