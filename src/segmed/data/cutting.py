@@ -16,6 +16,8 @@ from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane, Stacking, stacking
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.data.resample import resampled
+from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.references import read_named_labels
 from segmed.io.volumes import read_volume
 
 
@@ -63,7 +65,7 @@ def read_cut(source: VolumeFiles, labels: LabelMap | None = None) -> CutVolume:
     cut = cut_volumes([read_volume(path, series=source.series) for path in source.images], source.plane, names=names)
     if labels is None or source.mask is None:
         return cut
-    return replace(cut, masks=_reference(source.mask, cut.grid, source, labels))
+    return replace(cut, masks=_reference(source.mask, cut, source, labels))
 
 
 def cut_volumes(sequences: Sequence[Volume], plane: Plane, *, names: Sequence[str]) -> CutVolume:
@@ -99,9 +101,11 @@ def _moved(name: str, volume: Volume, grid: Grid, first: str) -> Shaped[np.ndarr
 
 
 def _reference(
-    path: Path, grid: Grid, source: VolumeFiles, labels: LabelMap
+    path: Path, cut: CutVolume, source: VolumeFiles, labels: LabelMap
 ) -> UInt8[np.ndarray, "slices rows columns"]:
-    volume = as_labels(read_volume(path), str(path))
+    if is_dicom_path(path):
+        return cut.stacking.apply_array(read_named_labels(path, cut.stored, labels.names))
+    volume, grid = as_labels(read_volume(path), str(path)), cut.grid
     own = _stacking(str(path), volume.grid, source.plane).apply(volume)
     if not own.grid.is_same(grid):
         raise GridError(

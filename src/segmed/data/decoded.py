@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 import zlib
@@ -35,6 +36,7 @@ from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.lgg import is_lgg
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image, read_mask
+from segmed.io.dicom.headers import files_of
 
 FORMAT = 1
 LONGEST = 200
@@ -251,14 +253,17 @@ def _signature(dataset: SliceDataset) -> str:
 def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
     """The state of the files of a slice; of a volume also how it is cut."""
     files: list[object] = [[_stat(path) for path in record.files]]
-    return files if record.source is None else [*files, record.source.plane, len(records)]
+    return files if record.source is None else [*files, record.source.series, record.source.plane, len(records)]
 
 
-def _stat(path: Path) -> tuple[str, int, int]:
+def _stat(path: Path) -> object:
+    """The place, size and time of a file; of a folder, as DICOM series lie in, those of all its files."""
     try:
         status = path.stat()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check that the file is there.") from error
+    if stat.S_ISDIR(status.st_mode):
+        return [_stat(file) for file in files_of(path)]
     return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 

@@ -44,6 +44,8 @@ def mend_geometry(
     Raises:
         DataError: The data set has no volumes, a file cannot be read, or `out` is not empty.
     """
+    if any(record.source is not None and record.source.images[0].is_dir() for record in dataset.records):
+        raise DataError(f"{dataset.path}: DICOM, whose masks are put on the grid of their images as they are read.")
     volumes = {record.volume: record.source for record in dataset.records if record.source is not None}
     if not volumes:
         raise DataError(f"{dataset.path}: holds no volumes, and only these have a geometry to mend.")

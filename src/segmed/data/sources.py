@@ -11,6 +11,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.core.stacking import Plane
+from segmed.data.dicom_studies import holds_dicom_studies, list_dicom_studies
 from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
 from segmed.data.folder import list_folder, other_labels
 from segmed.data.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
@@ -24,10 +25,10 @@ from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volum
 LAYOUTS = (
     "a folder with images/ and masks/ of images or of volumes, nnU-Net's or the Decathlon's imagesTr/ with "
     "dataset.json, a folder for each volume with a file a sequence (BraTS), the Kaggle LGG layout, FairSeg's "
-    "data_*.npz, or a manifest (CSV or JSON)"
+    "data_*.npz, a folder of DICOM studies, or a manifest (CSV or JSON)"
 )
 MANIFESTS = ("manifest.csv", "manifest.json")
-Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg"]
+Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg", "dicom"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ LAYOUT_KINDS = (
     ),
     LayoutKind(
         "lgg", holds_lgg, holds_lgg_pairs, lambda path, how: list_lgg(path, how.labels or LABELS), tells_patients=True
+    ),
+    LayoutKind(
+        "dicom",
+        holds_dicom_studies,
+        lambda path: False,  # series may be there to be predicted, all of them
+        lambda path, how: list_dicom_studies(path, how.labels, how.patient_regex, how.plane),
     ),
 )  # fmt: skip
 """The layouts, each a file of its own and a row here. Of several in one folder the first counts: what was made on

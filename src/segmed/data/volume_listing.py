@@ -9,6 +9,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import UNNAMED, LabelMap
 from segmed.core.records import Record, SliceDataset, VolumeFiles
 from segmed.core.stacking import Plane, stacking
+from segmed.core.volume import Grid
 from segmed.data.listing import Findings, Listing, in_order, natural_key
 from segmed.data.names import composed
 from segmed.data.patients import NUMBERED
@@ -22,10 +23,11 @@ SEQUENCE = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})$")
 
 @dataclass(frozen=True)
 class PatientVolumeFiles:
-    """The files of a volume, and whose it is; None where the layout does not say."""
+    """The files of a volume, whose it is, None where the layout does not say, and its grid where that is known."""
 
     files: VolumeFiles
     patient: str | None = None
+    grid: Grid | None = None
 
 
 def list_volumes(
@@ -56,7 +58,7 @@ def slices_of(found: PatientVolumeFiles, plane: Plane, findings: Findings) -> li
     files = replace(found.files, plane=plane)
     image = files.images[0]
     try:
-        grid = read_grid(image)
+        grid = found.grid or read_grid(image)
         cut = stacking(grid, plane).apply_grid(grid)
     except DataError as error:
         findings.error("bad-image", image, str(error).removeprefix(f"{image}: "))

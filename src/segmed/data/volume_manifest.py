@@ -74,6 +74,8 @@ def list_volume_manifest(
 def write_volume_manifest(path: Path, dataset: SliceDataset) -> None:
     """Write the volumes of a data set, a row each; further sequences are `image_2` and so on."""
     volumes = {record.volume: record for record in dataset.records}
+    if any(record.image.is_dir() for record in volumes.values()):
+        raise DataError(f"{dataset.path}: series of DICOM are folders, which no manifest lists. Use the folder itself.")
     count = max(len(record.source.images) for record in volumes.values() if record.source is not None)
     columns = ["image"] if count == 1 else [f"{SEQUENCE}{number}" for number in range(1, count + 1)]
     extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name)})

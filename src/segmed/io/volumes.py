@@ -90,9 +90,9 @@ def read_volume(path: Path | str, *, series: int | str | None = None, grid: Grid
     return read_dicom(path, series=series, grid=grid) if row.read is read_dicom else row.read(path)
 
 
-def read_grid(path: Path) -> Grid:
-    """The grid of a volume, from its header alone; raises `DataError` as `read_volume` does for what it says."""
-    return read_dicom_grid(path) if path.is_dir() else _format_of(path).read_grid(path)
+def read_grid(path: Path, *, series: int | str | None = None) -> Grid:
+    """The grid of a volume, from its header alone; arguments and errors are those of `read_volume`."""
+    return read_dicom_grid(path, series=series) if path.is_dir() else _format_of(path).read_grid(path)
 
 
 def _format_of(path: Path) -> VolumeFormat:

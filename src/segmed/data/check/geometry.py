@@ -19,7 +19,7 @@ def stored_grids(dataset: SliceDataset) -> dict[str, Grid]:
     for record in dataset.records:
         if record.source is not None and record.volume not in grids:
             try:
-                grids[record.volume] = read_grid(record.image)
+                grids[record.volume] = read_grid(record.image, series=record.source.series)
             except DataError:
                 continue  # an error of the listing already
     return grids

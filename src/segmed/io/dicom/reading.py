@@ -33,12 +33,12 @@ def read_dicom(path: Path, *, series: int | str | None = None, grid: Grid | None
     return choose_series(found, path, series).read()
 
 
-def read_dicom_grid(path: Path) -> Grid:
+def read_dicom_grid(path: Path, *, series: int | str | None = None) -> Grid:
     """The grid of what `read_dicom` would read, from headers alone but for masks."""
     found = find_series(path)
-    if (mask := _only_mask(found, path, None)) is not None:
+    if (mask := _only_mask(found, path, series)) is not None:
         return read_dicom_labels(mask).volume.grid
-    return choose_series(found, path, None).stack().grid
+    return choose_series(found, path, series).stack().grid
 
 
 def read_dicom_labels(

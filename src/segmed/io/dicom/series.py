@@ -3,8 +3,10 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from secrets import token_bytes
 
 from segmed.core.errors import DataError
 from segmed.core.volume import Volume
@@ -24,6 +26,8 @@ from segmed.io.dicom.headers import (
 from segmed.io.dicom.pixels import voxels_of
 from segmed.io.dicom.stack import Stack, stacked
 
+_KEY = token_bytes(32)
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -36,17 +40,21 @@ class Series:
         modality: Such as CT or MR.
         frame_of_reference: The UID of the frame of its positions; empty where there is none.
         localiser: Whether its images are localisers (scouts).
+        patient: A digest that tells patients apart within this process; empty where headers have no PatientID.
+        instances: The UIDs of its images.
         files: Its files, in order of their names.
         frames: Its slices, in that order; none where `problem` says why.
         problem: Why its images have no places.
     """
 
     folder: Path
-    uid: str
+    uid: str = field(repr=False)
     number: int | None
     modality: str
-    frame_of_reference: str
+    frame_of_reference: str = field(repr=False)
     localiser: bool
+    patient: str = field(repr=False)
+    instances: frozenset[str] = field(repr=False)
     files: tuple[Path, ...]
     frames: tuple[Frame, ...]
     problem: DataError | None
@@ -94,6 +102,8 @@ class _Header:
     modality: str
     frame_of_reference: str
     localiser: bool
+    patient: str
+    instance: str
     frames: tuple[Frame, ...]
     problem: DataError | None
 
@@ -202,9 +212,15 @@ def _header(path: Path) -> _Header | bool:
         problem = error
     return _Header(
         path, str(dataset.get("SeriesInstanceUID", "")), None if number is None else int(number),
-        _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("FrameOfReferenceUID", "")), localiser, frames,
-        problem,
+        _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("FrameOfReferenceUID", "")), localiser,
+        _digest(dataset), str(dataset.get("SOPInstanceUID", "")), frames, problem,
     )  # fmt: skip
+
+
+def _digest(dataset: Dataset) -> str:
+    """The patient's identifier under a key of this process, so that it cannot be found by trying; empty without one."""
+    parts = [str(dataset.get(name) or "").strip() for name in ("PatientID", "IssuerOfPatientID")]
+    return blake2b("\n".join(parts).encode(), key=_KEY).hexdigest() if parts[0] else ""
 
 
 def _may_be_cut(dataset: Dataset) -> bool:
@@ -230,7 +246,8 @@ def _series(folder: Path, headers: Sequence[_Header]) -> Series:
         )
     return Series(
         folder, first.series, first.number, first.modality, first.frame_of_reference, len(localisers) == len(headers),
-        tuple(each.path for each in headers), () if problem else tuple(_all_frames(headers)), problem,
+        first.patient, frozenset(each.instance for each in headers), tuple(each.path for each in headers),
+        () if problem else tuple(_all_frames(headers)), problem,
     )  # fmt: skip
 
 

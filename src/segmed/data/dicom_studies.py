@@ -1,0 +1,229 @@
+"""A folder of DICOM studies: a folder for each patient, whose masks are segmentations or structure sets in DICOM."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
+from segmed.core.records import VolumeFiles
+from segmed.core.stacking import Plane
+from segmed.core.wording import plural
+from segmed.data.listing import Findings, Listing, natural_key
+from segmed.data.names import alike_names, composed
+from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
+from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.references import MaskHeader, mask_header, series_of
+from segmed.io.dicom.series import Series, find_series
+
+LOOKED_AT = 50
+"""Files of a folder among which one has to be DICOM."""
+MOST_LABELS = 255
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """A series with the folder of its patient, as it is named here, and the masks that refer to it."""
+
+    series: Series
+    patient: str
+    name: str
+    masks: tuple[MaskHeader, ...]
+
+
+def holds_dicom_studies(root: Path) -> bool:
+    """Whether there is DICOM among the first files in folders of `root`."""
+    folders = (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else iter(())
+    files = (path for folder in folders if not folder.name.startswith(".") for path in _files(folder))
+    return any(is_dicom_path(path) for path in islice(files, LOOKED_AT))
+
+
+def list_dicom_studies(
+    root: Path, labels: LabelMap | None, patient_regex: str | None = None, plane: Plane = "acquired"
+) -> Listing:
+    """List the series that segmentations and structure sets refer to; without any of these, all series.
+
+    Patients are told by the headers and named after the folder that has the files of one patient alone, from the first
+    folder in `root` on. Labels are the names of segments and structures, or those of `labels` among them.
+    """
+    findings = Findings()
+    found, masks = _found(root, findings)
+    referred = _referred(found, masks, findings)
+    studies = _studies(root, found, referred, findings)
+    if labels is not None and labels.is_colour:
+        raise DataError(f"{root}: labels are given in colours, but segments have names. Name them with --labels.")
+    chosen = (labels or _labels(root, masks)) if masks else labels or LABELS
+    kept = list(_with_one_mask(root, studies, chosen, findings)) if masks else studies
+    listed = [volume for study in kept if (volume := _volume(study, found, findings)) is not None]
+    return list_volumes(root, listed, findings, labels=chosen, patient_regex=patient_regex, plane=plane)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder that are not hidden, as the system lists them."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _found(root: Path, findings: Findings) -> tuple[list[Series], list[MaskHeader]]:
+    """The series and masks in the folders of `root`; an error for a folder with a damaged file."""
+    series, masks = list[Series](), list[MaskHeader]()
+    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for folder in sorted(folders, key=lambda path: natural_key(path.name)):
+        if not any(is_dicom_path(path) for path in _files(folder)):
+            continue
+        try:
+            here = find_series(folder)
+            masks += [mask_header(path) for path in here.masks]
+            series += here.series
+        except DataError as error:
+            findings.error("bad-image", folder, str(error).removeprefix(f"{folder}: "))
+    return series, masks
+
+
+def _referred(series: Sequence[Series], masks: Sequence[MaskHeader], findings: Findings) -> dict[str, list[MaskHeader]]:
+    """The masks of each series, by its UID; an error for each that belongs to none."""
+    referred = defaultdict[str, list[MaskHeader]](list)
+    for mask in masks:
+        try:
+            referred[series_of(mask, series).uid].append(mask)
+        except DataError as error:
+            findings.error("missing-image", mask.file, str(error).removeprefix(f"{mask.file}: "))
+    return referred
+
+
+def _studies(
+    root: Path, found: Sequence[Series], referred: Mapping[str, Sequence[MaskHeader]], findings: Findings
+) -> list[_Study]:
+    """The series that show a body, with their patients, each under a name of its own."""
+    folders = _patient_folders(root, [each for each in found if not each.localiser], findings)
+    owners = _owners(root, folders, findings)
+    wanted = [each for each in folders if each.uid in referred or not referred]
+    often, taken, studies = Counter(folders[each] for each in wanted), Counter[str](), list[_Study]()
+    for each, folder in folders.items():
+        number = "series" if each.number is None else str(each.number)
+        name = folder if often[folder] == 1 and each in wanted else f"{folder}/{number}"
+        taken[name] += 1
+        name = name if taken[name] == 1 else f"{name}-{taken[name]}"
+        studies.append(_Study(each, owners.get(each.patient, folder), name, tuple(referred.get(each.uid, ()))))
+    return studies
+
+
+def _patient_folders(root: Path, images: Sequence[Series], findings: Findings) -> dict[Series, str]:
+    """Of each series the folder nearest to `root` whose files are of its patient alone; an error for one without."""
+    parts = {each: _folder(each).relative_to(root).parts for each in images}
+    inside = defaultdict[tuple[str, ...], set[str]](set)
+    for each, names in parts.items():
+        for depth in range(len(names)):
+            inside[names[: depth + 1]] |= {each.patient} - {""}
+    found: dict[Series, str] = {}
+    for each, names in parts.items():
+        alone = next((names[:depth] for depth in range(1, len(names) + 1) if len(inside[names[:depth]]) < 2), None)
+        if alone is None:
+            text = "holds files of several patients. Put those of each into a folder of their own."
+            findings.error("several-patients", _folder(each), text)
+        else:
+            found[each] = composed("/".join(alone))
+    return found
+
+
+def _owners(root: Path, folders: Mapping[Series, str], findings: Findings) -> dict[str, str]:
+    """The name of each patient that headers tell: his first folder, with a warning where he has several."""
+    by_patient = defaultdict[str, dict[str, None]](dict)
+    for each, folder in folders.items():
+        if each.patient:
+            by_patient[each.patient][folder] = None
+    for names in by_patient.values():
+        if len(names) > 1:
+            text = (
+                f"{', '.join(names)} are of one patient by their headers, and counted so. Where that is a placeholder "
+                "of anonymised data, say who the patients are with --patient-regex."
+            )
+            findings.warning("one-patient", root, text)
+    return {patient: next(iter(names)) for patient, names in by_patient.items()}
+
+
+def _folder(series: Series) -> Path:
+    """The folder that all files of a series lie in."""
+    return Path(os.path.commonpath([file.parent for file in series.files]))
+
+
+def _labels(root: Path, masks: Sequence[MaskHeader]) -> LabelMap:
+    """The names of all segments and structures as labels, in the order in which they are met."""
+    names = tuple(dict.fromkeys(name for mask in masks for _, name in mask.names))
+    if not 0 < len(names) <= MOST_LABELS:
+        raise DataError(
+            f"{root}: its segmentations and structure sets name {len(names)} segments, expected 1 to {MOST_LABELS}. "
+            "Choose some with --labels, such as 'background=0,liver=1'."
+        )
+    return LabelMap(names, tuple(range(len(names) + 1)))
+
+
+def _with_one_mask(root: Path, studies: Sequence[_Study], labels: LabelMap, findings: Findings) -> Iterator[_Study]:
+    """The studies with the one mask that has any of the labels; notes on what is left out, and errors."""
+    for alike in alike_names(labels.names):
+        text = f"labels {' and '.join(alike)} differ by case or leading zeros only. Name segments alike."
+        findings.warning("alike-labels", root, text)
+    met, others = set[str](), set[str]()
+    without = defaultdict[str, list[Series]](list)
+    patients = dict.fromkeys(study.patient for study in studies)
+    for study in studies:
+        names = {mask.file: {name for _, name in mask.names} for mask in study.masks}
+        masks = [mask for mask in study.masks if names[mask.file] & set(labels.names)]
+        others |= {name for each in names.values() for name in each} - set(labels.names)
+        met |= {name for mask in masks for name in names[mask.file]}
+        if not masks:
+            without[study.patient].append(study.series)
+            continue
+        patients.pop(study.patient, None)
+        if len(masks) > 1:
+            listed = ", ".join(mask.file.name for mask in masks)
+            text = f"{len(masks)} masks of series {study.series}: {listed}. Keep one, or choose by --labels."
+            findings.error("several-masks", masks[0].file, text)
+            continue
+        if lacking := [name for name in labels.names if name not in names[masks[0].file]]:
+            text = f"has no segment {', '.join(lacking)}, as other masks have; it counts as empty."
+            findings.warning("missing-label", masks[0].file, text)
+        yield replace(study, masks=(masks[0],))
+    for patient in patients:
+        text = "no segmentation or structure set refers to its images, as to others'. Add one, or remove the folder."
+        findings.error("missing-mask", patient, text)
+    for patient, series in without.items():
+        if patient not in patients:
+            text = (
+                f"{plural(len(series), 'series', 'series')} without a mask left out: {', '.join(map(str, series[:4]))}."
+            )
+            findings.note("no-mask", patient, text)
+    if unknown := [name for name in labels.names if name not in met]:
+        findings.error("missing-label", root, f"no mask has a segment {unknown[0]!r}; there are {_some(others)}.")
+    elif others:
+        findings.note("other-segments", root, f"segments without a label are left out: {_some(others)}.")
+
+
+def _some(names: set[str], most: int = 8) -> str:
+    listed = sorted(names, key=natural_key)
+    return (", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")) or "none"
+
+
+def _volume(study: _Study, found: Sequence[Series], findings: Findings) -> PatientVolumeFiles | None:
+    """The files of a study, and its grid; None, and an error, where its slices make no volume."""
+    folder = _folder(study.series)
+    beside = [each for each in found if any(file.is_relative_to(folder) for file in (each.files[0], each.files[-1]))]
+    often = Counter(file.name for each in beside for file in each.files)
+    often.update(str(each.number) for each in beside)  # which would be taken for the number of a series
+    telling = next((file.name for file in study.series.files if often[file.name] == 1), None)
+    if len(beside) > 1 and telling is None:
+        text = f"series {study.series} shares the names of all its files with others. Put it into a folder of its own."
+        findings.error("bad-image", folder, text)
+        return None
+    try:
+        grid = study.series.stack().grid
+    except DataError as error:
+        findings.error("bad-image", folder, str(error).removeprefix(f"{folder}: "))
+        return None
+    mask = study.masks[0].file if study.masks else None
+    series = telling if len(beside) > 1 else None
+    return PatientVolumeFiles(VolumeFiles(study.name, (folder,), mask, series=series), study.patient, grid)

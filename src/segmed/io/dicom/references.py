@@ -1,0 +1,135 @@
+"""Which series a DICOM segmentation or structure set belongs to, and its labels by name."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segmed.core.errors import DataError
+from segmed.core.volume import Grid
+from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
+from segmed.io.dicom.reading import read_dicom_labels
+from segmed.io.dicom.series import Series
+
+
+@dataclass(frozen=True)
+class MaskHeader:
+    """What a segmentation or structure set says of itself without its voxels.
+
+    Args:
+        file: The file.
+        names: Its segments or structures by number; several may have one name.
+        series: UIDs of the series that it names.
+        instances: UIDs of the images that it names.
+        frame_of_reference: The UID of the frame that it is drawn in; empty where it states none, or several.
+    """
+
+    file: Path
+    names: tuple[tuple[int, str], ...]
+    series: frozenset[str] = field(repr=False)
+    instances: frozenset[str] = field(repr=False)
+    frame_of_reference: str = field(repr=False)
+
+
+def mask_header(file: Path) -> MaskHeader:
+    """Read what a segmentation or structure set refers to; raises `DataError` for a damaged file."""
+
+    def read() -> MaskHeader:
+        dataset = read_header(file)
+        of_kind = _of_segmentation if sop_class(dataset) in SEGMENTATIONS else _of_structures
+        return of_kind(file, dataset)
+
+    return privately(file, read)
+
+
+def series_of(mask: MaskHeader, candidates: Sequence[Series]) -> Series:
+    """The series that a mask belongs to: the one that it names, or whose images it names, or of its frame of reference.
+
+    Raises:
+        DataError: None of the candidates, several, or one whose frame of reference is another.
+    """
+    if mask.series or mask.instances:
+        how = "refers to"
+        found = [each for each in candidates if each.uid in mask.series]
+        found = found or [each for each in candidates if each.instances & mask.instances]
+    else:
+        how = "names no images, and has the frame of reference of"
+        found = [each for each in candidates if mask.frame_of_reference == each.frame_of_reference != ""]
+        found = [each for each in found if not each.localiser] or found
+    if not found:
+        raise DataError(f"{mask.file}: refers to images that are not in this data set. Add them, or take it out.")
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:4]))
+        raise DataError(f"{mask.file}: {how} {len(found)} series: {listed}. Keep the one that it was drawn on.")
+    own = found[0].frame_of_reference
+    if own and mask.frame_of_reference and own != mask.frame_of_reference:
+        raise DataError(
+            f"{mask.file}: drawn in another frame of reference than the series has that it refers to, {found[0]}. "
+            "Export both again."
+        )
+    return found[0]
+
+
+def read_named_labels(path: Path, grid: Grid, names: Sequence[str]) -> UInt8[np.ndarray, "slices rows columns"]:
+    """A segmentation or structure set on the grid of its image, as labels 1, 2, … in the order of `names`.
+
+    Segments of other names are left out; several of one name are one label.
+
+    Raises:
+        DataError: As `read_dicom_labels` does.
+    """
+    segments = [(number, name) for number, name in mask_header(path).names if name in names]
+    if not segments:
+        return np.zeros(grid.shape, np.uint8)
+    often = Counter(name for _, name in segments)
+    wanted = [name if often[name] == 1 else str(number) for number, name in segments]
+    found = read_dicom_labels(path, grid=grid, segments=wanted)
+    numbers = np.zeros(max(label.value for label in found.labels) + 1, np.uint8)
+    for label in found.labels:
+        numbers[label.value] = names.index(label.name) + 1
+    return numbers[found.volume.array]
+
+
+def _of_segmentation(file: Path, dataset: Dataset) -> MaskHeader:
+    segments = [each for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0]
+    names = tuple((int(each.SegmentNumber), str(each.get("SegmentLabel") or each.SegmentNumber)) for each in segments)
+    named = dataset.get("ReferencedSeriesSequence") or ()
+    images = {uid for each in named for uid in _uids(each.get("ReferencedInstanceSequence"))}
+    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ())]
+    groups += [*(dataset.get("PerFrameFunctionalGroupsSequence") or ())]
+    for group in groups:
+        for derivation in group.get("DerivationImageSequence") or ():
+            images |= _uids(derivation.get("SourceImageSequence"))
+    return MaskHeader(file, names, _series_uids(named), frozenset(images), str(dataset.get("FrameOfReferenceUID", "")))
+
+
+def _of_structures(file: Path, dataset: Dataset) -> MaskHeader:
+    rois = dataset.get("ROIContourSequence") or ()
+    drawn = {int(each.ReferencedROINumber): each.ContourSequence for each in rois if each.get("ContourSequence")}
+    listed = dataset.get("StructureSetROISequence") or ()
+    names = tuple(
+        (int(each.ROINumber), str(each.get("ROIName") or f"structure {each.ROINumber}"))
+        for each in listed
+        if int(each.ROINumber) in drawn
+    )
+    frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
+    studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
+    named = [series for study in studies for series in study.get("RTReferencedSeriesSequence") or ()]
+    images = {uid for each in named for uid in _uids(each.get("ContourImageSequence"))}
+    if not images:
+        contours = (contour for each in drawn.values() for contour in each)
+        images = {uid for contour in contours for uid in _uids(contour.get("ContourImageSequence"))}
+    drawn_in = {str(each.get("ReferencedFrameOfReferenceUID", "")) for each in listed} - {""}
+    return MaskHeader(file, names, _series_uids(named), frozenset(images), drawn_in.pop() if len(drawn_in) == 1 else "")
+
+
+def _series_uids(sequence: Iterable[Dataset]) -> frozenset[str]:
+    return frozenset(str(each.SeriesInstanceUID) for each in sequence if each.get("SeriesInstanceUID"))
+
+
+def _uids(sequence: Iterable[Dataset] | None) -> set[str]:
+    found = (each.get("ReferencedSOPInstanceUID") for each in sequence or ())
+    return {str(uid) for uid in found if uid}
