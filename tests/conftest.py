@@ -1,5 +1,6 @@
 """Every test runs with shapes checked, sockets blocked (pyproject), no hub, and a cache folder of its own."""
 
+import importlib
 import os
 import signal
 import tempfile
@@ -13,6 +14,15 @@ os.fsync = lambda fd: None  # what a power cut would need, which no test can see
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
 
-from jaxtyping import install_import_hook
+# Imported before the hook: a library that a module of ours is the first to import would be compiled anew in every
+# process, since the hook gives bytecode another name meanwhile.
+LIBRARIES = """
+highdicom lightning.pytorch matplotlib.pyplot nibabel scipy.optimize scipy.stats segmentation_models_pytorch timm
+torchvision transformers.models.sam.modeling_sam
+"""
+for library in LIBRARIES.split():
+    importlib.import_module(library)
 
-install_import_hook("segmed", "beartype.beartype")
+from signatures import check_signatures_of
+
+check_signatures_of("segmed")
