@@ -337,18 +337,23 @@ def _write_pixels(
     with path.open("wb") as file:
         for record, image, mask in tracked(_decoded(dataset, grids), progress, total=len(dataset.records)):
             pixels = np.ascontiguousarray(image)
-            block = pixels.tobytes() + (mask.tobytes() if mask is not None else b"")
+            parts = [pixels.data] if mask is None else [pixels.data, np.ascontiguousarray(mask).data]
+            checksum, digest, length = 0, hashlib.sha256(), 0
+            for part in parts:
+                checksum, length = zlib.crc32(part, checksum), length + part.nbytes
+                digest.update(part)
+                file.write(part)
             cases[record.case] = {
                 "offset": offset,
                 "shape": list(pixels.shape),
                 "dtype": pixels.dtype.str,
                 "has_mask": mask is not None,
-                "crc32": zlib.crc32(block),
-                "sha256": hashlib.sha256(block).hexdigest(),
+                "crc32": checksum,
+                "sha256": digest.hexdigest(),
             }
-            padding = -len(block) % 16
-            file.write(block + bytes(padding))
-            offset += len(block) + padding
+            padding = -length % 16
+            file.write(bytes(padding))
+            offset += length + padding
     return cases, grids, offset
 
 
