@@ -120,6 +120,31 @@ def count_outcomes(
     return tallies
 
 
+def count_truncations(
+    sound: Sequence[Sample], folder: Path, step: int = 1024, *, private: Sequence[str] = ()
+) -> dict[str, Tally]:
+    """Cut each file off at every `step` bytes, from none on, and count what comes of reading it, as `count_outcomes`.
+
+    A cut file that reads as other pixels is a failure of any format: each says how long it is.
+    """
+    tallies = dict[str, Tally]()
+    for sample in sound:
+        tally = tallies.setdefault(sample.kind, Tally())
+        path = folder / sample.name
+        path.write_bytes(sample.content)
+        right = sample.read(path)
+        for length in range(0, len(sample.content), step):
+            path.write_bytes(sample.content[:length])
+            started = time.monotonic()
+            outcome, detail = outcome_of(sample, path, right, private)
+            tally.slowest = max(tally.slowest, time.monotonic() - started)
+            tally.outcomes[outcome] += 1
+            if outcome in ("other error", "other pixels"):
+                tally.failures.append(f"{sample.kind} {sample.name}, cut at {length}: {outcome} {detail}")
+        path.unlink()
+    return tallies
+
+
 def outcome_of(sample: Sample, path: Path, right: np.ndarray, private: Sequence[str] = ()) -> tuple[str, str]:
     """What becomes of one file, of `OUTCOMES`, and what to say of it where that is wrong.
 

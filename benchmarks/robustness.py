@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=0, help="how many damaged image and mask files to read")
     parser.add_argument("--volumes", type=int, default=0, help="how many damaged volumes to read, DICOM masks too")
+    parser.add_argument("--truncate", action="store_true", help="cut volumes of every format off at every kilobyte")
     parser.add_argument("--tag-bits", action="store_true", help="flip every bit of TIFF masks that is no pixel")
     parser.add_argument("--settings", type=int, default=0, help="how many damaged settings, tables and weights to read")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,6 +39,12 @@ def main() -> None:
             tallies = kind.run(Path(folder), number, asked.seed)
         print(image_table(tallies))
         print(f"\nMemory rose by {_peak() - before:.0f} MiB at most.")
+        failures += [each for tally in tallies.values() for each in tally.failures]
+    if asked.truncate:
+        before = _peak()
+        with tempfile.TemporaryDirectory() as folder:
+            tallies = mutated_volumes.truncate(Path(folder))
+        print(f"{image_table(tallies)}\n\nMemory rose by {_peak() - before:.0f} MiB at most.")
         failures += [each for tally in tallies.values() for each in tally.failures]
     if asked.tag_bits:
         with tempfile.TemporaryDirectory() as folder:
