@@ -38,7 +38,8 @@ class Record:
     """One slice: a unique `case` id, the `patient` it belongs to, its position in the volume and its files.
 
     `source` has the files of the volume that it is a slice of, numbered from 1 as the volume is cut; None where the
-    slice has files of its own. `image` is the first of the files then.
+    slice has files of its own. `image` is the first of the files then. `annotated` is the name by which COCO's
+    annotations in the file `mask` know the image; None of a mask that is an image.
     """
 
     case: str
@@ -47,6 +48,7 @@ class Record:
     image: Path
     mask: Path | None
     source: VolumeFiles | None = None
+    annotated: str | None = None
 
     @property
     def volume(self) -> str:

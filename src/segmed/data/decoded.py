@@ -34,8 +34,9 @@ from segmed.core.volume import Grid
 from segmed.data.cutting import read_cut
 from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.lgg import is_lgg
+from segmed.data.mask_reading import read_record_mask
 from segmed.data.sources import LAYOUTS
-from segmed.io import read_image, read_mask
+from segmed.io import read_image
 from segmed.io.dicom.headers import files_of
 
 FORMAT = 1
@@ -365,7 +366,7 @@ def _decoded(dataset: SliceDataset, grids: dict[str, Grid]) -> Iterator[_Pixels]
 
     def read(record: Record) -> _Pixels:
         image = read_image(record.image)
-        mask = None if record.mask is None else read_mask(record.mask, dataset.labels)
+        mask = read_record_mask(record, dataset.labels)
         if mask is not None:
             require_same_grid(image, mask, str(record.mask))
         return record, image.array, None if mask is None else mask.array

@@ -7,7 +7,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.core.wording import with_article
 from segmed.data.listing import Findings, Listing, find_unpaired, grouped, in_order, natural_key
-from segmed.data.names import COCO, JPEG, composed, undecodable, unread
+from segmed.data.names import COCO, COCO_WHAT, JPEG, composed, undecodable, unread
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
@@ -41,7 +41,7 @@ def other_labels(root: Path) -> Iterator[tuple[Path, str]]:
             yield folder, text
     for path in sorted(root.glob("*.json")):
         if COCO.search(path.name):
-            yield path, "COCO's annotations are not read. Draw them as masks in masks/, one file per image."
+            yield path, f"is not read beside images; expected {COCO_WHAT}, an object. Or draw masks."
 
 
 def _find_other_labels(root: Path, findings: Findings) -> None:

@@ -23,6 +23,7 @@ from segmed.data.manifest_rows import (
     require_case,
     tells_patients,
 )
+from segmed.data.mask_reading import require_own_mask_files
 from segmed.data.names import composed
 from segmed.data.tables import read_rows
 from segmed.data.volume_manifest import list_volume_manifest, name_volumes, write_volume_manifest
@@ -94,6 +95,7 @@ def write_manifest(path: Path, dataset: SliceDataset) -> None:
     if any(record.source is not None for record in dataset.records):
         write_volume_manifest(path, dataset)
         return
+    require_own_mask_files(dataset.records)
     extra = sorted({name for values in dataset.attributes.values() for name in values} - set(OWN_COLUMNS))
     known = dataset.patients_known
     rows = list[list[object]]()

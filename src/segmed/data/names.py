@@ -13,6 +13,7 @@ JPEG = (".jpg", ".jpeg")
 MADE = ("_mask", "_overlay")
 """What is added to an image's name for what is made of it."""
 COCO = re.compile(r"coco|annotation|^instances", re.IGNORECASE)
+COCO_WHAT = "COCO's annotations, with images, annotations and categories"
 
 
 def composed(text: str) -> str:

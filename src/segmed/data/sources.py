@@ -11,6 +11,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.core.stacking import Plane
+from segmed.data.coco import holds_coco, is_coco, list_coco, reads_as_coco
 from segmed.data.dicom_studies import holds_dicom_studies, list_dicom_studies
 from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
 from segmed.data.folder import list_folder, other_labels
@@ -25,10 +26,10 @@ from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volum
 LAYOUTS = (
     "a folder with images/ and masks/ of images or of volumes, nnU-Net's or the Decathlon's imagesTr/ with "
     "dataset.json, a folder for each volume with a file a sequence (BraTS), the Kaggle LGG layout, FairSeg's "
-    "data_*.npz, a folder of DICOM studies, or a manifest (CSV or JSON)"
+    "data_*.npz, images with COCO's annotations, a folder of DICOM studies, or a manifest (CSV or JSON)"
 )
 MANIFESTS = ("manifest.csv", "manifest.json")
-Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg", "dicom"]
+Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg", "dicom", "coco"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ LAYOUT_KINDS = (
         lambda path, how: list_volume_folder(path, how.labels, how.patient_regex, how.plane),
     ),
     LayoutKind(
+        "coco", holds_coco, reads_as_coco, lambda path, how: list_coco(path, how.labels, how.patient_regex)
+    ),
+    LayoutKind(
         "folder", lambda path: (path / "images").is_dir(), lambda path: (path / "masks").is_dir(), _folder_with_files
     ),
     LayoutKind(
@@ -126,6 +130,8 @@ purpose comes first."""
 def layout_of(path: Path) -> Layout | None:
     """The layout that the names of files at `path` say; None for any other, and for what does not exist."""
     if path.is_file():
+        if path.suffix.lower() == ".json" and is_coco(path):
+            return "coco"
         return "manifest" if path.suffix.lower() in (".csv", ".json") else None
     return next((kind.name for kind in LAYOUT_KINDS if path.is_dir() and kind.is_here(path)), None)
 

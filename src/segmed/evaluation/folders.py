@@ -10,6 +10,7 @@ from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.listing import Findings, grouped, in_order, natural_key
+from segmed.data.mask_reading import read_record_mask
 from segmed.data.names import composed, made_of
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
@@ -149,11 +150,11 @@ def _path_names(record: Record, predicted: Mapping[str, Path]) -> list[str]:
 def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
     for patient, records in by_patient(pairs.references).items():
         ordered = sorted(records, key=lambda record: record.slice_index)
-        masks = [record.mask for record in ordered if record.mask is not None]
+        masks = [mask for record in ordered if (mask := read_record_mask(record, labels)) is not None]
         yield PatientVolume(
             patient=patient,
             cases=tuple(record.case for record in ordered),
-            reference=[read_mask(mask, labels).array for mask in masks],
+            reference=[mask.array for mask in masks],
             prediction=[read_mask(pairs.predictions[record.case], labels).array for record in ordered],
             slice_indices=tuple(record.slice_index for record in ordered),
         )

@@ -8,6 +8,7 @@ from segmed.core.files import sha256_of, write_table
 from segmed.core.records import SliceDataset
 from segmed.data.listing import Findings
 from segmed.data.tables import read_rows
+from segmed.io.dicom.headers import files_of
 from segmed.io.formats import unreadable
 
 WHAT = "a list of files with columns file, sha256, written by `segmed data check --write-hashes`"
@@ -36,11 +37,10 @@ def check_hashes(path: Path, dataset: SliceDataset, findings: Findings) -> None:
 
 
 def _files(dataset: SliceDataset) -> Iterator[tuple[str, Path]]:
-    for record in dataset.records:
-        for path in (record.image, record.mask):
-            if path is not None:
-                inside = path.is_relative_to(dataset.root)
-                yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
+    for place in dict.fromkeys(path for record in dataset.records for path in record.files):
+        for path in files_of(place) if place.is_dir() else [place]:
+            inside = path.is_relative_to(dataset.root)
+            yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
 
 
 def _hash(path: Path) -> str:

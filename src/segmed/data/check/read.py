@@ -7,6 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from jaxtyping import UInt8
+
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.progress import Progress, tracked
@@ -14,7 +17,8 @@ from segmed.core.records import Record, VolumeFiles
 from segmed.data.check.measure import ImageMeasures, MaskMeasures, SliceMeasures, measure_image, measure_mask
 from segmed.data.cutting import CutVolume, GridError, read_cut
 from segmed.data.listing import Finding, Findings
-from segmed.io import read_image, read_mask
+from segmed.data.mask_reading import read_record_mask
+from segmed.io import read_image
 
 Measures = TypeVar("Measures", ImageMeasures, MaskMeasures)
 READERS = 4
@@ -68,8 +72,14 @@ def _measure(record: Record, labels: LabelMap) -> _Measured:
     image = _attempt("bad-image", record.image, lambda path: measure_image(read_image(path).array), faults)
     mask = None
     if record.mask is not None:
-        mask = _attempt("bad-mask", record.mask, lambda path: measure_mask(read_mask(path, labels).array), faults)
+        mask = _attempt("bad-mask", record.mask, lambda _: measure_mask(_mask_of(record, labels)), faults)
     return SliceMeasures(record, image, mask), faults.found
+
+
+def _mask_of(record: Record, labels: LabelMap) -> UInt8[np.ndarray, "h w"]:
+    mask = read_record_mask(record, labels)
+    assert mask is not None
+    return mask.array
 
 
 def _attempt(code: str, path: Path, measure: Callable[[Path], Measures], faults: Findings) -> Measures | None:
