@@ -48,7 +48,7 @@ from segmed.models.training_facts import TrainingFacts
 from segmed.preprocess import PreprocessConfig
 from segmed.study.settings import StudySettings, load_settings, save_settings
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
-from segmed.training.resume import begin, require_place
+from segmed.training.resume import RunInputs, begin, require_place
 
 OUTCOMES = ("value", "refused", "other error")
 ODD: tuple[Any, ...] = (
@@ -230,17 +230,15 @@ def _data(folder: Path) -> Iterator[Reader]:
     split.save(folder / "split.json")
     yield Reader("split.json", folder / "split.json", lambda: Split.load(folder / "split.json"))
     run = folder / "begun"
-    begin(run, Recipe(), split, data, 0, resume=False)
-
-    def resumed() -> bool:
-        return require_place(run, Recipe(), split, data, 0, resume=True)
+    inputs = RunInputs(Recipe(), split, data)
+    begin(run, inputs, resume=False)
 
     for name in ("resume/begun.json", "recipe.yaml", "split.json"):
         path = run / name
         yield Reader(
             f"unfinished run: {path.name}",
             path,
-            lambda: require_place(run, Recipe(), split, data, 0, resume=True),
+            lambda: require_place(run, inputs, resume=True),
             run.name,
         )
     (index,) = (folder / "decoded").glob("*/index.json")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from runs import tiny_recipe, toy_and_split
 
 from segmed.core.errors import ConfigError
 from segmed.training import Hardware, train
-from segmed.training.resume import begin
+from segmed.training.resume import RunInputs, begin
 from segmed.training.run_log import logged
 
 SCRIPT = Path(__file__).with_name("runs.py")
@@ -41,17 +42,17 @@ def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_
 
 def test_a_run_goes_on_with_as_many_processes_as_began_it(tmp_path: Path) -> None:
     data, split = toy_and_split(tmp_path)
-    run = tmp_path / "run"
-    begin(run, tiny_recipe(), split, data, 0, resume=False, processes=2)
-    begin(run, tiny_recipe(), split, data, 0, resume=True, processes=2)
+    run, inputs = tmp_path / "run", RunInputs(tiny_recipe(), split, data, processes=2)
+    begin(run, inputs, resume=False)
+    begin(run, inputs, resume=True)
     with pytest.raises(ConfigError, match="was begun on 2 devices"):
-        begin(run, tiny_recipe(), split, data, 0, resume=True)
+        begin(run, replace(inputs, processes=1), resume=True)
 
 
 def test_a_process_that_is_not_the_first_leaves_the_folder_to_that(tmp_path: Path) -> None:
     data, split = toy_and_split(tmp_path)
     with logged(tmp_path / "run", 1):
-        begin(tmp_path / "run", tiny_recipe(), split, data, 0, resume=False)
+        begin(tmp_path / "run", RunInputs(tiny_recipe(), split, data), resume=False)
 
 
 @pytest.mark.parametrize(

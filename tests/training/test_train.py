@@ -36,7 +36,7 @@ from segmed.training.checkpointing import COLUMNS, RunCheckpoint
 from segmed.training.estimate import WARMUP, estimate
 from segmed.training.module import SegmentationModule, learning_rate_share
 from segmed.training.recipe import OptimConfig
-from segmed.training.resume import begin, for_sharing
+from segmed.training.resume import RunInputs, begin, for_sharing
 from toydata import write_toy
 
 CPU = Hardware(accelerator="cpu")
@@ -210,7 +210,7 @@ def test_resuming_on_another_split_or_fold_is_refused_finished_or_not(
     data, split = toy
     other = split_by_patient(data, ratios=(0.5, 0.25, 0.25), seed=5)
     finished, unfinished = tiny_recipe("epochs=4", "sampling.steps_per_epoch=10"), tiny_recipe()
-    begin(tmp_path / "r", fit_recipe(unfinished, data), split, data, 0, resume=False)
+    begin(tmp_path / "r", RunInputs(fit_recipe(unfinished, data), split, data), resume=False)
     for recipe, out in ((finished, run), (unfinished, tmp_path / "r")):
         with pytest.raises(ConfigError, match="begun with another split"):
             train(recipe, data=data, split=other, out=out, resume=True, hardware=CPU)
@@ -254,7 +254,7 @@ def test_a_run_killed_while_it_began_begins_again(toy: tuple[DecodedDataset, Spl
     data, split = toy
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / ".recipe.yaml.x1.yaml").touch()
-    begin(tmp_path / "r", fit_recipe(tiny_recipe(), data), split, data, 0, resume=False)
+    begin(tmp_path / "r", RunInputs(fit_recipe(tiny_recipe(), data), split, data), resume=False)
     assert (tmp_path / "r" / "split.json").is_file()
 
 
@@ -289,7 +289,7 @@ def test_what_is_black_and_white_in_the_training_data_is_kept_with_the_run(
 def test_a_folder_of_something_else_is_not_resumed(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigError, match="is not a run folder"):
-        begin(tmp_path, tiny_recipe(), toy[1], toy[0], 0, resume=True)
+        begin(tmp_path, RunInputs(tiny_recipe(), toy[1], toy[0]), resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

@@ -16,7 +16,7 @@ from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study, range_of_floors
 from segmed.study.systems import System
 from segmed.training.build import fit_recipe
-from segmed.training.resume import require_same_run
+from segmed.training.resume import RunInputs, require_same_run
 
 Usable = frozenset[Path]
 """The evaluations that are whole and of runs of the study's own settings."""
@@ -260,9 +260,8 @@ def _is_usable(study: Study, job: Job) -> bool:
     if not job.is_done(study.out):
         return False
     try:
-        require_same_run(
-            job.folder(study.out), fit_recipe(job.recipe, study.data), study.splits[job.protocol], study.data, job.fold
-        )
+        recipe = fit_recipe(job.recipe, study.data)
+        require_same_run(job.folder(study.out), RunInputs(recipe, study.splits[job.protocol], study.data, job.fold))
     except SegmedError:
         return False
     return True

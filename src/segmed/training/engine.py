@@ -36,7 +36,7 @@ from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import choose_precision
 from segmed.training.recipe import Recipe
-from segmed.training.resume import begin, for_sharing, is_finished, require_place, require_same_run
+from segmed.training.resume import RunInputs, begin, for_sharing, is_finished, require_place, require_same_run
 from segmed.training.run_log import LoggedCallbacks, explained_failures, logged, quiet_engine
 from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
 from segmed.training.warm_start import begun_from
@@ -114,13 +114,13 @@ def train(
     with quiet_engine(), explained_failures(recipe, out):
         checkpoint = RunCheckpoint(out, patience=recipe.patience, callbacks=callbacks)
         trainer = make_trainer(recipe, checkpoint, hardware, out=out, tensorboard=tensorboard)
+        inputs = RunInputs(recipe, split, data, fold, embeddings=digest, processes=trainer.world_size)
         if resume and is_finished(out):
-            require_same_run(out, recipe, split, data, fold, embeddings=digest)
+            require_same_run(out, inputs)
             callbacks.finished(f"{out} is a finished run")
             return out
-        processes = trainer.world_size
         if trainer.is_global_zero:
-            require_place(out, recipe, split, data, fold, resume=resume, embeddings=digest, processes=processes)
+            require_place(out, inputs, resume=resume)
         require_labels(data, split, fold, learnt=recipe.objective == "masks")
         start = begun_from(recipe, split, fold, data)
         module, loaders = prepare(
@@ -130,7 +130,7 @@ def train(
         with ExitStack() as stack:
             if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
                 stack.enter_context(alone_in(out))
-                begin(out, recipe, split, data, fold, resume=resume, embeddings=digest, processes=processes)
+                begin(out, inputs, resume=resume)
             log = stack.enter_context(logged(out, trainer.global_rank))
             stack.enter_context(resumable(out))
             checkpoint.callbacks = LoggedCallbacks(callbacks, log)

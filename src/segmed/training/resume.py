@@ -26,41 +26,36 @@ def is_finished(out: Path) -> bool:
     return (out / CONFIG).is_file() and (out / WEIGHTS).is_file()
 
 
-def begin(
-    out: Path,
-    recipe: Recipe,
-    split: Split,
-    data: DecodedDataset,
-    fold: int,
-    *,
-    resume: bool,
-    embeddings: str | None = None,
-    processes: int = 1,
-) -> None:
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run is made of: it goes on with the same alone."""
+
+    recipe: Recipe
+    split: Split
+    data: DecodedDataset
+    fold: int = 0
+    embeddings: str | None = None
+    """Digest of the embedding cache's plan; None without one."""
+    processes: int = 1
+
+
+def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
     """Write what the run is of, unless with `resume` an interrupted one is of the same.
 
-    Raises `ConfigError` as `require_place` does; nothing is written then.
+    Raises `ConfigError` as `require_place` does, which is asked once more, since another process may have written in
+    `out` before this one held its lock; nothing is written then.
     """
     if resume and is_finished(out):
         raise ConfigError(f"{out}: another process has finished this run meanwhile.")
-    if require_place(out, recipe, split, data, fold, resume=resume, embeddings=embeddings, processes=processes):
+    if require_place(out, inputs, resume=resume):
         return
-    save_recipe(out / RECIPE, for_sharing(recipe))
-    numbered(split, data).save(out / SPLIT)
-    write_json(_begun(out), {"fold": fold, "embeddings": embeddings, "processes": processes})
+    save_recipe(out / RECIPE, for_sharing(inputs.recipe))
+    numbered(inputs.split, inputs.data).save(out / SPLIT)
+    begun = {"fold": inputs.fold, "embeddings": inputs.embeddings, "processes": inputs.processes}
+    write_json(_begun(out), begun)
 
 
-def require_place(
-    out: Path,
-    recipe: Recipe,
-    split: Split,
-    data: DecodedDataset,
-    fold: int,
-    *,
-    resume: bool,
-    embeddings: str | None = None,
-    processes: int = 1,
-) -> bool:
+def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
     """Whether `out` has an interrupted run to continue; False where it is free for a new one.
 
     As many processes as began a run go on with it: with others the same epoch would have other steps.
@@ -74,9 +69,9 @@ def require_place(
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():
-            require_same_run(out, recipe, split, data, fold, embeddings=embeddings)
+            require_same_run(out, inputs)
             before = _read(_begun(out)).processes
-            if before != processes:
+            if before != inputs.processes:
                 raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
             return True
         if not (out / RECIPE).is_file():
@@ -84,22 +79,19 @@ def require_place(
     return False
 
 
-def require_same_run(
-    out: Path, recipe: Recipe, split: Split, data: DecodedDataset, fold: int, *, embeddings: str | None = None
-) -> None:
+def require_same_run(out: Path, inputs: RunInputs) -> None:
     """Raise `ConfigError` unless the run in `out` was begun with this recipe, split, fold and embedding cache.
 
     A run that went on with another split or fold would have trained on patients that it is later judged by.
-    `embeddings` is the digest of the cache's plan, None without one.
     """
-    before, now = (config_to_mapping(_by_last_names(each)) for each in (load_recipe(out / RECIPE), recipe))
+    before, now = (config_to_mapping(_by_last_names(each)) for each in (load_recipe(out / RECIPE), inputs.recipe))
     changed = [key for key in now if before.get(key) != now[key]]
-    if not _same_split(Split.load(out / SPLIT), split, data):
+    if not _same_split(Split.load(out / SPLIT), inputs.split, inputs.data):
         changed.append("split")
     known = _read(_begun(out) if _begun(out).is_file() else out / CONFIG)
-    if known.fold != fold:
+    if known.fold != inputs.fold:
         changed.append("fold")
-    if (known.embeddings or known.training.embeddings) != embeddings:
+    if (known.embeddings or known.training.embeddings) != inputs.embeddings:
         changed.append("embedding cache")
     if changed:
         raise ConfigError(f"{out}: was begun with another {', '.join(changed)}. Resume with the same, or start anew.")
