@@ -96,8 +96,13 @@ def test_images_are_read_from_where_they_were_scored_unless_the_data_has_changed
     mask.write_bytes(mask.with_name(mask.name.replace("_2_", "_1_")).read_bytes())
     result = run(tmp_path / "run", "-o", tmp_path / "out")
     assert result.exit_code == 0
-    assert f"Note: pictures without images, since {root} is not the data that was scored." in result.stderr
+    assert f"Note: pictures without images, since {root} is not the data that was scored, or not" in result.stderr
     assert "These are the predictions alone" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    root.rename("elsewhere")
+    result = run(tmp_path / "run", "-o", tmp_path / "out")
+    gone = f"pictures without images, since the data that was scored is not at {root}. Name it with --data."
+    assert f"Note: {gone}" in result.stderr.splitlines()
 
 
 def test_other_parts_are_refused_and_nothing_is_written(tmp_path):
@@ -108,12 +113,15 @@ def test_other_parts_are_refused_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("missing", ["nowhere", "empty"])
-def test_a_path_without_an_evaluation_is_named(tmp_path, missing):
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("nowhere", "there is no such folder. Check the path."), ("empty", "holds no evaluation of the test part")],
+)
+def test_a_path_without_an_evaluation_is_named(tmp_path, missing, said):
     (tmp_path / "empty").mkdir()
     result = run(tmp_path / missing, "-o", tmp_path / "out")
     assert isinstance(result.exception, SegmedError)
-    assert f"{tmp_path / missing}: holds no evaluation of the test part" in str(result.exception)
+    assert f"{tmp_path / missing}: {said}" in str(result.exception)
 
 
 def test_groups_of_a_column_are_in_the_page_and_in_a_table(tmp_path, monkeypatch):

@@ -59,8 +59,8 @@ def test_training_without_a_terminal_is_one_line_an_epoch(capsys: pytest.Capture
         display.epoch(epoch_row(1, 0.125))
         display.finished("best epoch 0")
     first, second, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("Epoch 1: training loss 0.500, validation patient Dice 0.250, best so far, about ")
-    assert second.startswith("Epoch 2: training loss 0.500, validation patient Dice 0.125, about ")
+    assert first.startswith("Epoch 1: training loss 0.500, validation Dice 0.250, best so far, about ")
+    assert second.startswith("Epoch 2: training loss 0.500, validation Dice 0.125, about ")
     assert last == "Training: best epoch 0"
 
 
@@ -80,7 +80,7 @@ def test_training_on_a_terminal_shows_steps_and_loss(monkeypatch: pytest.MonkeyP
         display.epoch(epoch_row(0, 0.25))
     assert "4/4" in stream.getvalue()
     assert "loss 0.500" in stream.getvalue()
-    assert "Epoch 1: training loss 0.500, validation patient Dice 0.250, best so far" in stream.getvalue()
+    assert "Epoch 1: training loss 0.500, validation Dice 0.250, best so far" in stream.getvalue()
 
 
 def test_the_display_has_every_callback_of_training() -> None:

@@ -126,7 +126,9 @@ def test_several_time_points_ask_who_the_patient_is(tmp_path: Path) -> None:
     told = open_dataset(root, patient_regex="^(p[0-9]+)_")
     assert told.patients == ("p1", "p2")
     assert told.patients_known
-    with pytest.raises(DataError, match="leave out the group slice"):
+    with pytest.raises(
+        DataError, match=r"is a volume, and volumes have their slices\. Leave out the group slice, or move"
+    ):
         open_dataset(root, patient_regex="^(.+)_(?P<slice>[0-9]+)$")
 
 

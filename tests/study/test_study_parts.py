@@ -28,7 +28,7 @@ from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.published import is_lgg
 from segmed.study.report_fit import fits, sentences
 from segmed.study.results import ReportRow, Results
-from segmed.study.settings import StudySettings
+from segmed.study.settings import StudySettings, load_settings, save_settings
 from segmed.study.subgroups import SEQUENCES, subgroup_attributes
 from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
@@ -105,6 +105,17 @@ def test_published_weights_read_three_channels_where_the_data_has_fewer(tmp_path
 def test_own_rows_that_would_share_a_folder_are_refused(names: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="two rows have one name"):
         StudySettings(protocol="patient", budget="cpu", predictions=tuple((name, "masks") for name in names))
+
+
+def test_settings_name_own_rows_from_the_folder_of_the_study_and_move_with_it(tmp_path: Path) -> None:
+    out, masks = tmp_path / "a" / "study", tmp_path / "a" / "masks"
+    settings = StudySettings(protocol="patient", budget="cpu", predictions=(("mine", str(masks)),))
+    save_settings(out, settings, "ab")
+    assert str(tmp_path) not in (out / "study.json").read_text(encoding="utf-8")
+    assert load_settings(out).predictions == settings.predictions
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = load_settings(tmp_path / "b" / "study").predictions
+    assert moved == (("mine", str(tmp_path / "b" / "masks")),)
 
 
 def test_the_dice_under_a_picture_is_of_the_seed_whose_mask_is_drawn() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -317,6 +318,8 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
         assert not own.refused
         for row in (*own.patient, *own.report):
             assert (row.evaluation.metrics["dice"].value > 0) == bool(filled)
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("own/*/*/source.json")]
+    assert {note["predictions"] for note in notes} == {"../masks"}  # no folder of a machine
 
 
 def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowhere_else(

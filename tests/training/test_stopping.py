@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from runs import tiny_recipe, toy_and_split
 
-from segmed.core.errors import ConfigError, DataError, StoppedError
+from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, SplitError, StoppedError
 from segmed.core.files import locked
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.training import Hardware, Recipe, train
 from segmed.training.callbacks import Callbacks, NoCallbacks
+from segmed.training.run_log import logged
 
 RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
 
@@ -133,3 +134,19 @@ def test_a_run_with_links_in_it_is_not_continued(toy: tuple[DecodedDataset, Spli
     with pytest.raises(DataError, match="run/resume: is a symbolic link"):
         started(toy, run, resume=True)
     assert contents(precious) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (SplitError("patient p07 is in two parts"), "stopped: SplitError"),
+        (DataError("p07_3.png: damaged"), "stopped: DataError"),
+        (ModelError("the loss is not a number"), "stopped: ModelError: the loss is not a number"),
+    ],
+)
+def test_the_log_says_what_stopped_a_training_and_names_no_patient(
+    tmp_path: Path, error: SegmedError, line: str
+) -> None:
+    with pytest.raises(type(error)), logged(tmp_path, 0):
+        raise error
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").rstrip().endswith(line)

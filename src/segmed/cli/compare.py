@@ -125,13 +125,19 @@ def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None)
     if scored is None:
         return None
     folder = Path(str(scored.provenance["data"]))
+    if not folder.exists():
+        note(f"pictures without images, since the data that was scored is not at {folder}. Name it with --data.")
+        return None
     try:
         decoded = open_decoded(folder, patient_regex=patient_regex, default_labels=scored.labels)
     except SegmedError as error:
         note(f"pictures without images, since {error} Name the data that was scored with --data.")
         return None
     if decoded.data_hash != scored.data_hash:
-        note(f"pictures without images, since {folder} is not the data that was scored.")
+        note(
+            f"pictures without images, since {folder} is not the data that was scored, or not as it was read: name it "
+            "with --data, and --patient-regex and --labels where they were given."
+        )
         return None
     note(f"images and references for pictures are read from {folder}.")
     return decoded

@@ -105,8 +105,7 @@ class TrainingDisplay:
         self._best = max(self._best, dice)
         left = "" if self._bar is not None else f", about {self._seconds_left():.0f} s left"
         self._say(
-            f"Epoch {row['epoch'] + 1}: training loss {row['train/loss']:.3f}, "
-            f"validation patient Dice {dice:.3f}{mark}{left}"
+            f"Epoch {row['epoch'] + 1}: training loss {row['train/loss']:.3f}, validation Dice {dice:.3f}{mark}{left}"
         )
 
     def finished(self, message: str) -> None:

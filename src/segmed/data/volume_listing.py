@@ -172,7 +172,11 @@ def _named(found: Sequence[PatientVolumeFiles], patient_regex: str, findings: Fi
     except re.error as error:
         raise DataError(f"--patient-regex {patient_regex!r}: {error}. Try for example '^(.+)_[0-9]+$'.") from error
     if "slice" in pattern.groupindex:
-        raise DataError(f"--patient-regex {patient_regex!r}: volumes have their slices, so leave out the group slice.")
+        volume = f"{found[0].files.images[0]} is a volume, and " if found else ""
+        raise DataError(
+            f"--patient-regex {patient_regex!r}: {volume}volumes have their slices. Leave out the group slice, or move "
+            "volumes that lie among images elsewhere."
+        )
     for each in found:
         match = pattern.search(each.files.name)
         patient = match and (match.groupdict().get("patient") or (match[1] if match.re.groups else match[0]))

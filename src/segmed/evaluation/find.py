@@ -58,6 +58,8 @@ def _evaluation_files(folder: Path) -> list[Path]:
 def _evaluation_folder(path: Path, part: str | None) -> Path:
     if _evaluation_files(path):
         return path
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such folder. Check the path.")
     found = {folder.name.removeprefix("evaluation-"): folder for folder in path.glob("*/") if _evaluation_files(folder)}
     wanted = part or ("test" if "test" in found or len(found) != 1 else next(iter(found)))
     if wanted not in found:

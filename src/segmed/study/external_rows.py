@@ -14,6 +14,7 @@ from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
 from segmed.inference.loading import config_of, configs_in
+from segmed.models.checkpoint import relative_to
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
@@ -63,7 +64,7 @@ def external_evaluations(study: Study) -> ExternalRows:
                 reasons[protocol] = error
                 continue
             run = _note(study, name, protocol, 0).get("run")
-            found[protocol].append(ExternalRow(row, Path(run) if run else None))
+            found[protocol].append(ExternalRow(row, study.out / run if run else None))
         refused += [(name, str(error)) for error in _worth_telling(reasons, _protocols(study))]
     return ExternalRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
 
@@ -91,7 +92,7 @@ def _of_runs(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
 def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protocol, fold: int) -> Evaluation:
     """The first of the runs that has not seen the fold's test part; `SeenError` where each has."""
     reason: SegmedError | None = None
-    sources = [{"run": str(folder.resolve()), "digest": _digest_of_run(folder)} for folder in folders]
+    sources = [{"run": relative_to(study.out, folder), "digest": _digest_of_run(folder)} for folder in folders]
     if _note(study, name, protocol, fold) in sources:  # no network is loaded for what is known
         return Evaluation.load(_place(study, name, protocol, fold))
     split = study.splits[protocol]
@@ -128,12 +129,14 @@ def _kept(
 
 
 def _note(study: Study, name: str, protocol: Protocol, fold: int) -> dict[str, str]:
-    """What the kept scores were made of; nothing where there are none."""
+    """What the kept scores were made of, its folder from the study's; nothing where there are none."""
     place = _place(study, name, protocol, fold)
     if not ((place / SOURCE).is_file() and (place / EVALUATION).is_file()):
         return {}
     what = "what a row's scores were made of"
-    return read_json(place / SOURCE, dict[str, str], what=what, remedy=f"Delete {place} and run again.")
+    source = read_json(place / SOURCE, dict[str, str], what=what, remedy=f"Delete {place} and run again.")
+    named = {key: relative_to(study.out, study.out / source[key]) for key in ("run", "predictions") if key in source}
+    return source | named  # earlier versions wrote them in full
 
 
 def _place(study: Study, name: str, protocol: Protocol, fold: int) -> Path:
@@ -159,7 +162,7 @@ def _digest_of_files(folder: Path) -> str:
 
 def _of_masks(study: Study, name: str, folder: Path, protocol: Protocol) -> list[Evaluation]:
     split = study.splits[protocol]
-    source = {"predictions": str(folder.resolve()), "digest": _digest_of_files(folder)}
+    source = {"predictions": relative_to(study.out, folder), "digest": _digest_of_files(folder)}
     results = []
     for fold in range(len(split.folds)):
         score = partial(evaluate_masks, folder, study.data, split, fold=fold, name=name)

@@ -1,7 +1,7 @@
 """What a study is of, as a value that is written into its folder, so that it is continued as it was begun."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +11,7 @@ from segmed.core.files import require_folder, write_json
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.inference.loading import configs_in
+from segmed.models.checkpoint import relative_to
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
 
@@ -125,7 +126,7 @@ def is_study(out: Path) -> bool:
 
 def load_settings(out: Path) -> StudySettings:
     """What the study in the folder is of. Raises `ConfigError` where there is none."""
-    return _read(out).settings()
+    return _read(out).settings(out)
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,10 @@ class _Stored(StudySettings):
     format: int = FORMAT
     data_hash: str = ""
 
-    def settings(self) -> StudySettings:
-        """The settings alone."""
-        return StudySettings(**{each.name: getattr(self, each.name) for each in fields(StudySettings)})
+    def settings(self, out: Path) -> StudySettings:
+        """The settings alone, with the folders of own rows in full, which lead from the study's folder in the file."""
+        values = {each.name: getattr(self, each.name) for each in fields(StudySettings)}
+        return _with_folders(StudySettings(**values), lambda folder: str((out / folder).resolve()))
 
 
 def _read(out: Path) -> _Stored:
@@ -154,13 +156,13 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
     """
     path = out / FILE
     settings = _with_own_rows(settings, load_settings(out) if resume and path.is_file() else None)
-    now = _file(settings, data_hash)
+    now = _file(out, settings, data_hash)
     require_folder(out)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")
         before = _read(out)
-        known = _file(before.settings(), before.data_hash)
+        known = _file(out, before.settings(out), before.data_hash)
         deciding = ("format", "data_hash", "budget", "folds", "changes")
         changed = [key for key in deciding if {**known, "format": before.format}[key] != now[key]]
         if changed:
@@ -176,7 +178,7 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
 
 def save_settings(out: Path, settings: StudySettings, data_hash: str) -> None:
     """Write the settings into the study's folder."""
-    write_json(out / FILE, _file(settings, data_hash))
+    write_json(out / FILE, _file(out, settings, data_hash))
 
 
 def _joined(before: StudySettings, settings: StudySettings) -> StudySettings:
@@ -199,20 +201,28 @@ def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> Stu
     New ones must be there, which is better known now than after the trainings.
     """
     known = {*before.runs, *before.predictions} if before else set()
-    runs = tuple((name, tuple(str(Path(folder).resolve()) for folder in folders)) for name, folders in settings.runs)
-    predictions = tuple((name, str(Path(folder).resolve())) for name, folder in settings.predictions)
-    for name, folders in runs:
+    settings = _with_folders(settings, lambda folder: str(Path(folder).resolve()))
+    for name, folders in settings.runs:
         for folder in folders if (name, folders) not in known else ():
             if not configs_in(Path(folder)):
                 raise ConfigError(f"--run {name}: {folder} is not the folder of a run. Check the path.")
-    for row in predictions:
+    for row in settings.predictions:
         if row not in known and not Path(row[1]).is_dir():
             raise ConfigError(f"--predictions {row[0]}: there is no folder {row[1]}. Check the path.")
-    return replace(settings, runs=runs, predictions=predictions)
+    return settings
 
 
-def _file(settings: StudySettings, data_hash: str) -> dict[str, Any]:
-    values = {"format": FORMAT, "data_hash": data_hash, **asdict(settings)}
+def _with_folders(settings: StudySettings, changed: Callable[[str], str]) -> StudySettings:
+    runs = tuple((name, tuple(map(changed, folders))) for name, folders in settings.runs)
+    return replace(
+        settings, runs=runs, predictions=tuple((name, changed(folder)) for name, folder in settings.predictions)
+    )
+
+
+def _file(out: Path, settings: StudySettings, data_hash: str) -> dict[str, Any]:
+    """What `study.json` holds: folders lead from there, so that it names no home and may be moved with them."""
+    named = _with_folders(settings, lambda folder: relative_to(out, Path(folder)))
+    values = {"format": FORMAT, "data_hash": data_hash, **asdict(named)}
     values["folds"], values["seeds"] = settings.plan.folds, settings.plan.seeds
     values["changes"] = list(settings.changes)
     return values

@@ -20,7 +20,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, *, title: str) -> No
     left.set(xlabel="epoch", ylabel="loss")
     left.legend(frameon=False)
     right.plot(epochs, [float(row["validation/dice"]) for row in rows], marker=".", color="C2")
-    right.set(xlabel="epoch", ylabel="mean Dice of validation patients", ylim=(0, 1))
+    right.set(xlabel="epoch", ylabel="mean validation Dice", ylim=(0, 1))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from segmed.core.errors import ModelError, SegmedError, StoppedError
+from segmed.core.errors import DataError, ModelError, SegmedError, SplitError, StoppedError
 from segmed.core.pseudonyms import without_places
 from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
@@ -54,7 +54,9 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
         yield log
     except BaseException as error:
         with suppress(OSError):  # of a disk that is full, which is what stopped it
-            log.error("stopped: %s: %s", type(error).__name__, error)
+            # messages on data and splits name cases and patients, whom a run does not
+            said = "" if isinstance(error, DataError | SplitError) else f": {error}"
+            log.error("stopped: %s%s", type(error).__name__, said)
         raise
     finally:
         log.removeHandler(handler)

@@ -115,5 +115,5 @@ def _require_same_data(comparison: Comparison, decoded: Pictures | None) -> None
         if ours is not None and theirs is not None and ours != theirs:
             raise DataError(
                 f"{evaluation.name} was scored on data {theirs[:12]}, but the data named for pictures is {ours[:12]}. "
-                "Name the folder that was evaluated."
+                "Name the folder that was evaluated, with the same --patient-regex and --labels."
             )
