@@ -209,7 +209,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
 
 def test_an_image_without_the_channel_is_refused() -> None:
     with pytest.raises(DataError, match=r"reads channels \(0, 1, 2\) but the image has 1"):
-        Preprocess(PreprocessConfig()).statistics([np.zeros((8, 8, 1), np.uint8)])
+        Preprocess(PreprocessConfig(channels=(0, 1, 2))).statistics([np.zeros((8, 8, 1), np.uint8)])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

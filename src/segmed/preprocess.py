@@ -32,8 +32,9 @@ LARGEST = 16384
 class PreprocessConfig:
     """What is done to an image before the network sees it."""
 
-    channels: tuple[int, ...] = (0, 1, 2)
-    """Which stored channels the network gets, in this order; LGG's are pre-contrast, FLAIR, post-contrast."""
+    channels: tuple[int, ...] | None = None
+    """Which stored channels the network gets, in this order, from 0; LGG's are pre-contrast, FLAIR, post-contrast.
+    None: all; training writes down which these are, and sets `model.channels` to their number."""
     normalisation: Literal["volume-zscore", "tissue-zscore", "minmax", "imagenet"] = "volume-zscore"
     """`volume-zscore`: percentile clip, then mean 0 and deviation 1 over the non-zero voxels of the volume;
     `tissue-zscore`: the same over its tissue, the voxels brighter than the mean of all its voxels, where the background
@@ -74,9 +75,9 @@ class PreprocessConfig:
         low, high = self.clip_percentiles
         if not 0 <= low < high <= 100:
             raise ConfigError(f"clip_percentiles must rise within 0 to 100, got {self.clip_percentiles}.")
-        if not self.channels or min(self.channels) < 0:
+        if self.channels is not None and (not self.channels or min(self.channels) < 0):
             raise ConfigError(f"channels must name at least one stored channel from 0, got {self.channels}.")
-        if self.normalisation == "imagenet" and len(self.channels) != 3:
+        if self.normalisation == "imagenet" and self.channels is not None and len(self.channels) != 3:
             raise ConfigError("imagenet normalisation has three channels; choose volume-zscore for other numbers.")
         if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
             raise ConfigError(f"intensity_range must rise from black to white, got {self.intensity_range}.")
@@ -93,9 +94,14 @@ class PreprocessConfig:
             )
 
     @property
-    def inputs(self) -> int:
-        """Channels of the network's input: those of the slice and of its neighbours."""
-        return len(self.channels) * (2 * self.neighbours + 1)
+    def slices(self) -> int:
+        """Slices that the network sees at a time: one and its neighbours."""
+        return 2 * self.neighbours + 1
+
+    @property
+    def inputs(self) -> int | None:
+        """Channels of the network's input: those of the slice and of its neighbours; None where the data say it."""
+        return None if self.channels is None else len(self.channels) * self.slices
 
 
 @dataclass(frozen=True)
@@ -138,11 +144,16 @@ class Preprocess:
         Raises `DataError` where a slice lacks a configured channel or holds NaN or infinity, and where `imagenet` has
         an `intensity_range` that cannot be that of these slices.
         """
-        channels = len(self.config.channels)
+        slices = [self._select(image) for image in volume]
+        channels = slices[0].shape[2] if slices else len(self.config.channels or ())
         low, high = np.zeros(channels, np.float32), np.full(channels, np.inf, np.float32)
         shift, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
-        slices = [self._select(image) for image in volume]
         if self.config.normalisation == "imagenet":
+            if channels != 3:
+                raise DataError(
+                    f"imagenet normalisation is of three channels, and the image has {channels}. Name three with "
+                    "preprocess.channels, one of them several times where there are fewer."
+                )
             black, white = self._black_and_white(slices)
             low[:], high[:] = black, white
             shift = np.asarray(IMAGENET_MEAN, np.float32) * (white - black) + black
@@ -203,7 +214,7 @@ class Preprocess:
         `spacing` is as for `apply`, and the same for all. Raises `DataError` where there are not `2 neighbours + 1`
         slices, or they differ in size.
         """
-        if len(images) != 2 * self.config.neighbours + 1:
+        if len(images) != self.config.slices:
             raise DataError(
                 f"The model reads {self.config.neighbours} neighbours on either side, got {len(images)} slices. "
                 "Give the patient's slices together."
@@ -264,12 +275,13 @@ class Preprocess:
     def _select(self, image: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
         if image.ndim != 3:
             raise DataError(f"An image has height, width and channels, got shape {image.shape}. Add the missing axis.")
-        if max(self.config.channels) >= image.shape[2]:
+        chosen = range(image.shape[2]) if self.config.channels is None else self.config.channels
+        if max(chosen) >= image.shape[2]:
             raise DataError(
                 f"The model reads channels {self.config.channels} but the image has {image.shape[2]}. "
                 "Give an image with the sequences the model was trained on."
             )
-        selected = image[..., list(self.config.channels)]
+        selected = image[..., list(chosen)]
         if selected.dtype.kind == "f" and not np.isfinite(selected).all():
             raise DataError("The image holds NaN or infinite pixels. Replace them before use.")
         return selected

@@ -224,9 +224,11 @@ def test_the_whole_way_names_no_patient(studies: Path, tmp_path: Path, monkeypat
     said = [segmed("data", "check", studies)]
     assert re.search(r"patients +│ +5 ", said[0])
     said.append(segmed("data", "split", studies, "-o", tmp_path / "split.json"))
-    one = ("--set", "preprocess.channels=[0]", "--set", "model.channels=1", "--set", "augment=mri")
     split = tmp_path / "split.json"
-    said.append(segmed("train", *TINY, *one, "--data", studies, "--split", split, "-o", tmp_path / "run"))
+    said.append(
+        segmed("train", *TINY, "--set", "augment=mri", "--data", studies, "--split", split, "-o", tmp_path / "run")
+    )
+    assert "reads channels [0] of the data, model.channels 1" in (tmp_path / "run" / "log.txt").read_text()
     said.append(segmed("evaluate", tmp_path / "run", "--data", studies, "--resamples", 100))
     said.append(segmed("predict", tmp_path / "run", studies / "p0", "--series", 3, "-o", tmp_path / "masks"))
     assert len(list((tmp_path / "masks").rglob("*.nii.gz"))) == 1

@@ -32,7 +32,7 @@ from segmed.preprocess import PreprocessConfig
 ENCODER = "tu-mobilenetv3_small_050"
 
 
-SLICES = PreprocessConfig(size=(64, 96))
+SLICES = PreprocessConfig(channels=(0, 1, 2), size=(64, 96))
 
 
 def run_with(

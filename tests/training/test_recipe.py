@@ -50,7 +50,7 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
         ("augment: {preset: mir}", r"Unknown augmentation preset 'mir'. Did you mean 'mri'"),
         ("augment: {noise: 2}", r"augment.noise: .* got 2"),
         ("augment: {nois: 0.1}", r"unknown key 'augment.nois'. Did you mean 'noise'"),
-        ("model: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
+        ("preprocess: {channels: [0, 1, 2]}\nmodel: {channels: 1}", r"lists 3 sequences but model.channels is 1"),
         ("ema_decay: 1", r"ema_decay lies in"),
         ("seed: -1", r"seed 0 to"),
         ("optim: {accumulate: 0}", r"optim: accumulate must be at least 1"),

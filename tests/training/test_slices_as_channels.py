@@ -98,7 +98,7 @@ def test_a_single_image_stands_in_for_its_neighbours(run: Path, toy: tuple[Decod
 
 def test_a_recipe_whose_network_does_not_take_the_stack_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"lists 3 sequences of 3 slices, 9 in all, but model\.channels is 3"):
-        tiny_recipe("preprocess.neighbours=1")
+        tiny_recipe("preprocess.neighbours=1", "preprocess.channels=[0,1,2]")
 
 
 def test_slices_of_one_volume_on_two_grids_make_no_stack() -> None:

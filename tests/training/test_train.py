@@ -266,15 +266,6 @@ def test_one_grey_image_among_those_in_colour_is_named_before_training(tmp_path:
         decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
 
 
-def test_data_without_the_channels_that_the_recipe_reads_is_refused_before_training(tmp_path: Path) -> None:
-    write_toy(tmp_path)
-    for image in tmp_path.glob("*/*/*[0-9].tif"):
-        Pillow.open(image).convert("L").save(image)
-    data = decode(open_dataset(tmp_path), cache_dir=tmp_path / "cache")
-    with pytest.raises(DataError, match=r"has 1 channels?, but the recipe reads"):
-        fit_recipe(tiny_recipe(), data)
-
-
 def test_what_is_black_and_white_in_the_training_data_is_kept_with_the_run(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ def fit_intensities(config: PreprocessConfig, data: DecodedDataset) -> Preproces
     dtype = np.result_type(*{data.dtype(case) for case in cases})
     if dtype == np.uint8:
         return replace(config, intensity_range=scale_holding(0.0, 255.0, dtype))
-    channels = list(config.channels)
+    channels = slice(None) if config.channels is None else list(config.channels)
     ends = [extremes([data.image(case)[..., channels]]) for case in cases]
     lows, highs = zip(*ends, strict=True)
     return replace(config, intensity_range=scale_holding(min(lows), max(highs), dtype))

@@ -99,7 +99,7 @@ def input_names(preprocess: PreprocessConfig) -> tuple[str, ...]:
     return tuple(
         f"channel {channel}, slice {offset}" if reach else f"channel {channel}"
         for offset in range(-reach, reach + 1)
-        for channel in preprocess.channels
+        for channel in preprocess.channels or ()
     )
 
 

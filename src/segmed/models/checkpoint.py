@@ -71,7 +71,10 @@ class RunConfig:
     """SHA-256 of the weights' file, written by `save_run`; empty in configs from before it was kept."""
 
     def __post_init__(self) -> None:
-        """Raise `ModelError` for a threshold that is no probability."""
+        """Name the channels where the preprocessing takes all; raise `ModelError` for a threshold that is none."""
+        if self.preprocess.channels is None:
+            read = tuple(range(self.model.channels // self.preprocess.slices))
+            object.__setattr__(self, "preprocess", replace(self.preprocess, channels=read))
         if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
             raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
 

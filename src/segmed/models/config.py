@@ -32,7 +32,8 @@ class ModelConfig:
     or a safetensors file of the encoder's (see `encoder_weights.py`).
     SAM and MedSAM: `hub` (where left empty), hf:owner/name of the hub, a folder or a file, for all parts."""
     channels: int = 3
-    """Input channels."""
+    """Input channels: `preprocess.channels` of each slice that the network sees. Where these are not set, training
+    takes all that the data have."""
     labels: int = 1
     """Foreground labels: the number of output channels."""
     decoder_channels: tuple[int, ...] | None = None

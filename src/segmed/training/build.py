@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from segmed.core.errors import ConfigError, DataError, ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.core.split import Partition, Split
 from segmed.data.augment import augment_for
 from segmed.data.decoded import DecodedDataset
@@ -23,6 +23,7 @@ from segmed.models.filtering import fit_filter
 from segmed.models.zoo import takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.cached import cached_slices
+from segmed.training.channels import fit_channels
 from segmed.training.module import SegmentationModule
 from segmed.training.prompting import open_maps
 from segmed.training.recipe import Recipe
@@ -30,19 +31,14 @@ from segmed.training.warm_start import begun_from, initial_model
 
 
 def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
-    """The recipe with what the data decides: the number of labels, the augmentation that suits it where that is
-    `auto`, which intensities are black and white, and the network's input size for a spacing and for a learned filter.
+    """The recipe with what the data decides: the channels that are read, the number of labels, the augmentation where
+    that is `auto`, which intensities are black and white, and the network's input size for a spacing and for a learned
+    filter.
 
     Raises `DataError` where an image lacks a sequence or a needed spacing, `ConfigError` for an augmentation that is
     for other data.
     """
-    case = min((record.case for record in data.dataset.records), key=lambda each: data.shape(each)[2])
-    channels = data.shape(case)[2]
-    if max(recipe.preprocess.channels) >= channels:
-        raise DataError(
-            f"{case}: has {channels} channels, but the recipe reads {recipe.preprocess.channels}. "
-            "Set preprocess.channels and model.channels to what the data has."
-        )
+    recipe = fit_channels(recipe, data)
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
     preprocess = fit_size(recipe.preprocess, data)
     first = data.dataset.records[0]

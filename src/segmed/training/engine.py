@@ -31,6 +31,7 @@ from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import PROMPTABLE, takes_prompts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
+from segmed.training.channels import channels_note, repeated_note
 from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
 from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
@@ -108,7 +109,7 @@ def train(
     """
     out, callbacks, hardware = Path(out), callbacks or NoCallbacks(), hardware or Hardware()
     split = require_fit(split, data)
-    chosen_by_data = recipe.augment is None
+    chosen_by_data, reads_all = recipe.augment is None, recipe.preprocess.channels is None
     recipe, split = fit_recipe(recipe, data), split_for(recipe, split)
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
@@ -137,11 +138,14 @@ def train(
             if trainer.is_global_zero:
                 pseudonyms_of(data.dataset)  # made, or said that it cannot be, before hours of work
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
+            if reads_all:
+                log.info(channels_note(recipe))
             checkpoint.batches = loaders[0].batch_sampler
             warnings = (
                 contract_warning(module.model, recipe.preprocess),
                 range_note(recipe.preprocess),
                 accumulation_warning(recipe.optim, checkpoint.batches.steps),
+                repeated_note(recipe) if reads_all else None,
                 COLOUR_CHOSEN if chosen_by_data and data.in_colour else None,
                 *lacking_warnings(data, split, fold),
             )

@@ -138,7 +138,7 @@ class Recipe:
             raise ConfigError(f"workers is at least 0, got {self.workers}. Use None for this machine's usual number.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
-        if self.preprocess.inputs != self.model.channels:
+        if self.preprocess.channels is not None and self.preprocess.inputs != self.model.channels:
             neighbours = self.preprocess.neighbours
             slices = f" of {2 * neighbours + 1} slices, {self.preprocess.inputs} in all," if neighbours else ""
             raise ConfigError(
