@@ -90,6 +90,34 @@ def test_other_weights_of_a_member_are_found_though_its_config_keeps_no_hash(pla
         load(tmp_path / "both")
 
 
+def copies_with(place: Path, folder: Path, *thresholds: float) -> list[Path]:
+    """Copies of run1 with other thresholds, which say that their validation patients were trained on."""
+    copies = [Path(shutil.copytree(place / "run1", folder / f"copy{number}")) for number in range(len(thresholds))]
+    for copy, threshold in zip(copies, thresholds, strict=True):
+        value = json.loads((copy / "config.json").read_text())
+        seen = {"train": value["seen"]["train"] + value["seen"]["validation"], "validation": []}
+        changed = {**value, "threshold": threshold, "prediction": {"smallest_share": 0.1}, "seen": seen}
+        (copy / "config.json").write_text(json.dumps(changed))
+    return copies
+
+
+def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(place: Path, tmp_path: Path) -> None:
+    members = copies_with(place, tmp_path, 0.25, 0.25)
+    with pytest.raises(SplitError, match="validation part"):
+        make_ensemble(members, opened(place), tmp_path / "tuned")
+    segmed("ensemble", *members, "--data", place / "data", "-o", tmp_path / "both", "--untuned", "--device", "cpu")
+    both = load(tmp_path / "both").config
+    assert (both.threshold, both.prediction.smallest_share) == (0.25, 0.1)
+    assert both.seen["validation"] == []
+    assert not plan_evaluation(tmp_path / "both", both, opened(place)).leaking
+
+
+def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"copy1: has another threshold or post-processing than .*copy0"):
+        make_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
+    assert not (tmp_path / "both").exists()
+
+
 def test_an_ensemble_of_before_hashes_loads(place: Path, tmp_path: Path) -> None:
     make_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both")
     file = tmp_path / "both" / "ensemble.json"

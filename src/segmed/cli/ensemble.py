@@ -12,13 +12,19 @@ from segmed.core.errors import ConfigError
 
 def ensemble(
     runs: Annotated[list[Path], typer.Argument(help="Run folders whose probabilities are averaged.")],
-    data: Annotated[Path, typer.Option(help="The data set, on whose validation patients the threshold is chosen.")],
+    data: Annotated[
+        Path, typer.Option(help="The data set of the split; on its validation patients the threshold is chosen.")
+    ],
     out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
     flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = False,
     components: Annotated[
         bool, typer.Option("--components/--no-components", help="Try to remove small components.")
+    ] = False,
+    untuned: Annotated[
+        bool,
+        typer.Option("--untuned", help="Take the threshold and post-processing that the runs share; choose nothing."),
     ] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Hold copies of the runs, so that the folder can move.")] = False,
     labels: LabelsOption = None,
@@ -35,15 +41,18 @@ def ensemble(
 
     if len(runs) < 2:
         raise ConfigError("An ensemble has at least two runs. Name more run folders.")
+    if untuned and (flips or components):
+        raise ConfigError("--untuned chooses nothing. Leave out --flips and --components, or --untuned.")
     for run in runs:
         require_local(run)
     first = load_run(runs[0]).config
     decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=first.preprocess.plane)
     chosen_split = None if split is None else Split.load(split)
-    config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy)
+    config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy, tuned=not untuned)
     announce_leak(plan.leaking, patients_known=plan.patients_known)
-    found = choose(out, decoded, plan, flips=flips, components=components, device=device)
-    say_choice(found, plan.unit)
-    save_choice(out, config, found)
+    if not untuned:
+        found = choose(out, decoded, plan, flips=flips, components=components, device=device)
+        say_choice(found, plan.unit)
+        save_choice(out, config, found)
     say(out)
     next_step("segmed", "evaluate", out, "--data", data, *input_options(labels, patient_regex))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.files import copy_file, refuse_links
-from segmed.core.split import Split
+from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.run import Plan, plan_evaluation
-from segmed.inference.ensemble import ensemble_config, save_ensemble
+from segmed.inference.ensemble import ensemble_config, save_ensemble, with_members_settings
 from segmed.models.checkpoint import CONFIG, SPLIT, RunConfig, load_run
 from segmed.models.seen import seen_patients
 
@@ -23,10 +23,14 @@ def make_ensemble(
     split: Split | None = None,
     fold: int | None = None,
     copy: bool = False,
+    tuned: bool = True,
 ) -> tuple[RunConfig, Plan]:
-    """Write the ensemble's folder with threshold 0.5; returns its config and the validation plan to choose a better on.
+    """Write the ensemble's folder; returns its config, and the plan that comes next.
 
-    The patients of that plan count as seen from then on, whatever split the ensemble is tested on later.
+    Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a
+    better one on. They count as seen from then on, whatever split the ensemble is tested on later. Otherwise it has the
+    threshold and the post-processing that all members share, and the plan is that of the test patients. This is for
+    runs that were trained on all other patients.
 
     Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
     chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
@@ -41,15 +45,19 @@ def make_ensemble(
             "The runs were trained on different splits or folds. Name a split with --split whose test and validation "
             "patients none of them has seen."
         )
+    if not tuned:
+        config = with_members_settings(config, members)
+    parts: tuple[PartName, ...] = ("test", "validation") if tuned else ("test",)
     for member in members:
         own = load_run(member).config
-        for part in ("validation", "test"):
+        for part in parts:
             plan = plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
-    chosen_on = seen_patients(plan.split, plan.fold, pseudonyms_of(decoded.dataset))["validation"]
-    seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
-    config = replace(config, seen=seen)
+    if tuned:
+        chosen_on = seen_patients(plan.split, plan.fold, pseudonyms_of(decoded.dataset))["validation"]
+        seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
+        config = replace(config, seen=seen)
     save_ensemble(out, members, config, copy=copy)
     (out / SPLIT).unlink(missing_ok=True)
     if config.split_hash:
         copy_file(members[0] / SPLIT, out / SPLIT)
-    return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part="validation")
+    return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part=parts[-1])

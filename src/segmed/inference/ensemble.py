@@ -165,6 +165,22 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
     )
 
 
+def with_members_settings(config: RunConfig, members: Sequence[Path]) -> RunConfig:
+    """The ensemble's config with the threshold and the post-processing that all its members have.
+
+    Raises `ModelError` where a member has others than the first.
+    """
+    first = load_run(members[0]).config
+    for member in members:
+        own = load_run(member).config
+        if (own.threshold, own.prediction) != (first.threshold, first.prediction):
+            raise ModelError(
+                f"{member}: has another threshold or post-processing than {members[0]}. Give all the same, or let "
+                "the ensemble choose its own on validation patients."
+            )
+    return replace(config, threshold=first.threshold, prediction=first.prediction)
+
+
 def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> TrainingFacts:
     described = [
         {"run": member.name, "model": config.model.name, "encoder": config.model.encoder, "fold": config.fold}
