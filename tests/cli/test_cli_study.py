@@ -40,7 +40,7 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
     assert str(out / "study.html") in second.splitlines()
     assert json.loads((out / "study.json").read_text()) == begun
     page = (out / "study.html").read_text()
-    assert "columns with a split, not used" in page
+    assert "splits of the data, not used" in page
     assert "TOY_" not in page  # --anonymise and --no-pictures are the study's
     assert "data:image/png" not in page
     (tmp_path / "masks").mkdir()

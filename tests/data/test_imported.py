@@ -60,7 +60,7 @@ def test_lists_of_cases_and_of_patients_give_the_same_split(
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ("patient,split\nnobody,train", "'nobody' is neither a case nor a patient"),
+        ("patient,split\nnobody,train", "'nobody' is no case, volume or patient"),
         ("patient,split\n{0},train\n{0},test", "is in train and in test"),
         ("patient,split\n{0},learn", "'learn' of case .* is no part"),
         ("case,split\n{1},train\n{2},test", "is in both train and test"),
@@ -107,7 +107,7 @@ def test_a_list_of_folds_as_nnunet_writes_it_gives_as_many_folds(data: DecodedDa
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"val": ["nobody"]}, r"fold 1: 'nobody' is neither a case nor a patient"),
+        ({"val": ["nobody"]}, r"fold 1: 'nobody' is no case, volume or patient"),
         ({"val": ["{0}"], "test": ["{0}"]}, r"fold 1: case .* is in val and in test"),
         ({"rest": []}, "expected a CSV file with columns"),
         ({}, "expected a CSV file with columns"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.volume_phantoms import grid_of
 
+from commands import segmed
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.stacking import Plane, stacking
@@ -18,6 +18,7 @@ from segmed.data.manifest import write_manifest
 from segmed.data.sources import layout_of, list_dataset, open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.io.volumes import write_volume
+from volume_phantoms import grid_of
 
 SHAPE = (5, 9, 11)
 
@@ -163,6 +164,34 @@ def test_nnunets_raw_data_has_channels_labels_and_its_own_folds(tmp_path: Path) 
     assert len(split.folds) == 2
     assert len(split.fold(0).train) == 10
     assert {split.patient_of[case] for case in split.fold(1).validation} == {"brain_001", "brain_002"}
+
+
+def test_a_split_in_the_folder_of_the_data_is_taken_by_name_and_never_ignored_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    root = nnunet(tmp_path / "Dataset001_Brain")
+    folds = [{"train": ["brain_001", "brain_002", "brain_003"], "val": ["brain_004"]}]
+    (root / "splits_final.json").write_text(json.dumps(folds))
+    out = ("-o", str(tmp_path / "split.json"), "--overwrite")
+    with pytest.raises(
+        DataError, match=r"its splits_final\.json is a split already\. Take it with --from splits_final"
+    ):
+        segmed("data", "split", root, *out)
+    assert "splits_final.json is a split already, which is not used" in segmed(
+        "data", "split", root, *out, "--strategy", "patient"
+    )
+    segmed("data", "split", root, *out, "--from", "splits_final.json")
+    data = decode(open_dataset(root, patient_regex="^(brain_004|brain)"), cache_dir=tmp_path / "cache" / "decoded")
+    assert {record.patient for record in data.dataset.records} == {"brain", "brain_004"}
+    assert len(import_split(data, "splits_final.json").fold(0).train) == 15  # by the names of volumes
+
+
+def test_masks_of_a_test_set_that_is_left_out_are_told(tmp_path: Path) -> None:
+    root = nnunet(tmp_path / "set")
+    put(root / "labelsTs" / "brain_009.nii.gz", mask_of(9))
+    (finding,) = list_dataset(root).findings
+    assert (finding.severity, finding.code) == ("note", "test-set")
 
 
 def test_the_decathlons_labels_are_read_the_other_way_round(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def split(
     """Divide a data set into training, validation and test."""
     from segmed.cli.data_tables import print_split
     from segmed.cli.inputs import announce_leak, open_decoded
-    from segmed.data.imported import import_split, split_columns
+    from segmed.data.imported import import_split, own_splits
     from segmed.data.lacking import lacking_warnings
     from segmed.data.listing import alike_patients
     from segmed.data.splits import DEFAULT_RATIOS, split_by_patient, split_by_slice
@@ -139,11 +139,14 @@ def split(
     if from_ is not None and (strategy or folds or ratios):
         raise ConfigError("--from takes a split as it is. Leave out --strategy, --folds and --ratios.")
     decoded = open_decoded(path, labels, patient_regex, each_image_is_a_patient=each_image_is_a_patient, plane=plane)
-    if (own := split_columns(decoded.dataset)) and not (from_ or strategy):
-        raise DataError(
-            f"{path}: its column {own[0]!r} is a split already. Take it with --from {own[0]}, or deal patients "
-            "anew with --strategy patient."
-        )
+    for name, what in own_splits(decoded.dataset).items():
+        if not (from_ or strategy):
+            raise DataError(
+                f"{path}: {what} is a split already. Take it with --from {name}, or deal patients anew with "
+                "--strategy patient."
+            )
+        if from_ is None:
+            note(f"{what} is a split already, which is not used. --from {name} takes it.")
     if from_ is not None:
         plan = import_split(decoded, from_)
     elif strategy == "slice":

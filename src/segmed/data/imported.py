@@ -25,6 +25,9 @@ WHAT = (
     "such folds"
 )
 
+SPLIT_FILES = ("splits_final.json",)
+"""Splits that data sets bring along, by the name of the file in their folder: nnU-Net's."""
+
 Lists = dict[str, list[str | int]]
 Named = list[tuple[str, str]]
 """Names of cases or patients, each with the word for its part."""
@@ -41,18 +44,26 @@ def split_columns(dataset: SliceDataset) -> tuple[str, ...]:
     return tuple(name for name, words in found.items() if len(words) > 1 and words <= WORDS.keys())
 
 
+def own_splits(dataset: SliceDataset) -> dict[str, str]:
+    """The splits that a data set brings along: what `--from` takes, with what it is in words."""
+    files = [name for name in SPLIT_FILES if (dataset.root / name).is_file()]
+    return {name: f"its column {name!r}" for name in split_columns(dataset)} | {name: f"its {name}" for name in files}
+
+
 def import_split(decoded: DecodedDataset, source: str) -> Split:
     """The split in a file, or in the column `source` of the data set; `SplitError` names what is wrong.
 
-    Names in a file are of cases or of patients. Cases without a mask, and those that are not named, are in no part.
+    A file may lie in the data set's folder. Names in it are of cases, volumes or patients. Cases without a mask, and
+    those that are not named, are in no part.
     A JSON list of several such lists, as nnU-Net's `splits_final.json`, gives as many folds.
     """
     require_told(decoded.dataset)
     dataset = decoded.dataset
-    folds = _of_file(dataset, Path(source)) if Path(source).is_file() else [_by_case(dataset, source)]
+    file = next((path for path in (Path(source), dataset.root / source) if path.is_file()), None)
+    folds = [_by_case(dataset, source)] if file is None else _of_file(dataset, file)
     if not any(word for words in folds for word in words.values()):
-        known = ", ".join(split_columns(dataset)) or "none"
-        raise SplitError(f"--from {source}: neither a file nor a column of the data. Columns with parts: {known}.")
+        known = ", ".join(own_splits(dataset)) or "none"
+        raise SplitError(f"--from {source}: neither a file nor a column of the data. Splits of the data: {known}.")
     patient_of = {record.case: record.patient for record in labelled(dataset)}
     parts = tuple(_partition(dataset, words, source) for words in folds)
     split = Split("imported", 0, decoded.data_hash, False, patient_of, parts, dataset.patients_known)
@@ -88,7 +99,7 @@ def _of_file(dataset: SliceDataset, path: Path) -> list[dict[str, str]]:
     """The word for each case, fold after fold."""
     cases: dict[str, list[str]] = {}
     for record in dataset.records:
-        for name in dict.fromkeys((record.case, record.patient)):
+        for name in dict.fromkeys((record.case, record.volume, record.patient)):
             cases.setdefault(name, []).append(record.case)
     folds = _of_json(path) if path.suffix.lower() == ".json" else [_of_csv(path)]
     where = [f"{path}: fold {number}" if len(folds) > 1 else str(path) for number in range(len(folds))]
@@ -99,7 +110,7 @@ def _words(named: Named, cases: Mapping[str, Sequence[str]], where: str, dataset
     words: dict[str, str] = {}
     for name, word in named:
         if name not in cases:
-            raise SplitError(f"{where}: {name!r} is neither a case nor a patient of {dataset.path}. Correct the name.")
+            raise SplitError(f"{where}: {name!r} is no case, volume or patient of {dataset.path}. Correct the name.")
         for case in cases[name]:
             if words.setdefault(case, word) != word:
                 raise SplitError(f"{where}: case {case} is in {words[case]} and in {word}. Name it once.")

@@ -53,6 +53,12 @@ def list_nnunet(
     findings = Findings()
     images = by_sequence(root / "imagesTr", volumes_below(root / "imagesTr"), findings)
     masks = masks_by_name(root / "labelsTr", findings)
+    if (tests := root / "labelsTs").is_dir() and (others := volumes_below(tests)):
+        text = (
+            f"{len(others)} masks of imagesTs are left out: a test set of its own. Predict imagesTs, then score with "
+            "`segmed compare ours=MASKS --references labelsTs`."
+        )
+        findings.note("test-set", tests, text)
     found = [PatientVolumeFiles(files) for files in paired(images, masks, findings, "labelsTr")]
     count = len(described.channel_names or ())
     if count and found and len(found[0].files.images) != count:

@@ -9,7 +9,7 @@ from segmed.core.files import sha256_of, write_text
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.records import SliceDataset
 from segmed.core.wording import plural
-from segmed.data.imported import split_columns
+from segmed.data.imported import own_splits
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
@@ -181,7 +181,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     facts = {
         "command": study.settings.command(study.data.dataset.path, study.out),
         "data": f"{study.data.dataset.name}, {_size(study.data.dataset)}, hash {study.data.data_hash}",
-        **({"columns with a split, not used": ", ".join(own)} if (own := split_columns(study.data.dataset)) else {}),
+        **({"splits of the data, not used": ", ".join(own)} if (own := own_splits(study.data.dataset)) else {}),
         "budget": f"{plan.name}: {plural(plan.folds, 'fold')}, {plural(plan.seeds, 'seed')}",
         "settings of dense networks": ", ".join(plan.common),
         "by patient": ", ".join(plan.patient),

@@ -13,7 +13,7 @@ from segmed.core.split import Split
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation, parse_degradations
-from segmed.data.imported import split_columns
+from segmed.data.imported import own_splits
 from segmed.data.splits import require_fit, split_by_institution, split_by_patient, split_by_slice
 from segmed.evaluation.floors import floor_evaluations, save_with_floors
 from segmed.evaluation.groups import group_of, parse_groups
@@ -30,7 +30,7 @@ from segmed.training.estimate import estimate
 from segmed.training.resume import is_finished
 
 NOT_TAKEN = (
-    "{path}: its column {name!r} is a split already, which is not used: a study deals folds of its own. For "
+    "{path}: {what} is a split already, which is not used: a study deals folds of its own. For "
     "scores on that split train on `segmed data split --from {name}` and use `segmed compare`."
 )
 
@@ -120,8 +120,8 @@ def run_study(
     for column in parse_groups(settings.groups) if settings.groups else ():
         group_of(column, data.dataset.attributes, data.dataset.patients)  # a wrong name is told now, not after hours
     part_of((), part)
-    for name in split_columns(data.dataset):
-        teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name))
+    for name, what in own_splits(data.dataset).items():
+        teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name, what=what))
     joined = settled(out, settings, data.data_hash, resume=resume)
     splits = make_splits(data, joined, out)
     channels = data.shape(data.dataset.records[0].case)[2]
