@@ -1,5 +1,7 @@
 """Every model passes one contract; wrong names are answered with right ones."""
 
+import logging
+
 import pytest
 import torch
 
@@ -61,9 +63,17 @@ def test_an_unknown_encoder_is_answered_with_the_nearest() -> None:
         build_model(ModelConfig(encoder="efficientnetb5", encoder_weights="none"))
 
 
-def test_weights_out_of_reach_name_the_way_without_them() -> None:
+def test_weights_out_of_reach_name_the_way_without_them_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("We couldn't connect to the hub.")
+
+    monkeypatch.setattr("segmed.models.dense.smp.create_model", unreachable)
     with pytest.raises(ModelError, match=r"imagenet weights of resnet18 cannot be fetched.*--encoder-weights none"):
         build_model(ModelConfig(encoder="resnet18", encoder_weights="imagenet"))
+    assert caplog.text == ""
 
 
 def test_a_timm_model_that_does_not_exist_is_refused() -> None:

@@ -11,6 +11,7 @@ from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.encoder_weights import find_encoder_file, load_encoder, without_hub
 from segmed.models.guided import guide_decoder
+from segmed.models.hub import quiet_hub
 
 DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """unet, unetplusplus, pan, deeplabv3, deeplabv3plus, fpn, manet, …"""
@@ -61,15 +62,16 @@ def _named_model(config: ModelConfig, weights: str | bool | None) -> nn.Module:
             raise ModelError(f"decoder_channels are for {', '.join(WIDTHS)}, not for {config.name}. Leave them out.")
         decoder = {"decoder_channels": config.decoder_channels}
     try:
-        return smp.create_model(
-            config.name,
-            encoder_name=config.encoder,
-            encoder_weights=weights,
-            in_channels=config.channels,
-            classes=config.labels,
-            activation=None,
-            **decoder,
-        )
+        with quiet_hub():
+            return smp.create_model(
+                config.name,
+                encoder_name=config.encoder,
+                encoder_weights=weights,
+                in_channels=config.channels,
+                classes=config.labels,
+                activation=None,
+                **decoder,
+            )
     except OSError as error:
         raise ModelError(
             f"The {config.encoder_weights} weights of {config.encoder} cannot be fetched: no connection to the hub. "

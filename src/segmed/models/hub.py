@@ -69,10 +69,22 @@ def fetched(name: str, *, files: Sequence[str]) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        with _without_warnings("huggingface_hub"):
+        with quiet_hub():
             return Path(snapshot_download(name, allow_patterns=list(files)))
     except HFValidationError as error:
         raise OSError(str(error)) from error
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keep the hub's retries off the screen: where all of them fail, one line of ours says so."""
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _existing(folder: Path) -> Path:
@@ -83,17 +95,6 @@ def _existing(folder: Path) -> Path:
     raise ModelError(
         f"{folder}: there is no such folder. Check the path; a model of the hub is written {PREFIX}owner/name."
     )
-
-
-@contextmanager
-def _without_warnings(logger: str) -> Iterator[None]:
-    chosen = logging.getLogger(logger)
-    level = chosen.level
-    chosen.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        chosen.setLevel(level)
 
 
 def _first_line(error: Exception) -> str:
