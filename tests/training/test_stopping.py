@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from runs import tiny_recipe, toy_and_split
 
-from segmed.core.errors import ConfigError, DataError, ModelError, SegmedError, SplitError, StoppedError
+from segmed.core.errors import ConfigError, DataError, ModelError, SplitError, StoppedError
 from segmed.core.files import locked
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
@@ -142,10 +142,11 @@ def test_a_run_with_links_in_it_is_not_continued(toy: tuple[DecodedDataset, Spli
         (SplitError("patient p07 is in two parts"), "stopped: SplitError"),
         (DataError("p07_3.png: damaged"), "stopped: DataError"),
         (ModelError("the loss is not a number"), "stopped: ModelError: the loss is not a number"),
+        (KeyboardInterrupt(), "stopped: KeyboardInterrupt"),
     ],
 )
 def test_the_log_says_what_stopped_a_training_and_names_no_patient(
-    tmp_path: Path, error: SegmedError, line: str
+    tmp_path: Path, error: BaseException, line: str
 ) -> None:
     with pytest.raises(type(error)), logged(tmp_path, 0):
         raise error

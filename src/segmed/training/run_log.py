@@ -55,7 +55,7 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
     except BaseException as error:
         with suppress(OSError):  # of a disk that is full, which is what stopped it
             # messages on data and splits name cases and patients, whom a run does not
-            said = "" if isinstance(error, DataError | SplitError) else f": {error}"
+            said = "" if isinstance(error, DataError | SplitError) or not str(error) else f": {error}"
             log.error("stopped: %s%s", type(error).__name__, said)
         raise
     finally:
