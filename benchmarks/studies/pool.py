@@ -2,8 +2,9 @@
 
 python benchmarks/studies/pool.py runs/f0 runs/f1 runs/f2 [runs/f0-s1 …] --name NAME --out FOLDER
 
-Each run holds its `evaluation-test`. Seeds are those of the runs' recipes; every seed has all folds. The pooled
-evaluation is written to FOLDER, where `segmed compare` reads it, and a table of it is printed.
+Each run, or ensemble, holds its `evaluation-test`. Seeds are those of the runs' recipes; every seed has all folds. The
+pooled evaluation is written to FOLDER, where `segmed compare` reads it, and a table of it is printed. Of two seeds or
+more the mean Dice has a second interval (t, Satterthwaite), as a bootstrap over so few seeds is too narrow.
 """
 
 import argparse
@@ -15,7 +16,9 @@ import numpy as np
 
 from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.seeds import interval_over_seeds
 from segmed.evaluation.statistics import Interval, bootstrap_ci
+from segmed.models.checkpoint import ENSEMBLE
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.training.recipe import load_recipe
 
@@ -34,16 +37,32 @@ SHOWN = {
 """The metrics of the table and what it calls them."""
 
 
-def pooled(runs: Sequence[Path], name: str) -> Evaluation:
-    """The evaluation of all patients; raises `DataError` where a seed lacks a patient that another has."""
+def joined(runs: Sequence[Path], name: str) -> list[Evaluation]:
+    """The evaluation of all patients by each seed; raises `DataError` where a seed lacks a patient that another has."""
     by_seed: dict[int, list[Evaluation]] = defaultdict(list)
     for run in runs:
-        by_seed[load_recipe(run / "recipe.yaml").seed].append(Evaluation.load(run / "evaluation-test"))
+        by_seed[seed_of(run)].append(Evaluation.load(run / "evaluation-test"))
     seeds = [pool_folds(folds, name=name) for _, folds in sorted(by_seed.items())]
     tested = {frozenset(row.patient for row in each.patients) for each in seeds}
     if len(tested) > 1:
         raise DataError(f"{name}: the seeds were not tested on the same patients. Give every fold of every seed.")
+    return seeds
+
+
+def pooled(seeds: Sequence[Evaluation], name: str) -> Evaluation:
+    """One evaluation: the seeds' scores are averaged in each patient."""
     return seeds[0] if len(seeds) == 1 else nest_seeds(seeds, name=name)
+
+
+def for_another_training(seeds: Sequence[Evaluation]) -> Interval:
+    """The mean Dice with an interval over patients and seeds."""
+    dice = [each.by_patient("dice") for each in seeds]
+    return interval_over_seeds(np.array([[scores[patient] for patient in dice[0]] for scores in dice]))
+
+
+def seed_of(run: Path) -> int:
+    """The seed of a run's recipe; 0 for an ensemble, which has no training of its own."""
+    return 0 if (run / ENSEMBLE).is_file() else load_recipe(run / "recipe.yaml").seed
 
 
 def smallest_third(evaluation: Evaluation) -> Interval:
@@ -69,9 +88,13 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    evaluation = pooled(arguments.runs, arguments.name)
+    seeds = joined(arguments.runs, arguments.name)
+    evaluation = pooled(seeds, arguments.name)
     evaluation.save(arguments.out)
     print(table(evaluation))
+    if len(seeds) > 1:
+        found = for_another_training(seeds)
+        print(f"| Dice, mean, for another training too | {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] |")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import report_samples as samples
-from pool import pooled, smallest_third, table
+from pool import for_another_training, joined, pooled, smallest_third, table
 
 from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
@@ -37,9 +37,19 @@ def test_folds_are_joined_and_seeds_are_averaged_in_each_patient(tmp_path: Path)
         run(tmp_path / "c", seed=1, dice=(0.7, 0.5)),
         run(tmp_path / "d", seed=1, dice=(0.3,), prefix="Q"),
     ]
-    evaluation = pooled(runs, "both")
+    seeds = joined(runs, "both")
+    evaluation = pooled(seeds, "both")
     assert evaluation.by_patient("dice") == pytest.approx({"P0": 0.8, "P1": 0.5, "QP0": 0.2})
     assert "| Dice, mean | 0.500 [" in table(evaluation)
+    assert for_another_training(seeds).value == pytest.approx(0.5)
+
+
+def test_an_ensemble_is_one_seed_though_it_has_no_recipe(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "a", seed=3, dice=(0.9, 0.5)), run(tmp_path / "b", seed=3, dice=(0.1,), prefix="Q")]
+    for each in runs:
+        (each / "recipe.yaml").unlink()
+        (each / "ensemble.json").write_text("{}")
+    assert [len(each.patients) for each in joined(runs, "mean")] == [3]
 
 
 def test_a_seed_that_lacks_a_fold_is_refused(tmp_path: Path) -> None:
@@ -49,7 +59,7 @@ def test_a_seed_that_lacks_a_fold_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "c", seed=1, dice=(0.7, 0.5)),
     ]
     with pytest.raises(DataError, match="not tested on the same patients"):
-        pooled(runs, "both")
+        joined(runs, "both")
 
 
 def test_the_smallest_third_is_of_the_patients_with_least_in_the_reference() -> None:
