@@ -54,6 +54,16 @@ def test_overwriting_gives_what_an_empty_folder_gives(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
+def test_a_link_where_a_mask_goes_is_refused_and_what_it_leads_to_is_left(tmp_path: Path) -> None:
+    root, out, theirs = written(tmp_path), tmp_path / "out", tmp_path / "theirs.png"
+    theirs.write_text("mine")
+    out.mkdir()
+    (out / "p1_2.png").symlink_to(theirs)
+    with pytest.raises(DataError, match=r"out/p1_2\.png: is a symbolic link"):
+        predicted(root, out, existing="replace")
+    assert contents(out) == {"p1_2.png": b"mine"}
+
+
 def test_resuming_keeps_what_is_there_and_gives_what_one_go_gives(tmp_path: Path) -> None:
     root, out = written(tmp_path), tmp_path / "out"
     predicted(root, tmp_path / "fresh")

@@ -108,6 +108,15 @@ def refuse_links(folder: Path, *, itself: bool = False) -> None:
                 raise _linked(path)
 
 
+def refuse_links_on_the_way(folder: Path, path: Path) -> None:
+    """Raise `DataError` where `path` is a symbolic link, or a folder between it and `folder`, which is above it."""
+    for place in (path, *path.parents):
+        if place == folder:
+            return
+        if place.is_symlink():
+            raise _linked(place)
+
+
 def _linked(path: Path) -> DataError:
     return DataError(
         f"{path}: is a symbolic link, and nothing is written or removed through one. Put what it leads to in its "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmed.core.errors import DataError, SegmedError, StoppedError
-from segmed.core.files import require_folder
+from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.image import Image, Mask
 from segmed.core.progress import Progress
 from segmed.core.records import Record, by_patient
@@ -254,7 +254,9 @@ def _targets(inputs: Inputs, out: Path, *, overlays: bool) -> dict[Path, _Target
 
 
 def _mask_below(inputs: Inputs, out: Path, image: Path) -> Path:
-    target = (out / image.relative_to(inputs.root)).resolve()
+    place = out / image.relative_to(inputs.root)
+    refuse_links_on_the_way(out, place)
+    target = place.resolve()
     if target.suffix.lower() not in MASK_SUFFIXES:
         target = target.with_suffix(".png")
     if not target.is_relative_to(out.resolve()):

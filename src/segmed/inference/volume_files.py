@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from segmed.core.errors import DataError, SegmedError, StoppedError
-from segmed.core.files import require_folder
+from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.image import Mask
 from segmed.core.progress import Progress
 from segmed.core.records import VolumeFiles
@@ -221,6 +221,7 @@ def _target(
     ending = suffix_of(volume.images[0]) or CONTAINER
     mask = out if _is_file(inputs, out) else out / f"{volume.name}{ending}"
     stem = mask.name.removesuffix(suffix_of(mask) or "")
+    refuse_links_on_the_way(out, mask)
     if not mask.resolve().is_relative_to(out.resolve()):
         raise DataError(f"{volume.images[0]}: its mask would lie outside {out}. Move it into the data set's folder.")
     for path in volume.images:
