@@ -172,6 +172,16 @@ def test_what_nobody_asked_for_of_a_budget_is_known() -> None:
     assert [row.name for row in settings.not_asked] == ["deeplabv3plus"]
 
 
+def test_all_rows_of_a_study_see_slices_along_its_plane(tmp_path: Path) -> None:
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet", "pan"), plane="coronal")
+    jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=3)
+    assert {job.recipe.preprocess.plane for job in jobs} == {"coronal"}
+    assert "--plane coronal" in settings.command(tmp_path, tmp_path / "out")
+    for change in ("preprocess.plane=axial", "unet:preprocess.plane=axial"):
+        with pytest.raises(ConfigError, match=r"all rows see the same slices\. Say --plane"):
+            StudySettings(protocol="patient", budget="cpu", changes=(change,))
+
+
 def test_a_study_knows_the_command_that_begins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = StudySettings(

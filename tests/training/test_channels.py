@@ -43,6 +43,12 @@ def test_all_sequences_are_read_and_the_network_is_built_for_them(tmp_path: Path
     assert repeated_note(recipe) is None
 
 
+def test_volumes_opened_along_another_plane_than_the_recipes_are_refused(tmp_path: Path) -> None:
+    recipe = tiny_recipe("preprocess.plane=coronal")
+    with pytest.raises(DataError, match="the recipe: reads volumes along plane coronal, but set was opened along acq"):
+        fit_recipe(recipe, data_of(tmp_path / "set", 1))
+
+
 def test_neighbours_are_channels_too(tmp_path: Path) -> None:
     recipe = fit_recipe(load_recipe("unet-25d-cpu"), data_of(tmp_path / "set", 2))
     assert (recipe.preprocess.channels, recipe.model.channels) == ((0, 1), 6)

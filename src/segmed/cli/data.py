@@ -211,6 +211,7 @@ def preview(
     rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
+    plane: PlaneOption = "acquired",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a contact sheet of images, masks and augmented views."""
@@ -218,7 +219,8 @@ def preview(
     from segmed.data.preview import contact_sheet
 
     require_new(out, overwrite=overwrite)
-    contact_sheet(open_decoded(path, labels, patient_regex), preset=preset, seed=seed, path=out, rows=rows)
+    decoded = open_decoded(path, labels, patient_regex, plane=plane)
+    contact_sheet(decoded, preset=preset, seed=seed, path=out, rows=rows)
     say(out)
 
 

@@ -1,5 +1,6 @@
 """`segmed embed`: run a frozen image encoder once over a data set, and keep what it says."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
     from segmed.data.decoded import DecodedDataset
     from segmed.inference.embedding import EmbeddingCost
+    from segmed.models.checkpoint import TrainedModel
     from segmed.preprocess import PreprocessConfig
+    from segmed.training.recipe import Recipe
 
 
 def embed(
@@ -43,10 +46,11 @@ def embed(
 
     shown = parse_views(views)
     plan = open_split(split) if split else None
-    decoded = open_decoded(data, labels, patient_regex)
+    chosen = _source(source, set_)
+    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
     if plan is not None:
         plan = require_fit(plan, decoded)
-    model, preprocess = _source(source, set_, decoded)
+    model, preprocess = _fitted(chosen, decoded)
     with progress_bar("embedding") as progress:
         cache = run(
             model,
@@ -65,25 +69,42 @@ def embed(
     next_step("segmed", "train", "...", "--embeddings", cache.folder, "--set", "augment=none")
 
 
-def _source(
-    source: str, overrides: list[str] | None, decoded: "DecodedDataset"
-) -> "tuple[nn.Module, PreprocessConfig]":
-    """The network and preprocessing of a run folder, or those that a recipe's training would begin with."""
+@dataclass(frozen=True)
+class _Source:
+    """What is embedded with: a run, or a recipe, and its preprocessing."""
+
+    run: "TrainedModel | None"
+    recipe: "Recipe | None"
+    preprocess: "PreprocessConfig"
+
+
+def _source(source: str, overrides: list[str] | None) -> _Source:
+    """A run folder, or a recipe by name."""
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
-    from segmed.data.intensities import fit_intensities
     from segmed.models.checkpoint import load_run
     from segmed.models.hub import hub_id
-    from segmed.training.build import fit_recipe
-    from segmed.training.cached import require_frozen
-    from segmed.training.warm_start import initial_model
 
     if hub_id(source) is not None or Path(source).is_dir():
         if overrides:
             raise ConfigError(f"{source}: is a run, which has its own settings. Leave out --set.")
         trained = load_run(source)
-        return trained.model, fit_intensities(trained.config.preprocess, decoded)
-    recipe = fit_recipe(chosen_recipe(source, overrides), decoded)
+        return _Source(trained, None, trained.config.preprocess)
+    recipe = chosen_recipe(source, overrides)
+    return _Source(None, recipe, recipe.preprocess)
+
+
+def _fitted(chosen: _Source, decoded: "DecodedDataset") -> "tuple[nn.Module, PreprocessConfig]":
+    """The network and preprocessing of a run, or those that a recipe's training would begin with."""
+    from segmed.data.intensities import fit_intensities
+    from segmed.training.build import fit_recipe
+    from segmed.training.cached import require_frozen
+    from segmed.training.warm_start import initial_model
+
+    if chosen.run is not None:
+        return chosen.run.model, fit_intensities(chosen.preprocess, decoded)
+    assert chosen.recipe is not None
+    recipe = fit_recipe(chosen.recipe, decoded)
     require_frozen(recipe)
     return initial_model(recipe), recipe.preprocess
 

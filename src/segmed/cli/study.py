@@ -13,6 +13,7 @@ from segmed.cli.options import (
     EachImageOption,
     LabelsOption,
     PatientRegexOption,
+    PlaneName,
     ProtocolName,
     folder_option,
 )
@@ -44,6 +45,7 @@ def study(
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
     each_image_is_a_patient: EachImageOption = False,
+    plane: Annotated[PlaneName | None, typer.Option(help="How volumes are cut, for all rows.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue, with the study's own settings where none are given.")
     ] = False,
@@ -92,6 +94,7 @@ def study(
         "labels": labels,
         "patient_regex": patient_regex,
         "each_image_is_a_patient": each_image_is_a_patient,
+        "plane": plane,
     }
     shown = {"pictures": pictures, "anonymise": anonymise, "channel": channel}
     given = {key: value for key, value in given.items() if value}
@@ -105,6 +108,7 @@ def study(
         settings.labels or None,
         settings.patient_regex or None,
         each_image_is_a_patient=settings.each_image_is_a_patient,
+        plane=settings.plane,
     )
     with training_display() as display:
         done = run_study(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.stacking import Plane
 from segmed.core.units import Unit, unit_of
@@ -97,6 +98,15 @@ class SliceDataset:
     def unit(self) -> Unit:
         """What `patients` counts: patients, or images where these are not known."""
         return unit_of(patients_known=self.patients_known)
+
+    def require_plane(self, plane: Plane, reader: str) -> None:
+        """Raise `DataError` where volumes are cut along another plane than `reader` reads."""
+        own = next((record.source.plane for record in self.records if record.source is not None), plane)
+        if own != plane:
+            raise DataError(
+                f"{reader}: reads volumes along plane {plane}, but {self.name} was opened along {own}. Open it with "
+                f"plane {plane}."
+            )
 
     def by_case(self) -> dict[str, Record]:
         """The records by case id."""

@@ -77,7 +77,7 @@ def plan_evaluation(
         SplitError: There is no split, it was made for other data, the part is empty, or the run trained on the part's
             patients (on its slices, if the split is marked as leaking); for the test part also where the run chose its
             epoch or threshold on them.
-        DataError: The labels differ.
+        DataError: The labels differ, or volumes are cut along another plane.
 
     Example:
         >>> decoded = segmed.decode(segmed.open_dataset("data"))
@@ -90,6 +90,7 @@ def plan_evaluation(
             f"{folder}: predicts {', '.join(config.labels.names)} but the data has "
             f"{', '.join(decoded.dataset.labels.names)}. Name the mask values with --labels."
         )
+    decoded.dataset.require_plane(config.preprocess.plane, str(folder))
     own = own_split(folder, config)
     chosen = split or own
     if chosen is None:

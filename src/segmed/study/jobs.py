@@ -144,6 +144,7 @@ def _job(
     inputs = [
         f"preprocess.channels={read}",
         f"preprocess.neighbours={trained.neighbours}",
+        f"preprocess.plane={settings.plane}",
         f"model.channels={len(read) * (2 * trained.neighbours + 1)}",
     ]
     last = [*trained.changes, *changes, f"seed={seed}"]

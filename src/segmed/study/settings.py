@@ -10,6 +10,7 @@ from segmed.core.errors import ConfigError
 from segmed.core.files import require_folder, write_json
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
+from segmed.core.stacking import Plane
 from segmed.inference.loading import configs_in
 from segmed.models.checkpoint import relative_to
 from segmed.study.budgets import BUDGETS, Budget
@@ -18,7 +19,7 @@ from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_s
 ProtocolName = Literal["report", "patient", "both"]
 FILE = "study.json"
 FORMAT = 1
-SHOWN = ("labels", "patient_regex", "each_image_is_a_patient", "pictures", "anonymise", "channel")
+SHOWN = ("labels", "patient_regex", "each_image_is_a_patient", "plane", "pictures", "anonymise", "channel")
 """Settings that studies begun before them have not written down."""
 
 
@@ -33,8 +34,8 @@ class StudySettings:
     """Protocols, budget, systems, folds, seeds, further recipe settings, groups, rows of the user's own, and the page.
 
     `runs` are (name, folders of runs, one for each fold or one for all); `predictions` are (name, folder of masks).
-    `labels`, `patient_regex` and `each_image_is_a_patient` are how the data was read. `pictures` of patients, ids as
-    hashes (`anonymise`) and the `channel` that is shown are the page's.
+    `labels`, `patient_regex`, `each_image_is_a_patient` and `plane` are how the data was read. `pictures` of patients,
+    ids as hashes (`anonymise`) and the `channel` that is shown are the page's.
     """
 
     protocol: ProtocolName
@@ -49,6 +50,7 @@ class StudySettings:
     labels: str = ""
     patient_regex: str = ""
     each_image_is_a_patient: bool = False
+    plane: Plane = "acquired"
     pictures: bool = True
     anonymise: bool = False
     channel: int | None = None
@@ -61,7 +63,10 @@ class StudySettings:
             raise ConfigError(f"--budget {self.budget}: unknown. Choose one of: {', '.join(BUDGETS)}.")
         chosen_systems(self.systems)
         for change in self.changes:
-            row, colon, _ = change.partition("=")[0].partition(":")
+            key = change.partition("=")[0]
+            row, colon, _ = key.partition(":")
+            if key.rpartition(":")[2].strip() == "preprocess.plane":
+                raise ConfigError(f"--set {change}: all rows see the same slices. Say --plane.")
             if colon and (other := chosen_systems([row])[0].trained_as):
                 raise ConfigError(f"--set {change}: {row} tests the network of {other}. Write {other}: instead.")
         names = [safe_name(name) for name, _ in (*self.runs, *self.predictions)]
@@ -106,6 +111,7 @@ class StudySettings:
             "--predictions": [f"{name}={shareable(folder)}" for name, folder in self.predictions],
             "--labels": [self.labels],
             "--patient-regex": [self.patient_regex],
+            "--plane": ["" if self.plane == "acquired" else self.plane],
             "--channel": ["" if self.channel is None else str(self.channel)],
         }
         words = ["segmed", "study", shareable(data), "--out", shareable(out)]

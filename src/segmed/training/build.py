@@ -35,9 +35,10 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     that is `auto`, which intensities are black and white, and the network's input size for a spacing and for a learned
     filter.
 
-    Raises `DataError` where an image lacks a sequence or a needed spacing, `ConfigError` for an augmentation that is
-    for other data.
+    Raises `DataError` where an image lacks a sequence or a needed spacing or is cut along another plane, `ConfigError`
+    for an augmentation that is for other data.
     """
+    data.dataset.require_plane(recipe.preprocess.plane, "the recipe")
     recipe = fit_channels(recipe, data)
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
     preprocess = fit_size(recipe.preprocess, data)
