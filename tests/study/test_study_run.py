@@ -457,15 +457,15 @@ def _of_two_labels(evaluation: Evaluation) -> Evaluation:
     return dataclasses.replace(evaluation, patients=patients, by_label=dict.fromkeys(labels, evaluation.metrics))
 
 
-def test_an_anonymised_study_names_no_patient(study: Study, tmp_path: Path) -> None:
+def test_an_anonymised_study_names_no_patient_and_no_folder(study: Study, tmp_path: Path) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     patients = study.data.dataset.patients
     several = dataclasses.replace(study, out=out)
-    several.failures[study.jobs[0].evaluation(out)] = f"{patients[0]} is broken"
+    several.failures[study.jobs[0].evaluation(out)] = f"{tmp_path / 'run'}: {patients[0]} is broken"
     text = write_page(shown(several, anonymise=True), resamples=50).read_text()
     assert "is broken" in text
     for file in (text, *(path.read_text() for path in (out / "tables").iterdir())):
-        assert not [patient for patient in patients if patient in file]
+        assert not [name for name in (*patients, str(tmp_path)) if name in file]
 
 
 def test_systems_given_boxes_stand_apart_under_the_report_too(

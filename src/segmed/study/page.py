@@ -7,6 +7,7 @@ from pathlib import Path
 from segmed.core.errors import SegmedError
 from segmed.core.files import sha256_of, write_text
 from segmed.core.provenance import commit, machine, versions
+from segmed.core.pseudonyms import without_places
 from segmed.core.records import SliceDataset
 from segmed.core.wording import plural
 from segmed.data.imported import own_splits
@@ -104,7 +105,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         "boxes": tables.box_table(results.given_boxes, results.box_floors) if results.given_boxes else None,
         "institutions": tables.institution_table(results) if results.institutions else None,
         "not_asked": [row.title for row in study.settings.not_asked],
-        "absent": [replace(each, reason=names.in_text(each.reason)) for each in results.absent],
+        "absent": [replace(each, reason=without_places(names.in_text(each.reason))) for each in results.absent],
         "notes": _notes(results),
         "one_seed": study.settings.plan.seeds == 1,
         "no_groups": no_groups,
