@@ -21,6 +21,7 @@ VIT = _set(
     "model.sam.vit={width: 32, depth: 2, heads: 2, global_layers: [1], window: 3}",
     f"preprocess.size=[{VIT_SIDE}, {VIT_SIDE}]",
 )
+ENCODES_HALF = _set("model.sam.size=64", "preprocess.size=[64, 64]", "model.sam.encode_at=32")
 RANDOM = _set("model.encoder_weights=none")
 NO_FLOORS = ("--no-floors",)
 STUDY = ("--no-estimate", "--no-pictures", *_set("epochs=1"))
@@ -50,6 +51,7 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed study data/lgg --budget smoke", (*STUDY, "--protocol=patient", "--part=1/3")),
     ("segmed study data/lgg --budget full", (*STUDY, "--protocol=patient", "--part=1/3")),
     ("segmed study data/lgg --budget cpu", STUDY),
+    ("segmed study DATA --budget full", (*STUDY, *VIT, *RANDOM, *ENCODES_HALF, "--systems=medsam-256-jbu")),
     ("segmed study", ("--no-estimate",)),
     ("python benchmarks/studies/ablation.py", ("--only", "unet", "unet-radial", "--seeds", "0")),
 )

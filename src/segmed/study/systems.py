@@ -98,6 +98,18 @@ SYSTEMS: dict[str, System] = {
             "medsam-featup-control", "MedSAM + bilinear control, no prompt", ("model.sam.featup=bilinear-control",),
             recipe="medsam",
         ),
+        System(
+            "medsam-256", "MedSAM at 256 px, no prompt", ("model.sam.size=256", "preprocess.size=[256,256]"),
+            recipe="medsam",
+        ),
+        System(
+            "medsam-256-jbu", "MedSAM encoding 256 px + FeatUp, no prompt",
+            ("model.sam.encode_at=256", "model.sam.encode_raiser=jbu"), recipe="medsam",
+        ),
+        System(
+            "medsam-256-control", "MedSAM encoding 256 px + bilinear control, no prompt",
+            ("model.sam.encode_at=256", "model.sam.encode_raiser=bilinear-control"), recipe="medsam",
+        ),
         System("medsam-gafl", "MedSAM + GAFL, no prompt", ("model.gafl={place: embedding}",), recipe="medsam"),
         System(
             "medsam-featup-gafl", "MedSAM + FeatUp + GAFL, no prompt",
