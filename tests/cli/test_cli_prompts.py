@@ -76,7 +76,7 @@ def test_predict_takes_boxes_and_points(run: Path, root: Path, tmp_path: Path) -
     table = tmp_path / "boxes.csv"
     table.write_text(f"file,x0,y0,x1,y1\n{image.name},3,3,30,40\n")
     many = segmed("predict", run, root, "-o", tmp_path / "all", "--boxes", table)
-    assert "11 images have no box or point, so their masks are empty" in many
+    assert "11 images without a box or point: an empty mask for each" in many
     masks = sorted((tmp_path / "all").rglob("*.tif"))
     assert len(masks) == 12
     from PIL import Image as Pillow

@@ -307,7 +307,7 @@ def test_a_damaged_header_is_an_error_of_that_file(tmp_path: Path) -> None:
 def test_volumes_and_images_of_slices_in_one_folder_are_refused(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     (root / "images" / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"images: 1 images among volumes, such as b.png"):
+    with pytest.raises(DataError, match=r"images: 1 image among volumes, such as b.png"):
         open_dataset(root)
 
 

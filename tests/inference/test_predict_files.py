@@ -33,7 +33,7 @@ def test_masks_that_are_there_are_not_replaced_and_nothing_is_begun(tmp_path: Pa
     root, out = written(tmp_path), tmp_path / "out"
     save(out / "p1_2.png", np.full((3, 3), 7, np.uint8))
     before = contents(out)
-    with pytest.raises(DataError, match=r"out: 1 files .* such as .*p1_2.png.*--overwrite.*--resume"):
+    with pytest.raises(DataError, match=r"out: 1 file would be replaced, such as .*p1_2.png.*--overwrite.*--resume"):
         predicted(root, out)
     assert contents(out) == before
 

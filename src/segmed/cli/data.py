@@ -247,7 +247,7 @@ def manifest(
     announce_leak(False, patients_known=dataset.patients_known)
     if not dataset.patients_known:
         note("the manifest has no column patient and reads as patients unknown. Add the column where you know them.")
-    say(f"{dataset.unit.count(len(dataset.patients))}, {len(dataset.records)} cases", err=True)
+    say(f"{dataset.unit.count(len(dataset.patients))}, {plural(len(dataset.records), 'case')}", err=True)
     say(out)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from segmed.cli.messages import say, warn
 from segmed.cli.options import OverwriteOption
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.core.label_volume import LabelVolume
@@ -78,4 +79,4 @@ def _describe(found: "Volume | LabelVolume") -> None:
     for label in sorted(found.labels, key=lambda label: label.value):
         count = int(np.count_nonzero(volume.array == label.value))
         size = "" if millilitres is None else f", {count * millilitres:.4g} ml"
-        say(f"label {label.value}, {label.name}: {count:,} voxels{size}", err=True)
+        say(f"label {label.value}, {label.name}: {plural(count, 'voxel')}{size}", err=True)

@@ -223,7 +223,7 @@ def _prompted(
     by_image = given_by_image(given, inputs)
     silent = len(inputs.records) - len(by_image)
     if silent and not propagate:
-        note(f"{silent} images have no box or point, so their masks are empty.")
+        note(f"{plural(silent, 'image')} without a box or point: an empty mask for each.")
     carry = PropagateConfig() if propagate else None
     return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
 

@@ -103,8 +103,8 @@ def say_choice(found: "Tuning", unit: "Unit") -> None:
         f"{chosen.smallest_share:g} of the largest"
     )
     say(
-        f"mean Dice of {found.patients} validation {unit.many}: {found.best.dice:.4f}, before {found.before.dice:.4f}; "
-        f"the best of {found.candidates} candidates, so it flatters"
+        f"mean Dice of {unit.count(found.patients)} of the validation part: {found.best.dice:.4f}, before "
+        f"{found.before.dice:.4f}; the best of {found.candidates} candidates, so it flatters"
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
+from segmed.core.wording import plural
 from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.volume_listing import (
     LABELS,
@@ -57,7 +58,8 @@ def _pairs(root: Path, findings: Findings) -> Iterator[VolumeFiles]:
     """The volumes of one `images` folder with their masks."""
     others = [path for path in sorted((root / "images").rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
     if others:
-        text = f"{len(others)} images among volumes, such as {others[0].name}. Keep them in folders of their own."
+        among = f"{plural(len(others), 'image')} among volumes"
+        text = f"{among}, such as {others[0].name}. Keep them in folders of their own."
         findings.error("mixed-formats", root / "images", text)
     there = [name for name in MASKS if (root / name).is_dir()]
     if len(there) > 1:

@@ -12,6 +12,7 @@ from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.image import Image, Mask
 from segmed.core.progress import Progress
 from segmed.core.records import Record, by_patient
+from segmed.core.wording import plural
 from segmed.inference.base import VolumePredictor
 from segmed.inference.inputs import Inputs
 from segmed.io import read_image, write_mask
@@ -229,7 +230,7 @@ def _refuse_existing(out: Path, targets: dict[Path, _Target]) -> None:
     if len(targets) == 1:
         raise DataError(f"{there[0]}: exists already. Choose another place with -o, or say --overwrite to replace it.")
     raise DataError(
-        f"{out}: {len(there)} files that would be written exist already, such as {there[0]}. Choose another folder "
+        f"{out}: {plural(len(there), 'file')} would be replaced, such as {there[0]}. Choose another folder "
         "with -o, or say --overwrite to replace them, or --resume to keep them and predict the others."
     )
 

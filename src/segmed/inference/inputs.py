@@ -183,7 +183,7 @@ def doubts(inputs: Inputs, config: RunConfig) -> tuple[str, ...]:
     found = []
     alone = sum(size == 1 for size in inputs.sizes)
     if config.volumes is True and alone and inputs.volumes != "patients":
-        who = "each image is" if alone == len(inputs.sizes) else f"{alone} images are"
+        who = "each image is" if alone == len(inputs.sizes) else ("1 image is" if alone == 1 else f"{alone} images are")
         found.append(
             f"{who} normalised alone, but the run was trained and evaluated on patients of several slices, normalised "
             "together, so masks may differ from those of `segmed evaluate`. Give a patient's slices together: as a "

@@ -14,6 +14,7 @@ from segmed.core.image import Mask
 from segmed.core.progress import Progress
 from segmed.core.records import VolumeFiles
 from segmed.core.volume import as_labels
+from segmed.core.wording import plural
 from segmed.data.cutting import CutVolume, read_cut
 from segmed.inference.base import VolumePredictor
 from segmed.inference.dicom_masks import SEGMENTATION, STRUCTURES, require_dicom, write_dicom_masks
@@ -267,6 +268,6 @@ def _require_free(
     there = sorted(file for file in (*files, *((summary,) if summary else ())) if os.path.lexists(file))
     if existing == "refuse" and there:
         raise DataError(
-            f"{out}: {len(there)} files that would be written exist already, such as {there[0]}. Choose another place "
+            f"{out}: {plural(len(there), 'file')} would be replaced, such as {there[0]}. Choose another place "
             "with -o, or say --overwrite to replace them, or --resume to keep them and predict the others."
         )

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
 from segmed.models.config import OWN
 from segmed.training.recipe import Recipe
@@ -28,8 +29,8 @@ def fit_channels(recipe: Recipe, data: DecodedDataset) -> Recipe:
     if preprocess.channels is not None:
         if max(preprocess.channels) >= count:
             raise DataError(
-                f"{case}: has {count} channels, but the recipe reads {preprocess.channels}. Leave preprocess.channels "
-                "and model.channels out, or set them to what the data has."
+                f"{case}: has {plural(count, 'channel')}, but the recipe reads {preprocess.channels}. Leave "
+                "preprocess.channels and model.channels out, or set them to what the data has."
             )
         return recipe
     if _has_transparency(data, case):
@@ -45,8 +46,8 @@ def fit_channels(recipe: Recipe, data: DecodedDataset) -> Recipe:
     inputs = len(read) * preprocess.slices
     if recipe.model.channels not in (inputs, PICTURE, PICTURE * preprocess.slices):
         raise ConfigError(
-            f"model.channels is {recipe.model.channels}, but the data have {count} channels, which make {inputs}. "
-            "Leave it out, or say with preprocess.channels which are read."
+            f"model.channels is {recipe.model.channels}, but the data have {plural(count, 'channel')}, which make "
+            f"{inputs}. Leave it out, or say with preprocess.channels which are read."
         )
     return dataclasses.replace(
         recipe,
