@@ -144,7 +144,7 @@ def test_nothing_is_replaced_unasked_and_resuming_keeps_what_is_there(tmp_path: 
         put(tmp_path / "in" / f"{name}.nii.gz", ramp(seed=seed))
     run(tmp_path / "in", tmp_path / "out")
     whole = (tmp_path / "out" / "summary.csv").read_bytes()
-    with pytest.raises(DataError, match=r"4 files that would be written exist already.*--overwrite.*--resume"):
+    with pytest.raises(DataError, match=r"4 files would be replaced.*--overwrite.*--resume"):
         run(tmp_path / "in", tmp_path / "out")
     (tmp_path / "out" / "b.nii.gz").unlink()
     again = run(tmp_path / "in", tmp_path / "out", existing="keep")
