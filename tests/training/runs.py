@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import torch
+
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
@@ -48,20 +50,26 @@ class Announcer:
         print("finished", flush=True)
 
 
-if __name__ == "__main__":
-    import torch
-
-    root, out = Path(sys.argv[1]), Path(sys.argv[2])
-    devices = int(sys.argv[sys.argv.index("--devices") + 1]) if "--devices" in sys.argv else 1
+def train_tiny(root: Path, out: Path, *, prompted: bool = False, devices: int = 1, resume: bool = False) -> None:
+    """Train on the toy data set in `root`, on one thread a process, announcing each step."""
     torch.set_num_threads(1)
     data = decode(open_dataset(root), cache_dir=root / "cache")
-    split = split_by_patient(data, ratios=(0.5, 0.25, 0.25))
     train(
-        load_recipe("sam-tiny", PROMPTED) if "--prompted" in sys.argv else tiny_recipe(),
+        load_recipe("sam-tiny", PROMPTED) if prompted else tiny_recipe(),
         data=data,
-        split=split,
+        split=split_by_patient(data, ratios=(0.5, 0.25, 0.25)),
         out=out,
-        resume="--resume" in sys.argv,
+        resume=resume,
         callbacks=Announcer(),
         hardware=Hardware("cpu", devices, strategy="ddp" if devices > 1 else "auto"),
+    )
+
+
+if __name__ == "__main__":
+    train_tiny(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        prompted="--prompted" in sys.argv,
+        devices=int(sys.argv[sys.argv.index("--devices") + 1]) if "--devices" in sys.argv else 1,
+        resume="--resume" in sys.argv,
     )
