@@ -213,7 +213,7 @@ def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
     first[columns.index("mask")] = ""
     Path("all.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]))
     result = run("split", "all.csv")
-    assert f"1 case without a mask is in no part, such as {first[columns.index('case')]}" in result.stderr
+    assert f"1 slice without a mask is in no part, such as {first[columns.index('case')]}" in result.stderr
 
 
 def test_split_warns_of_patients_whose_ids_differ_by_case(tree: Path) -> None:

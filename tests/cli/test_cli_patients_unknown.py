@@ -58,7 +58,7 @@ def test_a_manifest_says_that_it_names_no_patients(pictures: Path, tmp_path: Pat
     assert "has no column patient and reads as patients unknown" in " ".join(said.split())
     said = segmed("data", "manifest", pictures, "-o", tmp_path / "b.csv", "--each-image-is-a-patient")
     assert MARK not in said
-    assert "6 patients, 6 cases" in said
+    assert "6 patients, 6 slices" in said
 
 
 def test_masks_of_another_tool_are_images_until_the_user_says_that_each_is_a_patient(pictures: Path, tmp_path: Path):

@@ -26,12 +26,12 @@ def test_a_patient_in_two_parts_is_accepted_when_the_split_is_marked_leaking() -
 
 
 def test_a_case_in_two_parts_is_refused_even_when_marked_leaking() -> None:
-    with pytest.raises(SplitError, match="case a1 is in both"):
+    with pytest.raises(SplitError, match="slice a1 is in both"):
         make(("a1",), ("a1",), leaking=True).validate()
 
 
 def test_a_case_without_patient_is_refused() -> None:
-    with pytest.raises(SplitError, match="case z1 has no patient"):
+    with pytest.raises(SplitError, match="slice z1 has no patient"):
         make(("a1",), ("z1",)).validate()
 
 

@@ -355,13 +355,13 @@ def test_a_split_of_other_data_is_an_error(tree: Path) -> None:
         patient_of={**split.patient_of, "elsewhere_1": "elsewhere"},
         folds=(dataclasses.replace(split.folds[0], validation=("elsewhere_1",)),),
     )
-    assert "1 case is not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-case")
+    assert "1 slice is not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-case")
 
 
 def test_a_case_that_changed_its_patient_since_the_split_is_an_error(tree: Path) -> None:
     split = _split(tree, _cases(A, 1, 2, 3, 4), _cases(B, 1, 2, 3, 4))
     split = dataclasses.replace(split, patient_of={**split.patient_of, f"{B}_4": "someone else"})
-    assert f"case {B}_4 belongs to TCGA_HT_0002" in message(check(tree, split=split), "split-other-patient")
+    assert f"slice {B}_4 belongs to TCGA_HT_0002" in message(check(tree, split=split), "split-other-patient")
 
 
 def test_written_hashes_agree_until_a_file_changes_goes_or_comes(tree: Path, tmp_path: Path) -> None:

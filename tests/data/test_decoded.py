@@ -72,7 +72,7 @@ def test_an_index_that_lacks_a_case_is_named_with_what_to_do(tmp_path: Path) -> 
     case = data.dataset.records[3].case
     del stored["cases"][case]
     index.write_text(json.dumps(stored))
-    with pytest.raises(DataError, match=rf"index\.json: has no case {case}\. Delete .* and run again"):
+    with pytest.raises(DataError, match=rf"index\.json: has no slice {case}\. Delete .* and run again"):
         fresh(tmp_path)
 
 

@@ -62,7 +62,7 @@ def test_lists_of_cases_and_of_patients_give_the_same_split(
     [
         ("patient,split\nnobody,train", "'nobody' is no case, volume or patient"),
         ("patient,split\n{0},train\n{0},test", "is in train and in test"),
-        ("patient,split\n{0},learn", "'learn' of case .* is no part"),
+        ("patient,split\n{0},learn", "'learn' of slice .* is no part"),
         ("case,split\n{1},train\n{2},test", "is in both train and test"),
         ("name,part\n{0},train", "expected a CSV file with columns"),
     ],
@@ -108,7 +108,7 @@ def test_a_list_of_folds_as_nnunet_writes_it_gives_as_many_folds(data: DecodedDa
     ("change", "why"),
     [
         ({"val": ["nobody"]}, r"fold 1: 'nobody' is no case, volume or patient"),
-        ({"val": ["{0}"], "test": ["{0}"]}, r"fold 1: case .* is in val and in test"),
+        ({"val": ["{0}"], "test": ["{0}"]}, r"fold 1: slice .* is in val and in test"),
         ({"rest": []}, "expected a CSV file with columns"),
         ({}, "expected a CSV file with columns"),
     ],

@@ -158,5 +158,5 @@ def test_cases_without_a_mask_are_in_no_part(data: DecodedDataset) -> None:
 
 def test_data_without_any_mask_is_not_split(data: DecodedDataset) -> None:
     records = tuple(replace(record, mask=None) for record in data.dataset.records)
-    with pytest.raises(SplitError, match="no case has a mask"):
+    with pytest.raises(SplitError, match="no slice has a mask"):
         split_by_patient(with_records(data, records))

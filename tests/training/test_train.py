@@ -320,7 +320,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_cases(
     toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objectives, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
-    with pytest.raises(ModelError, match=r"The loss is nan at step 0 on cases TOY_\w+.*lower optim.learning_rate"):
+    with pytest.raises(ModelError, match=r"The loss is nan at step 0 on slices TOY_\w+.*lower optim.learning_rate"):
         train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
     assert "The loss is nan" in (tmp_path / "r" / "log.txt").read_text()
 

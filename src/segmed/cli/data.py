@@ -161,7 +161,7 @@ def split(
         note(f"so do {len(alike) - 3} more; `segmed data check --all` shows them.")
     print_split(plan, decoded)
     if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
-        without = plural(len(unlabelled), "case without a mask is", "cases without a mask are")
+        without = plural(len(unlabelled), "slice without a mask is", "slices without a mask are")
         note(f"{without} in no part, such as {unlabelled[0]}.")
     for number in range(len(plan.folds)):
         for warning in lacking_warnings(decoded, plan, number):
@@ -207,8 +207,8 @@ def preview(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
     preset: Annotated[PresetName, typer.Option(help="Augmentation to show.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of cases and augmentation.")] = 0,
-    rows: Annotated[int, typer.Option(help="Cases to show.", min=1)] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of slices and augmentation.")] = 0,
+    rows: Annotated[int, typer.Option(help="Slices to show.", min=1)] = 6,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
     plane: PlaneOption = "acquired",
@@ -247,7 +247,7 @@ def manifest(
     announce_leak(False, patients_known=dataset.patients_known)
     if not dataset.patients_known:
         note("the manifest has no column patient and reads as patients unknown. Add the column where you know them.")
-    say(f"{dataset.unit.count(len(dataset.patients))}, {plural(len(dataset.records), 'case')}", err=True)
+    say(f"{dataset.unit.count(len(dataset.patients))}, {plural(len(dataset.records), 'slice')}", err=True)
     say(out)
 
 

@@ -1,4 +1,4 @@
-"""Which cases train, which choose, which judge: a value that knows whether it leaks."""
+"""Which slices train, which choose, which judge: a value that knows whether it leaks."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ class Partition:
     test: tuple[str, ...]
 
     def part(self, name: PartName) -> tuple[str, ...]:
-        """The case ids of one part."""
+        """The ids of the slices of one part."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
@@ -88,12 +88,12 @@ class Split:
         return dataclasses.replace(self, folds=folds)
 
     def validate(self) -> None:
-        """Raise `SplitError` where parts share a case, or a patient unless the split is marked as leaking."""
+        """Raise `SplitError` where parts share a slice, or a patient unless the split is marked as leaking."""
         for number, fold in enumerate(self.folds):
-            _require_disjoint({part: fold.part(part) for part in PARTS}, f"fold {number}: case")
+            _require_disjoint({part: fold.part(part) for part in PARTS}, f"fold {number}: slice")
             unknown = [case for part in PARTS for case in fold.part(part) if case not in self.patient_of]
             if unknown:
-                raise SplitError(f"fold {number}: case {unknown[0]} has no patient. Make the split again.")
+                raise SplitError(f"fold {number}: slice {unknown[0]} has no patient. Make the split again.")
             if not self.leaking:
                 patients = {part: {self.patient_of[case] for case in fold.part(part)} for part in PARTS}
                 _require_disjoint(patients, f"fold {number}: patient")

@@ -119,7 +119,7 @@ class DecodedDataset:
         self.data_hash = index.data_hash
         self._entries = index.cases
         if lacking := [record.case for record in dataset.records if record.case not in self._entries]:
-            raise DataError(f"{folder / 'index.json'}: has no case {lacking[0]}. {_MAKE_AGAIN.format(folder)}")
+            raise DataError(f"{folder / 'index.json'}: has no slice {lacking[0]}. {_MAKE_AGAIN.format(folder)}")
         self._grids = {name: stored.grid for name, stored in index.grids.items()}
         try:
             self._pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
@@ -139,7 +139,9 @@ class DecodedDataset:
         """The mask of a case as labels 0 … K; read-only. Raises `DataError` where the case has none."""
         entry, block = self._block(case)
         if not entry.has_mask:
-            raise DataError(f"{case}: has no mask, and this step needs one. Add it or leave the case out of the split.")
+            raise DataError(
+                f"{case}: has no mask, and this step needs one. Add it or leave the slice out of the split."
+            )
         return block[entry.image_bytes :].reshape(entry.shape[:2])
 
     @property

@@ -80,7 +80,7 @@ def _partition(dataset: SliceDataset, words: Mapping[str, str], source: str) -> 
     for record in labelled(dataset):
         word = words.get(record.case, "")
         if word and word.lower() not in WORDS:
-            raise SplitError(f"{source}: {word!r} of case {record.case} is no part. Use train, validation and test.")
+            raise SplitError(f"{source}: {word!r} of slice {record.case} is no part. Use train, validation and test.")
         if word:
             members[WORDS[word.lower()]].append(record.case)
     return Partition(**{part: tuple(cases) for part, cases in members.items()})
@@ -113,7 +113,7 @@ def _words(named: Named, cases: Mapping[str, Sequence[str]], where: str, dataset
             raise SplitError(f"{where}: {name!r} is no case, volume or patient of {dataset.path}. Correct the name.")
         for case in cases[name]:
             if words.setdefault(case, word) != word:
-                raise SplitError(f"{where}: case {case} is in {words[case]} and in {word}. Name it once.")
+                raise SplitError(f"{where}: slice {case} is in {words[case]} and in {word}. Name it once.")
     return words
 
 

@@ -37,10 +37,10 @@ class LeakFigures:
 
 
 def labelled(dataset: SliceDataset) -> tuple[Record, ...]:
-    """The cases that have a mask: no others can be trained on or scored. Raises `SplitError` where there is none."""
+    """The slices that have a mask: no others can be trained on or scored. Raises `SplitError` where there is none."""
     found = tuple(record for record in dataset.records if record.mask is not None)
     if not found:
-        raise SplitError(f"{dataset.path}: no case has a mask, so there is nothing to split.")
+        raise SplitError(f"{dataset.path}: no slice has a mask, so there is nothing to split.")
     return found
 
 
@@ -162,7 +162,7 @@ def require_fit(split: Split, decoded: DecodedDataset) -> Split:
         named = split.patient_of.get(record.case, record.patient)
         if named != record.patient:
             raise SplitError(
-                f"The split says case {record.case} is of patient {named}, the data says {record.patient}. "
+                f"The split says slice {record.case} is of patient {named}, the data says {record.patient}. "
                 "Make a new split with `segmed data split`."
             )
     return split

@@ -72,13 +72,13 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(self._step_seed(batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Augment, predict, compare. Raises `ModelError`, naming the cases, when the loss is not a number."""
+        """Augment, predict, compare. Raises `ModelError`, naming the slices, when the loss is not a number."""
         seed = self._step_seed(batch_idx)
         generator = torch.Generator(batch.image.device).manual_seed(seed)
         loss = self.objective.loss(self.model, self.augmented(batch, generator), seed=seed)
         if not torch.isfinite(loss):
             raise ModelError(
-                f"The loss is {loss.item()} at step {self.global_step} on cases {', '.join(batch.cases)}. "
+                f"The loss is {loss.item()} at step {self.global_step} on slices {', '.join(batch.cases)}. "
                 "Look at them with `segmed data check`, or lower optim.learning_rate."
             )
         self._losses.append(loss.detach())

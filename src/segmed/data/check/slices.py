@@ -21,7 +21,7 @@ def check_grids(dataset: SliceDataset, slices: Sequence[SliceMeasures], findings
 
 
 def check_copies(slices: Sequence[SliceMeasures], findings: Findings) -> None:
-    """The same pixels in two cases: in two patients an error, for a copy may be trained on and tested on."""
+    """The same pixels in two slices: in two patients an error, for a copy may be trained on and tested on."""
     first: dict[str, SliceMeasures] = {}
     for measured in slices:
         image = measured.image
@@ -43,7 +43,7 @@ def check_labels(slices: Sequence[SliceMeasures], labels: LabelMap, findings: Fi
     masked = [measured for measured in slices if measured.record.mask is not None]
     if len(masked) < len(slices):
         count = len(slices) - len(masked)
-        text = f"{count} of {len(slices)} cases have no mask; they can be predicted on, not trained on or scored."
+        text = f"{count} of {len(slices)} slices have no mask; they can be predicted on, not trained on or scored."
         findings.note("no-mask", next(m.record.case for m in slices if m.record.mask is None), text)
     if not masked:
         return

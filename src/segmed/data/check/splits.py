@@ -1,4 +1,4 @@
-"""Findings about a split: patients in two parts, test slices known from training, cases of other data."""
+"""Findings about a split: patients in two parts, test slices known from training, slices of other data."""
 
 from segmed.core.errors import SplitError
 from segmed.core.records import SliceDataset
@@ -36,17 +36,19 @@ def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> N
     for number, fold in enumerate(split.folds):
         members = {case for part in PARTS for case in fold.part(part)}
         if unknown := sorted(members - patient_of.keys()):
-            cases = plural(len(unknown), "case is", "cases are")
+            cases = plural(len(unknown), "slice is", "slices are")
             text = f"fold {number}: {cases} not in the data, such as {unknown[0]}. Make a new split."
             findings.error("split-unknown-case", WHERE, text)
         if unused := patient_of.keys() - members:
             findings.note(
-                "split-unused-case", WHERE, f"fold {number}: {plural(len(unused), 'case is', 'cases are')} in no part."
+                "split-unused-case",
+                WHERE,
+                f"fold {number}: {plural(len(unused), 'slice is', 'slices are')} in no part.",
             )
     moved = sorted(case for case, patient in split.patient_of.items() if patient_of.get(case, patient) != patient)
     if moved:
         was, now = split.patient_of[moved[0]], patient_of[moved[0]]
-        text = f"case {moved[0]} belongs to {now}, the split has it with {was}. Make a new split."
+        text = f"slice {moved[0]} belongs to {now}, the split has it with {was}. Make a new split."
         findings.error("split-other-patient", WHERE, text)
 
 
