@@ -6,7 +6,7 @@ does not become noise, and the grid change is undone exactly by the `Undo` that 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -92,6 +92,10 @@ class PreprocessConfig:
             raise ConfigError(
                 f"size {self.size} is not a multiple of the model's stride {self.divisor}. Use {near} instead."
             )
+
+    def with_channels(self, count: int) -> "PreprocessConfig":
+        """The same with the first `count` channels named, where it takes all."""
+        return self if self.channels is not None else replace(self, channels=tuple(range(count)))
 
     @property
     def slices(self) -> int:

@@ -63,7 +63,8 @@ def embedding_key(model: nn.Module, preprocess: PreprocessConfig, data: DecodedD
 
     Raises `ModelError` for a model that has no image encoder of its own.
     """
-    return EmbeddingKey(data.data_hash, weights_digest(_encoder(model)), config_to_mapping(preprocess))
+    read = preprocess.with_channels(data.shape(data.dataset.records[0].case)[2])
+    return EmbeddingKey(data.data_hash, weights_digest(_encoder(model)), config_to_mapping(read))
 
 
 def entries_of(data: DecodedDataset, views: Sequence[View], split: Split | None = None, fold: int = 0) -> list[Entry]:

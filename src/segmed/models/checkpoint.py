@@ -72,9 +72,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Name the channels where the preprocessing takes all; raise `ModelError` for a threshold that is none."""
-        if self.preprocess.channels is None:
-            read = tuple(range(self.model.channels // self.preprocess.slices))
-            object.__setattr__(self, "preprocess", replace(self.preprocess, channels=read))
+        read = self.preprocess.with_channels(self.model.channels // self.preprocess.slices)
+        object.__setattr__(self, "preprocess", read)
         if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
             raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
 

@@ -30,7 +30,8 @@ def initial_model(recipe: Recipe) -> nn.Module:
     if recipe.start is None:
         return build_model(recipe.model)
     started = load_run(recipe.start)
-    before, now = config_to_mapping(started.config.preprocess), config_to_mapping(recipe.preprocess)
+    read = recipe.preprocess.with_channels(recipe.model.channels // recipe.preprocess.slices)
+    before, now = config_to_mapping(started.config.preprocess), config_to_mapping(read)
     free = (*FREE, "intensity_range") if before["intensity_range"] is None else FREE  # converted weights know no data
     other = [key for key in now if key not in free and before[key] != now[key]]
     if other:
