@@ -11,6 +11,8 @@ from ablation_spec import read_spec, run_folder
 from report_samples import evaluation
 
 from segmed.core.errors import DataError
+from segmed.data.degrade import Degradation
+from segmed.evaluation.provenance import Provenance
 
 SPEC = """
 title: known scores
@@ -30,7 +32,10 @@ def study(tmp_path: Path) -> Path:
         for name, scores in (("plain", dice), ("better", tuple(each + GAIN for each in dice))):
             run = run_folder(tmp_path, name, seed)
             evaluation(name, scores).save(run / "evaluation-test")
-            worse = replace(evaluation(name, [each / 2 for each in scores]), provenance={"degradation": "noise:0.1"})
+            worse = replace(
+                evaluation(name, [each / 2 for each in scores]),
+                provenance=Provenance(degradation=Degradation("noise", 0.1)),
+            )
             worse.save(run / "evaluation-test-noise-0.1")
             rows = [f"{epoch},{0.1 * (epoch + 1) + (0.2 if name == 'better' else 0)}" for epoch in range(5)]
             (run / "metrics.csv").write_text("\n".join(["epoch,validation/dice", *rows]) + "\n")

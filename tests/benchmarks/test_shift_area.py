@@ -9,6 +9,9 @@ import shift_area
 from ablation_spec import run_folder
 from report_samples import evaluation
 
+from segmed.data.degrade import parse_degradations
+from segmed.evaluation.provenance import Provenance
+
 SPEC = """
 title: known areas
 seeds: [0, 1]
@@ -30,7 +33,7 @@ def write_run(
     for shift in shifts:
         scores = evaluation(variant, (CLEAN - WORSE[variant][shift]).tolist())
         folder = run_folder(study, variant, seed) / f"evaluation-test{'-' if shift else ''}{shift.replace(':', '-')}"
-        replace(scores, provenance={"degradation": shift} if shift else {}).save(folder)
+        replace(scores, provenance=Provenance(degradation=parse_degradations(shift)[0] if shift else None)).save(folder)
 
 
 def printed(

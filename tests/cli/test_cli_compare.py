@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.labels import LabelMap
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.volume import PatientVolume
 
@@ -26,7 +27,7 @@ def scored(folder: Path, side: int, *, part: str = "test", leaking: bool = False
         PatientVolume(patient, (f"{patient}_1", f"{patient}_2"), [square(8)] * 2, [square(side)] * 2)
         for patient in ("ANN", "BEN", "CAT")
     ]
-    result = evaluate(volumes, LabelMap(), name=folder.name, part=part, leaking=leaking, resamples=50)
+    result = evaluate(volumes, LabelMap(), name=folder.name, context=Context(part=part, leaking=leaking), resamples=50)
     result.save(folder / f"evaluation-{part}")
     return folder
 

@@ -68,7 +68,7 @@ def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsy
     assert result.name == "run"
     assert shown.splitlines()[-1] == str(run / "evaluation-test")
     assert result.cost.parameters > 10_000_000
-    assert result.provenance["command"].startswith("segmed evaluate")
+    assert result.provenance.others["command"].startswith("segmed evaluate")
     assert len(list((run / "evaluation-test").glob("floors/*/evaluation.json"))) == 3
     assert "interpolation" in shown
     assert "Dice, median" in shown
@@ -91,7 +91,7 @@ def test_a_run_is_evaluated_on_images_made_worse_into_a_folder_for_each_way(tiny
     made = sorted(folder.name for folder in run.glob("evaluation-*"))
     assert made == ["evaluation-test-lowpass-0.5", "evaluation-test-noise-0.3"]
     results = [Evaluation.load(run / name) for name in made]
-    assert [each.provenance["degradation"] for each in results] == ["lowpass:0.5", "noise:0.3"]
+    assert [str(each.provenance.degradation) for each in results] == ["lowpass:0.5", "noise:0.3"]
     assert results[0].calibration != results[1].calibration
     shown, _ = capsys.readouterr()
     assert shown.count("test part") == 1  # one table, not one for each

@@ -90,5 +90,5 @@ def test_intervals_of_unknown_masks_are_over_images(pictures: Path, tmp_path: Pa
     said = " ".join(segmed("evaluate", *options, "-o", tmp_path / "a").split())
     assert "bootstrap resamples of images" in said
     result = Evaluation.load(tmp_path / "a")
-    assert result.provenance["bootstrap"]["unit"] == "image"
+    assert result.provenance.bootstrap.unit == "image"
     assert (tmp_path / "a" / "patients.csv").read_text().count(MARK) == len(NAMES)

@@ -52,7 +52,7 @@ def test_evaluate_writes_an_evaluation_with_floors_per_kind_and_the_quality_curv
     assert len(list((folder / "none" / "floors").iterdir())) == 3
     assert (folder / "box-quality.csv").read_text().startswith("name,from,to,boxes,box_iou,mask_iou\nsam,")
     assert (folder / "box-quality.png").read_bytes().startswith(b"\x89PNG")
-    assert Evaluation.load(folder / "jitter-5-64").provenance["command"] == "segmed evaluate RUN"
+    assert Evaluation.load(folder / "jitter-5-64").provenance.others["command"] == "segmed evaluate RUN"
     oracle, _, automatic = shown.partition("Automatic, nothing of the reference")
     assert "ORACLE, prompts from the reference" in oracle
     assert "inscribed ellipse" in oracle

@@ -10,6 +10,7 @@ import numpy as np
 from segmed.core.labels import LabelMap
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow
 
@@ -58,7 +59,9 @@ def evaluation(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
         "predictions": {c: square(z, shift=1) for p in patients for z, c in enumerate(cases[p])},
         "cost": Cost(parameters=31_200_000, ms_per_image=12.5, peak_memory_mib=512.0, training_seconds=4210.0),
         "calibration": Calibration((0.0, 0.5, 1.0), (0.2, 0.8), (0.1, 0.7), (50, 70)),
-        "provenance": {"versions": {"torch": "2.10"}, "commit": "abc1234", "command": "segmed evaluate"},
+        "provenance": Provenance(
+            others={"versions": {"torch": "2.10"}, "commit": "abc1234", "command": "segmed evaluate"}
+        ),
     }
     return Evaluation(**{**fields, **changes})
 

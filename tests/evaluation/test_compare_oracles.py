@@ -9,6 +9,7 @@ from report_samples import evaluation, floor
 
 from segmed.evaluation.compare import compare
 from segmed.evaluation.find import find_evaluations
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.result import Evaluation
@@ -18,7 +19,9 @@ HIGH, LOW = (0.9, 0.95, 0.92, 0.97), (0.6, 0.7, 0.65, 0.72)
 
 
 def told(name: str, dice: tuple[float, ...], kind: str, **changes: Any) -> Evaluation:
-    return evaluation(f"{name} ({kind})", dice, prompts=kind, oracle=True, provenance={"system": name}, **changes)
+    return evaluation(
+        f"{name} ({kind})", dice, prompts=kind, oracle=True, provenance=Provenance(system=name), **changes
+    )
 
 
 def several() -> list[Evaluation]:
@@ -131,7 +134,7 @@ def test_evaluations_under_prompts_are_found_with_their_run(tmp_path: Path, part
 
 
 def test_the_usual_evaluation_stands_for_the_equal_one_without_prompts(tmp_path: Path) -> None:
-    own = {"provenance": {"run": "runs/sam"}}
+    own = {"provenance": Provenance(run="runs/sam")}
     run = saved(tmp_path / "run", evaluation("sam", LOW, **own), evaluation("sam (none)", LOW, prompts="none", **own))
     found = find_evaluations([run])
     assert names(found.evaluations) == ["sam"]

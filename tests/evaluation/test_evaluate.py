@@ -5,6 +5,7 @@ import pytest
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.metrics import COLUMNS, METRICS
 from segmed.evaluation.volume import PatientVolume
@@ -183,8 +184,10 @@ def test_probabilities_for_some_patients_only_are_refused():
 
 
 def test_intervals_of_unknown_patients_are_over_images_and_nothing_speaks_of_patients():
-    result = evaluate(three(probability=True), LABELS, name="images", patients_known=False, resamples=50)
+    result = evaluate(
+        three(probability=True), LABELS, name="images", context=Context(patients_known=False), resamples=50
+    )
     told = " ".join(f"{metric.description} {metric.unit}" for metric in result.metrics.values())
     assert "patient" not in told.lower()
     assert result.metrics["dice"].description == "Volumetric Dice, mean over images"
-    assert (result.metrics["missed"].unit, result.provenance["bootstrap"]["unit"]) == ("images", "image")
+    assert (result.metrics["missed"].unit, result.provenance.bootstrap.unit) == ("images", "image")

@@ -16,6 +16,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.box_floors import box_floor_evaluations
 from segmed.evaluation.prompt_protocols import PromptProtocol, parse_prompt_protocols
 from segmed.evaluation.prompted import evaluate_prompts
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.quality import quality_csv, quality_curves
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
@@ -81,9 +82,9 @@ def test_small_components_are_removed_where_nothing_was_asked_for_and_only_there
     asked, alone = evaluate_prompts(tuned, decoded, plan, parse_prompt_protocols("gt,none"), name="tiny", **QUICK)
     assert alone.slices == evaluate_run(tuned, decoded, plan, name="tiny", **QUICK).slices
     assert sum(row.predicted_px for row in alone.slices) == 0
-    assert alone.provenance["smallest_component"]["pixels in slice"] == 10_000
+    assert alone.provenance.prediction.smallest_in_slice == 10_000
     assert sum(row.predicted_px for row in asked.slices) > 0
-    assert asked.provenance["smallest_component"]["pixels in slice"] == 0
+    assert asked.provenance.prediction.smallest_in_slice == 0
 
 
 def test_every_slice_is_encoded_once_for_all_kinds(predictor, decoded, plan, monkeypatch) -> None:
@@ -225,6 +226,6 @@ def test_the_quality_curve_pools_a_models_boxes_of_all_kinds_beside_the_floors(r
 
 
 def test_floors_curves_count_a_box_that_two_models_were_given_once(results) -> None:
-    other = replace(results["gt"], name="other (gt)", provenance={"system": "other"})
+    other = replace(results["gt"], name="other (gt)", provenance=Provenance(system="other"))
     curves = quality_curves([results["gt"], other])
     assert curves["other"].count.sum() == curves["filled box"].count.sum() == 4

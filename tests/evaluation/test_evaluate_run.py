@@ -45,8 +45,8 @@ def test_an_evaluation_knows_its_split_data_threshold_and_model(run, decoded):
     assert result.data_hash == decoded.data_hash
     assert result.split["patients"] == 1
     assert result.split["train_patients"] == 2
-    assert result.provenance["training"]["seed"] == 3
-    assert "torch" in result.provenance["versions"]
+    assert result.provenance.training.others["seed"] == 3
+    assert "torch" in result.provenance.others["versions"]
 
 
 def test_costs_are_counted_and_measured(run, decoded):
@@ -150,7 +150,7 @@ def test_a_run_without_a_split_may_be_tested_on_other_data(tmp_path, decoded):
     plan = plan_evaluation(tmp_path, config, decoded, split=tiny.by_patient(decoded))
     assert not plan.training_known
     result = evaluate_run(tiny.predictor_of(tmp_path, config), decoded, plan, name="x", resamples=20)
-    assert result.provenance["training_patients"] == "unknown"
+    assert result.provenance.others["training_patients"] == "unknown"
 
 
 def test_a_run_that_lost_its_split_is_still_refused_on_some_of_its_patients(tmp_path, decoded):

@@ -52,14 +52,14 @@ def test_under_a_split_by_patient_only_copying_predicts_anything(decoded):
     nothing, between, copied = floor_evaluations(decoded, by_patient(decoded), resamples=20)
     assert nothing.metrics["iou_per_image_empty_one"].value == pytest.approx(2 / 5)
     assert between.metrics["iou_per_image_empty_one"].value == pytest.approx(2 / 5)
-    assert "predicts nothing" in between.provenance["remark"]
+    assert "predicts nothing" in between.provenance.remark
     assert copied.metrics["dice"].value == 1.0
 
 
 def test_under_a_split_by_slice_interpolation_finds_everything_without_an_image(decoded):
     _, between, _ = floor_evaluations(decoded, by_slice(decoded), resamples=20)
     assert between.metrics["dice"].value == 1.0
-    assert "3 of 3 patients" in between.provenance["remark"]
+    assert "3 of 3 patients" in between.provenance.remark
 
 
 def test_a_floor_under_a_leaking_split_is_marked_and_carries_the_leak_figures(decoded):

@@ -56,7 +56,7 @@ def test_a_prediction_without_a_reference_is_counted(folders):
     pairs = pair_folders(*folders)
     assert [path.name for path in pairs.unused] == ["p3_1.png"]
     result = evaluate_pairs(pairs, LabelMap(), name="x", resamples=20)
-    assert result.provenance["predictions_without_reference"] == 1
+    assert result.provenance.others["predictions_without_reference"] == 1
 
 
 def test_a_prediction_of_another_size_is_named(folders):

@@ -35,7 +35,7 @@ def test_a_patient_counts_once_however_many_volumes_there_are() -> None:
     assert result.metrics["dice"].value == 0.75
     row = next(row for row in result.patients if row.patient == "a")
     assert (row.slices, row.reference_px, row.tp, row.missed) == (5, 10, 8, False)
-    assert result.provenance["volumes"] == 3
+    assert result.provenance.volumes == 3
     assert notes(compare([result]))[0].startswith("3 volumes of 2 patients: each patient's score is the mean over")
 
 
@@ -43,7 +43,7 @@ def test_a_patient_of_one_volume_is_scored_as_ever() -> None:
     alone = evaluate([volume("a", None, TRUTH)], LabelMap(), name="x")
     named = evaluate([volume("a", "v", TRUTH)], LabelMap(), name="x")
     assert alone.patients == named.patients
-    assert "volumes" not in named.provenance
+    assert named.provenance.volumes is None
 
 
 def test_one_volume_cannot_come_twice() -> None:

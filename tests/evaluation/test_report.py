@@ -15,6 +15,7 @@ from segmed.core.files import write_json
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
 from segmed.models.checkpoint import RunConfig
@@ -198,7 +199,7 @@ def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
         patients=tuple(renamed),
         slices=tuple(slices),
         predictions=predictions,
-        provenance={evil: evil, "remark": evil},
+        provenance=Provenance(remark=evil, others={evil: evil}),
         split={evil: {evil: evil}},
     )
     html = write_report([hostile, floor("floor", (0.1,), slices=tuple(slices), patients=tuple(renamed))], out=tmp_path)
@@ -236,7 +237,7 @@ def test_scores_on_the_validation_part_say_in_every_caption_that_they_are_no_tes
 
 
 def test_one_run_without_floors_costs_curves_or_images_still_makes_a_report(tmp_path):
-    alone = floor("alone", GOOD, kind="predictions", data_hash=None, split={}, provenance={})
+    alone = floor("alone", GOOD, kind="predictions", data_hash=None, split={}, provenance=Provenance())
     text = write_report([alone], out=tmp_path).read_text(encoding="utf-8")
     assert "alone reaches a mean patient Dice of 0.854 [0.81, 0.88] on 8 patients." in text
     assert "Paired tests" not in text
@@ -303,8 +304,12 @@ def test_pictures_of_other_data_are_refused(tmp_path):
 
 
 def anonymised(out: Path, decoded: object = None) -> str:
-    told = {"data": "/home/jo/P1/lgg", "command": "segmed evaluate /home/jo/P1/run", "run": "/home/jo/P1/run"}
-    member = dataclasses.replace(evaluation("a", GOOD), provenance={**evaluation("a", GOOD).provenance, **told})
+    told = {
+        "data": "/home/jo/P1/lgg",
+        "run": "/home/jo/P1/run",
+        "others": {"command": "segmed evaluate /home/jo/P1/run"},
+    }
+    member = dataclasses.replace(evaluation("a", GOOD), provenance=Provenance(**told))
     return write_report([member], out=out, decoded=decoded, anonymise=True).read_text(encoding="utf-8")
 
 

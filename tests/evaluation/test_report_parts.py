@@ -9,6 +9,7 @@ from report_samples import evaluation, floor
 from segmed.evaluation.compare import compare
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import METRICS
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import figures, numbers, svg
 from segmed.evaluation.report.history import read_history
 from segmed.evaluation.report.metrics import grouped
@@ -136,7 +137,10 @@ def test_long_names_are_shortened_in_the_middle():
 
 
 def test_a_fact_that_all_systems_share_is_printed_once():
-    members = [evaluation("a", (0.9,), provenance={"seed": 1}), evaluation("b", (0.8,), provenance={"seed": 2})]
+    members = [
+        evaluation("a", (0.9,), provenance=Provenance(others={"seed": 1})),
+        evaluation("b", (0.8,), provenance=Provenance(others={"seed": 2})),
+    ]
     facts = dict(provenance(members))
     assert facts["split: strategy"] == ("patient",)
     assert facts["seed"] == ("1", "2")

@@ -13,6 +13,7 @@ from segmed.core.units import IMAGE
 from segmed.data.degrade import parse_degradations
 from segmed.evaluation.compare import compare
 from segmed.evaluation.groups import GroupColumn, group_table, unit_of_tables, write_group_csv
+from segmed.evaluation.provenance import Bootstrap, Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.metrics import BY_IMAGE
 from segmed.evaluation.report.page import UNKNOWN_TEXT
@@ -21,7 +22,7 @@ from segmed.evaluation.robustness import degraded_rows
 
 GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
 MARK = "PATIENTS UNKNOWN"
-BOOTSTRAP = {"bootstrap": {"resamples": 100}}
+BOOTSTRAP = Provenance(bootstrap=Bootstrap(100, "image"))
 
 
 def unknown(name: str, dice: tuple[float, ...], **changes: object):

@@ -14,6 +14,7 @@ from segmed.core.labels import LabelMap
 from segmed.evaluation.floors import save_with_floors
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.notes import older_notes
 from segmed.evaluation.result import Calibration, Cost, Evaluation, SavedMasks
@@ -67,7 +68,7 @@ def evaluation() -> Evaluation:
         predictions={"a_1": mask},
         cost=Cost(parameters=12, ms_per_image=1.5),
         calibration=Calibration((0.0, 0.5, 1.0), (0.25, math.nan), (0.5, math.nan), (4, 0)),
-        provenance={"seed": 3, "score": math.nan},
+        provenance=Provenance(others={"seed": 3, "score": math.nan}),
     )
 
 
@@ -76,7 +77,9 @@ def test_a_saved_evaluation_loads_equal(tmp_path):
     saved.save(tmp_path)
     loaded = Evaluation.load(tmp_path)
     np.testing.assert_array_equal(loaded.predictions["a_1"], saved.predictions["a_1"])
-    assert repr(replace(loaded, predictions={}, provenance={})) == repr(replace(saved, predictions={}, provenance={}))
+    assert repr(replace(loaded, predictions={}, provenance=Provenance())) == repr(
+        replace(saved, predictions={}, provenance=Provenance())
+    )
 
 
 def test_an_undefined_number_is_null_in_json_and_an_empty_field_in_csv(tmp_path):

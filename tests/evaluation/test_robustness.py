@@ -9,8 +9,9 @@ import tiny_runs as tiny
 from report_samples import evaluation
 
 from segmed.core.errors import DataError
-from segmed.data.degrade import Degradation
+from segmed.data.degrade import Degradation, parse_degradations
 from segmed.evaluation.compare import compare
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.robustness import degraded_evaluations, degraded_results
 from segmed.evaluation.run import evaluate_run, plan_evaluation
@@ -20,7 +21,7 @@ BLURRED = (0.7, 0.7, 0.6, 0.5, 0.9, 0.2)
 
 
 def degraded(name: str, dice: tuple[float, ...], how: str):
-    return replace(evaluation(name, dice), provenance={"degradation": how})
+    return replace(evaluation(name, dice), provenance=Provenance(degradation=parse_degradations(how)[0]))
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def test_the_images_are_degraded_and_the_evaluation_says_how(tmp_path):
     )
     assert clean.metrics["dice"].value == 1.0
     assert noisy.metrics["dice"].value < 0.9
-    assert noisy.provenance["degradation"] == "noise:2"
-    assert "degradation" not in clean.provenance
+    assert str(noisy.provenance.degradation) == "noise:2"
+    assert clean.provenance.degradation is None
     assert noisy.slices[0].reference_px == clean.slices[0].reference_px
 
 
@@ -82,7 +83,7 @@ def test_degraded_evaluations_of_other_cases_are_refused(run):
 def test_degraded_evaluations_of_another_threshold_or_post_processing_are_refused(run, changes):
     clean = evaluation("net", CLEAN)
     told = {"test_time_flips": changes.get("flips", False), **{k: v for k, v in changes.items() if "small" in k}}
-    other = replace(clean, threshold=changes.get("threshold", clean.threshold), provenance=told)
+    other = replace(clean, threshold=changes.get("threshold", clean.threshold), provenance=Provenance.from_json(told))
     with pytest.raises(DataError, match=r"another threshold, test-time flips or post-processing.*Repeat it"):
         degraded_results(compare([other]), {"net": run})
 

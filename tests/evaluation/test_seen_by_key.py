@@ -74,7 +74,7 @@ def test_with_another_key_no_leak_is_never_said(decoded, config, key, tmp_path):
     again = Evaluation.load(tmp_path / "evaluation")
     assert not again.training_known
     assert "TRAINING UNKNOWN" in (tmp_path / "evaluation" / "patients.csv").read_text()
-    assert again.provenance["training_patients"] == "unknown"
+    assert again.provenance.others["training_patients"] == "unknown"
     page = write_report([again], out=tmp_path / "report").read_text()
     assert "whether mine was trained on these patients is not known" in page
     assert "no leak" not in page

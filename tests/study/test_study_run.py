@@ -286,7 +286,7 @@ def test_seeds_that_are_whole_make_a_row_and_degraded_scores_are_of_the_same(stu
     settings = dataclasses.replace(SETTINGS, seeds=2)
     several = dataclasses.replace(study, out=out, settings=settings, jobs=(*first, *second))
     (row,) = collect(several, resamples=50).ranked
-    assert "dice_of_seeds" not in row.provenance
+    assert row.provenance.dice_of_seeds == ()
     assert collect(several, resamples=50).absent[0].reason == (
         "not finished: 2 of 4 trainings are done; the row is the mean of 1 whole seed(s)"
     )
@@ -296,13 +296,13 @@ def test_seeds_that_are_whole_make_a_row_and_degraded_scores_are_of_the_same(stu
         recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 1"))
     shutil.rmtree(next(worse_than(out, second[0])))
     found = collect(several, resamples=50)
-    assert found.ranked[0].provenance["seeds"] == 2
+    assert found.ranked[0].provenance.others["seeds"] == 2
     assert found.degraded == {}
     shutil.copytree(
         next(worse_than(out, first[0])), second[0].evaluation(out).with_name("evaluation-test-bandgain-1.1")
     )
     (degraded,) = collect(several, resamples=50).degraded["U-Net"].values()
-    assert degraded.provenance["seeds"] == 2
+    assert degraded.provenance.others["seeds"] == 2
 
 
 def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowh
     assert [(row.evaluation.name, row.evaluation.leaking, row.run) for row in own.report] == [
         ("mine by slice", True, runs["report"])
     ]
-    assert not Path(own.report[0].evaluation.provenance["run"]).is_absolute()  # no folder of a machine on the page
+    assert not Path(own.report[0].evaluation.provenance.run).is_absolute()  # no folder of a machine on the page
     assert own.patient == ()  # one run is of one fold, and there are two
     assert [name for name, _ in own.refused] == ["mine by patient", "mine by patient"]
     assert "may be tested on fold 1" in own.refused[0][1]

@@ -121,10 +121,12 @@ def _group_tables(
 
 def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None) -> "DecodedDataset | None":
     """The data set that was scored, if it still lies where it then did and is the same; says which it is."""
-    scored = next((each for each in evaluations if each.data_hash is not None and "data" in each.provenance), None)
+    scored = next(
+        (each for each in evaluations if each.data_hash is not None and each.provenance.data is not None), None
+    )
     if scored is None:
         return None
-    folder = Path(str(scored.provenance["data"]))
+    folder = Path(str(scored.provenance.data))
     if not folder.exists():
         note(f"pictures without images, since the data that was scored is not at {folder}. Name it with --data.")
         return None

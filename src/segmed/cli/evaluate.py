@@ -299,7 +299,7 @@ def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Ev
 
     from segmed.evaluation.floors import save_with_floors
 
-    result = replace(result, provenance={**result.provenance, "command": without_places(this_command())})
+    result = replace(result, provenance=result.provenance.telling(command=without_places(this_command())))
     save_with_floors(folder, result, floors)
     return result
 

@@ -68,7 +68,7 @@ def evaluate_kinds(
         )
     floors = _floors(decoded, plan, protocols, bootstrap) if options.floors else {}
     for protocol, result in zip(protocols, results, strict=True):
-        result = replace(result, provenance={**result.provenance, "command": without_places(this_command())})
+        result = replace(result, provenance=result.provenance.telling(command=without_places(this_command())))
         save_with_floors(folder / "prompts" / folder_name(protocol.name), result, floors.get(protocol.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]

@@ -140,8 +140,7 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     shown = [metric for _, metrics in _shown(result) for metric in metrics]
     lines = list(never_found_notes([result]))
     if any(math.isfinite(result.metrics[metric.name].low) for metric in shown):
-        resamples = result.provenance["bootstrap"]["resamples"]
-        lines.append(f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {result.unit.many}.")
+        lines.append(intervals_note(result))
     lines.append(
         "Distances are in the slice, in pixels. The penalty: where only one mask marks a slice, its outline counts as "
         "the image's diagonal away. Shared slices are those that both masks mark."
@@ -157,8 +156,15 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
         lines.append(f"{result.unit.many.capitalize()} without a value, left out: {', '.join(undefined)}.")
     for floor in floors:
         if not any(row.predicted_px for row in floor.slices) and floor.name != "predict nothing":
-            lines.append(f"{floor.name}: {floor.provenance['remark']}")
+            lines.append(f"{floor.name}: {floor.provenance.remark}")
     return lines
+
+
+def intervals_note(result: "Evaluation") -> str:
+    """What the numbers in brackets are."""
+    bootstrap = result.provenance.bootstrap
+    drawn = "" if bootstrap is None else f" from {bootstrap.resamples:,} bootstrap resamples"
+    return f"In brackets: 95 % intervals{drawn} of {result.unit.many}."
 
 
 def _shown(result: "Evaluation") -> "list[tuple[Group, list[Metric]]]":

@@ -28,7 +28,7 @@ ORACLE_NOTE = (
 
 def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluation]]") -> None:
     """Print a table of the oracles and one of the automatic results; LEAKING or PATIENTS UNKNOWN above."""
-    from segmed.cli.evaluation_table import show_marks
+    from segmed.cli.evaluation_table import intervals_note, show_marks
 
     shown = console(width=110)
     show_marks(shown, results)
@@ -38,10 +38,8 @@ def show(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evaluat
             shown.print(table(some, floors, oracle=oracle))
             if oracle:
                 shown.print(ORACLE_NOTE, style="dim", highlight=False)
-    resamples = results[0].provenance["bootstrap"]["resamples"]
     shown.print(
-        f"In brackets: 95 % intervals from {resamples:,} bootstrap resamples of {results[0].unit.many}. All slices: "
-        "an empty slice kept empty counts 1.",
+        f"{intervals_note(results[0])} All slices: an empty slice kept empty counts 1.",
         style="dim",
         highlight=False,
     )

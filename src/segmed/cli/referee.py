@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
-from segmed.cli.referee_runs import is_run, predict_run
+from segmed.cli.referee_runs import Predicted, is_run, predict_run
 from segmed.core.errors import SegmedError
 from segmed.core.pseudonyms import shareable
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.cli.options import OtherGridsName
+    from segmed.evaluation.context import Context
     from segmed.evaluation.find import Found
     from segmed.evaluation.mask_cases import References
     from segmed.evaluation.mask_files import CaseTable
@@ -103,18 +104,10 @@ def score_systems(
                 name=name,
                 labels=labels.get(name) if predicted is None else predicted.labels,
                 other_grids=options.other_grids,
+                context=None if predicted is None else _context(path, predicted),
                 seed=options.seed,
             )
         if predicted is not None:
-            facts = {"run": shareable(path)}
-            scored = dataclasses.replace(
-                scored,
-                kind="run",
-                leaking=predicted.leaking,
-                training_known=predicted.training_known,
-                threshold=predicted.threshold,
-                provenance={**scored.provenance, **facts},
-            )
             runs[name] = path
         if scored.missing:
             more = len(scored.missing) - NAMED
@@ -134,20 +127,33 @@ def volume_pictures(
     from segmed.evaluation.mask_pictures import MaskPictures, images_of
 
     first = evaluations[0]
-    numbers = first.provenance.get("numbers of references")
-    if first.space is None or not isinstance(numbers, dict):
+    told = first.provenance.references
+    if first.space is None or told is None:
         return None
-    folder = Path(str(first.provenance.get("references")))
-    source = {row.case: folder / row.reference for row in first.cases}
+    source = {row.case: Path(told.folder) / row.reference for row in first.cases}
     try:
         if references is not None:
             return MaskPictures(references, {} if images is None else images_of(images, references))
-        labels = LabelNumbers({str(name): int(number) for name, number in numbers.items()})
+        labels = LabelNumbers(told.numbers)
         references = open_references(source, labels=labels, each_case_is_a_patient=True)
         return MaskPictures(references, {} if images is None else images_of(images, references))
     except SegmedError as error:
         note(f"volumes without references and images, since {error}")
         return None
+
+
+def _context(run: Path, predicted: Predicted) -> "Context":
+    """What is known of the masks of a run of ours."""
+    from segmed.evaluation.context import Context
+    from segmed.evaluation.provenance import Provenance
+
+    return Context(
+        kind="run",
+        leaking=predicted.leaking,
+        training_known=predicted.training_known,
+        threshold=predicted.threshold,
+        provenance=Provenance(run=shareable(run)),
+    )
 
 
 def _is_evaluated(path: Path) -> bool:

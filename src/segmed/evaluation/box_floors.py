@@ -1,7 +1,6 @@
 """Evaluations of the baselines that use the prompt and not the image, under the very prompts the model was given."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,9 +9,11 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.pseudonyms import shareable
 from segmed.core.records import Record, by_volume
 from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.prompt_protocols import SEED, PromptProtocol
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import RESAMPLES
@@ -52,26 +53,27 @@ def box_floor_evaluations(
     evaluations = []
     for name in tracked(names, progress):
         predict = _Floor(decoded, protocol, name)
-        result = evaluate(
-            volumes(decoded, groups, predict),
-            decoded.dataset.labels,
-            name=f"{name} ({protocol.name})",
+        context = Context(
             kind="floor",
             part=plan.part,
             leaking=plan.leaking,
             patients_known=plan.patients_known,
-            resamples=resamples,
-            seed=seed,
+            data_hash=decoded.data_hash,
+            split=facts,
+            prompts=protocol.name,
+            oracle=True,
+            provenance=Provenance(
+                remark=REMARKS[name], data=shareable(decoded.dataset.path), others={"prompt_seed": SEED}
+            ),
         )
-        told = {"remark": REMARKS[name], "data": shareable(decoded.dataset.path), "prompt_seed": SEED}
         evaluations.append(
-            replace(
-                result,
-                data_hash=decoded.data_hash,
-                split=facts,
-                provenance={**result.provenance, **told},
-                prompts=protocol.name,
-                oracle=True,
+            evaluate(
+                volumes(decoded, groups, predict),
+                decoded.dataset.labels,
+                name=f"{name} ({protocol.name})",
+                context=context,
+                resamples=resamples,
+                seed=seed,
             )
         )
     return evaluations

@@ -24,7 +24,7 @@ from segmed.core.errors import DataError
 from segmed.core.units import Unit, unit_of
 from segmed.core.wording import plural
 from segmed.evaluation import statistics
-from segmed.evaluation.result import DEGRADATION, Evaluation
+from segmed.evaluation.result import Evaluation
 
 PRIMARY = "dice"
 """The column of `patients.csv` that ranks systems and that tests compare."""
@@ -253,7 +253,7 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
             f"{each.space.unit}, NSD {each.space.tolerances}" if each.space else "slices" for each in (other, first)
         ]
         raise DataError(f"{who}: scored in {spaces[0]} and in {spaces[1]}. Score both in the same way.")
-    images = [str(each.provenance.get(DEGRADATION, "as they are")) for each in (other, first)]
+    images = [str(each.provenance.degradation or "as they are") for each in (other, first)]
     if images[0] != images[1]:
         raise DataError(f"{who}: scored on images {images[0]} and {images[1]}. Compare results on the same images.")
     if None not in (first.data_hash, other.data_hash) and first.data_hash != other.data_hash:

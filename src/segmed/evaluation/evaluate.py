@@ -1,6 +1,7 @@
 """Score patients and put all numbers, tables and masks into one `Evaluation`."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,10 +9,12 @@ from jaxtyping import UInt8
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.units import unit_of
+from segmed.evaluation.context import Context
 from segmed.evaluation.measure import measure
 from segmed.evaluation.over_volumes import over_volumes
-from segmed.evaluation.result import Calibration, Evaluation, Kind
-from segmed.evaluation.rows import PatientRow, SliceRow
+from segmed.evaluation.provenance import Bootstrap
+from segmed.evaluation.result import Calibration, Cost, Evaluation
+from segmed.evaluation.rows import BoxRow, PatientRow, SliceRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import summarise
 from segmed.evaluation.volume import PatientVolume
@@ -23,33 +26,21 @@ def evaluate(
     labels: LabelMap,
     *,
     name: str,
-    kind: Kind = "predictions",
-    part: str = "test",
-    leaking: bool = False,
-    patients_known: bool = True,
+    context: Context | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
     """Score every patient, one at a time, so that images and probabilities need not be held together.
 
-    Intervals are from `resamples` bootstrap resamples of patients with `seed`; of images where `patients_known` is
-    False and each image comes as a patient of its own. Facts about split, cost and provenance
-    are added with `dataclasses.replace`.
+    Intervals are from `resamples` bootstrap resamples of patients with `seed`; of images where the context does not
+    know patients and each image comes as a patient of its own. Without a context the masks are another tool's.
 
     Raises `DataError` where there is no patient, one comes twice, or only some carry probabilities.
     """
     tally = Tally(labels)
     for volume in patients:
         tally.add(volume)
-    return tally.evaluation(
-        name=name,
-        kind=kind,
-        part=part,
-        leaking=leaking,
-        patients_known=patients_known,
-        resamples=resamples,
-        seed=seed,
-    )
+    return tally.evaluation(name=name, context=context or Context(), resamples=resamples, seed=seed)
 
 
 class Tally:
@@ -79,16 +70,17 @@ class Tally:
         self,
         *,
         name: str,
-        kind: Kind,
-        part: str,
-        leaking: bool,
-        patients_known: bool,
+        context: Context,
+        cost: Cost | None = None,
+        boxes: Sequence[BoxRow] = (),
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> Evaluation:
         """What the patients give together; raises `DataError` without any, or if only some have probabilities."""
         if not self._seen:
-            raise DataError(f"{name}: no patients to evaluate in part {part!r}. Check the split or the folders.")
+            raise DataError(
+                f"{name}: no patients to evaluate in part {context.part!r}. Check the split or the folders."
+            )
         patients = len(self._rows)
         rows = [row for rows in self._rows.values() for row in over_volumes(rows)]
         reliability = {
@@ -98,27 +90,36 @@ class Tally:
         if given != patients:
             raise DataError(f"{name}: only {given} of {patients} patients have probabilities. Give all or none.")
         weights = bootstrap_weights(patients, resamples, seed)
-        unit = unit_of(patients_known=patients_known)
+        unit = unit_of(patients_known=context.patients_known)
         summary = summarise(rows, self._slices, reliability, weights, unit)
-        bootstrap = {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}
-        several = {"volumes": len(self._seen)} if len(self._seen) > patients else {}
         return Evaluation(
             name=name,
-            kind=kind,
-            part=part,
-            leaking=leaking,
-            patients_known=patients_known,
-            threshold=None,
+            kind=context.kind,
+            part=context.part,
+            leaking=context.leaking,
+            patients_known=context.patients_known,
+            training_known=context.training_known,
+            threshold=context.threshold,
             labels=self._labels,
-            data_hash=None,
-            split={},
+            data_hash=context.data_hash,
+            split=context.split,
             metrics=summary.metrics,
             by_label=summary.by_label,
             patients=tuple(rows),
             slices=tuple(self._slices),
             predictions=self._predictions,
             calibration=calibration_of([sums for some in reliability.values() for sums in some]),
-            provenance={"bootstrap": bootstrap, **several},
+            cost=cost or Cost(),
+            provenance=replace(
+                context.provenance,
+                bootstrap=Bootstrap(resamples, unit.one, seed),
+                volumes=len(self._seen) if len(self._seen) > patients else None,
+            ),
+            prompts=context.prompts,
+            oracle=context.oracle,
+            boxes=tuple(boxes),
+            missing=context.missing,
+            remarks=context.remarks,
         )
 
 

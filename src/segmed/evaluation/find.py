@@ -79,7 +79,7 @@ def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path
 
 def _same_answers(first: Evaluation, second: Evaluation) -> bool:
     """Whether two are of one run and equal slice by slice, as without prompts and as every model is evaluated."""
-    runs = [evaluation.provenance.get("run") for evaluation in (first, second)]
+    runs = [evaluation.provenance.run for evaluation in (first, second)]
     alike = first.oracle == second.oracle and runs[0] is not None and runs[0] == runs[1]
     return alike and repr(first.slices) == repr(second.slices)
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from segmed.core.replacing import replaced
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import patients_known, require_fit
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, records_of, split_facts, volumes
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import EVALUATION, Evaluation, files_of
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.models import floors
@@ -38,7 +39,7 @@ def floor_evaluations(
 ) -> list[Evaluation]:
     """Predict nothing, interpolate the same patient's training masks, copy the most similar training slice's mask.
 
-    `progress(done, total)` counts floors. `provenance["remark"]` says what each does, and where interpolation has
+    `progress(done, total)` counts floors. `provenance.remark` says what each does, and where interpolation has
     nothing to go by, as under a split by patient.
     """
     split = require_fit(split, decoded)
@@ -58,19 +59,18 @@ def floor_evaluations(
     evaluations = []
     for name, (predict, remark) in tracked(predictors.items(), progress):
         patients = volumes(decoded, groups, lambda records, predict=predict: (predict(records), None))  # type: ignore[misc]
-        result = evaluate(
-            patients,
-            decoded.dataset.labels,
-            name=name,
+        context = Context(
             kind="floor",
             part=part,
             leaking=split.leaking,
             patients_known=patients_known(split, decoded),
-            resamples=resamples,
-            seed=seed,
+            data_hash=decoded.data_hash,
+            split=facts,
+            provenance=Provenance(remark=remark, data=shareable(decoded.dataset.path)),
         )
-        provenance = {**result.provenance, "remark": remark, "data": shareable(decoded.dataset.path)}
-        evaluations.append(replace(result, data_hash=decoded.data_hash, split=facts, provenance=provenance))
+        evaluations.append(
+            evaluate(patients, decoded.dataset.labels, name=name, context=context, resamples=resamples, seed=seed)
+        )
     return evaluations
 
 

@@ -1,7 +1,7 @@
 """Evaluate masks of any other tool: a folder of predictions against references, matched by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segmed.core.errors import DataError, SplitError
@@ -14,8 +14,10 @@ from segmed.data.mask_reading import read_record_mask
 from segmed.data.names import composed, made_of
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.volume import PatientVolume
@@ -57,16 +59,11 @@ def evaluate_pairs(
     pairs: Pairs, labels: LabelMap, *, name: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> Evaluation:
     """Score matched masks, patient by patient. Raises `DataError` for an unreadable file or another size."""
-    result = evaluate(
-        _volumes(pairs, labels),
-        labels,
-        name=name,
+    context = Context(
         patients_known=pairs.patients_known,
-        resamples=resamples,
-        seed=seed,
+        provenance=Provenance(others={"predictions_without_reference": len(pairs.unused)}),
     )
-    facts = {"predictions_without_reference": len(pairs.unused)}
-    return replace(result, provenance={**result.provenance, **facts})
+    return evaluate(_volumes(pairs, labels), labels, name=name, context=context, resamples=resamples, seed=seed)
 
 
 def evaluate_masks(
@@ -96,19 +93,14 @@ def evaluate_masks(
     def read(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         return [read_mask(predicted[record.case], labels).array for record in records], None
 
-    result = evaluate(
-        volumes(decoded, groups, read),
-        labels,
-        name=name,
-        kind="predictions",
+    context = Context(
         part=part,
         leaking=split.leaking,
         patients_known=patients_known(split, decoded),
-        resamples=resamples,
-        seed=seed,
+        data_hash=decoded.data_hash,
+        split=split_facts(decoded, split, fold, part),
     )
-    facts = split_facts(decoded, split, fold, part)
-    return replace(result, data_hash=decoded.data_hash, split=facts)
+    return evaluate(volumes(decoded, groups, read), labels, name=name, context=context, resamples=resamples, seed=seed)
 
 
 def _matched(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,22 +56,10 @@ def save_in_mm(
         patients = {name: records[0].patient for name, records in groups.items()}
         scored = score_masks(
             predictions, open_references(references, labels=numbers, patients=patients), name=result.name,
-            labels=numbers, part=result.part, resamples=resamples, seed=seed,
+            labels=numbers, context=result.context, cost=result.cost, references_stay=False, resamples=resamples,
+            seed=seed,
         )  # fmt: skip
-        kept = ("references", "numbers of references", "labels told by")  # of files that are gone
-        provenance = {key: value for key, value in scored.provenance.items() if key not in kept}
-        told = replace(
-            scored,
-            kind=result.kind,
-            leaking=result.leaking,
-            patients_known=result.patients_known,
-            threshold=result.threshold,
-            data_hash=result.data_hash,
-            split=result.split,
-            cost=result.cost,
-            provenance={**result.provenance, **provenance},
-        )
-        save_with_floors(folder, told, [])
+        save_with_floors(folder, scored, [])
     return Evaluation.load(folder)
 
 

@@ -21,12 +21,14 @@ from segmed.core.pseudonyms import shareable
 from segmed.core.units import unit_of
 from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
+from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.mask_cases import References, read_stored
 from segmed.evaluation.mask_files import case_files, matched
 from segmed.evaluation.mask_labels import LabelNumbers, labels_beside, numbered, of_system
 from segmed.evaluation.over_volumes import over_volumes
-from segmed.evaluation.result import Evaluation
+from segmed.evaluation.provenance import Bootstrap, ReferenceFiles
+from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.rows import CaseRow, PatientRow
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import summarise
@@ -142,7 +144,9 @@ def score_masks(
     name: str,
     labels: LabelNumbers | None = None,
     other_grids: OtherGrids = "refuse",
-    part: str = "test",
+    context: Context | None = None,
+    cost: Cost | None = None,
+    references_stay: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
@@ -155,7 +159,9 @@ def score_masks(
         labels: The numbers of labels in its masks; by default those of its own `dataset.json`, else the references'.
         other_grids: What is done with masks on another grid than their reference's; by default they are refused, all
             of them by name.
-        part: Which part of the data the references are, in the words of tables.
+        context: What is known of them beside; by default they are of another tool, on a test part.
+        cost: What the run that made them costs, where that was measured.
+        references_stay: Whether the result says where the references lie; False where they are removed soon.
         resamples: Bootstrap resamples for the intervals over patients.
         seed: Draws them.
 
@@ -177,21 +183,16 @@ def score_masks(
     source = Predictions(references, files, numbers, other_grids)
     missing = tuple(case for case in source.cases if case not in files)
     remarks = (f"{plural(len(unused), 'mask')} of no case, not scored.",) if unused else ()
-    if references.space is None:
-        scored = _slices(source, name, part, resamples, seed)
-    else:
-        scored = _volumes(source, name, part, resamples, seed)
-    return replace(
-        scored,
-        missing=missing,
-        remarks=(*references.remarks, *remarks, *scored.remarks),
-        provenance={
-            **scored.provenance,
-            "references": shareable(references.files.folder),
-            "numbers of references": dict(references.labels.numbers),
-            "labels told by": numbers.source,
-        },
-    )
+    given = context or Context()
+    told_before = (*given.remarks, *references.remarks, *remarks)
+    patients_known = given.patients_known and references.patients_known
+    known = replace(given, patients_known=patients_known, missing=missing, remarks=told_before)
+    if references_stay:
+        files_told = ReferenceFiles(shareable(references.files.folder), dict(references.labels.numbers))
+        told = replace(known.provenance, references=files_told).telling(**{"labels told by": numbers.source})
+        known = replace(known, provenance=told)
+    score = _slices if references.space is None else _volumes
+    return score(source, name, known, cost or Cost(), resamples, seed)
 
 
 def _files(
@@ -212,7 +213,7 @@ def _files(
     return {case: path for case, path in predictions.items() if case in known}, unused, None
 
 
-def _volumes(source: Predictions, name: str, part: str, resamples: int, seed: int) -> Evaluation:
+def _volumes(source: Predictions, name: str, context: Context, cost: Cost, resamples: int, seed: int) -> Evaluation:
     references = source.references
     space = references.space
     assert space is not None
@@ -230,30 +231,35 @@ def _volumes(source: Predictions, name: str, part: str, resamples: int, seed: in
         rows += _case_rows(source, case, reference, placed)
     _require_none(refused)
     patients = _patients(rows)
-    unit = unit_of(patients_known=references.patients_known)
+    unit = unit_of(patients_known=context.patients_known)
     weights = bootstrap_weights(len({row.patient for row in patients}), resamples, seed)
     summary = summarise(patients, (), {}, weights, unit, metrics_in(space))
     names = references.labels.names
     return Evaluation(
         name=name,
-        kind="predictions",
-        part=part,
-        leaking=False,
-        threshold=None,
+        kind=context.kind,
+        part=context.part,
+        leaking=context.leaking,
+        threshold=context.threshold,
         labels=LabelMap(names, tuple(range(len(names) + 1))),
-        data_hash=None,
-        split={},
+        data_hash=context.data_hash,
+        split=context.split,
         metrics=summary.metrics,
         by_label=summary.by_label,
         patients=patients,
         slices=(),
         predictions={},
-        provenance={"bootstrap": {"unit": unit.one, "resamples": resamples, "seed": seed, "level": 0.95}},
-        patients_known=references.patients_known,
+        cost=cost,
+        provenance=replace(context.provenance, bootstrap=Bootstrap(resamples, unit.one, seed)),
+        prompts=context.prompts,
+        oracle=context.oracle,
+        patients_known=context.patients_known,
+        training_known=context.training_known,
         space=space,
         cases=tuple(rows),
         volumes=PlacedVolumes(source),
-        remarks=_remarks(rows, others),
+        missing=context.missing,
+        remarks=(*context.remarks, *_remarks(rows, others)),
     )
 
 
@@ -342,7 +348,7 @@ def _require_none(refused: Sequence[str]) -> None:
         )
 
 
-def _slices(source: Predictions, name: str, part: str, resamples: int, seed: int) -> Evaluation:
+def _slices(source: Predictions, name: str, context: Context, cost: Cost, resamples: int, seed: int) -> Evaluation:
     """Images of one slice: each patient's are one volume, as everywhere else."""
     references = source.references
     names = references.labels.names
@@ -364,13 +370,8 @@ def _slices(source: Predictions, name: str, part: str, resamples: int, seed: int
 
     return evaluate(
         volumes(),
-        LabelMap(names, tuple(range(len(names) + 1))),
-        name=name,
-        part=part,
-        patients_known=references.patients_known,
-        resamples=resamples,
-        seed=seed,
-    )
+        LabelMap(names, tuple(range(len(names) + 1))), name=name, context=context, resamples=resamples, seed=seed,
+    )  # fmt: skip
 
 
 def _holds_dicom(path: Path) -> bool:

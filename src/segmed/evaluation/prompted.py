@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -12,11 +11,11 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.evaluate import Tally
-from segmed.evaluation.part import records_of, spacing_of, split_facts
+from segmed.evaluation.part import records_of, spacing_of
 from segmed.evaluation.prompt_protocols import SEED, PromptProtocol
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
-from segmed.evaluation.run import NOTHING_REMOVED, Plan, run_cost, run_provenance
+from segmed.evaluation.run import Plan, run_context, run_cost, run_provenance
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
@@ -28,6 +27,7 @@ from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
 from segmed.inference.propagate import propagate
 from segmed.inference.uncertainty import decode_jittered
 from segmed.models.box_floors import filled_box, inscribed_ellipse
+from segmed.models.prediction import PredictionConfig
 from segmed.prompts.masks import tight_boxes
 from segmed.prompts.quality import box_iou
 from segmed.prompts.sampling import Prompted, case_generator
@@ -65,34 +65,21 @@ def evaluate_prompts(
         for scores in each_protocol:
             scores.add(records, EncodedVolume(slices, encoded), encoding.ms_per_image)
             scores.memory.mib = max(filter(None, (scores.memory.mib, memory.mib)), default=None)
-    facts = split_facts(decoded, plan.split, plan.fold, plan.part)
     evaluations = []
     for scores in each_protocol:
-        result = scores.tally.evaluation(
-            name=f"{name} ({scores.protocol.name})",
-            kind="run",
-            part=plan.part,
-            leaking=plan.leaking or scores.system.config.leaking,
-            patients_known=plan.patients_known,
-            resamples=resamples,
-            seed=seed,
-        )
-        cost = run_cost(scores.system, scores.timer, scores.memory)
-        told: dict[str, Any] = {"system": name, "told": scores.protocol.remark, "prompt_seed": SEED}
-        if scores.protocol.name != "none":  # what a prompt points to is not removed for being small
-            told["smallest_component"] = NOTHING_REMOVED
+        system, protocol = scores.system, scores.protocol
+        told = run_provenance(system, decoded, plan, batch_size).telling(told=protocol.remark, prompt_seed=SEED)
+        if protocol.name != "none":  # what a prompt points to is not removed for being small
+            told = replace(told, prediction=PredictionConfig(tta=system.tta))
+        context = run_context(system, decoded, plan, replace(told, system=name))
         evaluations.append(
-            replace(
-                result,
-                threshold=scores.system.config.threshold,
-                data_hash=decoded.data_hash,
-                split=facts,
-                cost=replace(cost, ms_per_image=scores.ms_per_image),
-                training_known=plan.training_known,
-                provenance={**result.provenance, **run_provenance(scores.system, decoded, plan, batch_size), **told},
-                prompts=scores.protocol.name,
-                oracle=scores.protocol.oracle,
-                boxes=tuple(scores.boxes),
+            scores.tally.evaluation(
+                name=f"{name} ({protocol.name})",
+                context=replace(context, prompts=protocol.name, oracle=protocol.oracle),
+                cost=replace(run_cost(system, scores.timer, scores.memory), ms_per_image=scores.ms_per_image),
+                boxes=scores.boxes,
+                resamples=resamples,
+                seed=seed,
             )
         )
     return evaluations

@@ -24,7 +24,7 @@ _DASHES = {"inscribed ellipse": ":", "filled box": "--"}
 
 def system_of(evaluation: Evaluation) -> str:
     """The name of the model under whatever prompts."""
-    return str(evaluation.provenance.get("system", evaluation.name))
+    return evaluation.provenance.system or evaluation.name
 
 
 def quality_curves(evaluations: Sequence[Evaluation]) -> dict[str, QualityCurve]:

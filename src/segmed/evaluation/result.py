@@ -12,13 +12,11 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
-from pydantic import ConfigDict
-from typing_extensions import TypedDict
 
 from segmed.core.errors import DataError
 from segmed.core.files import write_json, written_aside
@@ -27,8 +25,10 @@ from segmed.core.reading import read_json, read_table
 from segmed.core.replacing import replaced
 from segmed.core.units import Unit, unit_of
 from segmed.core.volume import Volume
+from segmed.evaluation.context import Context, Kind
 from segmed.evaluation.metric import MetricValue
 from segmed.evaluation.metrics import COLUMNS
+from segmed.evaluation.provenance import Provenance, StoredProvenance
 from segmed.evaluation.rows import (
     BoxRow,
     CaseRow,
@@ -53,9 +53,6 @@ LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN = "LEAKING", "PATIENTS UNKNOWN", "TR
 """The words that stand wherever a result is shown whose split leaks, or may leak for all that anybody knows."""
 TABLES = ("patients", "slices", "cases", "boxes", "groups")
 """The CSV files that an evaluation may have."""
-Kind = Literal["run", "predictions", "floor"]
-DEGRADATION = "degradation"
-"""Key of the provenance under which an evaluation of images made worse on purpose says how; absent in all others."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,7 @@ class Calibration:
 class Evaluation:
     """The result of scoring one set of predictions against references.
 
-    `split` holds plain facts (strategy, seed, fold, leak figures). `provenance` holds what is needed to make the
-    result again: versions, commit, command, seed, machine, and `data`, the folder the images came from.
+    `split` holds plain facts (strategy, seed, fold, leak figures), which are only shown.
     `metrics` are of all labels together; `by_label` has those of each label alone where there are several.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
     `patients_known` is False where nobody said which images are of one patient: each image is then a row of
@@ -120,7 +116,7 @@ class Evaluation:
     predictions: Mapping[str, UInt8[np.ndarray, "h w"]]
     cost: Cost = field(default_factory=Cost)
     calibration: Calibration | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     prompts: str | None = None
     oracle: bool = False
     boxes: tuple[BoxRow, ...] = ()
@@ -137,6 +133,11 @@ class Evaluation:
     def unit(self) -> Unit:
         """What a row of `patients` is, and what intervals are over: patients, or images where these are not known."""
         return unit_of(patients_known=self.patients_known)
+
+    @property
+    def context(self) -> Context:
+        """What was known before anything was scored, to score the same masks in another way."""
+        return Context(**{each.name: getattr(self, each.name) for each in dataclasses.fields(Context)})
 
     def by_patient(self, column: str, label: str | None = None) -> dict[str, float]:
         """A column of `patients.csv` per patient: of one label, or the mean over labels, NaN labels left out."""
@@ -186,6 +187,7 @@ class Evaluation:
             known = not slices or any(row.case != row.patient for row in slices)
         try:
             labels = LabelMap.from_json(stored.labels)
+            provenance = Provenance.from_json(stored.provenance)
         except DataError as error:
             raise DataError(f"{path}: {error} {_AGAIN}") from error
         metrics = _metrics_of(stored.metrics)
@@ -203,7 +205,7 @@ class Evaluation:
             by_label=by_label or _by_label(patients, slices, metrics, space, unit_of(patients_known=known)),
             cost=stored.cost,
             calibration=None if stored.calibration is None else stored.calibration.value(),
-            provenance=dict(stored.provenance),
+            provenance=provenance,
             prompts=stored.prompts,
             oracle=stored.oracle,
             patients=patients,
@@ -244,7 +246,7 @@ class Evaluation:
             "by_label": {label: _metrics_to_json(metrics) for label, metrics in self.by_label.items()},
             "cost": nan_to_null(dataclasses.asdict(self.cost)),
             "calibration": nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
-            "provenance": nan_to_null(dict(self.provenance)),
+            "provenance": nan_to_null(self.provenance.to_json()),
             "prompts": self.prompts,
             "oracle": self.oracle,
             "space": dataclasses.asdict(self.space) if self.space else None,
@@ -268,18 +270,6 @@ def files_of(folder: Path) -> list[Path]:
             if place is not None:
                 masks += [path_of(folder, case) for case in {row[place] for row in table.rows} if case]
     return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *masks]
-
-
-class _Provenance(TypedDict, total=False):
-    """What is read of `Evaluation.provenance`; all else that it holds is shown only."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-    data: str
-    run: str | None
-    degradation: str
-    smallest_component: dict[str, float | int | None] | None
-    training: dict[str, Any]
-    dice_of_seeds: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -333,7 +323,7 @@ class _Stored:
     metrics: dict[str, _Metric]
     cost: Cost
     calibration: _Reliability | None
-    provenance: _Provenance
+    provenance: StoredProvenance
     by_label: dict[str, dict[str, _Metric]] = field(default_factory=dict)
     prompts: str | None = None
     oracle: bool = False

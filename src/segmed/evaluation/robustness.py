@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from segmed.core.errors import DataError, SegmedError
-from segmed.core.reading import read_json
+from segmed.core.errors import DataError
 from segmed.core.units import PATIENT, Unit, unit_of
-from segmed.data.degrade import KINDS, Degradation, parse_degradations
+from segmed.data.degrade import KINDS, Degradation
 from segmed.evaluation.compare import Comparison, patient_scores
-from segmed.evaluation.result import DEGRADATION, EVALUATION, Evaluation
-from segmed.evaluation.run import NOTHING_REMOVED
+from segmed.evaluation.provenance import read_provenance
+from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.statistics import Interval, bootstrap_ci
+from segmed.models.prediction import PredictionConfig
 
 
 @dataclass(frozen=True)
@@ -65,21 +64,10 @@ def degraded_evaluations(run: Path, part: str) -> dict[Degradation, Evaluation]:
     """The degraded evaluations in a run folder, read whole."""
     found = {}
     for file in sorted(run.glob(f"evaluation-{part}-*/{EVALUATION}")):
-        text = read_json(file, _Told, what="an evaluation made by `segmed evaluate`").provenance.get(DEGRADATION)
-        if text is not None:
-            try:
-                (degradation,) = parse_degradations(str(text))
-            except (SegmedError, ValueError) as error:
-                raise DataError(f"{file}: says no one degradation ({error}). Run `segmed evaluate` again.") from error
+        degradation = read_provenance(file).degradation
+        if degradation is not None:
             found[degradation] = Evaluation.load(file.parent)
     return found
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What is read of an evaluation to know whether its images were made worse."""
-
-    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluation]:
@@ -103,10 +91,7 @@ def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluatio
 
 def _applied(evaluation: Evaluation) -> tuple[object, ...]:
     """How probabilities became masks; what an evaluation of an early version does not say was not done."""
-    told = evaluation.provenance
-    flips, smallest = told.get("test_time_flips") or "none", told.get("smallest_component") or {}
-    removed = tuple(smallest.get(size, nothing) for size, nothing in NOTHING_REMOVED.items())
-    return evaluation.threshold, flips, *removed
+    return evaluation.threshold, evaluation.provenance.prediction or PredictionConfig()
 
 
 def _result(system: Evaluation, degradation: Degradation, evaluation: Evaluation, patients: Sequence[str]) -> Degraded:

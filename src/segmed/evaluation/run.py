@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from segmed.core.errors import DataError, SplitError
 from segmed.core.progress import Progress, tracked
-from segmed.core.provenance import commit, machine, versions
 from segmed.core.pseudonyms import Pseudonyms, shareable
 from segmed.core.records import Record
 from segmed.core.split import PartName, Split
@@ -16,9 +14,11 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.degrade import Degradation
 from segmed.data.keys import known_pseudonyms
 from segmed.data.splits import patients_known, require_fit
-from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.context import Context
+from segmed.evaluation.evaluate import Tally
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
-from segmed.evaluation.result import DEGRADATION, Cost, Evaluation
+from segmed.evaluation.provenance import Provenance, where_from
+from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
@@ -175,29 +175,16 @@ def evaluate_run(
         cleaned = predictor.cleaned(masks, slices.positions)
         return [mask.array for mask in cleaned], list(probabilities)
 
-    result = evaluate(
-        tracked(volumes(decoded, groups, predict), progress, total=len(groups)),
-        decoded.dataset.labels,
+    tally = Tally(decoded.dataset.labels)
+    for volume in tracked(volumes(decoded, groups, predict), progress, total=len(groups)):
+        tally.add(volume)
+    told = run_provenance(predictor, decoded, plan, batch_size)
+    return tally.evaluation(
         name=name,
-        kind="run",
-        part=plan.part,
-        leaking=plan.leaking,
-        patients_known=plan.patients_known,
+        context=run_context(predictor, decoded, plan, replace(told, degradation=degradation)),
+        cost=run_cost(predictor, timer, memory),
         resamples=resamples,
         seed=seed,
-    )
-    return replace(
-        result,
-        threshold=predictor.config.threshold,
-        training_known=plan.training_known,
-        data_hash=decoded.data_hash,
-        split=split_facts(decoded, plan.split, plan.fold, plan.part),
-        cost=run_cost(predictor, timer, memory),
-        provenance={
-            **result.provenance,
-            **run_provenance(predictor, decoded, plan, batch_size),
-            **_degraded(degradation),
-        },
     )
 
 
@@ -253,36 +240,35 @@ def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) 
     )
 
 
-NOTHING_REMOVED = {"pixels in slice": 0, "voxels": 0, "share of the largest": 0.0}
-"""What provenance says of the removal of small components where there is none."""
-
-
-def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> dict[str, Any]:
+def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, batch_size: int) -> Provenance:
     """Where the numbers of an evaluated run come from."""
-    chosen = predictor.config.prediction
-    return {
-        "data": shareable(decoded.dataset.path),
-        "run": shareable(predictor.folder),
-        "model": predictor.config.model.name,
-        "encoder": predictor.config.model.encoder,
-        "training": predictor.config.training.to_json(),
-        "test_time_flips": predictor.tta,
-        "smallest_component": {
-            "pixels in slice": chosen.smallest_in_slice,
-            "voxels": chosen.smallest_in_volume,
-            "share of the largest": chosen.smallest_share,
+    config = predictor.config
+    return Provenance(
+        data=shareable(decoded.dataset.path),
+        run=shareable(predictor.folder),
+        training=config.training,
+        prediction=replace(config.prediction, tta=predictor.tta),
+        device=str(predictor.device),
+        others={
+            "model": config.model.name,
+            "encoder": config.model.encoder,
+            "training_patients": "known" if plan.training_known else "unknown",
+            "batch_size": batch_size,
+            **where_from(),
         },
-        "training_patients": "known" if plan.training_known else "unknown",
-        "device": str(predictor.device),
-        "batch_size": batch_size,
-        **where_from(),
-    }
+    )
 
 
-def _degraded(degradation: Degradation | None) -> dict[str, Any]:
-    return {} if degradation is None else {DEGRADATION: str(degradation)}
-
-
-def where_from() -> dict[str, Any]:
-    """Commit, machine and versions, for the provenance of an evaluation."""
-    return {"commit": commit(), "machine": machine(), "versions": versions()}
+def run_context(predictor: VolumePredictor, decoded: DecodedDataset, plan: Plan, provenance: Provenance) -> Context:
+    """What is known of a run's evaluation before it is scored."""
+    return Context(
+        kind="run",
+        part=plan.part,
+        leaking=plan.leaking or predictor.config.leaking,
+        patients_known=plan.patients_known,
+        training_known=plan.training_known,
+        threshold=predictor.config.threshold,
+        data_hash=decoded.data_hash,
+        split=split_facts(decoded, plan.split, plan.fold, plan.part),
+        provenance=provenance,
+    )

@@ -187,10 +187,8 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         volumes=one.volumes if one.volumes == other.volumes else None,
         training=replace(
             summed_times([one.training, other.training]),
-            others={
-                "cascade": config_to_mapping(settings),
-                "runs": [one.training.to_json(), other.training.to_json()],
-            },
+            runs=(one.training, other.training),
+            others={"cascade": config_to_mapping(settings)},
         ),
         seen=seen_by_any([known_patients(run.folder, run.config) for run in (dense, promptable)]),
     )

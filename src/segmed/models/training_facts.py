@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 READ = ("seconds", "cpu_seconds", "mask_prompts", "embeddings")
-"""The facts that are fields; all else is among the others."""
+"""The facts that are numbers and texts; `runs` is one as well, and all else is among the others."""
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,24 @@ class TrainingFacts:
     """Whether masks were among the prompts; to a run without, they would be noise."""
     embeddings: str | None = None
     """The digest of the embedding cache's plan that it was trained from."""
+    runs: tuple["TrainingFacts", ...] = ()
+    """Of a cascade: those of its dense and of its promptable run."""
     others: Mapping[str, Any] = field(default_factory=dict)
     """Epoch and score chosen, seed, steps, precision, machine, commit, versions: shown, never decided by."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `RunConfig` stores them under `training`."""
         own = {name: getattr(self, name) for name in READ}
-        return {**self.others, **{name: value for name, value in own.items() if value is not None}}
+        runs = {RUNS: [run.to_json() for run in self.runs]} if self.runs else {}
+        return {**self.others, **runs, **{name: value for name, value in own.items() if value is not None}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrainingFacts":
         """The facts that `to_json`, or version 0.1, wrote."""
-        others = {name: each for name, each in value.items() if name not in READ}
-        return cls(**{name: value.get(name) for name in READ}, others=others)
+        listed = value.get(RUNS)
+        runs = tuple(cls.from_json(run) for run in listed if isinstance(run, dict)) if isinstance(listed, list) else ()
+        others = {name: each for name, each in value.items() if name not in (*READ, RUNS)}
+        return cls(**{name: value.get(name) for name in READ}, runs=runs, others=others)
 
 
 def summed_times(trainings: Sequence[TrainingFacts]) -> TrainingFacts:

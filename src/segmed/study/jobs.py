@@ -9,6 +9,7 @@ from segmed.core.errors import ConfigError
 from segmed.core.reading import parse_yaml, read_json
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
+from segmed.evaluation.provenance import read_provenance
 from segmed.evaluation.result import EVALUATION
 from segmed.models.checkpoint import CONFIG
 from segmed.models.training_facts import TrainingFacts
@@ -75,12 +76,9 @@ class Job:
         file = evaluation / EVALUATION
         if not (file.is_file() and all((run / CONFIG).is_file() for run in runs)):
             return False
-        told = read_json(file, _Evaluated, what="an evaluation", remedy="Delete its folder.").provenance.training
+        told = read_provenance(file, remedy="Delete its folder.").training or TrainingFacts()
         trained = [read_json(run / CONFIG, _Trained, what="a run's config", remedy=_DELETE).training for run in runs]
-        scored = told.get("runs", [told])
-        listed = scored if isinstance(scored, list) else []  # of a damaged file: then it is scored again
-        told_of = [TrainingFacts.from_json(each) for each in listed if isinstance(each, dict)]
-        return told_of == list(map(TrainingFacts.from_json, trained))
+        return list(told.runs or (told,)) == list(map(TrainingFacts.from_json, trained))
 
 
 _DELETE = "Delete the run's folder and train it again."
@@ -88,14 +86,9 @@ _DELETE = "Delete the run's folder and train it again."
 
 @dataclass(frozen=True)
 class _Trained:
-    """What is read of a run, or of what an evaluation says of it, to tell trainings apart."""
+    """What is read of a run to tell trainings apart."""
 
     training: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    provenance: _Trained
 
 
 def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: int) -> tuple[Job, ...]:

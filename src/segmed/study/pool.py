@@ -57,10 +57,10 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
         if len(folds) < 2
         else _Joined([fold.predictions for fold in folds]),
-        cost=pool_costs([fold.cost for fold in folds], runs=[fold.provenance.get("run") for fold in folds]),
+        cost=pool_costs([fold.cost for fold in folds], runs=[fold.provenance.run for fold in folds]),
         calibration=calibration,
         boxes=tuple(row for fold in folds for row in fold.boxes),
-        provenance={**first.provenance, "thresholds": [fold.threshold for fold in folds]},
+        provenance=first.provenance.telling(thresholds=[fold.threshold for fold in folds]),
     )
 
 
@@ -95,7 +95,9 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         boxes=tuple(row for one in seeds for row in one.boxes),
         cost=pool_costs([one.cost for one in seeds]),
         calibration=calibration,
-        provenance={**seeds[0].provenance, "seeds": len(seeds), "dice_of_seeds": [mean_dice(one) for one in seeds]},
+        provenance=replace(
+            seeds[0].provenance.telling(seeds=len(seeds)), dice_of_seeds=tuple(mean_dice(one) for one in seeds)
+        ),
     )
 
 

@@ -275,7 +275,7 @@ def _whole_seeds(study: Study, usable: Usable, row: Sequence[Job]) -> list[list[
 
 def _told_fairly(evaluation: Evaluation) -> Evaluation:
     """Drop peak memory measured on a CPU, where the process also held earlier trainings. A GPU's is the test's own."""
-    if str(evaluation.provenance.get("device", "")).startswith("cuda"):
+    if evaluation.provenance.on_gpu:
         return evaluation
     return replace(evaluation, cost=replace(evaluation.cost, peak_memory_mib=None))
 

@@ -80,7 +80,7 @@ def institution_table(results: Results) -> Table:
 
 def seed_table(evaluations: Sequence[Evaluation]) -> Table:
     """Mean Dice of each seed, where there are several."""
-    seeds = {each.name: each.provenance.get("dice_of_seeds", []) for each in evaluations}
+    seeds = {each.name: each.provenance.dice_of_seeds for each in evaluations}
     most = max((len(values) for values in seeds.values()), default=0)
     if most < 2:
         return Table((), ())

@@ -31,12 +31,12 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
 
 def volumes_note(evaluations: Sequence[Evaluation]) -> str:
     """How patients with several volumes are scored; empty where none has more than one."""
-    several = next((each for each in evaluations if "volumes" in each.provenance), None)
+    several = next((each for each in evaluations if each.provenance.volumes is not None), None)
     if several is None:
         return ""
     patients = several.unit.count(len({row.patient for row in several.patients}))
     return (
-        f"{several.provenance['volumes']} volumes of {patients}: each patient's score is the mean over its volumes, "
+        f"{several.provenance.volumes} volumes of {patients}: each patient's score is the mean over its volumes, "
         "and intervals and tests are over patients."
     )
 

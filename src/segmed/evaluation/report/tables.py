@@ -130,7 +130,7 @@ def scores(comparison: Comparison, metrics: Sequence[str] | None = None) -> Scor
     columns = [_cells(comparison, name) for name in names]
 
     def row(evaluation: Evaluation, place: int | None) -> Row:
-        remark = str(evaluation.provenance.get("remark", "")) if place is None else ""
+        remark = (evaluation.provenance.remark or "") if place is None else ""
         return Row(evaluation.name, place, tuple(column[evaluation.name] for column in columns), remark)
 
     return Scores(
@@ -249,7 +249,7 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
         "threshold": evaluation.threshold,
         "labels": ", ".join(evaluation.labels.names),
     }
-    facts |= _flat(evaluation.split, "split") | _flat(evaluation.provenance, "")
+    facts |= _flat(evaluation.split, "split") | _flat(evaluation.provenance.to_json(), "")
     return {name: _fact_text(value) for name, value in facts.items()}
 
 
