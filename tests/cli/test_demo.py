@@ -1,9 +1,12 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image as Pillow
 
@@ -16,12 +19,15 @@ from segmed.cli.demo import (
     make_data,
     make_split,
     places,
+    predict_one,
     run_demo,
     start_over,
     train_small,
 )
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import sha256_of
+from segmed.data.decoded import decode
+from segmed.data.sources import open_dataset
 from segmed.io.volumes import read_volume
 
 TINY = Scale(patients=6, size=64, slices=12, epochs=1, steps_per_epoch=2, batch_size=4)
@@ -52,6 +58,28 @@ def test_the_demo_of_volumes_gives_the_same_model_and_the_same_masks(
     by_number = {int(path.stem.split("_")[-1]): np.asarray(Pillow.open(path)) for path in slices}
     for number, plane in enumerate(mask.array, start=1):
         np.testing.assert_array_equal(plane > 0, by_number[number] > 0)
+
+
+def test_the_demo_of_dicom_has_the_same_pixels_and_writes_the_same_masks_as_segmentations_too(
+    finished: Path, tmp_path: Path
+) -> None:
+    decoded = make_data(tmp_path, replace(TINY, format="dicom"), seed=0)
+    slices = decode(open_dataset(finished / "data"), cache_dir=finished / "cache")
+    for case in slices.dataset.by_case():
+        np.testing.assert_array_equal(decoded.image(case), slices.image(case))
+        np.testing.assert_array_equal(decoded.mask(case), slices.mask(case))
+    shutil.copytree(finished / "run", tmp_path / "run")
+    predict_one(tmp_path, decoded, make_split(tmp_path, decoded, seed=0))
+    mask = read_volume(next((tmp_path / "predictions").glob("*.nii.gz")))
+    for path in (finished / "predictions").rglob("*.tif"):
+        number = int(path.stem.split("_")[-1])
+        np.testing.assert_array_equal(mask.array[number - 1] > 0, np.asarray(Pillow.open(path)) > 0)
+    found = hd.seg.segread(next((tmp_path / "predictions").glob("*_seg.dcm")))
+    series = decoded.dataset.by_case()[next(iter(slices.dataset.by_case()))].image
+    uids = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(series.iterdir())]
+    assert len(uids) == TINY.slices
+    np.testing.assert_array_equal(found.get_pixels_by_source_instance(uids, combine_segments=True), mask.array > 0)
+    assert len(list((tmp_path / "predictions").glob("*_rtstruct.dcm"))) == 1
 
 
 def test_the_demo_scores_test_patients_only(finished: Path) -> None:

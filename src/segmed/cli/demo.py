@@ -41,8 +41,8 @@ class Scale:
     """From random weights; half as many from ImageNet's."""
     steps_per_epoch: int = 40
     batch_size: int = 8
-    format: "PhantomFormat" = "tiff"
     """Small batches: a short training gains more from more steps than from smoother ones."""
+    format: "PhantomFormat" = "tiff"
 
 
 def demo(
@@ -59,9 +59,9 @@ def demo(
     run_demo(out, Scale(format=format_), seed=seed)
     say(f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {out}/:\n")
     for place, what in places(format_).items():
-        say(f"  {out / place!s:<26} {what}")
+        say(f"  {out / place!s:<28} {what}")
     say(f"\nOpen {(out / 'report' / 'report.html').resolve()} in a browser.")
-    page = "your-own-data.md" if format_ == "tiff" else "your-own-nifti.md"
+    page = {"tiff": "your-own-data.md", "nifti": "your-own-nifti.md", "dicom": "your-own-dicom.md"}[format_]
     say(f"\nNext, with your own images (see docs/howto/{page}):\n\n  segmed data check FOLDER")
 
 
@@ -83,10 +83,12 @@ def places(format_: "PhantomFormat") -> dict[str, str]:
     """What lies where."""
     if format_ == "tiff":
         return PLACES
+    kind = "NIfTI" if format_ == "nifti" else "DICOM"
+    beside = "" if format_ == "nifti" else ", as DICOM segmentation and structure set,"
     return PLACES | {
-        "data": "the made-up patients, as NIfTI with a manifest",
+        "data": f"the made-up patients, as {kind} with a manifest",
         "run/evaluation-test-mm": "the same masks scored as volumes, in mm and ml",
-        "predictions": "the mask of one test patient as NIfTI, and its size in ml",
+        "predictions": f"the mask of one test patient as NIfTI{beside} and its size in ml",
     }
 
 
@@ -246,7 +248,7 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
 
     record = decoded.dataset.by_case()[split.fold(0).test[0]]
     if record.source is not None:
-        predict_volume_of(out, record.source)
+        predict_volume_of(out, record.source, dicom=record.image.is_dir())
         return
     folder = record.image.parent
     with progress_bar("predicting") as progress:
@@ -256,15 +258,18 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
     say(f"      {plural(len(outcome.written), 'mask')} of {folder.name}")
 
 
-def predict_volume_of(out: Path, volume: "VolumeFiles") -> None:
-    """Predict the files of a volume, as `segmed predict` does."""
+def predict_volume_of(out: Path, volume: "VolumeFiles", *, dicom: bool) -> None:
+    """Predict the files of a volume, as `segmed predict` does; of DICOM with `--seg --rtstruct`."""
     from segmed.inference import load
-    from segmed.inference.volume_files import predict_volumes
+    from segmed.inference.volume_files import Extras, predict_volumes
     from segmed.inference.volume_inputs import VolumeInputs
 
     inputs = VolumeInputs(volume.images[0].parent, (volume,))
     with progress_bar("predicting") as progress:
-        outcome = predict_volumes(load(out / "run"), inputs, out / "predictions", progress=progress)
+        outcome = predict_volumes(
+            load(out / "run"), inputs, out / "predictions", extras=Extras(segmentation=dicom, structures=dicom),
+            progress=progress,
+        )  # fmt: skip
     say(f"      {plural(len(outcome.written), 'mask')} of {volume.name}")
 
 

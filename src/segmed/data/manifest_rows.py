@@ -70,6 +70,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """As `is_file`, of folders."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def further_columns(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     """The further columns, each by case; empty values are left out."""
     columns: dict[str, dict[str, str]] = {}

@@ -1,4 +1,7 @@
-"""A manifest of volumes: a row each, with one column `image`, or one a sequence, `image_t1` and so on."""
+"""A manifest of volumes: a row each, with one column `image`, or one a sequence, `image_t1` and so on.
+
+A volume is a file, or a folder with one series of DICOM.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +21,7 @@ from segmed.data.manifest_rows import (
     file_of,
     further_columns,
     is_file,
+    is_folder,
     is_own,
     relative_to,
     require_case,
@@ -25,6 +29,7 @@ from segmed.data.manifest_rows import (
 )
 from segmed.data.names import composed
 from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
+from segmed.io.converting import is_dicom_path
 from segmed.io.volumes import suffix_of
 
 
@@ -103,17 +108,22 @@ def _volume(path: Path, number: int, row: Row, columns: Sequence[str], findings:
     mask = file_of(path.parent, row["mask"]) if row.get("mask") else None
     sound = True
     for file in (*images, mask):
-        if file is not None and not is_file(file):
+        if file is not None and not _is_there(file):
             kind = "mask" if file is mask else "image"
             findings.error(f"missing-{kind}", file, f"not found ({kind} of case {row['case']}). Correct the path.")
             sound = False
-        elif file is not None and suffix_of(file) is None:
+        elif file is not None and suffix_of(file) is None and not is_dicom_path(file):
             text = (
                 "no volume, as others of the manifest are. List volumes and images of slices in manifests of their own."
             )
             findings.error("mixed-formats", file, text)
             sound = False
     return VolumeFiles(composed(row["case"]), tuple(images), mask) if sound else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or a folder with a series of DICOM."""
+    return is_file(path) or (is_folder(path) and any(is_dicom_path(file) for file in path.iterdir() if file.is_file()))
 
 
 def _find_shared(found: Sequence[PatientVolumeFiles], findings: Findings) -> None:

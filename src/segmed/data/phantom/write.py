@@ -1,4 +1,4 @@
-"""Write a phantom data set, in the Kaggle LGG layout or as NIfTI volumes, all of it or nothing."""
+"""Write a phantom data set, in the Kaggle LGG layout or as volumes in NIfTI or DICOM, all of it or nothing."""
 
 import datetime
 import shutil
@@ -13,11 +13,13 @@ from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import refuse_links, write_table
 from segmed.core.progress import Progress, tracked
 from segmed.core.volume import Grid, Volume
+from segmed.data.phantom.dicom import write_mask, write_series
 from segmed.data.phantom.scanner import SCANNERS, Study, scan
 from segmed.io.volumes import write_volume
 
-PhantomFormat = Literal["tiff", "nifti"]
-FOLDERS: dict[PhantomFormat, str] = {"tiff": "kaggle_3m", "nifti": "volumes"}
+PhantomFormat = Literal["tiff", "nifti", "dicom"]
+FOLDERS: dict[PhantomFormat, str] = {"tiff": "kaggle_3m", "nifti": "volumes", "dicom": "dicom"}
+LABEL = "tumour"
 SEQUENCES = ("pre-contrast", "flair", "post-contrast")
 HEAD, THICKNESS = 240.0, 6.0
 """Millimetres that a slice shows from side to side, and from slice to slice."""
@@ -56,7 +58,8 @@ def write_phantom(
     """Write `patients` phantoms below `dest` and return the folder with the cases, `dest/kaggle_3m`.
 
     With `format="nifti"` it is `dest/volumes`: the same voxels as axial volumes, a file a sequence, masks of 0 and 1,
-    and `manifest.csv` in place of `data.csv`; 240 mm from side to side and 6 mm from slice to slice.
+    and `manifest.csv` in place of `data.csv`; 240 mm from side to side and 6 mm from slice to slice. With
+    `format="dicom"` it is `dest/dicom`: the same volumes, a folder with a series for each sequence, and segmentations.
 
     Each case has RGB slices of `size` pixels square, uint8, as (pre-contrast, FLAIR, post-contrast), and masks of 0
     and 255; `data.csv` holds institution, sex and age. `slices` per patient vary by institution, from 18 to 26,
@@ -118,13 +121,14 @@ def _write_all(
         )
         sex, age = str(rng.choice(["female", "male"])), int(np.clip(rng.normal(47, 13), 20, 80))
         facts = [patient.institution, sex, str(age)]
-        if format == "nifti":
-            rows.append([patient.case, patient.name, *_write_volumes(folder, patient.case, study), *facts])
-        else:
+        if format == "tiff":
             _write_study(folder / patient.case, patient.case, study)
             rows.append([patient.name, *facts])
+        else:
+            write = _write_volumes if format == "nifti" else _write_dicom
+            rows.append([patient.case, patient.name, *write(folder, patient, study), *facts])
     facts_of = ["institution", "sex", "age"]
-    if format == "nifti":
+    if format != "tiff":
         images = [f"image_{sequence}" for sequence in SEQUENCES]
         write_table(folder / "manifest.csv", ["case", "patient", *images, "mask", *facts_of], rows)
     else:
@@ -136,20 +140,34 @@ def _patient(number: int) -> _Patient:
     return _Patient(number, institution, no_post=number % MISSING_EVERY == 7)
 
 
-def _write_volumes(folder: Path, case: str, study: Study) -> list[str]:
-    """Write a file for each sequence and the mask, and return their names."""
+def _grid(study: Study) -> Grid:
     count, height, width = study.masks.shape
     step = HEAD / width
     affine = np.zeros((4, 4))  # slices go up, rows to the back, columns to the left, around the middle
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = THICKNESS, -step, -step, 1
     affine[:3, 3] = step * (width - 1) / 2, step * (height - 1) / 2, -THICKNESS * (count - 1) / 2
-    grid = Grid((count, height, width), affine)
+    return Grid((count, height, width), affine)
+
+
+def _write_volumes(folder: Path, patient: _Patient, study: Study) -> list[str]:
+    """Write a file for each sequence and the mask, and return their names."""
     arrays = {sequence: study.images[..., channel] for channel, sequence in enumerate(SEQUENCES)}
     names = []
     for name, array in {**arrays, "mask": study.masks}.items():
-        names.append(f"{case}_{name}.nii.gz")
-        write_volume(folder / names[-1], Volume(np.ascontiguousarray(array), grid))
+        names.append(f"{patient.case}_{name}.nii.gz")
+        write_volume(folder / names[-1], Volume(np.ascontiguousarray(array), _grid(study)))
     return names
+
+
+def _write_dicom(folder: Path, patient: _Patient, study: Study) -> list[str]:
+    """Write a series for each sequence and a segmentation of the second, and return their names."""
+    names = [f"{patient.case}/{sequence}" for sequence in SEQUENCES]
+    for channel, name in enumerate(names):
+        voxels = np.ascontiguousarray(study.images[..., channel])
+        write_series(folder / name, voxels, _grid(study), patient=patient.name, case=patient.case, number=channel + 1)
+    mask = f"{patient.case}/mask_seg.dcm"
+    write_mask(folder / mask, study.masks, _grid(study), folder / names[1], LABEL)
+    return [*names, mask]
 
 
 def _write_study(folder: Path, case: str, study: Study) -> None:
