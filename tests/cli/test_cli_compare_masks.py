@@ -183,3 +183,13 @@ def test_what_cannot_be_meant_is_told_in_one_line(data, monkeypatch, arguments, 
     assert isinstance(result.exception, SegmedError)
     assert told in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+def test_masks_of_one_tool_are_scored_as_volumes_by_evaluate_too(data):
+    assert compared(data).exit_code == 0
+    how = ["--references", str(data / "labels"), "--patient-regex", "^([a-z])_", "-o", str(data / "scored")]
+    result = CliRunner().invoke(app, ["evaluate", "--predictions", str(data / "poor"), *how])
+    assert result.exit_code == 0, result.output
+    assert "no mask of a_2: scored as empty" in result.output
+    alone, beside = (rows_of(data / place / "patients.csv") for place in ("scored", "out/evaluations/poor"))
+    assert alone == beside

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from commands import TINY, segmed
 from segmed.cli.main import app
 from segmed.core.files import sha256_of
+from segmed.core.split import Split
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.result import Evaluation
 from segmed.io.volumes import write_volume
@@ -98,6 +99,23 @@ def test_predicted_volumes_equal_predicted_slices_pixel_by_pixel(work: Path) -> 
     with (work / "masks" / "summary.csv").open(newline="") as file:
         row = {row["case"]: row for row in csv.DictReader(file)}[case]
     assert float(row["ml"]) == pytest.approx(int(row["voxels"]) * 5 * 1 * 0.5 / 1000)
+
+
+def test_masks_of_volumes_are_scored_on_a_split_as_the_run_that_made_them(work: Path, tmp_path: Path) -> None:
+    segmed("predict", work / "nifti-run", work / "nifti" / "manifest.csv", "-o", tmp_path / "masks")
+    how = ("--data", work / "nifti", "--split", work / "nifti.json", "-o", tmp_path / "out")
+    segmed("evaluate", "--predictions", tmp_path / "masks", *how)
+    run, masks = Evaluation.load(work / "nifti-run" / "evaluation-test"), Evaluation.load(tmp_path / "out")
+    assert masks.by_patient("dice") == run.by_patient("dice")
+    assert len(list((tmp_path / "out" / "floors").iterdir())) == 3
+    in_mm = Evaluation.load(tmp_path / "out-mm")
+    assert in_mm.metrics["hd95_mm"] == Evaluation.load(work / "nifti-run" / "evaluation-test-mm").metrics["hd95_mm"]
+    case, _, _ = Split.load(work / "nifti.json").fold(0).train[0].rpartition("_")
+    (tmp_path / "masks" / f"{case}.nii.gz").unlink()
+    lost = CliRunner().invoke(
+        app, ["evaluate", "--predictions", str(tmp_path / "masks"), *map(str, how), "--part=train"]
+    )
+    assert f"no mask of {case}" in str(lost.exception)
 
 
 def test_a_bad_volume_ends_with_code_2_and_its_name(work: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from segmed.evaluation.mask_labels import LabelNumbers, parse_label_numbers
 from segmed.evaluation.masks import score_masks
 from segmed.evaluation.result import Evaluation
 from segmed.io.dicom.series import find_series
-from segmed.io.dicom.writing import write_segmentation
+from segmed.io.dicom.writing import write_segmentation, write_structures
 from segmed.io.volumes import write_volume
 
 REGEX = "^([a-z])_"
@@ -173,7 +173,8 @@ def test_a_folder_a_case_with_a_file_for_each_label_is_one_mask(tmp_path):
     assert found.metrics["dice"].value == 1.0
 
 
-def test_a_dicom_segmentation_is_a_mask_whose_segments_are_matched_by_name(tmp_path):
+@pytest.mark.parametrize("write", [write_segmentation, write_structures])
+def test_a_dicom_mask_is_one_whose_segments_or_structures_are_matched_by_name(tmp_path, write):
     grid = stackable(Grid(SHAPE, affine()))
     mask = reference("a_1")
     for folder in ("references", "tool"):
@@ -182,7 +183,7 @@ def test_a_dicom_segmentation_is_a_mask_whose_segments_are_matched_by_name(tmp_p
     write_series(tmp_path / "series", Volume(mask.astype(np.int16), grid))
     (series,) = find_series(tmp_path / "series").series
     segments = LabelVolume(Volume(np.array([0, 2, 1], np.uint8)[mask], grid), (Label(1, "Core"), Label(2, "oedema")))
-    write_segmentation(tmp_path / "tool" / "a_1.dcm", segments, series)
+    write(tmp_path / "tool" / "a_1.dcm", segments, series)
     labels = parse_label_numbers("oedema=1,core=2")
     references = open_references(tmp_path / "references", labels=labels, each_case_is_a_patient=True)
     found = score_masks(tmp_path / "tool", references, name="tool", resamples=200)
@@ -190,6 +191,22 @@ def test_a_dicom_segmentation_is_a_mask_whose_segments_are_matched_by_name(tmp_p
     unknown = open_references(tmp_path / "references", each_case_is_a_patient=True)
     with pytest.raises(DataError, match=r"none of its segments \(core, oedema\) has the name of a label"):
         score_masks(tmp_path / "tool", unknown, name="tool")
+
+
+def test_a_structure_set_of_empty_structures_is_an_empty_mask(tmp_path):
+    grid, mask = stackable(Grid(SHAPE, affine())), reference("a_1")
+    for folder in ("references", "tool"):
+        (tmp_path / folder).mkdir()
+    write_volume(tmp_path / "references" / "a_1.nii.gz", Volume((mask > 0).astype(np.uint8), grid))
+    write_series(tmp_path / "series", Volume(mask.astype(np.int16), grid))
+    (series,) = find_series(tmp_path / "series").series
+    nothing = LabelVolume(Volume(np.zeros_like(mask), grid), (Label(1, "tumour"),))
+    write_structures(tmp_path / "tool" / "a_1.dcm", nothing, series)
+    labels = parse_label_numbers("tumour=1")
+    references = open_references(tmp_path / "references", labels=labels, each_case_is_a_patient=True)
+    found = score_masks(tmp_path / "tool", references, name="tool", resamples=200)
+    assert found.metrics["dice"].value == 0.0
+    assert not found.missing
 
 
 def test_an_evaluation_of_volumes_is_stored_read_again_and_compared(tmp_path, references):

@@ -81,11 +81,34 @@ def evaluate(
 
 def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
     """Score masks of any tool against a folder of references, or on a part of a split."""
+    from segmed.data.volume_listing import volumes_below
+
     name = options.name or predictions.resolve().name
-    if options.references is not None:
+    if options.references is not None and volumes_below(options.references):
+        _finish(options, _volumes_against_folder(options, predictions, options.references, name), [], out)
+    elif options.references is not None:
         _finish(options, _against_folder(options, predictions, options.references, name), [], out)
     elif options.data is not None and options.split is not None:
         _on_split(options, predictions, options.data, options.split, name, out)
+
+
+def _volumes_against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
+    """As `segmed compare NAME=FOLDER --references FOLDER`, of one tool."""
+    from segmed.evaluation.mask_cases import open_references
+    from segmed.evaluation.mask_labels import parse_label_numbers
+    from segmed.evaluation.masks import score_masks
+
+    opened = open_references(
+        references,
+        labels=None if options.labels is None else parse_label_numbers(options.labels),
+        patient_regex=options.patient_regex,
+        each_case_is_a_patient=options.each_image_is_a_patient,
+    )
+    announce_leak(False, patients_known=opened.patients_known)
+    scored = score_masks(predictions, opened, name=name, resamples=options.resamples, seed=options.seed)
+    if scored.missing:
+        note(f"no mask of {', '.join(scored.missing[:5])}: scored as empty, {len(scored.missing)} in all.")
+    return scored
 
 
 def _against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
@@ -130,6 +153,7 @@ def _on_split(options: EvaluateOptions, predictions: Path, data: Path, split_fil
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **options.bootstrap)
     _finish(options, result, _floors(options, decoded, plan), out)
     _by_group(options, result, decoded, out)
+    _in_mm(options, result, decoded, out)
 
 
 @dataclass(frozen=True)
@@ -222,16 +246,16 @@ def _plain(options: EvaluateOptions, test: _Test) -> None:
     result = _scored(options, test)
     _finish(options, result, _floors(options, test.decoded, test.plan), test.folder)
     _by_group(options, result, test.decoded, test.folder)
-    _in_mm(options, result, test)
+    _in_mm(options, result, test.decoded, test.folder)
 
 
-def _in_mm(options: EvaluateOptions, result: "Evaluation", test: _Test) -> None:
+def _in_mm(options: EvaluateOptions, result: "Evaluation", decoded: "DecodedDataset", out: Path) -> None:
     """Score volumes of known spacing in three dimensions too, in a folder beside the other."""
     from segmed.cli.evaluation_table import show
     from segmed.evaluation.in_mm import save_in_mm
 
-    folder = test.folder.with_name(f"{test.folder.name}-mm")
-    found = save_in_mm(folder, result, test.decoded, **options.bootstrap)
+    folder = out.with_name(f"{out.name}-mm")
+    found = save_in_mm(folder, result, decoded, **options.bootstrap)
     if found is not None:
         show(found, [])
         say(folder)

@@ -105,7 +105,24 @@ def _reference(
 ) -> UInt8[np.ndarray, "slices rows columns"]:
     if is_dicom_path(path):
         return cut.stacking.apply_array(read_named_labels(path, cut.stored, labels.names))
-    volume, grid = as_labels(read_volume(path), str(path)), cut.grid
+    return read_cut_mask(path, cut.grid, source, labels)
+
+
+def read_cut_mask(
+    path: Path, grid: Grid, source: VolumeFiles, labels: LabelMap
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    """The slices of a mask of a volume, cut like it, as labels 0 … K.
+
+    Args:
+        path: A file that is not DICOM.
+        grid: That of the volume's slices.
+        source: The volume's files.
+        labels: How the mask stores labels.
+
+    Raises:
+        DataError: It cannot be read, lies on another grid, or holds a value without a label.
+    """
+    volume = as_labels(read_volume(path), str(path))
     own = _stacking(str(path), volume.grid, source.plane).apply(volume)
     if not own.grid.is_same(grid):
         raise GridError(

@@ -1,6 +1,6 @@
 """Evaluate masks of any other tool: a folder of predictions against references, matched by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +8,7 @@ from segmed.core.errors import DataError, SplitError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, by_patient
 from segmed.core.split import PartName, Split
+from segmed.data.cutting import read_cut_mask
 from segmed.data.decoded import DecodedDataset
 from segmed.data.listing import Findings, grouped, in_order, natural_key
 from segmed.data.mask_reading import read_record_mask
@@ -16,6 +17,7 @@ from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
+from segmed.evaluation.mask_files import CaseFiles, case_files, matched
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Evaluation
@@ -79,19 +81,29 @@ def evaluate_masks(
 ) -> Evaluation:
     """Score a folder of masks of any tool on a part of a split, so that it can be compared with runs on that part.
 
-    Files are matched to cases as by `pair_folders`. Raises `SplitError` for a split that leaks unmarked
-    or belongs to other data, and `DataError` naming the first case without a prediction, or of another size.
+    Files are matched to cases as by `pair_folders`, those of volumes by their names as by `mask_files.matched`.
+
+    Raises `SplitError` for a split that leaks unmarked or belongs to other data, and `DataError` naming the first
+    case without a prediction, or of another size.
     """
     split = require_fit(split, decoded)
     groups = records_of(decoded, split.fold(fold).part(part))
     if not groups:
         raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
     scored = [record for records in groups.values() for record in records]
-    predicted = _matched(predictions, _masks_below(predictions), scored)
     labels = decoded.dataset.labels
+    of_volumes = scored[0].source is not None
+    predicted = {} if of_volumes else _matched(predictions, _masks_below(predictions), scored)
+    by_volume = _volume_masks(predictions, groups) if of_volumes else {}
 
     def read(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
-        return [read_mask(predicted[record.case], labels).array for record in records], None
+        source = records[0].source
+        if source is None:
+            return [read_mask(predicted[record.case], labels).array for record in records], None
+        grid = decoded.grid(source.name)
+        assert grid is not None  # of every volume with files of its own
+        whole = read_cut_mask(by_volume[source.name], grid, source, labels)
+        return [whole[record.slice_index - 1] for record in records], None
 
     context = Context(
         part=part,
@@ -101,6 +113,24 @@ def evaluate_masks(
         split=split_facts(decoded, split, fold, part),
     )
     return evaluate(volumes(decoded, groups, read), labels, name=name, context=context, resamples=resamples, seed=seed)
+
+
+def _volume_masks(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The mask of each volume by its name, the last part of which counts."""
+    found = case_files(folder)
+    if not found.are_volumes:
+        raise DataError(f"{folder}: holds images, but the data set has volumes. Convert the masks.")
+    last = {name: PurePosixPath(name).name for name in names}
+    wanted = CaseFiles(folder, dict.fromkeys(last.values(), folder), are_volumes=True)
+    if len(wanted.files) < len(last):
+        raise DataError(f"{folder}: volumes of the data set share names, which masks are matched by. Rename them.")
+    matches, _ = matched(wanted, found)
+    for name, own in last.items():
+        if own not in matches:
+            raise DataError(
+                f"{folder}: no mask of {name}. Add {own}.nii.gz or the like: a missing one is not left out."
+            )
+    return {name: matches[own] for name, own in last.items()}
 
 
 def _matched(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> dict[str, Path]:

@@ -37,7 +37,8 @@ def read_structures(
 ) -> LabelVolume:
     """Read an RT structure set as a mask on the grid of its image.
 
-    A voxel is in a structure where its centre is inside an odd number of its contours.
+    A voxel is in a structure where its centre is inside an odd number of its contours. Where an algorithm made all
+    structures and drew none, the mask is empty; without contours by hand nothing is known.
 
     Args:
         path: The file.
@@ -70,14 +71,16 @@ def read_structures(
 def _structures(path: Path, dataset: Dataset) -> _Structures:
     names, colours, others = dict[int, str](), dict[int, tuple[int, int, int]](), 0
     contours = defaultdict[int, list[Float[np.ndarray, "_ 3"]]](list)
-    frames = set[str]()
+    frames, automatic, listed = set[str](), True, set[int]()
     for roi in dataset.get("StructureSetROISequence") or ():
         names[int(roi.ROINumber)] = str(roi.get("ROIName") or f"structure {roi.ROINumber}")
         frames.add(str(roi.get("ReferencedFrameOfReferenceUID", "")))
+        automatic = automatic and roi.get("ROIGenerationAlgorithm") == "AUTOMATIC"
     for roi in dataset.get("ROIContourSequence") or ():
         number = int(roi.ReferencedROINumber)
         if number not in names:
             raise damaged_dicom(path, "contours of a structure that it does not name")
+        listed.add(number)
         if len(colour := roi.get("ROIDisplayColor") or ()) == 3:
             red, green, blue = (int(each) for each in colour)
             colours[number] = (red, green, blue)
@@ -91,6 +94,8 @@ def _structures(path: Path, dataset: Dataset) -> _Structures:
             if int(contour.get("NumberOfContourPoints") or points.size // 3) != points.size // 3:
                 raise damaged_dicom(path, "contours of another number of points than stated")
             contours[number].append(points.reshape(-1, 3))
+    if not contours and not others and automatic and names.keys() == listed != set():
+        contours.update({number: [] for number in names})
     if not contours:
         raise DataError(f"{path}: no closed contours in it, expected structures. Export it again.")
     usable = all(0 < number < 2**16 for number in contours)
@@ -105,6 +110,8 @@ def _rasterised(
 ) -> Shaped[np.ndarray, "slices rows columns"]:
     """The voxels of a structure: its contours lie in planes of the grid, across one of its axes."""
     assert grid.affine is not None
+    if not contours:
+        return np.zeros(grid.shape, bool)
     to_index = np.linalg.inv(grid.affine) @ np.diag([-1.0, -1, 1, 1])
     indices = [each @ to_index[:3, :3].T + to_index[:3, 3] for each in contours]
     spreads = np.max([np.ptp(each, axis=0) for each in indices], axis=0)
