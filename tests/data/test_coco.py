@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
+from segmed.data import coco
 from segmed.data.check import check
 from segmed.data.decoded import decode
 from segmed.data.imported import import_split, split_columns
@@ -164,3 +165,17 @@ def test_a_manifest_cannot_list_annotations(tmp_path: Path) -> None:
     dataset = open_dataset(write_coco(tmp_path / "set", [object_(7, 3, [BOX])]))
     with pytest.raises(DataError, match="annotations of all images, which a manifest cannot list"):
         write_manifest(tmp_path / "m.csv", dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("instances_val2017", "val"), ("latest_train", "train"), ("intestine_valid", "valid"), ("contest", "")],
+)
+def test_a_part_is_a_word_of_a_files_name(name: str, part: str) -> None:
+    assert coco._part(Path("annotations", f"{name}.json")) == part
+
+
+def test_annotations_are_listed_by_their_own_categories_where_the_one_label_has_no_name(tmp_path: Path) -> None:
+    write_coco(tmp_path, [object_(7, 3, [BOX])])
+    named = list_dataset(tmp_path).dataset.labels
+    assert list_dataset(tmp_path, labels=LabelMap(("foreground",), (0, 1))).dataset.labels == named

@@ -320,9 +320,11 @@ def test_a_loss_that_is_not_a_number_stops_with_the_cases(
     toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objectives, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
-    with pytest.raises(ModelError, match=r"The loss is nan at step 0 on slices TOY_\w+.*lower optim.learning_rate"):
+    with pytest.raises(DataError, match=r"The loss is nan at step 0 on slices TOY_\w+.*lower optim.learning_rate"):
         train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
-    assert "The loss is nan" in (tmp_path / "r" / "log.txt").read_text()
+    log = (tmp_path / "r" / "log.txt").read_text()
+    assert "stopped: DataError" in log
+    assert "TOY_" not in log
 
 
 def test_out_of_memory_says_which_setting_to_lower(

@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.image import Size
-from segmed.core.labels import LabelMap
+from segmed.core.labels import UNNAMED, LabelMap
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.core.wording import plural
@@ -20,7 +20,8 @@ from segmed.data.listing import Findings, Listing, grouped, in_order, natural_ke
 from segmed.data.names import COCO, COCO_WHAT, composed
 from segmed.io.coco import polygons_mask, runs_mask
 
-PARTS = re.compile(r"train|valid|val|test", re.IGNORECASE)
+PARTS = re.compile(r"(?<![a-z])(train|valid|val|test)(?![a-z])", re.IGNORECASE)
+"""A part, as a word of its own: no `test` in `latest`."""
 PLACES = ("*.json", "annotations/*.json", "*/*.json")
 
 
@@ -99,7 +100,7 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
     root = path.parent if path.is_file() else path
     findings = Findings()
     read = {file: _read(file) for file in files}
-    chosen = labels or _labels(files[0], read)
+    chosen = _labels(files[0], read) if labels is None or labels.names == (UNNAMED,) else labels
     if chosen.is_colour:
         raise DataError(f"{path}: labels are given in colours, but categories have names. Name them with --labels.")
     known = {name for each in read.values() for name in each.names.values()}

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from segmed.core.errors import ConfigError, ModelError
+from segmed.core.errors import ConfigError, DataError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
@@ -72,12 +72,12 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(self._step_seed(batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Augment, predict, compare. Raises `ModelError`, naming the slices, when the loss is not a number."""
+        """Augment, predict, compare. Raises `DataError`, naming the slices, when the loss is not a number."""
         seed = self._step_seed(batch_idx)
         generator = torch.Generator(batch.image.device).manual_seed(seed)
         loss = self.objective.loss(self.model, self.augmented(batch, generator), seed=seed)
         if not torch.isfinite(loss):
-            raise ModelError(
+            raise DataError(
                 f"The loss is {loss.item()} at step {self.global_step} on slices {', '.join(batch.cases)}. "
                 "Look at them with `segmed data check`, or lower optim.learning_rate."
             )

@@ -219,8 +219,8 @@ def _header(path: Path) -> _Header | bool:
 
 def _digest(dataset: Dataset) -> str:
     """The patient's identifier under a key of this process, so that it cannot be found by trying; empty without one."""
-    parts = [str(dataset.get(name) or "").strip() for name in ("PatientID", "IssuerOfPatientID")]
-    return blake2b("\n".join(parts).encode(), key=_KEY).hexdigest() if parts[0] else ""
+    patient = str(dataset.get("PatientID") or "").strip()  # without the issuer, which not all series of a patient name
+    return blake2b(patient.encode(), key=_KEY).hexdigest() if patient else ""
 
 
 def _may_be_cut(dataset: Dataset) -> bool:
