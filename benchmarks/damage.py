@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,8 @@ from segmed.core.errors import SegmedError
 
 OUTCOMES = ("equal", "refused", "other pixels", "other error")
 Mutation = Callable[[bytes, np.random.Generator], bytes]
+_Damage = tuple[str, bytes]
+"""What was done to a file, and what is left of it."""
 
 
 class Sample(Protocol):
@@ -100,24 +102,14 @@ def count_outcomes(
         A tally for each kind. `failures` holds other errors, messages of several lines or with a `private` text, and
         other pixels where a checksum would have told.
     """
-    tallies = dict[str, Tally]()
-    for sample in sound:
-        tally = tallies.setdefault(sample.kind, Tally())
-        path = folder / sample.name
-        path.write_bytes(sample.content)
-        right = sample.read(path)
+
+    def damages(sample: Sample) -> Iterator[_Damage]:
         rng = np.random.default_rng([seed, *f"{sample.kind} {sample.name}".encode()])
         for count in range(-(-number // len(sound))):
             mutation = MUTATIONS[count % len(MUTATIONS)]
-            path.write_bytes(mutation(sample.content, rng))
-            started = time.monotonic()
-            outcome, detail = outcome_of(sample, path, right, private)
-            tally.slowest = max(tally.slowest, time.monotonic() - started)
-            tally.outcomes[outcome] += 1
-            if outcome == "other error" or (outcome == "other pixels" and sample.is_checksummed):
-                tally.failures.append(f"{sample.kind} {sample.name}, {mutation.__name__} {count}: {outcome} {detail}")
-        path.unlink()
-    return tallies
+            yield f"{mutation.__name__} {count}", mutation(sample.content, rng)
+
+    return _counted(sound, folder, damages, private, must_notice=lambda sample: sample.is_checksummed)
 
 
 def count_truncations(
@@ -127,20 +119,37 @@ def count_truncations(
 
     A cut file that reads as other pixels is a failure of any format: each says how long it is.
     """
+
+    def damages(sample: Sample) -> Iterator[_Damage]:
+        for length in range(0, len(sample.content), step):
+            yield f"cut at {length}", sample.content[:length]
+
+    return _counted(sound, folder, damages, private, must_notice=lambda _: True)
+
+
+def _counted(
+    sound: Sequence[Sample],
+    folder: Path,
+    damages: Callable[[Sample], Iterator[_Damage]],
+    private: Sequence[str],
+    *,
+    must_notice: Callable[[Sample], bool],
+) -> dict[str, Tally]:
+    """Read each damage of each file; `must_notice` tells of which files other pixels are a failure."""
     tallies = dict[str, Tally]()
     for sample in sound:
         tally = tallies.setdefault(sample.kind, Tally())
         path = folder / sample.name
         path.write_bytes(sample.content)
         right = sample.read(path)
-        for length in range(0, len(sample.content), step):
-            path.write_bytes(sample.content[:length])
+        for what, content in damages(sample):
+            path.write_bytes(content)
             started = time.monotonic()
             outcome, detail = outcome_of(sample, path, right, private)
             tally.slowest = max(tally.slowest, time.monotonic() - started)
             tally.outcomes[outcome] += 1
-            if outcome in ("other error", "other pixels"):
-                tally.failures.append(f"{sample.kind} {sample.name}, cut at {length}: {outcome} {detail}")
+            if outcome == "other error" or (outcome == "other pixels" and must_notice(sample)):
+                tally.failures.append(f"{sample.kind} {sample.name}, {what}: {outcome} {detail}")
         path.unlink()
     return tallies
 
