@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import DataError
+from segmed.core.image import PixelSpacing
 
 Shape = tuple[int, int, int]
 """(slices, rows, columns) in voxels."""
@@ -83,6 +84,11 @@ class Grid:
     def has_geometry(self) -> bool:
         """Whether position and orientation are known."""
         return self.affine is not None
+
+    @property
+    def pixel_spacing(self) -> PixelSpacing | None:
+        """Millimetres per pixel of a slice, rows and columns; None where the spacing is not known."""
+        return None if self.spacing is None else self.spacing[1:]
 
     @property
     def orientation(self) -> str | None:

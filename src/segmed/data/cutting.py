@@ -10,7 +10,6 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import grid_difference
-from segmed.core.image import PixelSpacing
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane, Stacking, stacking
@@ -37,11 +36,6 @@ class CutVolume:
     grid: Grid
     stored: Grid
     stacking: Stacking
-
-    @property
-    def pixel_spacing(self) -> PixelSpacing | None:
-        """Millimetres per pixel of the slices, rows and columns; None where it is not known."""
-        return None if self.grid.spacing is None else self.grid.spacing[1:]
 
     def as_stored(self, slices: Shaped[np.ndarray, "slices rows columns"]) -> Volume:
         """Slices such as a mask's as a volume on the grid of the first file; the exact inverse of the cutting."""

@@ -183,7 +183,7 @@ class DecodedDataset:
     def pixel_spacing(self, volume: str) -> PixelSpacing | None:
         """Millimetres per pixel of the slices of a volume, rows and columns; None where no file states them."""
         grid = self._grids.get(volume)
-        return None if grid is None or grid.spacing is None else grid.spacing[1:]
+        return None if grid is None else grid.pixel_spacing
 
     def dtype(self, case: str) -> str:
         """The type of a case's pixels, without reading them."""

@@ -13,7 +13,7 @@ from segmed.inference.slices import PatientSlices
 
 def cut_slices(cut: CutVolume) -> PatientSlices:
     """All slices of a volume that was cut, with their spacing."""
-    return PatientSlices(cut.images, spacing=cut.pixel_spacing)
+    return PatientSlices(cut.images, spacing=cut.grid.pixel_spacing)
 
 
 def patient_slices(
