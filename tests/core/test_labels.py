@@ -83,3 +83,9 @@ def test_a_single_label_that_nobody_named_is_any_single_label() -> None:
     assert tumour.means_the_same_as(LabelMap())
     assert not tumour.means_the_same_as(LabelMap(("lung",), (0, 1)))
     assert not LabelMap().means_the_same_as(two)
+
+
+def test_a_label_that_nobody_named_is_looked_for_where_there_is_one_of_its_name_alone() -> None:
+    assert not LabelMap().names_one_of({"liver"})
+    assert LabelMap().names_one_of({"liver", "foreground"})
+    assert LabelMap(("spleen",)).names_one_of({"liver"})

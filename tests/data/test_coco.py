@@ -16,6 +16,7 @@ from segmed.data.decoded import decode
 from segmed.data.imported import import_split, split_columns
 from segmed.data.manifest import write_manifest
 from segmed.data.sources import layout_of, list_dataset, open_dataset
+from segmed.inference.volume_inputs import find_volumes
 from segmed.io.coco import polygons_mask, runs_mask
 
 SIZE = (5, 7)
@@ -179,3 +180,4 @@ def test_annotations_are_listed_by_their_own_categories_where_the_one_label_has_
     write_coco(tmp_path, [object_(7, 3, [BOX])])
     named = list_dataset(tmp_path).dataset.labels
     assert list_dataset(tmp_path, labels=LabelMap(("foreground",), (0, 1))).dataset.labels == named
+    assert find_volumes(tmp_path) is None  # what `segmed predict` asks first

@@ -131,6 +131,10 @@ def test_labels_go_by_the_names_of_segments_whatever_their_numbers(tmp_path: Pat
     )
 
 
+def test_segments_keep_their_names_where_the_one_label_that_is_given_has_none(studies: Path) -> None:
+    assert list_dataset(studies, labels=LabelMap()).dataset.labels == list_dataset(studies).dataset.labels
+
+
 def test_several_series_with_masks_are_volumes_of_one_patient(tmp_path: Path) -> None:
     root = write_studies(tmp_path / "set", 2)
     write_mask(root / "p0" / "study" / "seg4.dcm", root / "p0", labels_of(2), 4)

@@ -1,5 +1,6 @@
 """Which stored mask value, or colour, means which label; one-hot encoding and its exact reverse."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +54,10 @@ class LabelMap:
         """Whether both name the same labels; a single label without a name of its own is any single label."""
         unnamed = UNNAMED in (self.names[0], other.names[0])
         return self.names == other.names or (len(self.names) == len(other.names) == 1 and unnamed)
+
+    def names_one_of(self, known: Collection[str]) -> bool:
+        """Whether these are labels to look for by name among `known`: not one that nobody has named."""
+        return self.names != (UNNAMED,) or UNNAMED in known
 
     @property
     def is_colour(self) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.image import Size
-from segmed.core.labels import UNNAMED, LabelMap
+from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.core.wording import plural
@@ -100,10 +100,10 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
     root = path.parent if path.is_file() else path
     findings = Findings()
     read = {file: _read(file) for file in files}
-    chosen = _labels(files[0], read) if labels is None or labels.names == (UNNAMED,) else labels
+    known = {name for each in read.values() for name in each.names.values()}
+    chosen = labels if labels is not None and labels.names_one_of(known) else _labels(files[0], read)
     if chosen.is_colour:
         raise DataError(f"{path}: labels are given in colours, but categories have names. Name them with --labels.")
-    known = {name for each in read.values() for name in each.names.values()}
     if unknown := [name for name in chosen.names if name not in known]:
         raise DataError(f"{path}: has no category {unknown[0]!r}; there are {', '.join(sorted(known))}.")
     records, parts = dict[str, Record](), dict[str, str]()

@@ -55,7 +55,11 @@ def list_dicom_studies(
     studies = _studies(root, found, referred, findings)
     if labels is not None and labels.is_colour:
         raise DataError(f"{root}: labels are given in colours, but segments have names. Name them with --labels.")
-    chosen = (labels or _labels(root, masks)) if masks else labels or LABELS
+    if masks:
+        known = {name for mask in masks for _, name in mask.names}
+        chosen = labels if labels is not None and labels.names_one_of(known) else _labels(root, masks)
+    else:
+        chosen = labels or LABELS
     kept = list(_with_one_mask(root, studies, chosen, findings)) if masks else studies
     listed = [volume for study in kept if (volume := _volume(study, found, findings)) is not None]
     return list_volumes(root, listed, findings, labels=chosen, patient_regex=patient_regex, plane=plane)
