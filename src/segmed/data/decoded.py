@@ -6,10 +6,8 @@ checksum when first read. The folder is `SEGMED_CACHE`, or the user's cache fold
 
 import glob
 import hashlib
-import json
 import os
 import shutil
-import stat
 import tempfile
 import time
 import zlib
@@ -29,15 +27,15 @@ from segmed.core.files import write_json
 from segmed.core.image import PixelSpacing, require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
-from segmed.core.records import Record, SliceDataset, VolumeFiles, by_volume
+from segmed.core.records import Record, SliceDataset, VolumeFiles
 from segmed.core.volume import Grid
 from segmed.data.cutting import read_cut
 from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.lgg import is_lgg
 from segmed.data.mask_reading import read_record_mask
+from segmed.data.signature import signature_of
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image
-from segmed.io.dicom.headers import files_of
 
 FORMAT = 1
 LONGEST = 200
@@ -227,7 +225,7 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
     """
     if not dataset.records:
         raise DataError(f"{dataset.root}: holds no image; expected {LAYOUTS}. Check the path.")
-    signature = _signature(dataset)
+    signature = signature_of(dataset, FORMAT)
     folder = _folder(dataset, cache_dir or cache_root() / "decoded", signature)
     if not _is_current(folder, signature):
         _build(dataset, folder, signature, progress)
@@ -240,34 +238,6 @@ def _folder(dataset: SliceDataset, parent: Path, signature: str) -> Path:
     key = hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest()[:12]
     name = dataset.name.encode()[:LONGEST].decode(errors="ignore")
     return parent / f"{name}-{key}-{signature[:12]}"
-
-
-def _signature(dataset: SliceDataset) -> str:
-    """What the cache depends on: files with sizes and times, their order, and the labels."""
-    digest = hashlib.sha256(json.dumps([FORMAT, dataset.labels.to_json()]).encode())
-    for records in by_volume(dataset.records).values():
-        for record in records if records[0].source is None else records[:1]:
-            digest.update(
-                repr((record.case, record.patient, record.slice_index, *_read_from(record, records))).encode()
-            )
-    return digest.hexdigest()
-
-
-def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
-    """The state of the files of a slice; of a volume also how it is cut."""
-    files: list[object] = [[_stat(path) for path in record.files]]
-    return files if record.source is None else [*files, record.source.series, record.source.plane, len(records)]
-
-
-def _stat(path: Path) -> object:
-    """The place, size and time of a file; of a folder, as DICOM series lie in, those of all its files."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Check that the file is there.") from error
-    if stat.S_ISDIR(status.st_mode):
-        return [_stat(file) for file in files_of(path)]
-    return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
 def _is_current(folder: Path, signature: str) -> bool:
