@@ -28,6 +28,7 @@ from segmed.models.checkpoint import (
     RunConfig,
     copy_run,
     known_patients,
+    load_config,
     load_run,
     relative_to,
 )
@@ -170,9 +171,8 @@ def with_members_settings(config: RunConfig, members: Sequence[Path]) -> RunConf
 
     Raises `ModelError` where a member has others than the first.
     """
-    first = load_run(members[0]).config
-    for member in members:
-        own = load_run(member).config
+    first, *others = (load_config(member)[0] for member in members)
+    for member, own in zip(members[1:], others, strict=True):
         if (own.threshold, own.prediction) != (first.threshold, first.prediction):
             raise ModelError(
                 f"{member}: has another threshold or post-processing than {members[0]}. Give all the same, or let "
