@@ -18,6 +18,7 @@ from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, wr
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.volume import Grid, Volume
+from segmed.evaluation.overlays import REFERENCE_COLOUR
 from segmed.evaluation.report.viewer import script, script_hash
 from segmed.io.volumes import read_volume, write_volume
 from segmed.models.seen import patient_digest
@@ -193,3 +194,18 @@ def test_masks_of_one_tool_are_scored_as_volumes_by_evaluate_too(data):
     assert "no mask of a_2: scored as empty" in result.output
     alone, beside = (rows_of(data / place / "patients.csv") for place in ("scored", "out/evaluations/poor"))
     assert alone == beside
+
+
+def test_masks_of_slices_are_pictured_with_their_references_where_no_data_set_is_at_hand(tmp_path):
+    for name, move in (("labels", 0), ("good", 1), ("poor", 3)):
+        (tmp_path / name).mkdir()
+        for case in CASES:
+            mask = np.roll(reference(case)[2] > 0, move, axis=0)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / name / f"{case}.png")
+    assert compared(tmp_path).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    address = re.findall(r'src="data:image/png;base64,([^"]*)"', page)[-1]
+    tile = np.asarray(Image.open(io.BytesIO(base64.b64decode(address))).convert("RGB"))
+    assert (tile == REFERENCE_COLOUR).all(axis=-1).any()
+    assert "Where reference and prediction agree" in page
+    assert "to see images." in page

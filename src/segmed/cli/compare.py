@@ -57,7 +57,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""
-    from segmed.cli.referee import MaskOptions, score_systems, systems_of, volume_pictures
+    from segmed.cli.referee import MaskOptions, score_systems, slice_references, systems_of, volume_pictures
     from segmed.evaluation.compare import compare as compared
     from segmed.evaluation.find import find_evaluations
     from segmed.evaluation.report import write_comparison
@@ -99,6 +99,7 @@ def compare(
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
         volumes=volume_pictures(found.evaluations, images, scored),
+        references=slice_references(scored),
     )
     announce_leak(comparison.leaking, patients_known=comparison.patients_known)
     say(headline(comparison).title)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segmed.evaluation.mask_cases import References
     from segmed.evaluation.mask_files import CaseTable
     from segmed.evaluation.mask_labels import LabelNumbers
-    from segmed.evaluation.mask_pictures import MaskPictures
+    from segmed.evaluation.mask_pictures import MaskPictures, SliceReferences
     from segmed.evaluation.result import Evaluation
 
 EVALUATIONS = "evaluations"
@@ -154,6 +154,13 @@ def _context(run: Path, predicted: Predicted) -> "Context":
         threshold=predicted.threshold,
         provenance=Provenance(run=shareable(run)),
     )
+
+
+def slice_references(references: "References | None") -> "SliceReferences | None":
+    """The references that were scored against, where they are images of one slice."""
+    from segmed.evaluation.mask_pictures import SliceReferences
+
+    return None if references is None or references.space is not None else SliceReferences(references)
 
 
 def _is_evaluated(path: Path) -> bool:

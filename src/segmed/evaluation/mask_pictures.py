@@ -1,9 +1,12 @@
 """References and images of volumes for the report, read when they are drawn."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import grid_difference, reoriented
@@ -41,6 +44,26 @@ class MaskPictures:
         grid = self.reference(case).grid
         found = {name: reoriented(read_volume(path), grid) for name, path in self.images.get(case, {}).items()}
         return {name: volume for name, volume in found.items() if grid_difference(grid, volume.grid).same}
+
+
+class SliceReferences(Mapping[str, UInt8[np.ndarray, "_h _w"]]):
+    """References that are images of one slice, by case as labels 1 … K, each read when asked for."""
+
+    def __init__(self, references: References) -> None:
+        """Remember where they are; nothing is read."""
+        self._references = references
+
+    def __getitem__(self, case: str) -> UInt8[np.ndarray, "_h _w"]:
+        """The reference of a case; raises `KeyError` for an unknown one."""
+        return reference_of(self._references, case).array[0]
+
+    def __iter__(self) -> Iterator[str]:
+        """The cases."""
+        return iter(self._references.files.files)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._references.files.files)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from segmed.core.pseudonyms import Pseudonyms
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
-from segmed.evaluation.report.cases import Pictures
+from segmed.evaluation.report.cases import Pictures, References
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
 from segmed.evaluation.report.robustness import write_robustness
@@ -70,10 +70,12 @@ def write_comparison(
     channel: int | None = None,
     groups: Sequence[GroupTable] = (),
     volumes: VolumePictures | None = None,
+    references: References | None = None,
 ) -> Path:
     """Write what `write_report` writes for a comparison that was made already; with `groups` also `groups.csv`.
 
-    Where whole volumes were scored, `volumes` has their references and images.
+    Where whole volumes were scored, `volumes` has their references and images. `references` are those of slices, for
+    pictures without a data set.
     """
     refuse_links(out)
     _require_same_data(comparison, decoded)
@@ -88,6 +90,7 @@ def write_comparison(
         channel=channel,
         groups=groups,
         volumes=volumes,
+        references=references,
     )
     path = out / "report.html"
     html = render(page)

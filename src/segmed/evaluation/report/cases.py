@@ -21,6 +21,8 @@ from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import PatientRow
 
 WORST, BEST = 3, 2
+References = Mapping[str, UInt8[np.ndarray, "_h _w"]]
+"""References of slices by case, where no data set is at hand: labels 0 … K."""
 _PICTURE = 384
 """About how many pixels a picture is high: sharp at the size at which the page shows it."""
 
@@ -263,16 +265,25 @@ def _size(leader: Evaluation, patient: str, rows: Sequence[PatientRow], *, refer
 
 
 def picture_rows(
-    systems: Sequence[Evaluation], pictures: Pictures | None, shown: Names, *, channel: int | None = None
+    systems: Sequence[Evaluation],
+    pictures: Pictures | None,
+    shown: Names,
+    *,
+    channel: int | None = None,
+    references: References | None = None,
 ) -> list[PictureRow]:
-    """Pictures of the chosen patients of the first system, under every system."""
+    """Pictures of the chosen patients of the first system, under every system.
+
+    Without `pictures` they show masks on a plain ground, beside those of `references` where there are any.
+    """
     leader = systems[0]
     dice = leader.by_patient(PRIMARY)
     rows = []
     for patient, rank in chosen_patients(leader).items():
         for case, why in chosen_slices(leader, patient, rank).items():
             name = f"{shown.cases[case]} of {shown.patients[patient]}"
-            tiles, window, bar = _tiles(systems, pictures, case, channel, name)
+            reference = None if references is None else references[case]
+            tiles, window, bar = _tiles(systems, pictures, case, channel, name, reference)
             rows.append(
                 PictureRow(
                     patient=shown.patients[patient],
@@ -317,12 +328,17 @@ def _channel_text(pictures: Pictures | None, case: str, channel: int | None) -> 
 
 
 def _tiles(
-    systems: Sequence[Evaluation], pictures: Pictures | None, case: str, channel: int | None, shown: str
+    systems: Sequence[Evaluation],
+    pictures: Pictures | None,
+    case: str,
+    channel: int | None,
+    shown: str,
+    reference: UInt8[np.ndarray, "_h _w"] | None,
 ) -> tuple[tuple[Tile, ...], str, ScaleBar]:
     """A slice's picture under every system, what part of it they show, and their scale; `shown` names the slice."""
     predictions = [system.predictions[case] for system in systems]
     image = None if pictures is None else pictures.image(case)
-    reference = None if pictures is None else pictures.mask(case)
+    reference = reference if pictures is None else pictures.mask(case)
     shape = predictions[0].shape
     rows, columns = crop_box(reference, *predictions, minimum=(min(shape) + 1) // 2)
     cut = (rows, columns)

@@ -20,6 +20,7 @@ from segmed.evaluation.report.cases import (
     HasIds,
     Names,
     Pictures,
+    References,
     anchors_of,
     first_picture,
     names_of,
@@ -131,6 +132,7 @@ def build_page(
     groups: Sequence[GroupTable] = (),
     degraded: Sequence[Degraded] = (),
     volumes: VolumePictures | None = None,
+    references: References | None = None,
 ) -> Sections:
     """Gather what the templates print. Raises `DataError` where there are only floors."""
     if not comparison.systems:
@@ -146,7 +148,7 @@ def build_page(
         "filters": filter_pictures(comparison.systems, runs, pictures),
         "features": feature_pictures(comparison.systems, runs, pictures),
         **oracle_sections(comparison),
-        **_cases(comparison.systems, pictures, pseudonyms, volumes, channel=channel),
+        **_cases(comparison.systems, pictures, pseudonyms, volumes, references, channel=channel),
         **_about(comparison, runs, shared=pseudonyms is not None),
     }
     titles = {"patients": comparison.unit.many.capitalize()}
@@ -319,18 +321,20 @@ def _cases(
     pictures: Pictures | None,
     pseudonyms: Pseudonyms | None,
     volumes: VolumePictures | None,
+    references: References | None,
     *,
     channel: int | None,
 ) -> Sections:
     shown = names_of(_rows(systems[0]), pseudonyms)
     whole = systems[0].space is not None
-    rows = [] if whole else picture_rows(systems[:MOST_PICTURED], pictures, shown, channel=channel)
+    pictured = systems[:MOST_PICTURED]
+    rows = [] if whole else picture_rows(pictured, pictures, shown, channel=channel, references=references)
     return {
         "volumes": volume_views(systems, volumes, shown, most=MOST_PICTURED) if whole else [],
         "volume_limit": LIMIT // 2**20,
         "script": Markup(script()) if whole else "",
         "script_hash": script_hash(),
-        "has_references": volumes is not None,
+        "has_references": volumes is not None if whole else pictures is not None or references is not None,
         "patient_units": patient_units(systems[0]),
         "pictures": rows,
         "first_picture": first_picture(rows),
