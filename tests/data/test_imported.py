@@ -104,6 +104,30 @@ def test_a_list_of_folds_as_nnunet_writes_it_gives_as_many_folds(data: DecodedDa
     assert Split.load(tmp_path / "a.json").folds == split.folds
 
 
+def test_what_the_data_set_brings_along_comes_before_the_current_folder(
+    data: DecodedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *others = data.dataset.patients
+
+    def of(patient: str) -> tuple[str, ...]:
+        return tuple(record.case for record in data.dataset.records if record.patient == patient)
+
+    monkeypatch.chdir(tmp_path)
+    Path("split").write_text(f"patient,split\n{first},train\n")  # a column of the data is called so
+    assert patients(import_split(data, "split")) == EXPECTED
+    for name in ("splits_final.json", "lists.json"):
+        Path(name).write_text(json.dumps({"train": [first], "val": [second]}))
+        (data.dataset.root / name).write_text(json.dumps({"train": others, "val": [first]}))
+    try:
+        assert import_split(data, "splits_final.json").fold(0).validation == of(first)
+        assert import_split(data, "./splits_final.json").fold(0).validation == of(second)
+        with pytest.raises(SplitError, match=r"lists.json: is in the current folder and in .*Write ./lists.json, or"):
+            import_split(data, "lists.json")
+    finally:
+        for name in ("splits_final.json", "lists.json"):
+            (data.dataset.root / name).unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -59,7 +59,7 @@ def import_split(decoded: DecodedDataset, source: str) -> Split:
     """
     require_told(decoded.dataset)
     dataset = decoded.dataset
-    file = next((path for path in (Path(source), dataset.root / source) if path.is_file()), None)
+    file = _file_named(dataset, source)
     folds = [_by_case(dataset, source)] if file is None else _of_file(dataset, file)
     if not any(word for words in folds for word in words.values()):
         known = ", ".join(own_splits(dataset)) or "none"
@@ -72,6 +72,22 @@ def import_split(decoded: DecodedDataset, source: str) -> Split:
     except SplitError as error:
         raise SplitError(f"{source}: {error}") from error
     return split
+
+
+def _file_named(dataset: SliceDataset, source: str) -> Path | None:
+    """The file that `source` names; None for a column. What the data set brings along comes first.
+
+    Raises `SplitError` where another file of this name lies in the current folder and in the data set's.
+    """
+    own, here = dataset.root / source, Path(source)
+    if source in own_splits(dataset):
+        return own if source in SPLIT_FILES else None
+    plain = source == Path(source).as_posix()  # no ./ before it
+    if plain and here.is_file() and own.is_file() and not here.samefile(own):
+        raise SplitError(
+            f"--from {source}: is in the current folder and in {dataset.root}. Write ./{source}, or {own}."
+        )
+    return next((path for path in (here, own) if path.is_file()), None)
 
 
 def _partition(dataset: SliceDataset, words: Mapping[str, str], source: str) -> Partition:
