@@ -13,6 +13,7 @@ from runs import tiny_recipe, toy_and_split
 
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError, StoppedError
 from segmed.core.files import locked
+from segmed.core.records import Record
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.training import Hardware, Recipe, train
@@ -142,12 +143,16 @@ def test_a_run_with_links_in_it_is_not_continued(toy: tuple[DecodedDataset, Spli
         (SplitError("patient p07 is in two parts"), "stopped: SplitError"),
         (DataError("p07_3.png: damaged"), "stopped: DataError"),
         (ModelError("the loss is not a number"), "stopped: ModelError: the loss is not a number"),
+        (ModelError("p07_3.png: has 1 channel"), "stopped: ModelError"),
+        (ConfigError("scans of /data/p07_3x differ"), "stopped: ConfigError"),
+        (KeyError("p07_3"), "stopped: KeyError"),
         (KeyboardInterrupt(), "stopped: KeyboardInterrupt"),
     ],
 )
 def test_the_log_says_what_stopped_a_training_and_names_no_patient(
     tmp_path: Path, error: BaseException, line: str
 ) -> None:
-    with pytest.raises(type(error)), logged(tmp_path, 0):
+    records = [Record("p07_3", "p07", 3, Path("p07_3.png"), None)]
+    with pytest.raises(type(error)), logged(tmp_path, 0, records):
         raise error
     assert (tmp_path / "log.txt").read_text(encoding="utf-8").rstrip().endswith(line)

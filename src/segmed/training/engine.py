@@ -132,7 +132,7 @@ def train(
             if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
                 stack.enter_context(alone_in(out))
                 begin(out, inputs, resume=resume)
-            log = stack.enter_context(logged(out, trainer.global_rank))
+            log = stack.enter_context(logged(out, trainer.global_rank, data.dataset.records))
             stack.enter_context(resumable(out))
             checkpoint.callbacks = LoggedCallbacks(callbacks, log)
             if trainer.is_global_zero:

@@ -1,8 +1,9 @@
 """The log of a training on disk, a quiet engine, and failures in words that a user can act on."""
 
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmed.core.errors import DataError, ModelError, SegmedError, SplitError, StoppedError
 from segmed.core.pseudonyms import without_places
+from segmed.core.records import Record
 from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
 from segmed.training.recipe import Recipe
@@ -40,8 +42,11 @@ class LoggedCallbacks:
 
 
 @contextmanager
-def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
-    """A logger that appends to the run's log.txt; of several processes the first one writes."""
+def logged(out: Path, rank: int, records: Iterable[Record] = ()) -> Iterator[logging.Logger]:
+    """A logger that appends to the run's log.txt; of several processes the first one writes.
+
+    What stops the training is quoted where it is an error in words that names none of `records`, which a run does not.
+    """
     if rank == 0:  # another that is here first must not make the folder look begun
         resume_folder(out).mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"segmed.run.{abs(hash(out))}")
@@ -54,14 +59,23 @@ def logged(out: Path, rank: int) -> Iterator[logging.Logger]:
         yield log
     except BaseException as error:
         with suppress(OSError):  # of a disk that is full, which is what stopped it
-            # messages on data and splits name cases and patients, whom a run does not
-            said = "" if isinstance(error, DataError | SplitError) or not str(error) else f": {error}"
-            log.error("stopped: %s%s", type(error).__name__, said)
+            log.error("stopped: %s%s", type(error).__name__, f": {error}" if _may_be_quoted(error, records) else "")
         raise
     finally:
         log.removeHandler(handler)
         with suppress(OSError):
             handler.close()
+
+
+def _may_be_quoted(error: BaseException, records: Iterable[Record]) -> bool:
+    """Whether an error is one in words that names no case, volume or patient, nor a file of theirs."""
+    if not isinstance(error, SegmedError) or isinstance(error, DataError | SplitError) or not str(error):
+        return False  # data and splits are told of by names; errors of libraries may quote anything
+    text = str(error)
+    words = set(re.findall(r"\w+", text))
+    names = {name for record in records for name in (record.case, record.volume, record.patient)}
+    names |= {name.rpartition("/")[2] for name in names}
+    return not any(words.issuperset(re.findall(r"\w+", name)) or (len(name) > 3 and name in text) for name in names)
 
 
 class _WithoutPlaces(logging.Formatter):
