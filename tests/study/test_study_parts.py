@@ -22,6 +22,7 @@ from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow
 from segmed.metrics.iou_variants import IOU_VARIANTS
+from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
@@ -105,6 +106,19 @@ def test_published_weights_read_three_channels_where_the_data_has_fewer(tmp_path
 def test_own_rows_that_would_share_a_folder_are_refused(names: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="two rows have one name"):
         StudySettings(protocol="patient", budget="cpu", predictions=tuple((name, "masks") for name in names))
+
+
+def test_ways_between_trees_name_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, out = tmp_path / "home" / "jane", tmp_path / "scratch" / "study"
+    monkeypatch.setattr(Path, "home", lambda: home)
+    rows = (("mine", (str(home / "runs" / "a"),)),)
+    save_settings(out, StudySettings(protocol="patient", budget="cpu", runs=rows), "ab")
+    assert "jane" not in (out / "study.json").read_text(encoding="utf-8")
+    assert load_settings(out).runs == rows
+    assert relative_to(home / "study", home / "runs") == "../runs"
+    assert relative_to(home / "study", out) == "../../../scratch/study"
+    assert relative_to(out, home) == "~"
+    assert found_from(out, "~") == home
 
 
 def test_settings_name_own_rows_from_the_folder_of_the_study_and_move_with_it(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from segmed.models.checkpoint import (
     WEIGHTS,
     RunConfig,
     copy_run,
+    found_from,
     known_patients,
     relative_to,
 )
@@ -238,7 +239,7 @@ def read_cascade(folder: Path) -> tuple[CascadeConfig, tuple[Path, str], tuple[P
     what, remedy = "a cascade made by `segmed cascade`", "Make the cascade again."
     stored = read_json(source, _Stored, what=what, remedy=remedy, error=ModelError, version=FORMAT)
     settings = config_from_mapping(CascadeConfig, stored.settings, source=str(source))
-    dense, promptable = ((folder / each.folder, each.weights) for each in (stored.dense, stored.promptable))
+    dense, promptable = ((found_from(folder, each.folder), each.weights) for each in (stored.dense, stored.promptable))
     for run, _ in (dense, promptable):
         if not (run / CONFIG).is_file() or not (run / WEIGHTS).is_file():
             raise ModelError(f"{run}: a run of the cascade that is not there. Copy it back, or make it with --copy.")

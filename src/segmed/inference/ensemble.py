@@ -27,6 +27,7 @@ from segmed.models.checkpoint import (
     WEIGHTS,
     RunConfig,
     copy_run,
+    found_from,
     known_patients,
     load_config,
     load_run,
@@ -88,7 +89,9 @@ def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None)
 def read_ensemble(folder: Path) -> tuple[RunConfig, list[Member]]:
     """What an ensemble is, and its members. No network is built."""
     stored = _read(folder)
-    members = [Member(folder / each.folder, each.config_sha256, each.weights_sha256) for each in stored.members]
+    members = [
+        Member(found_from(folder, each.folder), each.config_sha256, each.weights_sha256) for each in stored.members
+    ]
     return RunConfig.from_json(stored.config, str(folder / ENSEMBLE)), members
 
 

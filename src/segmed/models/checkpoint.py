@@ -215,8 +215,19 @@ def copy_run(run: Path, place: Path) -> Path:
 
 
 def relative_to(folder: Path, run: Path) -> str:
-    """The way from `folder` to a run, as a file in `folder` names it on any system."""
-    return Path(os.path.relpath(run.resolve(), folder.resolve())).as_posix()
+    """The way from `folder` to a run, as a file in `folder` names it on any system; `found_from` is its reverse.
+
+    A way into the user's home folder from outside of it begins with `~`, since it would tell the user's name.
+    """
+    run, folder, home = run.resolve(), folder.resolve(), Path.home().resolve()
+    if run.is_relative_to(home) and not folder.is_relative_to(home):
+        return (Path("~") / run.relative_to(home)).as_posix()
+    return Path(os.path.relpath(run, folder)).as_posix()
+
+
+def found_from(folder: Path, way: str) -> Path:
+    """The run that a file in `folder` names by `relative_to`."""
+    return Path.home() / way[1:].lstrip("/") if way == "~" or way.startswith("~/") else folder / way
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -14,7 +14,7 @@ from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
 from segmed.inference.loading import config_of, configs_in
-from segmed.models.checkpoint import relative_to
+from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
 from segmed.study.run import Study
@@ -64,7 +64,7 @@ def external_evaluations(study: Study) -> ExternalRows:
                 reasons[protocol] = error
                 continue
             run = _note(study, name, protocol, 0).get("run")
-            found[protocol].append(ExternalRow(row, study.out / run if run else None))
+            found[protocol].append(ExternalRow(row, found_from(study.out, run) if run else None))
         refused += [(name, str(error)) for error in _worth_telling(reasons, _protocols(study))]
     return ExternalRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
 
@@ -135,7 +135,11 @@ def _note(study: Study, name: str, protocol: Protocol, fold: int) -> dict[str, s
         return {}
     what = "what a row's scores were made of"
     source = read_json(place / SOURCE, dict[str, str], what=what, remedy=f"Delete {place} and run again.")
-    named = {key: relative_to(study.out, study.out / source[key]) for key in ("run", "predictions") if key in source}
+    named = {
+        key: relative_to(study.out, found_from(study.out, source[key]))
+        for key in ("run", "predictions")
+        if key in source
+    }
     return source | named  # earlier versions wrote them in full
 
 

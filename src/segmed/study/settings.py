@@ -12,7 +12,7 @@ from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.core.stacking import Plane
 from segmed.inference.loading import configs_in
-from segmed.models.checkpoint import relative_to
+from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
 
@@ -145,7 +145,7 @@ class _Stored(StudySettings):
     def settings(self, out: Path) -> StudySettings:
         """The settings alone, with the folders of own rows in full, which lead from the study's folder in the file."""
         values = {each.name: getattr(self, each.name) for each in fields(StudySettings)}
-        return _with_folders(StudySettings(**values), lambda folder: str((out / folder).resolve()))
+        return _with_folders(StudySettings(**values), lambda folder: str(found_from(out, folder).resolve()))
 
 
 def _read(out: Path) -> _Stored:
