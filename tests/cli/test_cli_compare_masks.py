@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,11 @@ from bright_run import bright
 from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, write_references
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
+from segmed.core.split import Partition, Split
 from segmed.core.volume import Grid, Volume
+from segmed.data.decoded import decode
+from segmed.data.sources import open_dataset
+from segmed.evaluation.find import find_evaluations
 from segmed.evaluation.overlays import REFERENCE_COLOUR
 from segmed.evaluation.report.viewer import script, script_hash
 from segmed.io.volumes import read_volume, write_volume
@@ -191,7 +196,7 @@ def test_masks_of_one_tool_are_scored_as_volumes_by_evaluate_too(data):
     how = ["--references", str(data / "labels"), "--patient-regex", "^([a-z])_", "-o", str(data / "scored")]
     result = CliRunner().invoke(app, ["evaluate", "--predictions", str(data / "poor"), *how])
     assert result.exit_code == 0, result.output
-    assert "no mask of a_2: scored as empty" in result.output
+    assert "no mask of a_2; scored as empty" in result.output
     alone, beside = (rows_of(data / place / "patients.csv") for place in ("scored", "out/evaluations/poor"))
     assert alone == beside
 
@@ -209,3 +214,52 @@ def test_masks_of_slices_are_pictured_with_their_references_where_no_data_set_is
     assert (tile == REFERENCE_COLOUR).all(axis=-1).any()
     assert "Where reference and prediction agree" in page
     assert "to see images." in page
+
+
+@pytest.fixture
+def split_data(data: Path) -> Path:
+    """The cases as a data set of nnU-Net's with a split of three folds, each of which tests one patient."""
+    shutil.copytree(data / "images", data / "set" / "imagesTr")
+    shutil.copytree(data / "labels", data / "set" / "labelsTr")
+    labels = {"background": 0, "organ": 1, "tumour": 2}
+    (data / "set" / "dataset.json").write_text(json.dumps({"labels": labels}))
+    patients = {"a": ("a_1", "a_2"), "b": ("b_1",), "c": ("c_1",)}
+    slices = {who: tuple(f"{case}_{n}" for case in cases for n in range(1, 7)) for who, cases in patients.items()}
+    decoded = decode(open_dataset(data / "set", patient_regex="^([a-z])_"))
+    assert sorted(record.case for record in decoded.dataset.records) == sorted(sum(slices.values(), ()))
+    folds = [Partition(sum((slices[o] for o in slices if o != who), ()), (), slices[who]) for who in slices]
+    patient_of = {case: who for who, cases in slices.items() for case in cases}
+    Split("patient", 0, decoded.data_hash, False, patient_of, tuple(folds)).save(data / "split.json")
+    return data
+
+
+def test_floors_of_a_split_stand_beside_masks_and_are_those_of_evaluate(split_data: Path):
+    data = split_data
+    on_split = ("--data", data / "set", "--split", data / "split.json", "--patient-regex", "^([a-z])_")
+    how = ("--references", data / "set" / "labelsTr", *on_split, "--out", data / "out")
+    result = run(f"good={data / 'good'}", f"poor={data / 'poor'}", *how)
+    assert result.exit_code == 0, result.output
+    assert "2 references are of no case of the test part" in result.output
+    rows = [row for row in rows_of(data / "out" / "comparison.csv") if row["label"] == "mean of labels"]
+    assert {row["name"]: row["kind"] for row in rows}["nearest-slice copy"] == "floor"
+    assert len(rows) == 5
+    stored = data / "out" / "evaluations" / "good"
+    assert [row["case"] for row in rows_of(stored / "cases.csv")] == ["a_1", "a_1", "a_2", "a_2"]
+    arguments = ["evaluate", "--predictions", data / "good", *on_split, "--resamples", 100, "-o", data / "alone"]
+    assert CliRunner().invoke(app, [str(each) for each in arguments]).exit_code == 0
+    for floor in ("predict-nothing", "neighbour-interpolation", "nearest-slice-copy"):
+        here, there = (rows_of(place / "floors" / floor / "patients.csv") for place in (stored, data / "alone-mm"))
+        assert here == there
+    found = find_evaluations([stored, data / "out" / "evaluations" / "poor"]).evaluations
+    assert [each.kind for each in found].count("floor") == 3
+
+
+def test_a_split_without_its_data_or_a_case_without_a_reference_is_told(split_data: Path):
+    data = split_data
+    folder, split = data / "set" / "labelsTr", ("--split", data / "split.json")
+    alone = run(f"good={data / 'good'}", "--references", folder, *split, "--out", data / "out")
+    assert "--split: name the data set with --data" in str(alone.exception)
+    how = ("--data", data / "set", *split, "--patient-regex", "^([a-z])_", "--out", data / "out")
+    some = write_masks(data / "some", {case: reference(case) for case in CASES if case != "a_2"})
+    lacking = run(f"good={data / 'good'}", "--references", some, *how)
+    assert "no reference of a_2, which is of the test part" in str(lacking.exception)

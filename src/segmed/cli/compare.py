@@ -29,7 +29,9 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="The data set that was scored, for pictures; by default where it then was.")
     ] = None,
-    part: Annotated[ScoredPart | None, typer.Option(help="Part to take from run folders.")] = None,
+    part: Annotated[
+        ScoredPart | None, typer.Option(help="Part to take from run folders, or to score masks on.")
+    ] = None,
     references: Annotated[Path | None, typer.Option(help="Folder of reference masks, to score masks against.")] = None,
     cases: Annotated[
         Path | None, typer.Option(help="CSV with case, reference, patient and a column of files for each NAME.")
@@ -44,6 +46,10 @@ def compare(
         OtherGridsName,
         typer.Option(help="Masks on another grid: refuse, resample, or ignore their geometry."),
     ] = "refuse",
+    split: Annotated[
+        Path | None, typer.Option(help="Score masks on the test part of this split of --data, beside its floors.")
+    ] = None,
+    fold: Annotated[int, typer.Option(min=0, help="Fold of the split, from 0.")] = 0,
     each_case_is_a_patient: Annotated[
         bool, typer.Option("--each-case-is-a-patient", help="No two cases of --references are of one patient.")
     ] = False,
@@ -57,7 +63,15 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of bootstraps and sampled tests.")] = 0,
 ) -> None:
     """Compare runs and write one self-contained report."""
-    from segmed.cli.referee import MaskOptions, score_systems, slice_references, systems_of, volume_pictures
+    from segmed.cli.referee import (
+        MaskOptions,
+        ReferenceOptions,
+        SplitOptions,
+        score_systems,
+        slice_references,
+        systems_of,
+        volume_pictures,
+    )
     from segmed.evaluation.compare import compare as compared
     from segmed.evaluation.find import find_evaluations
     from segmed.evaluation.report import write_comparison
@@ -66,29 +80,29 @@ def compare(
 
     systems = systems_of(runs)
     scored = None
+    if split is not None and (data is None or (references is None and cases is None)):
+        raise SegmedError("--split: name the data set with --data, and the references of masks with --references.")
     if references is None and cases is None:
         if named := [name for name, _ in systems if name is not None]:
             raise SegmedError(f"{named[0]}=…: to score masks name their references with --references or --cases.")
         found = find_evaluations([path for _, path in systems], part=part)
     else:
         options = MaskOptions(
-            references=references,
+            references=ReferenceOptions(references, labels, patient_regex, each_case_is_a_patient, nsd),
             cases=cases,
-            labels=labels,
             labels_of=tuple(labels_of or ()),
-            patient_regex=patient_regex,
-            each_case_is_a_patient=each_case_is_a_patient,
-            tolerances=nsd,
             other_grids=other_grids,
             images=images,
+            split=None if split is None or data is None else SplitOptions(data, split, fold, part or "test"),
             seed=seed,
         )
-        found, scored = score_systems(systems, options, out=out, part=part)
-        labels = None
+        scored = score_systems(systems, options, out=out, part=part)
+        found, labels = scored.found, None
     comparison = compared(found.evaluations, seed=seed)
-    if data is None:
+    decoded = None if scored is None else scored.decoded
+    if decoded is None and data is None:
         decoded = _scored_data(found.evaluations, patient_regex)
-    else:
+    elif decoded is None and data is not None:
         decoded = open_decoded(data, labels, patient_regex, default_labels=found.evaluations[0].labels)
     page = write_comparison(
         comparison,
@@ -98,8 +112,8 @@ def compare(
         anonymise=anonymise,
         channel=channel,
         groups=_group_tables(comparison.evaluations, decoded, groups, seed),
-        volumes=volume_pictures(found.evaluations, images, scored),
-        references=slice_references(scored),
+        volumes=volume_pictures(found.evaluations, images, None if scored is None else scored.references),
+        references=slice_references(None if scored is None else scored.references),
     )
     announce_leak(comparison.leaking, patients_known=comparison.patients_known)
     say(headline(comparison).title)

@@ -233,9 +233,9 @@ def evaluate_with_floors(out: Path, decoded: "DecodedDataset") -> list["Evaluati
     floors = floor_evaluations(decoded, plan.split, plan.fold, plan.part)
     save_with_floors(out / "run" / f"evaluation-{plan.part}", result, floors)
     show(result, floors)
-    in_mm = save_in_mm(out / "run" / f"evaluation-{plan.part}-mm", result, decoded)
-    if in_mm is not None:
-        show(in_mm, [])
+    in_mm = save_in_mm(out / "run" / f"evaluation-{plan.part}-mm", result, decoded, floors)
+    if in_mm:
+        show(in_mm[0], in_mm[1:])
     return [result, *floors]
 
 

@@ -94,21 +94,17 @@ def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
 
 def _volumes_against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
     """As `segmed compare NAME=FOLDER --references FOLDER`, of one tool."""
-    from segmed.evaluation.mask_cases import open_references
-    from segmed.evaluation.mask_labels import parse_label_numbers
-    from segmed.evaluation.masks import score_masks
+    from segmed.cli.referee import ReferenceOptions, open_stated, score_system
 
-    opened = open_references(
-        references,
-        labels=None if options.labels is None else parse_label_numbers(options.labels),
+    stated = ReferenceOptions(
+        references=references,
+        labels=options.labels,
         patient_regex=options.patient_regex,
         each_case_is_a_patient=options.each_image_is_a_patient,
     )
+    opened = open_stated(stated)
     announce_leak(False, patients_known=opened.patients_known)
-    scored = score_masks(predictions, opened, name=name, resamples=options.resamples, seed=options.seed)
-    if scored.missing:
-        note(f"no mask of {', '.join(scored.missing[:5])}: scored as empty, {len(scored.missing)} in all.")
-    return scored
+    return score_system(name, predictions, opened, resamples=options.resamples, seed=options.seed)
 
 
 def _against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
@@ -151,9 +147,10 @@ def _on_split(options: EvaluateOptions, predictions: Path, data: Path, split_fil
     plan = Plan(split, options.fold or 0, options.part, split.leaking, patients_known=known)
     _require_groups(options, decoded, plan)
     result = evaluate_masks(predictions, decoded, split, fold=plan.fold, part=plan.part, name=name, **options.bootstrap)
-    _finish(options, result, _floors(options, decoded, plan), out)
+    floors = _floors(options, decoded, plan)
+    _finish(options, result, floors, out)
     _by_group(options, result, decoded, out)
-    _in_mm(options, result, decoded, out)
+    _in_mm(options, result, floors, decoded, out)
 
 
 @dataclass(frozen=True)
@@ -244,20 +241,23 @@ def _prompted(options: EvaluateOptions, test: _Test, prompts: str) -> None:
 
 def _plain(options: EvaluateOptions, test: _Test) -> None:
     result = _scored(options, test)
-    _finish(options, result, _floors(options, test.decoded, test.plan), test.folder)
+    floors = _floors(options, test.decoded, test.plan)
+    _finish(options, result, floors, test.folder)
     _by_group(options, result, test.decoded, test.folder)
-    _in_mm(options, result, test.decoded, test.folder)
+    _in_mm(options, result, floors, test.decoded, test.folder)
 
 
-def _in_mm(options: EvaluateOptions, result: "Evaluation", decoded: "DecodedDataset", out: Path) -> None:
-    """Score volumes of known spacing in three dimensions too, in a folder beside the other."""
+def _in_mm(
+    options: EvaluateOptions, result: "Evaluation", floors: list["Evaluation"], decoded: "DecodedDataset", out: Path
+) -> None:
+    """Score volumes of known spacing, and the floors, in three dimensions too, in a folder beside the other."""
     from segmed.cli.evaluation_table import show
     from segmed.evaluation.in_mm import save_in_mm
 
     folder = out.with_name(f"{out.name}-mm")
-    found = save_in_mm(folder, result, decoded, **options.bootstrap)
-    if found is not None:
-        show(found, [])
+    found = save_in_mm(folder, result, decoded, floors, **options.bootstrap)
+    if found:
+        show(found[0], found[1:])
         say(folder)
 
 

@@ -3,11 +3,13 @@
 import dataclasses
 import math
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmed.cli.inputs import open_decoded, open_split
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
 from segmed.cli.referee_runs import Predicted, is_run, predict_run
@@ -17,12 +19,15 @@ from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.cli.options import OtherGridsName
+    from segmed.core.split import PartName
+    from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.context import Context
     from segmed.evaluation.find import Found
     from segmed.evaluation.mask_cases import References
     from segmed.evaluation.mask_files import CaseTable
     from segmed.evaluation.mask_labels import LabelNumbers
     from segmed.evaluation.mask_pictures import MaskPictures, SliceReferences
+    from segmed.evaluation.mask_split import ScoredPart
     from segmed.evaluation.result import Evaluation
 
 EVALUATIONS = "evaluations"
@@ -32,19 +37,46 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
+class ReferenceOptions:
+    """What masks are scored against, as on the command line."""
+
+    references: Path | None
+    labels: str | None
+    patient_regex: str | None
+    each_case_is_a_patient: bool
+    tolerances: str = "1,2"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """The part of a split whose cases are scored, and the data set that it is of."""
+
+    data: Path
+    split: Path
+    fold: int
+    part: "PartName"
+
+
+@dataclass(frozen=True)
 class MaskOptions:
     """How masks are to be scored, as on the command line."""
 
-    references: Path | None
+    references: ReferenceOptions
     cases: Path | None
-    labels: str | None
     labels_of: tuple[str, ...]
-    patient_regex: str | None
-    each_case_is_a_patient: bool
-    tolerances: str
     other_grids: "OtherGridsName"
     images: Path | None
+    split: SplitOptions | None
     seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is compared, the references that it was scored against, and the data set of the split where one is given."""
+
+    found: "Found"
+    references: "References"
+    decoded: "DecodedDataset | None"
 
 
 def systems_of(arguments: Sequence[str]) -> list[tuple[str | None, Path]]:
@@ -69,53 +101,136 @@ def systems_of(arguments: Sequence[str]) -> list[tuple[str | None, Path]]:
 
 def score_systems(
     systems: Sequence[tuple[str | None, Path]], options: MaskOptions, *, out: Path, part: str | None
-) -> "tuple[Found, References]":
+) -> Scored:
     """Score the masks of each system, and read those that are evaluations already.
 
-    What is scored is kept in `OUT/evaluations/NAME`, so that it can be compared again.
+    What is scored is kept in `OUT/evaluations/NAME`, so that it can be compared again, with the floors where a split
+    is given.
     """
     from segmed.evaluation.find import Found, find_evaluations
+    from segmed.evaluation.floors import save_with_floors
     from segmed.evaluation.mask_files import files_by_table
-    from segmed.evaluation.masks import score_masks
 
     named = [(name or path.resolve().name, path) for name, path in systems]
     trained = {name for name, path in named if is_run(path) and options.images is not None}
-    stored = {name for name, path in named if _is_evaluated(path)} - trained
+    stored = {name: path for name, path in named if _is_evaluated(path) and name not in trained}
     names = [name for name, _ in named if name not in stored]
     columns = [name for name, path in named if name not in stored and not is_run(path)]
     table = None if options.cases is None else files_by_table(options.cases, columns)
-    references = _open(options, table)
+    references = open_stated(options.references, table)
+    scored_part = None if options.split is None else _part(options.split, options.references, references)
+    references = references if scored_part is None else scored_part.references
     labels = _labels_of(options.labels_of, names)
+    found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
     evaluations: list[Evaluation] = []
     runs: dict[str, Path] = {}
-    for name, path in named:
-        if name in stored:
-            found = find_evaluations([path], part=part)
-            first = dataclasses.replace(found.evaluations[0], name=name)
-            evaluations += [first, *found.evaluations[1:]]
-            runs.update(dict.fromkeys([name] if found.runs else [], next(iter(found.runs.values()), path)))
-            continue
-        predicted = predict_run(path, references, options.images, name=name, out=out) if is_run(path) else None
-        source: Path | Mapping[str, Path] = path if table is None else table.systems.get(name, path)
-        with progress_bar(f"scoring {name}"):
-            scored = score_masks(
-                source if predicted is None else predicted.folder,
-                references,
-                name=name,
-                labels=labels.get(name) if predicted is None else predicted.labels,
-                other_grids=options.other_grids,
-                context=None if predicted is None else _context(path, predicted),
-                seed=options.seed,
-            )
-        if predicted is not None:
-            runs[name] = path
-        if scored.missing:
-            more = len(scored.missing) - NAMED
-            shown = ", ".join(scored.missing[:NAMED]) + (f" and {plural(more, 'other')}" if more > 0 else "")
-            warn(f"{name}: no mask of {shown}; scored as empty.")
-        scored.save(out / EVALUATIONS / name)
-        evaluations.append(scored)
-    return Found(tuple(evaluations), runs), references
+    with tempfile.TemporaryDirectory() as scratch:
+        floors = _floors(scored_part, Path(scratch), options.seed)
+        for name, path in named:
+            if name in stored:
+                first = dataclasses.replace(found[name].evaluations[0], name=name)
+                evaluations += [first, *found[name].evaluations[1:]]
+                if found[name].runs or is_run(path):
+                    runs[name] = next(iter(found[name].runs.values()), path)
+                continue
+            predicted = predict_run(path, references, options.images, name=name, out=out) if is_run(path) else None
+            source: Path | Mapping[str, Path] = path if table is None else table.systems.get(name, path)
+            scored = score_system(
+                name, source if predicted is None else predicted.folder, references,
+                labels=labels.get(name) if predicted is None else predicted.labels, other_grids=options.other_grids,
+                context=_context(path, predicted, scored_part), seed=options.seed,
+            )  # fmt: skip
+            if predicted is not None:
+                runs[name] = path
+            save_with_floors(out / EVALUATIONS / name, scored, floors)
+            evaluations.append(scored)
+    kept = [name for name, _ in named if name not in stored]
+    evaluations += _saved_floors(floors, out / EVALUATIONS / kept[0], evaluations) if kept else []
+    return Scored(Found(tuple(evaluations), runs), references, None if scored_part is None else scored_part.decoded)
+
+
+def score_system(
+    name: str,
+    source: Path | Mapping[str, Path],
+    references: "References",
+    *,
+    labels: "LabelNumbers | None" = None,
+    other_grids: "OtherGridsName" = "refuse",
+    context: "Context | None" = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> "Evaluation":
+    """Score the masks of one tool, and name the cases of which it has none."""
+    from segmed.evaluation.masks import score_masks
+
+    with progress_bar(f"scoring {name}"):
+        scored = score_masks(
+            source, references, name=name, labels=labels, other_grids=other_grids, context=context,
+            resamples=resamples, seed=seed,
+        )  # fmt: skip
+    if scored.missing:
+        more = len(scored.missing) - NAMED
+        shown = ", ".join(scored.missing[:NAMED]) + (f" and {plural(more, 'other')}" if more > 0 else "")
+        warn(f"{name}: no mask of {shown}; scored as empty.")
+    return scored
+
+
+def open_stated(options: ReferenceOptions, table: "CaseTable | None" = None) -> "References":
+    """The references that the command line names, or the table of cases."""
+    from segmed.evaluation.mask_cases import open_references
+    from segmed.evaluation.mask_labels import parse_label_numbers
+
+    source: Path | Mapping[str, Path] | None = options.references
+    if source is None:
+        source = table.references if table is not None else {}
+    return open_references(
+        source,
+        labels=None if options.labels is None else parse_label_numbers(options.labels),
+        patients=(table.patients or None) if table is not None else None,
+        patient_regex=options.patient_regex,
+        each_case_is_a_patient=options.each_case_is_a_patient,
+        tolerances=_tolerances(options.tolerances),
+    )
+
+
+def _part(options: SplitOptions, stated: ReferenceOptions, references: "References") -> "ScoredPart":
+    """The part of the split whose cases are scored; says which references are of no case of it."""
+    from segmed.core.labels import LabelMap
+    from segmed.evaluation.mask_split import part_of
+
+    split = open_split(options.split)
+    numbers = references.labels
+    labels = LabelMap(numbers.names, (0, *numbers.numbers.values()))
+    decoded = open_decoded(options.data, None, stated.patient_regex, default_labels=labels)
+    found = part_of(references, decoded, split, fold=options.fold, part=options.part)
+    if left_out := found.left_out:
+        what = plural(len(left_out), "reference is", "references are")
+        note(f"{what} of no case of the {options.part} part and not scored, such as {left_out[0]}.")
+    return found
+
+
+def _floors(part: "ScoredPart | None", scratch: Path, seed: int) -> "list[Evaluation]":
+    from segmed.evaluation.mask_split import score_floors
+
+    if part is None:
+        return []
+    with progress_bar("floors") as progress:
+        return score_floors(part, scratch, seed=seed, progress=progress)
+
+
+def _saved_floors(floors: "Sequence[Evaluation]", folder: Path, others: "Sequence[Evaluation]") -> "list[Evaluation]":
+    """The floors as they were saved, without those that an evaluation among the `others` brought along."""
+    from segmed.evaluation.floors import floor_folder
+    from segmed.evaluation.result import Evaluation
+
+    names = {each.name for each in others}
+    return [Evaluation.load(floor_folder(folder, floor.name)) for floor in floors if floor.name not in names]
+
+
+def _in_space(path: Path, references: "References", part: str | None) -> Path:
+    """Of a run the evaluation of volumes, where the references are volumes and it has one; else the folder itself."""
+    in_mm = path / f"evaluation-{part or 'test'}-mm"
+    return in_mm if references.space is not None and in_mm.is_dir() else path
 
 
 def volume_pictures(
@@ -142,14 +257,19 @@ def volume_pictures(
         return None
 
 
-def _context(run: Path, predicted: Predicted) -> "Context":
-    """What is known of the masks of a run of ours."""
+def _context(run: Path, predicted: Predicted | None, part: "ScoredPart | None") -> "Context | None":
+    """What is known of the masks of a tool, or of a run of ours, and of the part that they are scored on."""
     from segmed.evaluation.context import Context
     from segmed.evaluation.provenance import Provenance
 
-    return Context(
+    on_part = None if part is None else part.context
+    if predicted is None:
+        return on_part
+    own = on_part or Context()
+    return dataclasses.replace(
+        own,
         kind="run",
-        leaking=predicted.leaking,
+        leaking=own.leaking or predicted.leaking,
         training_known=predicted.training_known,
         threshold=predicted.threshold,
         provenance=Provenance(run=shareable(run)),
@@ -165,23 +285,6 @@ def slice_references(references: "References | None") -> "SliceReferences | None
 
 def _is_evaluated(path: Path) -> bool:
     return (path / "evaluation.json").is_file() or any(path.glob("evaluation-*/evaluation.json"))
-
-
-def _open(options: MaskOptions, table: "CaseTable | None") -> "References":
-    from segmed.evaluation.mask_cases import open_references
-    from segmed.evaluation.mask_labels import parse_label_numbers
-
-    source: Path | Mapping[str, Path] | None = options.references
-    if source is None:
-        source = table.references if table is not None else {}
-    return open_references(
-        source,
-        labels=None if options.labels is None else parse_label_numbers(options.labels),
-        patients=(table.patients or None) if table is not None else None,
-        patient_regex=options.patient_regex,
-        each_case_is_a_patient=options.each_case_is_a_patient,
-        tolerances=_tolerances(options.tolerances),
-    )
 
 
 def _labels_of(texts: Sequence[str], names: Sequence[str]) -> "dict[str, LabelNumbers]":

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -43,22 +44,11 @@ def floor_evaluations(
     nothing to go by, as under a split by patient.
     """
     split = require_fit(split, decoded)
-    partition = split.fold(fold)
-    train = [record for records in records_of(decoded, partition.train).values() for record in records]
-    groups = records_of(decoded, partition.part(part))
-    known = _known_masks(decoded, train)
+    groups = records_of(decoded, split.fold(fold).part(part))
     facts = split_facts(decoded, split, fold, part)
-    predictors: dict[str, tuple[Callable[[Sequence[Record]], Masks], str]] = {
-        "predict nothing": (partial(_nothing, decoded), "An empty mask for every slice."),
-        "neighbour interpolation": (partial(_interpolated, decoded, known), _remark(groups, known)),
-        "nearest-slice copy": (
-            partial(_copied, decoded, _most_similar(decoded, train, groups)),
-            f"The mask of the training slice with the nearest {floors.THUMBNAIL} x {floors.THUMBNAIL} thumbnail.",
-        ),
-    }
     evaluations = []
-    for name, (predict, remark) in tracked(predictors.items(), progress):
-        patients = volumes(decoded, groups, lambda records, predict=predict: (predict(records), None))  # type: ignore[misc]
+    for floor in tracked(floors_of(decoded, split, fold, part), progress):
+        patients = volumes(decoded, groups, lambda records, floor=floor: (floor.predict(records), None))  # type: ignore[misc]
         context = Context(
             kind="floor",
             part=part,
@@ -66,17 +56,51 @@ def floor_evaluations(
             patients_known=patients_known(split, decoded),
             data_hash=decoded.data_hash,
             split=facts,
-            provenance=Provenance(remark=remark, data=shareable(decoded.dataset.path)),
+            provenance=floor.provenance(decoded),
         )
-        evaluations.append(
-            evaluate(patients, decoded.dataset.labels, name=name, context=context, resamples=resamples, seed=seed)
-        )
+        labels = decoded.dataset.labels
+        evaluations.append(evaluate(patients, labels, name=floor.name, context=context, resamples=resamples, seed=seed))
     return evaluations
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A baseline that learns nothing: it predicts the slices of one volume, in order. `remark` says what it does."""
+
+    name: str
+    predict: Callable[[Sequence[Record]], Masks]
+    remark: str
+
+    def provenance(self, decoded: DecodedDataset) -> Provenance:
+        """What is told of its evaluation."""
+        return Provenance(remark=self.remark, data=shareable(decoded.dataset.path))
+
+
+def floors_of(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> list[Floor]:
+    """The floors of a part of a split, which must fit the data."""
+    partition = split.fold(fold)
+    train = [record for records in records_of(decoded, partition.train).values() for record in records]
+    groups = records_of(decoded, partition.part(part))
+    known = _known_masks(decoded, train)
+    return [
+        Floor("predict nothing", partial(_nothing, decoded), "An empty mask for every slice."),
+        Floor("neighbour interpolation", partial(_interpolated, decoded, known), _remark(groups, known)),
+        Floor(
+            "nearest-slice copy",
+            partial(_copied, decoded, _most_similar(decoded, train, groups)),
+            f"The mask of the training slice with the nearest {floors.THUMBNAIL} x {floors.THUMBNAIL} thumbnail.",
+        ),
+    ]
 
 
 def folder_name(name: str) -> str:
     """A name as that of a folder: `jitter:20@1024` is `jitter-20-1024`."""
     return re.sub(r"[^\w.]+", "-", name.replace("'", "")).strip("-")
+
+
+def floor_folder(folder: Path, name: str) -> Path:
+    """Where the floor of a name lies below an evaluation's folder."""
+    return folder / "floors" / folder_name(name)
 
 
 def save_with_floors(folder: Path, result: Evaluation, evaluations: Sequence[Evaluation]) -> None:
@@ -86,7 +110,7 @@ def save_with_floors(folder: Path, result: Evaluation, evaluations: Sequence[Eva
     """
     with replaced(folder, marker=EVALUATION, listed=_with_floors) as fresh:
         for floor in evaluations:
-            floor.write(fresh / "floors" / folder_name(floor.name))
+            floor.write(floor_folder(fresh, floor.name))
         result.write(fresh)
 
 
