@@ -11,7 +11,7 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
-from segmed.evaluation.masks import OtherGrids
+from segmed.evaluation.placed_masks import OtherGrids
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
 from segmed.layers.guided_upsampling import GuidedKind, Upsampler
 from segmed.models.prediction import Tta

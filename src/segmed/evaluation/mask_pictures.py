@@ -16,7 +16,7 @@ from segmed.data.names import VOLUMES
 from segmed.evaluation.mask_cases import References
 from segmed.evaluation.mask_files import stem
 from segmed.evaluation.mask_labels import DATASET
-from segmed.evaluation.masks import reference_of
+from segmed.evaluation.placed_masks import reference_of
 from segmed.io.volumes import read_volume
 
 SEQUENCE = re.compile(r"(.+)_(\d{4})")
