@@ -125,12 +125,21 @@ def test_masks_in_dicom_are_refused_of_other_volumes_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_resuming_predicts_again_where_a_segmentation_is_missing(study: Path, tmp_path: Path) -> None:
-    predicted(study, tmp_path / "out")
-    (tmp_path / "out" / "p0" / "t1_seg.dcm").unlink()
-    again = predicted(study, tmp_path / "out", existing="keep")
-    assert [path.parent.name for path in again.written] == ["p0"]
-    assert [path.parent.name for path in again.kept] == ["p1"]
+def test_resuming_makes_what_is_missing_and_replaces_nothing(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predicted(study, out, Extras(structures=True))
+    kept = read_volume(out / "p0" / "t1.nii.gz")
+    edited = np.where(np.indices(kept.array.shape)[2] < 3, kept.array, 0).astype(np.uint8)
+    write_volume(out / "p0" / "t1.nii.gz", Volume(edited, kept.grid))  # corrected by hand
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = predicted(study, out, Extras(segmentation=True, structures=True, uncertainty=True), existing="keep")
+    assert not again.written
+    assert not again.failures
+    assert len(again.kept) == 2
+    assert sorted(path.name for path in again.added) == ["t1_seg.dcm"] * 2 + ["t1_uncertainty.nii.gz"] * 2
+    assert {path: path.read_bytes() for path in before} == before
+    segmentation = read_volume(out / "p0" / "t1_seg.dcm", grid=kept.grid)
+    np.testing.assert_array_equal(segmentation.array > 0, edited > 0)
 
 
 def test_nobody_is_named_outside_of_the_masks_in_dicom(

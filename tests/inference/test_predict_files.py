@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from bright_run import REGEX, bright, save, slices, written
@@ -54,14 +55,16 @@ def test_overwriting_gives_what_an_empty_folder_gives(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_link_where_a_mask_goes_is_refused_and_what_it_leads_to_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", ["p1_2.png", "p1_2_overlay.png", "p9_1.png"])
+def test_a_link_where_a_mask_goes_is_refused_and_what_it_leads_to_is_left(tmp_path: Path, link: str) -> None:
     root, out, theirs = written(tmp_path), tmp_path / "out", tmp_path / "theirs.png"
+    PIL.Image.fromarray(slices()["p0_1"]).save(root / "images" / "p9_1.jpg")  # whose mask is a PNG
     theirs.write_text("mine")
     out.mkdir()
-    (out / "p1_2.png").symlink_to(theirs)
-    with pytest.raises(DataError, match=r"out/p1_2\.png: is a symbolic link"):
-        predicted(root, out, existing="replace")
-    assert contents(out) == {"p1_2.png": b"mine"}
+    (out / link).symlink_to(theirs)
+    with pytest.raises(DataError, match=rf"out/{link}: is a symbolic link"):
+        predicted(root, out, existing="replace", overlays=True)
+    assert contents(out) == {link: b"mine"}
 
 
 def test_resuming_keeps_what_is_there_and_gives_what_one_go_gives(tmp_path: Path) -> None:
@@ -81,9 +84,14 @@ def test_resuming_keeps_what_is_there_and_gives_what_one_go_gives(tmp_path: Path
 def test_resuming_draws_the_overlays_that_are_not_there(tmp_path: Path) -> None:
     root, out = written(tmp_path), tmp_path / "out"
     predicted(root, out)
+    edited = np.zeros(read_mask(out / "p1_2.png", LabelMap()).array.shape, np.uint8)
+    edited[0, :5] = 255
+    save(out / "p1_2.png", edited)
+    before = contents(out)
     outcome = predicted(root, out, existing="keep", overlays=True)
-    assert len(outcome.written) == 9
-    assert len(list(out.glob("*_overlay.png"))) == 9
+    assert (len(outcome.written), len(outcome.kept), len(outcome.added)) == (0, 9, 9)
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert len((out / "p1_2_overlay.png").read_bytes()) == 5  # of the mask that is there
 
 
 def test_volumes_that_are_done_are_not_predicted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,17 @@ def test_nothing_is_replaced_unasked_and_resuming_keeps_what_is_there(tmp_path: 
     assert len(run(tmp_path / "in", tmp_path / "out", existing="replace").written) == 3
 
 
+@pytest.mark.parametrize("name", ["a.nii.gz", "a_probability.nii.gz", "summary.csv"])
+def test_a_link_where_a_result_goes_is_refused_and_what_it_leads_to_is_left(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "in" / "a.nii.gz", ramp())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "theirs").write_text("mine")
+    (tmp_path / "out" / name).symlink_to(tmp_path / "theirs")
+    with pytest.raises(DataError, match=f"{name}: is a symbolic link"):
+        run(tmp_path / "in", tmp_path / "out", existing="replace", extras=Extras(probabilities=True))
+    assert (tmp_path / "theirs").read_text() == "mine"
+
+
 def test_a_bad_volume_is_listed_and_the_others_are_predicted(tmp_path: Path) -> None:
     put(tmp_path / "in" / "a.nii.gz", ramp())
     bad = put(tmp_path / "in" / "b.nii.gz", ramp(seed=1))

@@ -48,7 +48,7 @@ def predict(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep masks that are there, whatever made them, and predict the others.")
+        bool, typer.Option("--resume", help="Keep files that are there, whatever made them, and make the missing.")
     ] = False,
     box: Annotated[
         list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
@@ -162,7 +162,8 @@ def _refuse_given(given: Mapping[str, object], why: str) -> None:
 def _report(outcome: "Outcome", out: Path) -> None:
     """Say what was written and what was not; exit code 2 where something could not be predicted."""
     kept = f", {len(outcome.kept)} kept as they were, whatever made them" if outcome.kept else ""
-    say(f"{plural(len(outcome.written), 'mask')}{kept}", err=True)
+    added = f", {plural(len(outcome.added), 'file')} made beside them" if outcome.added else ""
+    say(f"{plural(len(outcome.written), 'mask')}{kept}{added}", err=True)
     say(out)
     for text in outcome.incomplete:
         warn(text)

@@ -15,7 +15,7 @@ from segmed.core.records import Record, by_patient
 from segmed.core.wording import plural
 from segmed.inference.base import VolumePredictor
 from segmed.inference.inputs import Inputs
-from segmed.io import read_image, write_mask
+from segmed.io import read_image, read_mask, write_mask
 from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
 from segmed.preprocess import Preprocess
 
@@ -23,7 +23,8 @@ Draw = Callable[[Path, Image, Mask], None]
 Predict = Callable[[Sequence[Record], Sequence[Image]], Sequence[Mask | SegmedError]]
 """Masks of the slices of one volume, in order, or what is wrong with one."""
 Existing = Literal["refuse", "replace", "keep"]
-"""What is done with masks that are there already: end before anything is written, write anew, or leave them."""
+"""What is done with files that are there already: end before anything is written, write anew, or leave them and make
+those that are missing."""
 OTHER_FILES = (".nii", ".gz", ".dcm", ".nrrd", ".mha", ".bmp", ".gif", ".webp")
 """Suffixes of files that are no names of folders, though no mask is written with them."""
 
@@ -35,6 +36,8 @@ class Outcome:
     written: tuple[Path, ...]
     failures: tuple[tuple[Path, str], ...]
     kept: tuple[Path, ...] = ()
+    added: tuple[Path, ...] = ()
+    """What was made beside masks that were kept."""
     incomplete: tuple[str, ...] = ()
     """Patients or folders that were normalised without some of their slices, since these could not be read."""
 
@@ -62,6 +65,7 @@ class _Log:
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     failures: dict[Path, str] = field(default_factory=dict)
+    added: list[Path] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
 
     def fail(self, image: Path, reason: str) -> None:
@@ -70,7 +74,13 @@ class _Log:
 
     @property
     def outcome(self) -> Outcome:
-        return Outcome(tuple(self.written), tuple(self.failures.items()), tuple(self.kept), tuple(self.incomplete))
+        return Outcome(
+            tuple(self.written),
+            tuple(self.failures.items()),
+            tuple(self.kept),
+            tuple(self.added),
+            tuple(self.incomplete),
+        )
 
 
 def predict_files(
@@ -93,7 +103,7 @@ def predict_files(
         inputs: The images, from `find_inputs`.
         out: A folder; or, of one image, the file of its mask, where it ends as an image does.
         batch_size: Slices that go through the network at a time.
-        existing: What is done with masks that are there already. `keep` predicts no volume whose masks are all there.
+        existing: What is done with files that are there already. `keep` predicts no volume whose files are all there.
         draw: Called as `draw(path, image, mask)` to write an overlay beside each mask.
         predict: What predicts a volume; by default the predictor itself, without prompts.
         progress: Called with the images that are done and all.
@@ -114,7 +124,7 @@ def predict_files(
             skip = {record.image for record in keep}
             for record, image, mask in _masks(predictor, volume, records, log, batch_size=batch_size, predict=predict):
                 if record.image not in skip:
-                    _write(predictor, record, image, mask, targets[record.image], log, draw)
+                    _write(predictor, record, image, mask, targets[record.image], log, draw, existing)
         done += len(records)
         if progress is not None:
             progress(done, len(inputs.records))
@@ -207,20 +217,39 @@ def _read(records: Sequence[Record], log: _Log) -> list[tuple[Record, Image]]:
 
 
 def _write(
-    predictor: VolumePredictor, record: Record, image: Image, mask: Mask, target: _Target, log: _Log, draw: Draw | None
+    predictor: VolumePredictor,
+    record: Record,
+    image: Image,
+    mask: Mask,
+    target: _Target,
+    log: _Log,
+    draw: Draw | None,
+    existing: Existing,
 ) -> None:
-    """Write a mask and its overlay. A name that the system does not take costs this image alone, a full disk all."""
+    """Write a mask and its overlay, which shows the mask that lies there in the end.
+
+    A name that the system does not take costs this image alone, a full disk all.
+    """
+    labels = predictor.config.labels
+    missing = [file for file in target.files if existing != "keep" or not os.path.lexists(file)]
     try:
-        if draw is not None and target.overlay is not None:
+        if target.mask not in missing:
+            mask = read_mask(target.mask, labels)
+        if draw is not None and target.overlay in missing:
             draw(target.overlay, image, mask)
-        write_mask(target.mask, mask, predictor.config.labels)
+        if target.mask in missing:
+            write_mask(target.mask, mask, labels)
     except SegmedError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
             raise
         log.fail(record.image, str(error))
     else:
-        log.written.append(target.mask)
+        if target.mask in missing:
+            log.written.append(target.mask)
+        else:
+            log.kept.append(target.mask)
+            log.added += missing
 
 
 def _refuse_existing(out: Path, targets: dict[Path, _Target]) -> None:
@@ -245,6 +274,7 @@ def _targets(inputs: Inputs, out: Path, *, overlays: bool) -> dict[Path, _Target
         mask = _file_of_one(inputs, out) or _mask_below(inputs, out, image)
         target = _Target(mask, mask.with_name(f"{mask.stem}_overlay.png") if overlays else None)
         for file in target.files:
+            refuse_links_on_the_way(file.parent, file)
             if file.resolve() in images:
                 raise DataError(f"{file}: an image would be replaced by its mask. Choose another folder with -o.")
             if taken.get(file, image) != image:
@@ -256,10 +286,10 @@ def _targets(inputs: Inputs, out: Path, *, overlays: bool) -> dict[Path, _Target
 
 def _mask_below(inputs: Inputs, out: Path, image: Path) -> Path:
     place = out / image.relative_to(inputs.root)
+    if place.suffix.lower() not in MASK_SUFFIXES:
+        place = place.with_suffix(".png")
     refuse_links_on_the_way(out, place)
     target = place.resolve()
-    if target.suffix.lower() not in MASK_SUFFIXES:
-        target = target.with_suffix(".png")
     if not target.is_relative_to(out.resolve()):
         raise DataError(f"{image}: its mask would lie outside {out}. Move the image into the data set's folder.")
     return target

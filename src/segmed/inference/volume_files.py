@@ -13,7 +13,7 @@ from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.image import Mask
 from segmed.core.progress import Progress
 from segmed.core.records import VolumeFiles
-from segmed.core.volume import as_labels
+from segmed.core.volume import Volume, as_labels
 from segmed.core.wording import plural
 from segmed.data.cutting import CutVolume, read_cut
 from segmed.inference.base import VolumePredictor
@@ -68,13 +68,12 @@ class _Target:
     dicom: tuple[Path, ...]
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        uncertainty = () if self.uncertainty is None else (self.uncertainty,)
-        return (*self.probabilities, *uncertainty, *self.dicom, self.mask)
+    def maps(self) -> tuple[Path, ...]:
+        return (*self.probabilities, *(() if self.uncertainty is None else (self.uncertainty,)))
 
     @property
-    def is_there(self) -> bool:
-        return all(os.path.lexists(file) for file in self.files)
+    def files(self) -> tuple[Path, ...]:
+        return (*self.maps, *self.dicom, self.mask)
 
 
 def predict_cut(
@@ -125,7 +124,8 @@ def predict_volumes(
         inputs: The volumes, from `find_volumes`.
         out: A folder; or, of one volume, the file of its mask.
         batch_size: Slices that go through the network at a time.
-        existing: What is done with files that are there already. `keep` predicts no volume whose files are all there.
+        existing: What is done with files that are there already. `keep` makes those that are missing, masks in DICOM
+            from the mask that is there, and predicts no volume whose files are all there.
         extras: What is written beside masks.
         progress: Called with the volumes that are done and all.
 
@@ -137,17 +137,20 @@ def predict_volumes(
     targets = {volume.name: _target(predictor, volume, inputs, out, chosen) for volume in inputs.volumes}
     summary = _summary_path(inputs, out)
     _require_free(out, inputs, targets, summary, existing)
-    written, kept, failures = list[Path](), list[Path](), dict(inputs.faults)
+    written, kept, added, failures = list[Path](), list[Path](), list[Path](), dict(inputs.faults)
     rows = read_summary(summary) if existing == "keep" and summary is not None else {}
     done: dict[str, Sequence[Row]] = {}
     for number, volume in enumerate(inputs.volumes, start=1):
         target = targets[volume.name]
         try:
-            if existing == "keep" and target.is_there:
+            missing = [file for file in target.files if existing != "keep" or not os.path.lexists(file)]
+            if target.mask not in missing:
+                _add_to(predictor, volume, target, missing, batch_size)
                 kept.append(target.mask)
+                added += missing
                 done[volume.name] = rows.get(volume.name) or [each.row for each in _of_mask(predictor, target.mask)]
             else:
-                sizes = _predict_one(predictor, volume, target, chosen, batch_size)
+                sizes = _predict_one(predictor, volume, target, missing, batch_size)
                 done[volume.name] = [each.row for each in sizes]
                 written.append(target.mask)
             if summary is not None:
@@ -162,26 +165,50 @@ def predict_volumes(
             failures.setdefault(volume.images[0], " ".join(named.split()))
         if progress is not None:
             progress(number, len(inputs.volumes))
-    return Outcome(tuple(written), tuple(failures.items()), tuple(kept))
+    return Outcome(tuple(written), tuple(failures.items()), tuple(kept), tuple(added))
 
 
 def _predict_one(
-    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, extras: Extras, batch_size: int
+    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
 ) -> list[LabelVolume]:
-    cut = read_cut(replace(volume, plane=predictor.config.preprocess.plane))
-    keep = extras.probabilities or extras.uncertainty
-    found = predict_cut(predictor, cut, batch_size=batch_size, keep_probabilities=keep)
-    if found.probabilities is not None:
-        for label, path in enumerate(target.probabilities):
-            write_volume(path, cut.as_stored(found.probabilities[:, label]))
-        if target.uncertainty is not None:
-            write_volume(target.uncertainty, cut.as_stored(entropy(found.probabilities.max(axis=1))))
-    if target.dicom:
-        write_dicom_masks(target.dicom, cut.as_stored(found.masks), volume, predictor)
+    """Write the mask of a volume, and what is missing beside it."""
+    cut, found = _predicted(predictor, volume, target, missing, batch_size)
+    if dicom := [path for path in target.dicom if path in missing]:
+        write_dicom_masks(dicom, cut.as_stored(found.masks), volume, predictor)
     labels = predictor.config.labels
     stored = found.masks if labels.is_colour else np.stack([labels.encode(mask) for mask in found.masks])
     write_volume(target.mask, cut.as_stored(stored))
     return list(_sizes(predictor, cut, found))
+
+
+def _add_to(
+    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
+) -> None:
+    """Write what is missing beside a mask that is kept."""
+    if any(path in missing for path in target.maps):
+        _predicted(predictor, volume, target, missing, batch_size)
+    if dicom := [path for path in target.dicom if path in missing]:
+        stored, labels = as_labels(read_volume(target.mask), str(target.mask)), predictor.config.labels
+        masks = stored.array
+        if not labels.is_colour:
+            masks = np.stack([labels.decode(one, str(target.mask)) for one in masks])
+        write_dicom_masks(dicom, Volume(masks, stored.grid), volume, predictor)
+
+
+def _predicted(
+    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
+) -> tuple[CutVolume, PredictedVolume]:
+    """Predict a volume, and write its missing probabilities and uncertainty."""
+    cut = read_cut(replace(volume, plane=predictor.config.preprocess.plane))
+    keep = any(path in missing for path in target.maps)
+    found = predict_cut(predictor, cut, batch_size=batch_size, keep_probabilities=keep)
+    if found.probabilities is not None:
+        for label, path in enumerate(target.probabilities):
+            if path in missing:
+                write_volume(path, cut.as_stored(found.probabilities[:, label]))
+        if target.uncertainty is not None and target.uncertainty in missing:
+            write_volume(target.uncertainty, cut.as_stored(entropy(found.probabilities.max(axis=1))))
+    return cut, found
 
 
 def entropy(probability: Float[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
@@ -262,6 +289,8 @@ def _require_free(
 ) -> None:
     images = {path.resolve() for volume in inputs.volumes for path in volume.images}
     files = [file for target in targets.values() for file in target.files]
+    for file in (*files, *((summary,) if summary else ())):
+        refuse_links_on_the_way(file.parent, file)  # of folders above `_target` sees
     replaced = next((file for file in files if file.resolve() in images), None)
     if replaced is not None:
         raise DataError(f"{replaced}: a volume would be replaced by a result. Choose another folder with -o.")
