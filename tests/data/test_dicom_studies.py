@@ -1,6 +1,7 @@
 """A folder of DICOM studies as a data set: masks find their series by what they name, and patients stay unnamed."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,7 @@ def test_one_patient_in_two_folders_is_one_patient(tmp_path: Path) -> None:
 def test_patients_of_an_exported_medium_are_told_apart_below_one_folder(tmp_path: Path) -> None:
     root = write_studies(tmp_path / "set" / "IMAGES", 2).parent
     assert open_dataset(root).patients == ("IMAGES/p0", "IMAGES/p1")
+    assert ("note", "several-patients") in {(each.severity, each.code) for each in list_dataset(root).findings}
 
 
 def unnamed(dataset: Dataset) -> None:
@@ -211,10 +213,56 @@ def test_a_damaged_file_costs_its_patient_and_is_named(tmp_path: Path) -> None:
     root = write_studies(tmp_path / "set", 2)
     (root / "p1" / "study" / "s3" / "3-2.dcm").write_bytes(b"")
     found = codes(root)
-    assert "3-2.dcm: named like a DICOM file" in found["bad-image"]
+    assert "named like a DICOM file" in found["bad-image"]
     assert {record.patient for record in list_dataset(root).dataset.records} == {"p0"}
     with pytest.raises(DataError, match=r"3-2\.dcm"):
         open_dataset(root)
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ""])
+def test_a_patient_whose_files_are_all_cut_to_nothing_is_named(tmp_path: Path, suffix: str) -> None:
+    root = write_studies(tmp_path / "set", 2)
+    for path in root.rglob("*.dcm"):
+        place = path.rename(path.with_suffix(suffix))
+        if "p1" in path.parts:
+            place.write_bytes(b"")
+    (root / "README").write_text("Scans of 2020.\n")
+    assert "named like a DICOM file, but damaged, cut off" in codes(root)["bad-image"]
+    with pytest.raises(DataError, match=rf"p1/study/rtstruct{suffix}: named like"):
+        open_dataset(root)
+
+
+def test_images_beside_the_folders_of_patients_are_named(tmp_path: Path) -> None:
+    root = write_studies(tmp_path / "set", 1)
+    shutil.copy(root / "p0" / "study" / "4-1.dcm", root / "copy.dcm")
+    (root / "DICOMDIR").write_bytes(b"")
+    assert codes(root)["loose-image"] == "lies in no patient's folder. Put it into one."
+    (root / "copy.dcm").write_bytes(b"")
+    assert "damaged" in codes(root)["bad-image"]
+    (root / "copy.dcm").unlink()
+    assert not {"loose-image", "bad-image"} & codes(root).keys()
+
+
+def test_series_without_an_identifier_are_of_their_folders_patient_or_said_to_be_unknown(tmp_path: Path) -> None:
+    root = write_studies(tmp_path / "set" / "all", 3)
+    for path in [*(root / "p1").rglob("4-*"), *(root / "p2").rglob("*.dcm")]:
+        edited(path, lambda dataset: setattr(dataset, "PatientID", ""))
+    for path in (root / "p1").rglob("3-*"):
+        edited(path, lambda dataset: setattr(dataset, "PatientID", f"{PATIENT['PatientID']}-0"))
+    dataset = open_dataset(root)
+    assert dataset.patients == ("p0", "p2")  # p1 is p0 by series 3, and so is its series 4
+    found = {(each.severity, each.code, Path(each.where).name) for each in list_dataset(root).findings}
+    assert ("warning", "unnamed-patient", "p2") in found
+    (root / "p0").rename(root.parent / "p0")
+    for path in (root / "p1").rglob("*.dcm"):
+        edited(path, lambda dataset: setattr(dataset, "PatientID", "another"))
+    for path in (root / "p2").rglob("*.dcm"):
+        edited(path, lambda dataset: setattr(dataset, "PatientID", "third"))
+    told = {each.code: each for each in list_dataset(root.parent).findings if each.code == "several-patients"}
+    assert told["several-patients"].severity == "warning"
+    assert "who count as all/p1, all/p2" in told["several-patients"].message
+    quiet = list_dataset(root.parent, patient_regex="(p[0-9])")
+    assert "several-patients" not in {each.code for each in quiet.findings}
 
 
 def test_images_without_any_mask_are_all_listed(tmp_path: Path) -> None:

@@ -98,6 +98,16 @@ def test_localisers_and_folders_of_masks_alone_are_left_out(study: Path, tmp_pat
     assert [volume.name for volume in inputs.volumes] == ["p0/t1", "p1/t1"]
 
 
+def test_a_folder_whose_files_are_all_cut_to_nothing_is_listed(study: Path, tmp_path: Path) -> None:
+    for path in (study / "p0" / "t1").iterdir():
+        path.write_bytes(b"")
+    outcome = predicted(study, tmp_path / "out", Extras())
+    assert [path.parent.parent.name for path in outcome.written] == ["out"]
+    assert [(path.parent.name, "named like a DICOM file" in reason) for path, reason in outcome.failures] == [
+        ("t1", True)
+    ]
+
+
 def test_of_several_series_in_a_folder_one_is_chosen_by_its_number(study: Path, tmp_path: Path) -> None:
     write_series(study / "p0" / "t1", blob(1), series=8, names=[f"B{slice_}" for slice_ in range(4)])
     outcome = predicted(study, tmp_path / "out")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.names import alike_names, composed
 from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
 from segmed.io.dicom.series import Series, find_series
 
@@ -52,7 +53,7 @@ def list_dicom_studies(
     findings = Findings()
     found, masks = _found(root, findings)
     referred = _referred(found, masks, findings)
-    studies = _studies(root, found, referred, findings)
+    studies = _studies(root, found, referred, findings, told=patient_regex is not None)
     if labels is not None and labels.is_colour:
         raise DataError(f"{root}: labels are given in colours, but segments have names. Name them with --labels.")
     if masks:
@@ -73,11 +74,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _found(root: Path, findings: Findings) -> tuple[list[Series], list[MaskHeader]]:
-    """The series and masks in the folders of `root`; an error for a folder with a damaged file."""
+    """The series and masks in the folders of `root`; an error for a folder with a damaged file, and for loose files."""
     series, masks = list[Series](), list[MaskHeader]()
-    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for folder in sorted(folders, key=lambda path: natural_key(path.name)):
-        if not any(is_dicom_path(path) for path in _files(folder)):
+    files, lost = dicom_among(_files(root))
+    _find_loose([path for path in (*files, *lost) if path.parent == root], findings)
+    folders = {root / path.relative_to(root).parts[0] for path in (*files, *lost)}
+    for folder in sorted(folders - {*files, *lost}, key=lambda path: natural_key(path.name)):
+        if cut := next((path for path in lost if path.is_relative_to(folder)), None):
+            findings.error("bad-image", cut, NO_DICOM)
             continue
         try:
             here = find_series(folder)
@@ -86,6 +90,20 @@ def _found(root: Path, findings: Findings) -> tuple[list[Series], list[MaskHeade
         except DataError as error:
             findings.error("bad-image", folder, str(error).removeprefix(f"{folder}: "))
     return series, masks
+
+
+def _find_loose(files: Iterable[Path], findings: Findings) -> None:
+    """An error for each image or mask that lies beside the folders of patients, and so is no patient's."""
+    for path in files:
+        if path.name == DICOMDIR_NAME:
+            continue
+        try:
+            here = find_series(path)
+        except DataError as error:
+            findings.error("bad-image", path, str(error).removeprefix(f"{path}: "))
+            continue
+        if here.series or here.masks:
+            findings.error("loose-image", path, "lies in no patient's folder. Put it into one.")
 
 
 def _referred(series: Sequence[Series], masks: Sequence[MaskHeader], findings: Findings) -> dict[str, list[MaskHeader]]:
@@ -100,11 +118,17 @@ def _referred(series: Sequence[Series], masks: Sequence[MaskHeader], findings: F
 
 
 def _studies(
-    root: Path, found: Sequence[Series], referred: Mapping[str, Sequence[MaskHeader]], findings: Findings
+    root: Path, found: Sequence[Series], referred: Mapping[str, Sequence[MaskHeader]], findings: Findings, *, told: bool
 ) -> list[_Study]:
-    """The series that show a body, with their patients, each under a name of its own."""
+    """The series that show a body, with their patients, each under a name of its own.
+
+    Where it is `told` otherwise who the patients are, nothing is said of headers that leave it open.
+    """
     folders = _patient_folders(root, [each for each in found if not each.localiser], findings)
     owners = _owners(root, folders, findings)
+    named = {folder: each.patient for each, folder in folders.items() if each.patient}
+    if not told:
+        _find_open(root, folders, named, findings)
     wanted = [each for each in folders if each.uid in referred or not referred]
     often, taken, studies = Counter(folders[each] for each in wanted), Counter[str](), list[_Study]()
     for each, folder in folders.items():
@@ -112,7 +136,11 @@ def _studies(
         name = folder if often[folder] == 1 and each in wanted else f"{folder}/{number}"
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
-        studies.append(_Study(each, owners.get(each.patient, folder), name, tuple(referred.get(each.uid, ()))))
+        studies.append(
+            _Study(
+                each, owners.get(each.patient or named.get(folder, ""), folder), name, tuple(referred.get(each.uid, ()))
+            )
+        )
     return studies
 
 
@@ -132,6 +160,22 @@ def _patient_folders(root: Path, images: Sequence[Series], findings: Findings) -
         else:
             found[each] = composed("/".join(alone))
     return found
+
+
+def _find_open(root: Path, folders: Mapping[Series, str], named: Mapping[str, str], findings: Findings) -> None:
+    """A warning where headers leave open whose a folder is: of no patient, or of several."""
+    for folder in dict.fromkeys(folders.values()):
+        if named and folder not in named:
+            text = "has no PatientID in its headers, as others have; it counts as a patient of its own."
+            findings.warning("unnamed-patient", root / folder, f"{text} Say who the patients are with --patient-regex.")
+    inside = defaultdict[str, dict[str, None]](dict)
+    for folder in folders.values():
+        inside[folder.split("/")[0]][folder] = None
+    for top, below in inside.items():
+        if len(below) > 1:
+            text = f"holds files of several patients by their headers, who count as {_some({*below})}."
+            say = findings.note if len(inside) == 1 else findings.warning  # one folder for all is an exported medium's
+            say("several-patients", root / top, f"{text} Where that is wrong, say who they are with --patient-regex.")
 
 
 def _owners(root: Path, folders: Mapping[Series, str], findings: Findings) -> dict[str, str]:

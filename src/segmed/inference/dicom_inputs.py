@@ -1,6 +1,6 @@
 """DICOM series that are to be predicted: in one folder, or a folder each, as scanners and archives export them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +9,20 @@ from segmed.core.records import VolumeFiles
 from segmed.data.listing import natural_key
 from segmed.data.names import composed
 from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among, files_of
 from segmed.io.dicom.series import find_series
-
-DICOMDIR = "DICOMDIR"
 
 
 @dataclass(frozen=True)
 class DicomVolumes:
-    """Volumes in folders of DICOM files, and folders that hold no image to predict: localisers, masks, reports."""
+    """Volumes in folders of DICOM files, and folders that hold no image to predict: localisers, masks, reports.
+
+    `faults` are folders in which no file can be read though they are named like DICOM, each with the reason.
+    """
 
     volumes: tuple[VolumeFiles, ...]
     left_out: tuple[Path, ...]
+    faults: tuple[tuple[Path, str], ...] = ()
 
 
 def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
@@ -33,7 +36,7 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
         series: Which series of each, by its number or the name of a file.
     """
     if path.is_file():
-        name = path.parent.name if path.name == DICOMDIR else path.stem
+        name = path.parent.name if path.name == DICOMDIR_NAME else path.stem
         return DicomVolumes((VolumeFiles(composed(name), (path,), series=series),), ())
     folders = list(_folders(path))
     left_out = [folder for folder, first in folders if not _holds_images(folder, first)]
@@ -42,15 +45,23 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
     volumes = [
         VolumeFiles(_name(path, folder), (folder,), series=series) for folder, _ in folders if folder not in left_out
     ]
-    return DicomVolumes(tuple(volumes), tuple(left_out))
+    return DicomVolumes(tuple(volumes), tuple(left_out), tuple(_lost(path, dict(folders))))
+
+
+def _lost(path: Path, folders: Mapping[Path, Path]) -> Iterator[tuple[Path, str]]:
+    """A damaged file of each folder that has such files and none that can be read."""
+    outside = [file for file in files_of(path) if folders and not any(place in folders for place in file.parents)]
+    _, lost = dicom_among([*folders.values(), *outside])
+    for file in {file.parent: file for file in reversed(lost)}.values():
+        yield file, f"{file}: {NO_DICOM}"
 
 
 def _folders(folder: Path) -> Iterator[tuple[Path, Path]]:
     """The topmost folders that hold a DICOM file, each with one of those files; hidden ones aside."""
     inside = sorted(folder.iterdir(), key=lambda place: natural_key(place.name))
     shown = [place for place in inside if not place.name.startswith(".")]
-    if any(place.name == DICOMDIR for place in shown):
-        yield folder, folder / DICOMDIR
+    if any(place.name == DICOMDIR_NAME for place in shown):
+        yield folder, folder / DICOMDIR_NAME
         return
     first = next((place for place in shown if place.is_file() and is_dicom_path(place)), None)
     if first is not None:

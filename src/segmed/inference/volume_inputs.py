@@ -92,7 +92,7 @@ def _of_data_set(path: Path) -> VolumeInputs | None:
 def _of_dicom(path: Path, series: str | None) -> VolumeInputs | None:
     found = find_dicom(path, series)
     root = path if path.is_dir() else path.parent
-    return VolumeInputs(root, found.volumes, left_out=found.left_out) if found.volumes else None
+    return VolumeInputs(root, found.volumes, found.faults, found.left_out) if found.volumes else None
 
 
 def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:

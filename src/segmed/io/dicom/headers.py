@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 PREAMBLE = 128
 NEEDS = "Reading DICOM"
 DICOMDIR = "1.2.840.10008.1.3.10"
+DICOMDIR_NAME = "DICOMDIR"
+NO_DICOM = "named like a DICOM file, but damaged, cut off or of another format. Copy it again, or take it out."
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: binary or fractional, and label maps."""
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -86,8 +88,16 @@ def dicom_files(folder: Path) -> list[Path]:
     Raises:
         DataError: A file that is named like the DICOM files but is none, such as an empty or cut one.
     """
+    found, lost = dicom_among(files_of(folder))
+    if lost:
+        raise DataError(f"{lost[0]}: {NO_DICOM}")
+    return found
+
+
+def dicom_among(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The DICOM files among some, whatever their names, and those that are named like them but are none."""
     found, others = list[Path](), list[tuple[Path, bytes]]()
-    for path in files_of(folder):
+    for path in files:
         try:
             with path.open("rb") as file:
                 head = file.read(PREAMBLE + 4)
@@ -98,13 +108,7 @@ def dicom_files(folder: Path) -> list[Path]:
         else:
             others.append((path, head))
     suffixes = {_suffix(path) for path in found} | {".dcm", ".ima", ".dicom"}
-    for path, head in others:
-        if _suffix(path) in suffixes and not (head and _is_text(head)):
-            raise DataError(
-                f"{path}: named like a DICOM file, but damaged, cut off or of another format. Copy it again, or "
-                "take it out."
-            )
-    return found
+    return found, [path for path, head in others if _suffix(path) in suffixes and not (head and _is_text(head))]
 
 
 def damaged_dicom(path: Path, reason: str) -> DataError:
