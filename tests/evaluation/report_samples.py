@@ -13,6 +13,7 @@ from segmed.evaluation.metrics import COLUMNS
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Calibration, Cost, Evaluation
 from segmed.evaluation.rows import PatientRow, SliceRow
+from segmed.evaluation.split_facts import SplitFacts
 
 SHAPE = (40, 36)
 SLICES = 3
@@ -52,7 +53,7 @@ def evaluation(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
         "threshold": 0.5,
         "labels": LabelMap(),
         "data_hash": DATA_HASH,
-        "split": {"strategy": "patient", "seed": 0, "fold": 0},
+        "split": SplitFacts(strategy="patient", seed=0, fold=0),
         "metrics": metrics(dice),
         "patients": tuple(patient_row(p, d) for p, d in zip(patients, dice, strict=True)),
         "slices": tuple(slice_row(c, p, z) for p in patients for z, c in enumerate(cases[p])),

@@ -43,8 +43,8 @@ def test_an_evaluation_knows_its_split_data_threshold_and_model(run, decoded):
     result = scored(run, decoded)
     assert (result.part, result.leaking, result.threshold) == ("test", False, 0.5)
     assert result.data_hash == decoded.data_hash
-    assert result.split["patients"] == 1
-    assert result.split["train_patients"] == 2
+    assert result.split.units == 1
+    assert result.split.train_units == 2
     assert result.provenance.training.others["seed"] == 3
     assert "torch" in result.provenance.others["versions"]
 
@@ -99,7 +99,7 @@ def test_another_split_that_tests_the_patients_it_was_chosen_on_is_refused(run, 
 
 def test_another_split_of_unseen_patients_is_taken(run, decoded):
     result = scored(run, decoded, split=tiny.by_patient(decoded, train="a", validation="bc", test="d"))
-    assert result.split["train_patients"] == 1
+    assert result.split.train_units == 1
 
 
 def test_the_plan_knows_whether_split_fold_and_data_are_the_runs_own(run, decoded):
@@ -129,7 +129,7 @@ def test_a_leaking_split_is_scored_and_marked(tmp_path, decoded):
     tiny.by_slice(decoded).save(tmp_path / "split.json")
     result = scored(tmp_path, decoded)
     assert result.leaking
-    assert result.split["patients_also_in_train"] == 4
+    assert result.split.patients_also_in_train == 4
 
 
 def test_a_run_trained_on_a_leaking_split_is_refused_on_an_honest_one(tmp_path, decoded):

@@ -66,8 +66,8 @@ def test_a_floor_under_a_leaking_split_is_marked_and_carries_the_leak_figures(de
     for floor in floor_evaluations(decoded, by_slice(decoded), resamples=20):
         assert floor.leaking
         assert floor.kind == "floor"
-        assert floor.split["share_with_train_neighbour"] == 1.0
-        assert floor.split["patients_also_in_train"] == 3
+        assert floor.split.share_with_train_neighbour == 1.0
+        assert floor.split.patients_also_in_train == 3
 
 
 def test_a_split_of_other_data_is_refused(decoded):

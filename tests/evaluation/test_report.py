@@ -18,6 +18,7 @@ from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
+from segmed.evaluation.split_facts import SplitFacts
 from segmed.models.checkpoint import RunConfig
 from segmed.models.config import ModelConfig
 from segmed.preprocess import PreprocessConfig
@@ -200,7 +201,7 @@ def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
         slices=tuple(slices),
         predictions=predictions,
         provenance=Provenance(remark=evil, others={evil: evil}),
-        split={evil: {evil: evil}},
+        split=SplitFacts(others={evil: {evil: evil}}),
     )
     html = write_report([hostile, floor("floor", (0.1,), slices=tuple(slices), patients=tuple(renamed))], out=tmp_path)
     text = html.read_text(encoding="utf-8")
@@ -211,7 +212,7 @@ def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
 
 def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(html, tmp_path):
     assert "LEAKING" not in html
-    leak_facts = {"patients": 8, "patients_also_in_train": 7, "share_with_train_neighbour": 0.914}
+    leak_facts = SplitFacts(units=8, patients_also_in_train=7, share_with_train_neighbour=0.914)
     leak = write_report([evaluation("a", GOOD, leaking=True, split=leak_facts), evaluation("b", POOR)], out=tmp_path)
     text = leak.read_text(encoding="utf-8")
     assert text.index('<div class="banner"') < text.index("<h1")
@@ -237,7 +238,7 @@ def test_scores_on_the_validation_part_say_in_every_caption_that_they_are_no_tes
 
 
 def test_one_run_without_floors_costs_curves_or_images_still_makes_a_report(tmp_path):
-    alone = floor("alone", GOOD, kind="predictions", data_hash=None, split={}, provenance=Provenance())
+    alone = floor("alone", GOOD, kind="predictions", data_hash=None, split=SplitFacts(), provenance=Provenance())
     text = write_report([alone], out=tmp_path).read_text(encoding="utf-8")
     assert "alone reaches a mean patient Dice of 0.854 [0.81, 0.88] on 8 patients." in text
     assert "Paired tests" not in text

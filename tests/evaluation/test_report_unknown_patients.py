@@ -19,14 +19,16 @@ from segmed.evaluation.report.metrics import BY_IMAGE
 from segmed.evaluation.report.page import UNKNOWN_TEXT
 from segmed.evaluation.report.robustness import write_robustness
 from segmed.evaluation.robustness import degraded_rows
+from segmed.evaluation.split_facts import SplitFacts
 
 GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
 MARK = "PATIENTS UNKNOWN"
 BOOTSTRAP = Provenance(bootstrap=Bootstrap(100, "image"))
+IMAGE_SPLIT = SplitFacts(strategy="image")
 
 
 def unknown(name: str, dice: tuple[float, ...], **changes: object):
-    one = evaluation(name, dice, patients_known=False, provenance=BOOTSTRAP, split={"strategy": "image"}, **changes)
+    one = evaluation(name, dice, patients_known=False, provenance=BOOTSTRAP, split=IMAGE_SPLIT, **changes)
     worded = {key: dataclasses.replace(each, description="Of images.") for key, each in one.metrics.items()}
     return dataclasses.replace(one, metrics=worded)
 

@@ -19,6 +19,7 @@ from segmed.evaluation.report import write_report
 from segmed.evaluation.report.notes import older_notes
 from segmed.evaluation.result import Calibration, Cost, Evaluation, SavedMasks
 from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
+from segmed.evaluation.split_facts import SplitFacts
 
 PATIENT = PatientRow(
     patient="p, one",
@@ -61,7 +62,7 @@ def evaluation() -> Evaluation:
         threshold=0.4,
         labels=LabelMap(),
         data_hash="abc",
-        split={"strategy": "slice", "seed": 3},
+        split=SplitFacts(strategy="slice", seed=3),
         metrics={"dice": MetricValue(0.5, 0.25, math.nan, 1, 0, "", "Mean volumetric Dice")},
         patients=(PATIENT,),
         slices=(SLICE,),

@@ -1,10 +1,10 @@
 """What is known of an evaluation before anything is scored, so that it is whole as soon as it is made."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from segmed.evaluation.provenance import Provenance
+from segmed.evaluation.split_facts import SplitFacts
 
 Kind = Literal["run", "predictions", "floor"]
 
@@ -20,7 +20,7 @@ class Context:
     training_known: bool = True
     threshold: float | None = None
     data_hash: str | None = None
-    split: Mapping[str, Any] = field(default_factory=dict)
+    split: SplitFacts = field(default_factory=SplitFacts)
     prompts: str | None = None
     oracle: bool = False
     missing: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """The part of a split that is evaluated: which slices, of which patients, and what is to be said of the split."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -9,10 +9,10 @@ from jaxtyping import Float32, UInt8
 from segmed.core.errors import SplitError
 from segmed.core.records import Record, by_volume
 from segmed.core.split import Partition, PartName, Split
-from segmed.core.units import unit_of
 from segmed.core.volume import Triple
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import leak_figures, patients_known
+from segmed.evaluation.split_facts import SplitFacts
 from segmed.evaluation.volume import PatientVolume
 
 Masks = list[UInt8[np.ndarray, "_h _w"]]
@@ -56,28 +56,28 @@ def spacing_of(decoded: DecodedDataset, volume: str) -> Triple | None:
     return None if grid is None else grid.spacing
 
 
-def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> dict[str, Any]:
-    """Plain facts for the report: how the split was made, its sizes, and how far the part is known from training."""
+def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> SplitFacts:
+    """The facts for the report: how the split was made, its sizes, and how far the part is known from training."""
     partition = split.fold(fold)
     cases = partition.part(part)
     leak = leak_figures(decoded.dataset.records, Partition(partition.train, (), cases))
     known = patients_known(split, decoded)
-    unit = unit_of(patients_known=known)
-    facts: dict[str, Any] = {
-        "strategy": split.strategy,
-        "seed": split.seed,
-        "fold": fold,
-        "folds": len(split.folds),
-        "patients_known": known,
-        unit.many: leak.test_patients,
-        "slices": len(cases),
-        f"train_{unit.many}": len({split.patient_of[case] for case in partition.train}),
-        "train_slices": len(partition.train),
-    }
+    facts = SplitFacts(
+        strategy=split.strategy,
+        seed=split.seed,
+        fold=fold,
+        folds=len(split.folds),
+        patients_known=known,
+        units=leak.test_patients,
+        slices=len(cases),
+        train_units=len({split.patient_of[case] for case in partition.train}),
+        train_slices=len(partition.train),
+    )
     if not known:  # who is in training too cannot be counted
         return facts
-    return facts | {
-        "patients_also_in_train": leak.patients_also_in_train,
-        "slices_with_train_neighbour": leak.with_train_neighbour,
-        "share_with_train_neighbour": leak.share,
-    }
+    return replace(
+        facts,
+        patients_also_in_train=leak.patients_also_in_train,
+        slices_with_train_neighbour=leak.with_train_neighbour,
+        share_with_train_neighbour=leak.share,
+    )

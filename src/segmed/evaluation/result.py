@@ -41,6 +41,7 @@ from segmed.evaluation.rows import (
     write_rows,
 )
 from segmed.evaluation.saved_masks import SavedMasks, SavedVolumes, mask_path, volume_path, write_volumes
+from segmed.evaluation.split_facts import SplitFacts, StoredSplit
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import LabelMetrics, summarise
 from segmed.evaluation.undefined import mean_of_defined, nan_to_null, null_to_nan
@@ -89,7 +90,7 @@ class Calibration:
 class Evaluation:
     """The result of scoring one set of predictions against references.
 
-    `split` holds plain facts (strategy, seed, fold, leak figures), which are only shown.
+    `split` is how the split was made and how far it leaks; its facts are only shown.
     `metrics` are of all labels together; `by_label` has those of each label alone where there are several.
     `leaking` marks a split that spreads a patient over training and test; whatever shows the result says LEAKING.
     `patients_known` is False where nobody said which images are of one patient: each image is then a row of
@@ -109,7 +110,7 @@ class Evaluation:
     threshold: float | None
     labels: LabelMap
     data_hash: str | None
-    split: Mapping[str, Any]
+    split: SplitFacts
     metrics: Mapping[str, MetricValue]
     patients: tuple[PatientRow, ...]
     slices: tuple[SliceRow, ...]
@@ -200,7 +201,7 @@ class Evaluation:
             threshold=stored.threshold,
             labels=labels,
             data_hash=stored.data_hash,
-            split=stored.split,
+            split=SplitFacts.from_json(stored.split),
             metrics=metrics,
             by_label=by_label or _by_label(patients, slices, metrics, space, unit_of(patients_known=known)),
             cost=stored.cost,
@@ -241,7 +242,7 @@ class Evaluation:
             "threshold": self.threshold,
             "labels": self.labels.to_json(),
             "data_hash": self.data_hash,
-            "split": nan_to_null(dict(self.split)),
+            "split": nan_to_null(self.split.to_json()),
             "metrics": _metrics_to_json(self.metrics),
             "by_label": {label: _metrics_to_json(metrics) for label, metrics in self.by_label.items()},
             "cost": nan_to_null(dataclasses.asdict(self.cost)),
@@ -319,7 +320,7 @@ class _Stored:
     threshold: float | None
     labels: dict[str, Any]
     data_hash: str | None
-    split: dict[str, Any]
+    split: StoredSplit
     metrics: dict[str, _Metric]
     cost: Cost
     calibration: _Reliability | None

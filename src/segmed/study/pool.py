@@ -49,7 +49,7 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         name=name,
         training_known=all(fold.training_known for fold in folds),
         threshold=None if len(folds) > 1 else first.threshold,
-        split={**first.split, "fold": "all", first.unit.many: len(order), "slices": len(slices)},
+        split=replace(first.split, fold="all", units=len(order), slices=len(slices)),
         metrics=summary.metrics,
         by_label=summary.by_label,
         patients=tuple(rows),

@@ -118,8 +118,8 @@ def _floor_sentence(floors: Sequence[Evaluation], *, lgg: bool = True) -> str:
     floor = next((each for each in floors if each.name == "neighbour interpolation"), None)
     if floor is None:
         return ""
-    share = floor.split.get("share_with_train_neighbour")
-    leak = f"{100 * float(share):.0f} % of test slices have their neighbour in training. " if share is not None else ""
+    share = floor.split.share_with_train_neighbour
+    leak = f"{100 * share:.0f} % of test slices have their neighbour in training. " if share is not None else ""
     return (
         f"{leak}Interpolating the neighbours' masks, without looking at the image, reaches a pooled IoU of "
         f"{floor.metrics['iou_pooled'].value:.3f} here"

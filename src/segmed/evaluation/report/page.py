@@ -40,6 +40,7 @@ from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.report.viewer import LIMIT, VolumePictures, script, script_hash, volume_views
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
 from segmed.evaluation.robustness import Degraded
+from segmed.evaluation.split_facts import SplitFacts
 from segmed.models.checkpoint import CONFIG, RECIPE
 from segmed.version import __version__
 
@@ -209,11 +210,11 @@ def leaking_text(evaluations: Sequence[Evaluation]) -> str:
     """What leaked, how far (where the split's facts say so), and whose result is concerned if not all are."""
     leaks = [evaluation for evaluation in evaluations if evaluation.leaking]
     sentences = [LEAKING_TEXT]
-    facts = leaks[0].split if leaks else {}
-    if "patients_also_in_train" in facts and "patients" in facts:
-        sentences.append(f"{facts['patients_also_in_train']} of {facts['patients']} patients were in training too.")
-    if "share_with_train_neighbour" in facts:
-        sentences.append(f"{100 * facts['share_with_train_neighbour']:.0f} % of slices have a neighbour there.")
+    facts = leaks[0].split if leaks else SplitFacts()
+    if facts.patients_also_in_train is not None and facts.units is not None:
+        sentences.append(f"{facts.patients_also_in_train} of {facts.units} patients were in training too.")
+    if facts.share_with_train_neighbour is not None:
+        sentences.append(f"{100 * facts.share_with_train_neighbour:.0f} % of slices have a neighbour there.")
     if len(leaks) < len(evaluations):
         sentences.append(f"This concerns {', '.join(evaluation.name for evaluation in leaks)}.")
     return " ".join(sentences)

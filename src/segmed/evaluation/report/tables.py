@@ -249,7 +249,7 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
         "threshold": evaluation.threshold,
         "labels": ", ".join(evaluation.labels.names),
     }
-    facts |= _flat(evaluation.split, "split") | _flat(evaluation.provenance.to_json(), "")
+    facts |= _flat(evaluation.split.to_json(), "split") | _flat(evaluation.provenance.to_json(), "")
     return {name: _fact_text(value) for name, value in facts.items()}
 
 
