@@ -10,9 +10,11 @@ from commands import segmed
 from prompted_runs import save_prompted_run
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.split import Partition, Split
+from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.evaluation.result import Evaluation
+from segmed.io.volumes import read_volume, write_volume
 from toydata import write_toy
 
 
@@ -103,3 +105,19 @@ def test_predict_carries_boxes_through_their_volumes_where_asked(run: Path, root
     assert "4 masks" in said
     with pytest.raises(ConfigError, match="--propagate carries boxes or points"):
         segmed("predict", run, volume[0].parent, "-o", tmp_path / "none", "--propagate", "--device", "cpu")
+
+
+def test_boxes_of_volumes_are_given_in_voxels_and_in_mm_on_the_command_line(run: Path, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(1, 200, (3, 4, 24, 20)).astype(np.int16)
+    grid = Grid((4, 24, 20), np.array([[0, 0, -2.0, 40], [0, -2, 0, 30], [5, 0, 0, 1], [0, 0, 0, 1]]))
+    for number, each in enumerate(array):
+        write_volume(tmp_path / "in" / f"p01_{number:04d}.nii.gz", Volume(each, grid))
+    segmed("predict", run, tmp_path / "in", "-o", tmp_path / "one", "--box", "2,4,1,12,20,2", "--overlays")
+    table = tmp_path / "boxes.csv"  # columns run to the left, rows to the back
+    table.write_text("file,x0_mm,y0_mm,z0_mm,x1_mm,y1_mm,z1_mm\np01,17,-9,3.5,37,23,8.5\n")
+    segmed("predict", run, tmp_path / "in", "-o", tmp_path / "two", "--boxes", table)
+    voxels, in_mm = (read_volume(tmp_path / name / "p01.nii.gz").array for name in ("one", "two"))
+    np.testing.assert_array_equal(voxels, in_mm)
+    assert voxels[1].any()
+    assert not np.delete(voxels, 1, axis=0).any()
+    assert (tmp_path / "one" / "p01_overlay.png").is_file()

@@ -1,6 +1,7 @@
 """The whole way with NIfTI on the command line, and the same numbers as from the same slices in files of their own."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -129,10 +130,21 @@ def test_a_bad_volume_ends_with_code_2_and_its_name(work: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "good.nii.gz").is_file()
 
 
-@pytest.mark.parametrize("option", ["--overlays", "--volumes"])
-def test_options_for_images_are_refused_for_volumes(work: Path, tmp_path: Path, option: str) -> None:
-    arguments = ["predict", str(work / "nifti-run"), str(work / "nifti"), "-o", str(tmp_path), option]
-    assert f"{option} is for images of slices" in str(CliRunner().invoke(app, arguments).exception)
+def test_volumes_are_drawn_with_their_masks_and_take_no_options_of_images(work: Path, tmp_path: Path) -> None:
+    case = next(work.glob("nifti/*_pre.nii.gz")).name.removesuffix("_pre.nii.gz")
+    for channel, name in enumerate(("pre", "flair", "post")):
+        shutil.copyfile(work / "nifti" / f"{case}_{name}.nii.gz", tmp_path / f"x_{channel:04d}.nii.gz")
+    arguments = ["predict", str(work / "nifti-run"), str(tmp_path / "x_0000.nii.gz"), "-o", str(tmp_path / "masks")]
+    segmed(*arguments, "--overlays")
+    slices, rows, columns = nib.load(tmp_path / "masks" / "x.nii.gz").shape[::-1]
+    with Pillow.open(tmp_path / "masks" / "x_overlay.png") as sheet:
+        assert sheet.size[0] % (2 * columns) == sheet.size[1] % (2 * rows) == 0
+    assert slices >= (sheet.size[0] // (2 * columns)) * (sheet.size[1] // (2 * rows) - 1)
+    for option, told in (
+        (["--volumes"], "is for images of slices"),
+        (["--box", "1,1,1,2,2,2"], "takes no boxes"),
+    ):
+        assert told in str(CliRunner().invoke(app, [*arguments, "--overwrite", *option]).exception)
 
 
 def test_another_plane_is_trained_on_and_evaluated_with_a_split_of_that_plane(work: Path, tmp_path: Path) -> None:

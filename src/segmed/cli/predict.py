@@ -11,6 +11,7 @@ from segmed.cli.inputs import announce_leak
 from segmed.cli.messages import note, say, warn
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
+from segmed.cli.prompt_options import GivenPrompts
 from segmed.core.errors import ConfigError
 from segmed.core.wording import plural
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from segmed.inference.prompt_files import PromptedFiles
     from segmed.inference.volume_files import Extras
     from segmed.inference.volume_inputs import VolumeInputs
+    from segmed.inference.volume_prompts import PromptedVolumes
     from segmed.models.checkpoint import RunConfig
-    from segmed.models.prediction import Tta
 
 
 def predict(
@@ -51,13 +52,16 @@ def predict(
         bool, typer.Option("--resume", help="Keep files that are there, whatever made them, and make the missing.")
     ] = False,
     box: Annotated[
-        list[str] | None, typer.Option("--box", help="A box x0,y0,x1,y1 in pixels of a single image. Repeatable.")
+        list[str] | None,
+        typer.Option("--box", help="A box x0,y0,x1,y1 of one image, x0,y0,z0,x1,y1,z1 of one volume. Repeatable."),
     ] = None,
     point: Annotated[
-        list[str] | None, typer.Option("--point", help="A point x,y, or x,y,0 beside the object. Repeatable.")
+        list[str] | None,
+        typer.Option("--point", help="A point x,y (of a volume x,y,z), with ,0 behind beside the object. Repeatable."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="CSV file,x0,y0,x1,y1, or JSON, for a promptable run; see the docs.")
+        Path | None,
+        typer.Option(help="CSV file,x0,y0,x1,y1 (of volumes with z, in voxels or mm), or JSON; see the docs."),
     ] = None,
     points: Annotated[Path | None, typer.Option(help="CSV file,x,y[,label,object], or JSON.")] = None,
     propagate: Annotated[
@@ -97,13 +101,11 @@ def predict(
     existing = _existing(overwrite=overwrite, resume=resume)
     found = find_volumes(input_, patient_regex=patient_regex, series=series)
     if found is not None:
-        given = {
-            "--volumes": volumes is not None, "--box": box, "--point": point, "--boxes": boxes, "--points": points,
-            "--propagate": propagate, "--overlays": overlays,
-        }  # fmt: skip
-        _refuse_given(given, "is for images of slices, and these are volumes")
+        _refuse_given({"--volumes": volumes is not None}, "is for images of slices, and these are volumes")
         extras = Extras(probabilities, uncertainty, segmentation=seg, structures=rtstruct)
-        _predict_volumes(run, found, out, existing, extras, tta=tta, batch_size=batch_size, device=device)
+        prompts = GivenPrompts(tuple(box or ()), tuple(point or ()), boxes, points, propagate)
+        predictor = load(run, device=device, tta=tta)
+        _predict_volumes(predictor, found, out, existing, extras, prompts, overlays=overlays, batch_size=batch_size)
         return
     _refuse_given({"--probabilities": probabilities, "--uncertainty": uncertainty}, "is for volumes, such as NIfTI")
     _refuse_given({"--seg": seg, "--rtstruct": rtstruct}, "is for DICOM series")
@@ -111,7 +113,8 @@ def predict(
     predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     _announce(inputs, predictor.config)
-    asked = _prompted(predictor, inputs, (box or [], point or []), (boxes, points), batch_size, propagate=propagate)
+    prompts = GivenPrompts(tuple(box or ()), tuple(point or ()), boxes, points, propagate)
+    asked = _prompted(predictor, inputs, prompts, batch_size)
     with progress_bar("predicting") as progress:
         outcome = predict_files(
             predictor,
@@ -127,30 +130,64 @@ def predict(
 
 
 def _predict_volumes(
-    run: str,
+    predictor: "VolumePredictor",
     inputs: "VolumeInputs",
     out: Path,
     existing: "Existing",
     extras: "Extras",
+    prompts: GivenPrompts,
     *,
-    tta: "Tta | None",
+    overlays: bool,
     batch_size: int,
-    device: str,
 ) -> None:
-    from segmed.inference import load
+    from segmed.cli.volume_overlays import write_volume_overlay
     from segmed.inference.volume_files import predict_volumes
 
-    predictor = load(run, device=device, tta=tta)
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
     if inputs.left_out:
         what = "localisers, masks or reports"
         note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")
+    asked = _prompted_volumes(predictor, inputs, prompts, batch_size)
+    draw = partial(write_volume_overlay, in_colour=predictor.config.in_colour) if overlays else None
     with progress_bar("predicting") as progress:
         outcome = predict_volumes(
-            predictor, inputs, out, batch_size=batch_size, existing=existing, extras=extras, progress=progress
+            predictor,
+            inputs,
+            out,
+            batch_size=batch_size,
+            existing=existing,
+            extras=extras,
+            draw=draw,
+            predict=asked,
+            progress=progress,
         )
     _report(outcome, out)
+
+
+def _prompted_volumes(
+    predictor: "VolumePredictor", inputs: "VolumeInputs", prompts: GivenPrompts, batch_size: int
+) -> "PromptedVolumes | None":
+    """What predicts volumes from boxes and points, None where there are none."""
+    from segmed.inference.propagate import PropagateConfig
+    from segmed.inference.volume_prompts import (
+        PromptedVolumes,
+        given_by_volume,
+        parse_volume_given,
+        read_volume_given,
+    )
+
+    prompted = prompts.for_run(predictor)
+    if prompted is None:
+        return None
+    prompts.require_one(len(inputs.volumes), "volume", inputs.root)
+    given = prompts.read(read_volume_given, lambda text, how: parse_volume_given(text, how, inputs.volumes[0].name))
+    by_volume = given_by_volume(given, inputs)
+    silent = len(inputs.volumes) - len(by_volume)
+    if silent:
+        note(f"{plural(silent, 'volume')} without a box or point: an empty mask for each.")
+    carry = PropagateConfig() if prompts.propagate else None
+    return PromptedVolumes(prompted, by_volume, batch_size=batch_size, carry=carry)
 
 
 def _refuse_given(given: Mapping[str, object], why: str) -> None:
@@ -192,41 +229,23 @@ def _announce(inputs: "Inputs", config: "RunConfig") -> None:
 
 
 def _prompted(
-    predictor: "VolumePredictor",
-    inputs: "Inputs",
-    single: tuple[list[str], list[str]],
-    files: tuple[Path | None, Path | None],
-    batch_size: int,
-    *,
-    propagate: bool,
+    predictor: "VolumePredictor", inputs: "Inputs", prompts: GivenPrompts, batch_size: int
 ) -> "PromptedFiles | None":
     """What predicts from boxes and points, None where there are none."""
-    if not any((*single, *files)):
-        if propagate:
-            raise ConfigError("--propagate carries boxes or points: give some with --boxes FILE.csv.")
-        return None
     from segmed.inference.prompt_files import PromptedFiles, given_by_image, parse_given, read_given
-    from segmed.inference.prompted import PromptedPredictor
     from segmed.inference.propagate import PropagateConfig
 
-    if not isinstance(predictor, PromptedPredictor):
-        raise ConfigError(f"{predictor.folder}: {predictor.config.model.name} takes no boxes or points.")
-    if any(single) and len(inputs.records) != 1:
-        raise ConfigError(
-            f"--box and --point are for one image, and {inputs.root} has {len(inputs.records)}. "
-            "Write a file for --boxes or --points."
-        )
-    boxes, points = files
-    given = [] if boxes is None else read_given(boxes, None if boxes == points else "boxes")
-    given += [] if points is None or points == boxes else read_given(points, "points")
-    for option, texts in zip(("--box", "--point"), single, strict=True):
-        given += [parse_given(text, option, inputs.records[0].image.name) for text in texts]
+    prompted = prompts.for_run(predictor)
+    if prompted is None:
+        return None
+    prompts.require_one(len(inputs.records), "image", inputs.root)
+    given = prompts.read(read_given, lambda text, how: parse_given(text, how, inputs.records[0].image.name))
     by_image = given_by_image(given, inputs)
     silent = len(inputs.records) - len(by_image)
-    if silent and not propagate:
+    if silent and not prompts.propagate:
         note(f"{plural(silent, 'image')} without a box or point: an empty mask for each.")
-    carry = PropagateConfig() if propagate else None
-    return PromptedFiles(predictor, by_image, batch_size=batch_size, carry=carry)
+    carry = PropagateConfig() if prompts.propagate else None
+    return PromptedFiles(prompted, by_image, batch_size=batch_size, carry=carry)
 
 
 def write_overlay(path: Path, image: "Image", mask: "Mask", *, in_colour: bool = False) -> None:

@@ -70,11 +70,11 @@ def parse_given(text: str, option: str, file: str) -> Given:
     where, width = f"{option} {text}", 4 if option == "--box" else 2
     label = INSIDE
     if option == "--point" and len(parts) == 3:
-        label = _whole(parts.pop(), where, "label")
+        label = whole_in(parts.pop(), where, "label")
     if len(parts) != width:
         form = "x0,y0,x1,y1" if width == 4 else "x,y or x,y,label"
         raise DataError(f"{where}: expected {form}, in pixels of the image.")
-    return Given(file, where, tuple(_number(part, where) for part in parts), label)
+    return Given(file, where, tuple(number_in(part, where) for part in parts), label)
 
 
 def given_by_image(given: Sequence[Given], inputs: Inputs) -> dict[Path, list[Given]]:
@@ -185,19 +185,20 @@ def _require_pixels(given: Given, size: Size) -> None:
     if within_a_pixel and (given.kind == "boxes" or any(number % 1 for number in numbers)):
         scaled = [number * (width, height)[place % 2] for place, number in enumerate(numbers)]
         raise DataError(
-            f"{given.where}: {_written(numbers)} lies in the upper left pixel, so these seem to be shares of the "
-            f"image. Write pixels: {_written(scaled)} of {height}x{width} (height x width)."
+            f"{given.where}: {written(numbers)} lies in the upper left pixel, so these seem to be shares of the "
+            f"image. Write pixels: {written(scaled)} of {height}x{width} (height x width)."
         )
     if given.kind == "boxes":
         spans = ((numbers[0], numbers[2]), (numbers[1], numbers[3]))
         if any(math.ceil(high - 0.5) <= math.ceil(low - 0.5) for low, high in spans):
             raise DataError(
-                f"{given.where}: box {_written(numbers)} holds no pixel's centre. Give pixels of the image; a single "
+                f"{given.where}: box {written(numbers)} holds no pixel's centre. Give pixels of the image; a single "
                 "pixel (x, y) is the box (x, y, x + 1, y + 1)."
             )
 
 
-def _written(numbers: Sequence[float]) -> str:
+def written(numbers: Sequence[float]) -> str:
+    """Numbers in brackets, as messages have them."""
     return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
 
 
@@ -220,9 +221,9 @@ def _from_csv(path: Path) -> Iterator[Given]:
         values = {name: value.strip() for name, value in zip(columns, row, strict=True)}
         if not values["file"]:
             raise DataError(f"{where}: names no file.")
-        numbers = tuple(_number(values[name], where) for name in wanted)
-        label = _whole(values.get("label") or str(INSIDE), where, "label")
-        owner = _whole(values["object"], where, "object") if values.get("object") else None
+        numbers = tuple(number_in(values[name], where) for name in wanted)
+        label = whole_in(values.get("label") or str(INSIDE), where, "label")
+        owner = whole_in(values["object"], where, "object") if values.get("object") else None
         yield Given(values["file"], where, numbers, label, owner)
 
 
@@ -241,28 +242,31 @@ def _from_json(path: Path) -> Iterator[Given]:
         if not len(points) == len(labels) == len(owners):
             raise DataError(f"{path}, {file}: {len(points)} points, {len(labels)} labels and {len(owners)} objects.")
         for index, box in enumerate(value.get("boxes", [])):
-            yield Given(file, f"{path}, {file}, box {index}", _listed(box, f"{path}, {file}, box {index}", BOX))
+            yield Given(file, f"{path}, {file}, box {index}", listed_numbers(box, f"{path}, {file}, box {index}", BOX))
         for index, (point, label, owner) in enumerate(zip(points, labels, owners, strict=True)):
             where = f"{path}, {file}, point {index}"
-            number = None if owner is None else _whole(str(owner), where, "object")
-            yield Given(file, where, _listed(point, where, POINT), _whole(str(label), where, "label"), number)
+            number = None if owner is None else whole_in(str(owner), where, "object")
+            yield Given(file, where, listed_numbers(point, where, POINT), whole_in(str(label), where, "label"), number)
 
 
-def _listed(value: Any, where: str, names: Sequence[str]) -> tuple[float, ...]:
+def listed_numbers(value: Any, where: str, names: Sequence[str]) -> tuple[float, ...]:
+    """The numbers of a list in JSON, one for each of `names`; raises `DataError`, naming the entry."""
     if not isinstance(value, list) or len(value) != len(names):
         raise DataError(f"{where}: expected [{', '.join(names)}], got {shortened(value)}.")
-    return tuple(_number(str(part), where) for part in value)
+    return tuple(number_in(str(part), where) for part in value)
 
 
-def _number(text: str, where: str) -> float:
+def number_in(text: str, where: str) -> float:
+    """The number in a field; raises `DataError`, naming the row."""
     try:
         return float(text)
     except ValueError as error:
         raise DataError(f"{where}: expected a number, got {shortened(text)}.") from error
 
 
-def _whole(text: str, where: str, what: str) -> int:
-    number = _number(text, where)
+def whole_in(text: str, where: str, what: str) -> int:
+    """The whole number in a field; raises `DataError`, naming the row."""
+    number = number_in(text, where)
     if not math.isfinite(number) or number != int(number):
         raise DataError(f"{where}: {what} is a whole number, got {shortened(text)}.")
     return int(number)

@@ -1,7 +1,7 @@
 """Predict volumes: masks out in the container and on the grid of each, whole or not at all, and their size in ml."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,7 @@ class _Target:
     probabilities: tuple[Path, ...]
     uncertainty: Path | None
     dicom: tuple[Path, ...]
+    overlay: Path | None
 
     @property
     def maps(self) -> tuple[Path, ...]:
@@ -73,7 +74,23 @@ class _Target:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (*self.maps, *self.dicom, self.mask)
+        return (*self.maps, *self.dicom, *(() if self.overlay is None else (self.overlay,)), self.mask)
+
+
+PredictVolume = Callable[[VolumeFiles, CutVolume], PredictedVolume]
+"""What predicts a volume that was read and cut."""
+DrawVolume = Callable[[Path, CutVolume, UInt8[np.ndarray, "slices rows columns"]], None]
+"""Writes a picture of a volume's slices with the contours of its mask, labels 0 … K."""
+
+
+@dataclass(frozen=True)
+class _How:
+    """What predicts, and what draws."""
+
+    predictor: VolumePredictor
+    batch_size: int
+    predict: PredictVolume | None
+    draw: DrawVolume | None
 
 
 def predict_cut(
@@ -111,6 +128,8 @@ def predict_volumes(
     batch_size: int = 8,
     existing: Existing = "refuse",
     extras: Extras | None = None,
+    draw: DrawVolume | None = None,
+    predict: PredictVolume | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write the mask of every volume under `out` by its name, in its container and on its grid, and `summary.csv`.
@@ -127,6 +146,8 @@ def predict_volumes(
         existing: What is done with files that are there already. `keep` makes those that are missing, masks in DICOM
             from the mask that is there, and predicts no volume whose files are all there.
         extras: What is written beside masks.
+        draw: Called to write an overlay beside each mask.
+        predict: What predicts a volume; by default the predictor itself, without prompts.
         progress: Called with the volumes that are done and all.
 
     Raises:
@@ -134,7 +155,8 @@ def predict_volumes(
             wanted of a volume that is none.
     """
     chosen = extras or Extras()
-    targets = {volume.name: _target(predictor, volume, inputs, out, chosen) for volume in inputs.volumes}
+    how = _How(predictor, batch_size, predict, draw)
+    targets = {volume.name: _target(how, volume, inputs, out, chosen) for volume in inputs.volumes}
     summary = _summary_path(inputs, out)
     _require_free(out, inputs, targets, summary, existing)
     written, kept, added, failures = list[Path](), list[Path](), list[Path](), dict(inputs.faults)
@@ -145,12 +167,12 @@ def predict_volumes(
         try:
             missing = [file for file in target.files if existing != "keep" or not os.path.lexists(file)]
             if target.mask not in missing:
-                _add_to(predictor, volume, target, missing, batch_size)
+                _add_to(how, volume, target, missing)
                 kept.append(target.mask)
                 added += missing
                 done[volume.name] = rows.get(volume.name) or [each.row for each in _of_mask(predictor, target.mask)]
             else:
-                sizes = _predict_one(predictor, volume, target, missing, batch_size)
+                sizes = _predict_one(how, volume, target, missing)
                 done[volume.name] = [each.row for each in sizes]
                 written.append(target.mask)
             if summary is not None:
@@ -168,40 +190,55 @@ def predict_volumes(
     return Outcome(tuple(written), tuple(failures.items()), tuple(kept), tuple(added))
 
 
-def _predict_one(
-    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
-) -> list[LabelVolume]:
+def _predict_one(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]) -> list[LabelVolume]:
     """Write the mask of a volume, and what is missing beside it."""
-    cut, found = _predicted(predictor, volume, target, missing, batch_size)
+    cut, found = _predicted(how, volume, target, missing)
     if dicom := [path for path in target.dicom if path in missing]:
-        write_dicom_masks(dicom, cut.as_stored(found.masks), volume, predictor)
-    labels = predictor.config.labels
+        write_dicom_masks(dicom, cut.as_stored(found.masks), volume, how.predictor)
+    _draw(how, cut, found.masks, target, missing)
+    labels = how.predictor.config.labels
     stored = found.masks if labels.is_colour else np.stack([labels.encode(mask) for mask in found.masks])
     write_volume(target.mask, cut.as_stored(stored))
-    return list(_sizes(predictor, cut, found))
+    return list(_sizes(how.predictor, cut, found))
 
 
-def _add_to(
-    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
-) -> None:
+def _add_to(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]) -> None:
     """Write what is missing beside a mask that is kept."""
     if any(path in missing for path in target.maps):
-        _predicted(predictor, volume, target, missing, batch_size)
-    if dicom := [path for path in target.dicom if path in missing]:
-        stored, labels = as_labels(read_volume(target.mask), str(target.mask)), predictor.config.labels
-        masks = stored.array
-        if not labels.is_colour:
-            masks = np.stack([labels.decode(one, str(target.mask)) for one in masks])
-        write_dicom_masks(dicom, Volume(masks, stored.grid), volume, predictor)
+        _predicted(how, volume, target, missing)
+    dicom = [path for path in target.dicom if path in missing]
+    if not dicom and target.overlay not in missing:
+        return
+    stored, labels = as_labels(read_volume(target.mask), str(target.mask)), how.predictor.config.labels
+    masks = stored.array
+    if not labels.is_colour:
+        masks = np.stack([labels.decode(one, str(target.mask)) for one in masks])
+    if dicom:
+        write_dicom_masks(dicom, Volume(masks, stored.grid), volume, how.predictor)
+    if target.overlay in missing:
+        cut = read_cut(replace(volume, plane=how.predictor.config.preprocess.plane))
+        if not stored.grid.is_same(cut.stored):
+            raise DataError(f"{target.mask}: lies on another grid than {volume.images[0]}. Say --overwrite.")
+        _draw(how, cut, cut.stacking.apply_array(masks), target, missing)
+
+
+def _draw(
+    how: _How, cut: CutVolume, masks: UInt8[np.ndarray, "slices rows columns"], target: _Target, missing: Sequence[Path]
+) -> None:
+    if how.draw is not None and target.overlay is not None and target.overlay in missing:
+        how.draw(target.overlay, cut, masks)
 
 
 def _predicted(
-    predictor: VolumePredictor, volume: VolumeFiles, target: _Target, missing: Sequence[Path], batch_size: int
+    how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]
 ) -> tuple[CutVolume, PredictedVolume]:
     """Predict a volume, and write its missing probabilities and uncertainty."""
-    cut = read_cut(replace(volume, plane=predictor.config.preprocess.plane))
-    keep = any(path in missing for path in target.maps)
-    found = predict_cut(predictor, cut, batch_size=batch_size, keep_probabilities=keep)
+    cut = read_cut(replace(volume, plane=how.predictor.config.preprocess.plane))
+    if how.predict is not None:
+        found = how.predict(volume, cut)
+    else:
+        keep = any(path in missing for path in target.maps)
+        found = predict_cut(how.predictor, cut, batch_size=how.batch_size, keep_probabilities=keep)
     if found.probabilities is not None:
         for label, path in enumerate(target.probabilities):
             if path in missing:
@@ -243,9 +280,7 @@ def _of_mask(predictor: VolumePredictor, path: Path) -> list[LabelVolume]:
     return [LabelVolume(name, count, ml, 1) for name, count in zip(labels.names, counts, strict=True)]
 
 
-def _target(
-    predictor: VolumePredictor, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras
-) -> _Target:
+def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> _Target:
     ending = suffix_of(volume.images[0]) or CONTAINER
     mask = out if _is_file(inputs, out) else out / f"{volume.name}{ending}"
     stem = mask.name.removesuffix(suffix_of(mask) or "")
@@ -255,11 +290,12 @@ def _target(
     for path in volume.images:
         if mask.resolve() == path.resolve():
             raise DataError(f"{mask}: a volume would be replaced by its mask. Choose another folder with -o.")
-    names = predictor.config.labels.names
+    names = how.predictor.config.labels.names
     endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]
     places = tuple(mask.with_name(f"{stem}{each}{ending}") for each in endings) if extras.probabilities else ()
     uncertain = mask.with_name(f"{stem}_uncertainty{ending}") if extras.uncertainty else None
-    return _Target(mask, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras))
+    picture = None if how.draw is None else mask.with_name(f"{stem}_overlay.png")
+    return _Target(mask, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras), picture)
 
 
 def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path, ...]:
