@@ -35,7 +35,7 @@ class EmbeddingCache:
         number = self._place[case, view] // self.plan.per_shard
         if number not in self._shards:
             self._shards[number] = Shard(self.folder, self.plan, number)
-        return torch.from_numpy(self._shards[number][case, view].copy())
+        return torch.from_numpy(self._shards[number][case, view])
 
     def views(self, cases: Sequence[str]) -> tuple[View, ...]:
         """The views that the cache holds of every one of these cases."""
