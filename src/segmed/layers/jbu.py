@@ -12,6 +12,8 @@ Differs from the reference:
 - `renormalise` may centre the fix-up, so that the 49 weights go on summing to one (the reference lets them drift).
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -46,13 +48,7 @@ class JBUStage(nn.Module):
         self, similarity: Float[Tensor, "b 49 H W"], guidance: Float[Tensor, "b 3 H W"], *, renormalise: bool
     ) -> Float[Tensor, "b 49 H W"]:
         """The same from the products of keys on."""
-        range_kernel = (temperature(self) * similarity).softmax(1)
-        kernel = range_kernel * spatial_gaussian(self.sigma_spatial).view(1, TAPS, 1, 1)
-        kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-7)
-        fixup = self.fixup_proj(torch.cat([kernel, guidance], 1))
-        if renormalise:
-            fixup = fixup - fixup.mean(1, keepdim=True)  # moves weight between taps, adds none
-        return kernel + FIXUP_SHARE * fixup
+        return kernel_from(self, similarity, guidance, self.fixup_proj, axis=1, renormalise=renormalise)
 
     def forward(
         self, source: Float[Tensor, "b c h w"], guidance: Float[Tensor, "b 3 H W"], *, renormalise: bool = False
@@ -61,6 +57,39 @@ class JBUStage(nn.Module):
         kernel = self.kernel(guidance, renormalise=renormalise)
         upsampled = F.interpolate(source, guidance.shape[-2:], mode="bicubic", align_corners=False)  # b c H W
         return (kernel.unsqueeze(1) * neighbourhoods(upsampled)).sum(2)
+
+
+def kernel_from(
+    stage: JBUStage,
+    similarity: Tensor,
+    guidance: Tensor,
+    fixup: Callable[[Tensor], Tensor],
+    *,
+    axis: int,
+    renormalise: bool,
+) -> Tensor:
+    """A stage's kernels from the products of its keys.
+
+    Args:
+        stage: Whose temperature and spatial deviation are used, in the dtype of `similarity`.
+        similarity: The products of a pixel's key with those of its 49 neighbours, along `axis`.
+        guidance: The image at the same pixels, its channels along `axis`.
+        fixup: The stage's `fixup_proj`, in the layout of `axis`.
+        axis: The axis of taps and channels: 1, or -1 where channels come last.
+        renormalise: Whether the fix-up's mean is taken away, so that it adds no weight.
+
+    Returns:
+        The kernels, in the shape of `similarity`.
+    """
+    dtype = similarity.dtype
+    gaussian = spatial_gaussian(stage.sigma_spatial.to(dtype))
+    range_kernel = (temperature(stage).to(dtype) * similarity).softmax(axis)
+    kernel = range_kernel * (gaussian if axis == -1 else gaussian.view(1, TAPS, 1, 1))
+    kernel = kernel / kernel.sum(axis, keepdim=True).clamp(min=1e-7)
+    change = fixup(torch.cat([kernel, guidance], axis))
+    if renormalise:
+        change = change - change.mean(axis, keepdim=True)  # moves weight between taps, adds none
+    return kernel + FIXUP_SHARE * change
 
 
 def pointwise_mlp(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,6 +6,7 @@ same 7 x 7 small pixels, borders included, one window serves all four. Channels 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,14 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segmed.layers.jbu import (
-    FIXUP_SHARE,
     RADIUS,
     SIDE,
     JBUStage,
+    kernel_from,
     reflect_pad,
     reflected,
-    spatial_gaussian,
-    temperature,
 )
 from segmed.layers.jbu_windows import match, mix
 
@@ -42,29 +41,16 @@ def stage_kernel(
     padded_key = reflect_pad(key, rows=1, columns=2)
     bicubic_rows = doubling_windows(height // 2, key) if doubles else None
     bicubic_columns = doubling_windows(width // 2, key) if doubles else None
+    fixup = partial(pointwise, stage.fixup_proj)
     parts = []
     for rows in row_chunks(stage, guidance):
         similarity = match(key[:, rows], padded_key[:, rows.start : rows.stop + 2 * RADIUS]).squeeze(3)
-        kernel = kernel_from(stage, similarity, image[:, rows], renormalise)  # b n W 49
+        kernel = kernel_from(stage, similarity, image[:, rows], fixup, axis=-1, renormalise=renormalise)  # b n W 49
         if bicubic_rows is None or bicubic_columns is None:
             parts.append(kernel.unsqueeze(3))
         else:
             parts.append(compose(kernel, bicubic_rows[rows], bicubic_columns))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-
-
-def kernel_from(
-    stage: JBUStage, similarity: Float[Tensor, "b n W 49"], image: Float[Tensor, "b n W 3"], renormalise: bool
-) -> Float[Tensor, "b n W 49"]:
-    """`JBUStage.kernel_from` line by line, channels last; written out again, since that one is what it is tested by."""
-    dtype = similarity.dtype
-    range_kernel = (temperature(stage).to(dtype) * similarity).softmax(-1)
-    kernel = range_kernel * spatial_gaussian(stage.sigma_spatial.to(dtype))
-    kernel = kernel / kernel.sum(-1, keepdim=True).clamp(min=1e-7)
-    fixup = pointwise(stage.fixup_proj, torch.cat([kernel, image], -1))
-    if renormalise:
-        fixup = fixup - fixup.mean(-1, keepdim=True)
-    return kernel + FIXUP_SHARE * fixup
 
 
 def upsample_map(
