@@ -1,7 +1,12 @@
-"""A training small enough for tests: a tiny U-Net on the toy data set, also as a script to be killed."""
+"""A training small enough for tests: a tiny U-Net on the toy data set, also as a process that can be killed."""
 
+import multiprocessing
+import signal
 import sys
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,22 +40,37 @@ def toy_and_split(root: Path) -> tuple[DecodedDataset, Split]:
 
 
 class Announcer:
-    """Prints each step, so that a test can kill the process at a chosen one."""
+    """Sends each step to the test, so that it can kill the process at a chosen one."""
+
+    def __init__(self, pipe: "Connection | None" = None) -> None:
+        self.pipe = pipe
+
+    def say(self, *words: object) -> None:
+        if self.pipe is not None:
+            self.pipe.send(" ".join(map(str, words)))
 
     def started(self, steps: int, done: int) -> None:
-        print("started", done, flush=True)
+        self.say("started", done)
 
     def step(self, done: int, loss: float) -> None:
-        print("step", done, flush=True)
+        self.say("step", done)
 
     def epoch(self, row: dict[str, object]) -> None:
-        print("epoch", row["epoch"], flush=True)
+        self.say("epoch", row["epoch"])
 
     def finished(self, message: str) -> None:
-        print("finished", flush=True)
+        self.say("finished")
 
 
-def train_tiny(root: Path, out: Path, *, prompted: bool = False, devices: int = 1, resume: bool = False) -> None:
+def train_tiny(
+    root: Path,
+    out: Path,
+    *,
+    prompted: bool = False,
+    devices: int = 1,
+    resume: bool = False,
+    pipe: "Connection | None" = None,
+) -> None:
     """Train on the toy data set in `root`, on one thread a process, announcing each step."""
     torch.set_num_threads(1)
     data = decode(open_dataset(root), cache_dir=root / "cache")
@@ -60,16 +80,26 @@ def train_tiny(root: Path, out: Path, *, prompted: bool = False, devices: int = 
         split=split_by_patient(data, ratios=(0.5, 0.25, 0.25)),
         out=out,
         resume=resume,
-        callbacks=Announcer(),
+        callbacks=Announcer(pipe),
         hardware=Hardware("cpu", devices, strategy="ddp" if devices > 1 else "auto"),
     )
 
 
-if __name__ == "__main__":
-    train_tiny(
-        Path(sys.argv[1]),
-        Path(sys.argv[2]),
-        prompted="--prompted" in sys.argv,
-        devices=int(sys.argv[sys.argv.index("--devices") + 1]) if "--devices" in sys.argv else 1,
-        resume="--resume" in sys.argv,
-    )
+def _stoppable(root: Path, out: Path, pipe: "Connection", options: dict[str, Any]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    train_tiny(root, out, pipe=pipe, **options)
+
+
+def start(root: Path, out: Path, **options: Any) -> "tuple[ForkServerProcess, Connection]":
+    """Train in a process of its own, forked from one that has imported everything; the pipe has what it announces."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["runs"])
+    pipe, inner = context.Pipe(duplex=False)
+    process = context.Process(target=_stoppable, args=(root, out, inner, options))
+    process.start()
+    inner.close()
+    return process, pipe
+
+
+if __name__ == "__main__":  # Lightning starts the second process by the script of the first
+    train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), prompted="--prompted" in sys.argv, devices=2)

@@ -3,41 +3,36 @@
 import os
 import random
 import signal
-import subprocess
-import sys
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 import torch
-from runs import toy_and_split, train_tiny
+from runs import start, toy_and_split, train_tiny
 from safetensors.torch import load_file
 
-SCRIPT = Path(__file__).with_name("runs.py")
+
+def kill_at_step(process: ForkServerProcess, pipe: Connection, step: int, signal_: signal.Signals) -> None:
+    assert process.pid is not None
+    try:
+        while pipe.recv() != f"step {step}":
+            pass
+    except EOFError:
+        pytest.fail(f"the run ended before step {step}")
+    os.kill(process.pid, signal_)
+    read_to_the_end(pipe)
+    process.join(timeout=300)
+    assert process.exitcode not in (0, None)
 
 
-def start(root: Path, out: Path, *flags: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(root), str(out), *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
-def kill_at_step(process: "subprocess.Popen[str]", step: int, signal_: signal.Signals) -> None:
-    assert process.stdout is not None
-    with process.stdout as output:
-        for line in output:
-            if line.strip() == f"step {step}":
-                process.send_signal(signal_)
-                break
-        else:
-            pytest.fail(f"the run ended before step {step}")
-        output.read()
-    assert process.wait() != 0
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+def read_to_the_end(pipe: Connection) -> list[str]:
+    said = []
+    try:
+        while True:
+            said.append(pipe.recv())
+    except (EOFError, ConnectionResetError):
+        return said
 
 
 @pytest.mark.slow
@@ -53,14 +48,16 @@ def test_a_run_killed_by_every_signal_and_resumed_ends_with_bit_identical_weight
     signals = draw.sample([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], 3)
     steps = sorted(draw.sample(range(4, 9), 3))
     killed = tmp_path / "killed"
-    process = start(tmp_path, killed)
+    process, pipe = start(tmp_path, killed)
     for signal_, step in zip(signals, steps, strict=True):
-        kill_at_step(process, step, signal_)
+        kill_at_step(process, pipe, step, signal_)
         assert not (killed / "config.json").exists(), f"{signal_.name} at step {step} of {steps}, yet finished"
-        process = start(tmp_path, killed, "--resume")
-    continued = finish(process)
+        process, pipe = start(tmp_path, killed, resume=True)
+    continued = read_to_the_end(pipe)
+    process.join(timeout=300)
+    assert process.exitcode == 0, continued
     step = steps[-1]
-    assert f"started {step // 3 * 3}" in continued or f"started {(step - 1) // 3 * 3}" in continued, continued
+    assert continued[0] in {f"started {step // 3 * 3}", f"started {(step - 1) // 3 * 3}"}
     one, two = (load_file(run / "model.safetensors") for run in (killed, tmp_path / "whole"))
     assert one.keys() == two.keys()
     different = [name for name in one if not one[name].equal(two[name])]

@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("runs.py")
 def test_two_processes_leave_one_complete_run(tmp_path: Path) -> None:
     toy_and_split(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run"), "--devices", "2"]
+    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "config.json").is_file()
@@ -34,7 +34,7 @@ def test_two_processes_leave_one_complete_run(tmp_path: Path) -> None:
 def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_each_step(tmp_path: Path) -> None:
     toy_and_split(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run"), "--devices", "2", "--prompted"]
+    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run"), "--prompted"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "config.json").is_file()
