@@ -29,6 +29,9 @@ class Pictures:
         rows = np.arange(SHAPE[0], dtype=np.uint8)[:, None, None]
         return np.broadcast_to(rows, (*SHAPE, 3)).copy()
 
+    def spacing(self, case: str) -> None:
+        return None
+
     def mask(self, case: str) -> np.ndarray:
         return square(int(case.rpartition("_")[2]))
 

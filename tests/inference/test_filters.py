@@ -93,6 +93,16 @@ def test_a_filter_that_follows_the_image_is_seen_on_one(tmp_path: Path) -> None:
     assert filter_response(learned, views).curves[:, 5:40].min() > 1.1
 
 
+def test_a_run_that_resamples_to_mm_shows_its_filter_on_an_image_of_known_spacing(tmp_path: Path) -> None:
+    preprocess = PreprocessConfig(channels=(0, 1, 2), size=(64, 96), spacing=(0.5, 1.0), padding="zero")
+    learned = learned_filter(run_with(tmp_path, GaflConfig(), preprocess=preprocess))
+    with pytest.raises(DataError, match="spacing"):
+        filter_image(learned, picture())
+    views = filter_image(learned, picture((20, 60)), (1.0, 1.0))
+    rows = np.flatnonzero(np.ptp(views.before, axis=(0, 2)) > 0.5)
+    assert 38 <= np.ptp(rows) + 1 <= 40  # 20 rows of 1 mm are 40 of 0.5 mm, and the rest is padding
+
+
 def test_a_filter_on_the_embedding_is_read_and_has_no_image(tmp_path: Path) -> None:
     gafl = GaflConfig(place="embedding", parametrisation="lowrank", rank=1)
     learned = learned_filter(run_with(tmp_path, gafl, "sam-tiny"))

@@ -1,6 +1,6 @@
 """`segmed compare`: evaluations of the same cases, or masks of any tools, in; tables and one page out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from segmed.cli.options import GroupsOption, OtherGridsName, PatientRegexOption,
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
+    from segmed.core.stacking import Plane
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.groups import GroupTable
     from segmed.evaluation.result import Evaluation
@@ -101,9 +102,10 @@ def compare(
     comparison = compared(found.evaluations, seed=seed)
     decoded = None if scored is None else scored.decoded
     if decoded is None and data is None:
-        decoded = _scored_data(found.evaluations, patient_regex)
+        decoded = _scored_data(found.evaluations, patient_regex, _plane_of(found.runs))
     elif decoded is None and data is not None:
-        decoded = open_decoded(data, labels, patient_regex, default_labels=found.evaluations[0].labels)
+        first = found.evaluations[0]
+        decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=_plane_of(found.runs))
     page = write_comparison(
         comparison,
         out=out,
@@ -134,7 +136,17 @@ def _group_tables(
     return [group_table(each, column, attributes, seed=seed) for column in columns for each in evaluations]
 
 
-def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None) -> "DecodedDataset | None":
+def _plane_of(runs: "Mapping[str, Path]") -> "Plane":
+    """How the volumes were cut that runs were scored on, alike for all; as acquired where there is no run."""
+    from segmed.inference.loading import config_of, configs_in
+
+    run = next((run for run in runs.values() if configs_in(run)), None)
+    return "acquired" if run is None else config_of(run).preprocess.plane
+
+
+def _scored_data(
+    evaluations: "Sequence[Evaluation]", patient_regex: str | None, plane: "Plane"
+) -> "DecodedDataset | None":
     """The data set that was scored, if it still lies where it then did and is the same; says which it is."""
     scored = next(
         (each for each in evaluations if each.data_hash is not None and each.provenance.data is not None), None
@@ -146,7 +158,7 @@ def _scored_data(evaluations: "Sequence[Evaluation]", patient_regex: str | None)
         note(f"pictures without images, since the data that was scored is not at {folder}. Name it with --data.")
         return None
     try:
-        decoded = open_decoded(folder, patient_regex=patient_regex, default_labels=scored.labels)
+        decoded = open_decoded(folder, patient_regex=patient_regex, default_labels=scored.labels, plane=plane)
     except SegmedError as error:
         note(f"pictures without images, since {error} Name the data that was scored with --data.")
         return None

@@ -37,14 +37,19 @@ def features(
     predictor = load(run, device=device)
     if not isinstance(predictor, Predictor):
         raise ConfigError(f"{run}: several networks, whose features are their own. Name one of its runs.")
-    array = read_image(image).array
+    given = read_image(image)
     if implicit:
         from segmed.training.implicit import fit_implicit
 
         with progress_bar("fitting") as progress:
-            panels = feature_panels(predictor, array, lambda model, read: fit_implicit(model, read, progress=progress))
+            panels = feature_panels(
+                predictor,
+                given.array,
+                lambda model, read: fit_implicit(model, read, progress=progress),
+                spacing=given.geometry.spacing,
+            )
     else:
-        panels = feature_panels(predictor, array)
+        panels = feature_panels(predictor, given.array, spacing=given.geometry.spacing)
     with written_aside(out) as temporary:
         save_png(draw_features(panels, Path(run).name), temporary, dpi=110)
     say(out)

@@ -26,7 +26,8 @@ def filters(
     learned = learned_filter(run)
     if learned is None:
         raise ModelError(f"{run}: has no learned filter. Train one with `segmed train --gafl radial`.")
-    views = None if image is None else filter_image(learned, read_image(image).array)
+    given = None if image is None else read_image(image)
+    views = None if given is None else filter_image(learned, given.array, given.geometry.spacing)
     response = filter_response(learned, views)
     title = (
         f"{run.resolve().name}: {learned.config.mode}, {learned.config.parametrisation}, on the {learned.config.place}"

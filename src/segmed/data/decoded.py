@@ -183,6 +183,10 @@ class DecodedDataset:
         grid = self._grids.get(volume)
         return None if grid is None else grid.pixel_spacing
 
+    def spacing(self, case: str) -> PixelSpacing | None:
+        """`pixel_spacing` of the volume that a case is of."""
+        return self.pixel_spacing(self.dataset.by_case()[case].volume)
+
     def dtype(self, case: str) -> str:
         """The type of a case's pixels, without reading them."""
         return self._entries[case].dtype

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmed.core.errors import ModelError
+from segmed.core.image import PixelSpacing
 from segmed.core.intensity import span_of
 from segmed.inference.predictor import Predictor
 from segmed.layers.guided_upsampling import BilinearUpsample, GuidedUpsampler, JBUUpsample
@@ -39,14 +40,17 @@ def feature_panels(
     predictor: Predictor,
     image: Shaped[np.ndarray, "h w *c"],
     fit: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    *,
+    spacing: PixelSpacing | None = None,
 ) -> FeaturePanels:
     """The features that a run's FeatUp raises on one image: of several places in the network the one that raises most.
 
     Colours are the three principal components of the low-resolution features, and the same basis, centre and range
-    serve all pictures. `fit`, if given, makes one more map `1 c h w` from the network and the preprocessed image.
+    serve all pictures. `spacing` is the image's. `fit`, if given, makes one more map `1 c h w` from the network and the
+    preprocessed image.
     Raises `ModelError` for a run without FeatUp, and where `fit` raises other features.
     """
-    read = predictor.prepared(image)
+    read = predictor.prepared(image, spacing)
     low, upsampled = captured(predictor.model, read)
     bilinear = functional.interpolate(low[None], upsampled.shape[1:], mode="bilinear", align_corners=False)[0]
     basis = fit_basis(low)

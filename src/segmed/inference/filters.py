@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
+from segmed.core.image import PixelSpacing
 from segmed.layers.gafl import GAFL, GaflConfig, build_gafl
 from segmed.layers.gafl.adaptive import ring_weights
 from segmed.layers.gafl.frequencies import HIGHEST
@@ -103,16 +104,19 @@ def input_names(preprocess: PreprocessConfig) -> tuple[str, ...]:
     )
 
 
-def filter_image(learned: LearnedFilter, image: Shaped[np.ndarray, "..."]) -> BeforeAndAfter:
+def filter_image(
+    learned: LearnedFilter, image: Shaped[np.ndarray, "..."], spacing: PixelSpacing | None = None
+) -> BeforeAndAfter:
     """A stored image (`h w c`) as the network gets it, before and after the filter; normalised by itself alone.
 
-    Raises `DataError` for a filter that no image passes.
+    `spacing` is its millimetres per pixel. Raises `DataError` for a filter that no image passes, and without a spacing
+    for a run that resamples to one.
     """
     if not learned.inputs:
         raise DataError("The filter is on the image embedding, which no image shows. Leave the image out.")
     preprocess = Preprocess(learned.preprocess)
     alone = [image] * (2 * learned.preprocess.neighbours + 1)  # the image stands in for its neighbours
-    before, _ = preprocess.apply_stack(alone, preprocess.statistics([image]))
+    before, _ = preprocess.apply_stack(alone, preprocess.statistics([image]), spacing)
     with torch.inference_mode():
         after = learned.layer(before[None])[0]
     return BeforeAndAfter(before.numpy(), after.numpy())

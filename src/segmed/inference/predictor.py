@@ -67,10 +67,12 @@ class Predictor(VolumePredictor):
         for start in range(0, len(stacks), batch_size):
             yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing)
 
-    def prepared(self, image: Shaped[np.ndarray, "h w *c"]) -> Float[torch.Tensor, "1 k p q"]:
-        """What the network reads of one image, normalised by itself, on this predictor's device."""
+    def prepared(
+        self, image: Shaped[np.ndarray, "h w *c"], spacing: PixelSpacing | None = None
+    ) -> Float[torch.Tensor, "1 k p q"]:
+        """What the network reads of one image of this spacing, normalised by itself, on this predictor's device."""
         (stack,), statistics = self._read(PatientSlices([image]))
-        read, _ = self._preprocess.apply_stack(stack, statistics)
+        read, _ = self._preprocess.apply_stack(stack, statistics, spacing)
         return read[None].to(self.device, memory_format=torch.channels_last)
 
     def _read(self, slices: PatientSlices) -> tuple[list[Stack], Statistics]:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from segmed.core.image import shown_channel
+from segmed.core.image import PixelSpacing, shown_channel
 from segmed.core.pseudonyms import Pseudonyms
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import channel_names, is_lgg
@@ -38,6 +38,10 @@ class Pictures(Protocol):
 
     def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
         """The image of a case."""
+        ...
+
+    def spacing(self, case: str) -> PixelSpacing | None:
+        """Millimetres per pixel of a case; None where they are not known."""
         ...
 
     def mask(self, case: str) -> UInt8[np.ndarray, "h w"]:

@@ -37,7 +37,8 @@ def feature_pictures(
         predictor = load(runs[system.name], device="cpu")
         if not isinstance(predictor, Predictor):
             continue
-        panels = feature_panels(predictor, pictures.image(example_case(systems[0])))
+        case = example_case(systems[0])
+        panels = feature_panels(predictor, pictures.image(case), spacing=pictures.spacing(case))
         picture = png_of(draw_features(panels, system.name))
         found.append(FeaturePicture(system.name, place, data_address(picture), panels.kept))
     return tuple(found)

@@ -34,7 +34,8 @@ def filter_pictures(
             continue
         views = None
         if pictures is not None and learned.inputs:
-            views = filter_image(learned, pictures.image(example_case(systems[0])))
+            case = example_case(systems[0])
+            views = filter_image(learned, pictures.image(case), pictures.spacing(case))
         elif not learned.layer.linear:
             continue
         config = learned.config
