@@ -132,6 +132,33 @@ def test_the_parts_of_several_files_are_a_split_of_the_data(tmp_path: Path) -> N
     assert (fold.train, fold.validation, fold.test) == (("train_x",), ("valid_x",), ("test_x",))
 
 
+@pytest.mark.parametrize("places", ["{part}", "images/{part}", "{part}/images"])
+def test_parts_may_have_images_of_equal_names_wherever_they_lie(tmp_path: Path, places: str) -> None:
+    root = tmp_path / "set"
+    for value, part in enumerate(("train", "val")):
+        write_coco(root, [object_(7, 3, [BOX])], file=f"annotations/instances_{part}2017.json")
+        for name in ("a", "b"):
+            place = root / places.format(part=part) / f"{name}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(np.full(SIZE, value, np.uint8)).save(place)
+    for name in ("a", "b"):
+        (root / "images" / f"{name}.png").unlink()
+    data = decode(open_dataset(root), cache_dir=tmp_path / "cache")
+    assert [record.case for record in data.dataset.records] == ["train/a", "train/b", "val/a", "val/b"]
+    assert [int(data.image(record.case).max()) for record in data.dataset.records] == [0, 0, 1, 1]
+    assert data.dataset.columns["split"]["val/a"] == "val"
+    assert open_dataset(root, patient_regex="^([ab])").patients == ("a", "b")  # in both parts, which a split refuses
+    alone = open_dataset(root / "annotations" / "instances_val2017.json")
+    assert [record.case for record in alone.records] == ["a", "b"]
+
+
+def test_an_image_that_two_parts_name_is_refused(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_coco(tmp_path, [object_(7, 3, [BOX])], file=f"annotations/instances_{part}.json")
+    found = [each for each in list_dataset(tmp_path).findings if each.code == "doubled-image"]
+    assert [Path(each.where).name for each in found] == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize(
     ("objects", "said"),
     [

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +22,8 @@ from segmed.io.coco import polygons_mask, runs_mask
 
 PARTS = re.compile(r"(?<![a-z])(train|valid|val|test)(?![a-z])", re.IGNORECASE)
 """A part, as a word of its own: no `test` in `latest`."""
-PLACES = ("*.json", "annotations/*.json", "*/*.json")
+ANNOTATIONS = "annotations"
+PLACES = ("*.json", f"{ANNOTATIONS}/*.json", "*/*.json")
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
     """List the images that annotations name: those of a file, or of all files in a folder.
 
     Labels are the categories in the order of their numbers, or those that `labels` names. An image without annotations
-    has an empty mask. Where there are several files, the column `split` has the part in each one's name or folder.
+    has an empty mask. Where there are several files, the column `split` has the part in each one's name or folder;
+    where images of several have one name, cases are named with the part.
     """
     files = [path] if path.is_file() else _files(path)
-    root = path.parent if path.is_file() else path
+    root = path if path.is_dir() else path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
     findings = Findings()
     read = {file: _read(file) for file in files}
     known = {name for each in read.values() for name in each.names.values()}
@@ -106,17 +108,25 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
         raise DataError(f"{path}: labels are given in colours, but categories have names. Name them with --labels.")
     if unknown := [name for name in chosen.names if name not in known]:
         raise DataError(f"{path}: has no category {unknown[0]!r}; there are {', '.join(sorted(known))}.")
-    records, parts = dict[str, Record](), dict[str, str]()
+    records, images = dict[tuple[str, str], Record](), set[Path]()
+    within = _apart(read)
     for file, annotated in read.items():
         for record in _records(root, file, annotated, findings):
-            if record.case in records:
-                text = f"a second image of case {record.case}, besides {records[record.case].image}. Keep one."
+            key = (within.get(file, ""), record.case)
+            if key in records or record.image in images:
+                beside = records[key].image if key in records else "another file of annotations"
+                text = f"a second image of case {record.case}, besides {beside}. Keep one."
                 findings.error("doubled-image", record.image, text)
                 continue
-            records[record.case], parts[record.case] = record, _part(file)
+            records[key] = record
+            images.add(record.image)
     listed = sorted(records.values(), key=lambda record: natural_key(record.case))
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings)
+    told = patient_regex is not None
+    listed = [_within(within.get(record.mask or root, ""), record, told=told) for record in listed]
+    listed.sort(key=lambda record: natural_key(record.case))
+    parts = {record.case: _part(record.mask or root) for record in listed}
     dataset = SliceDataset(
         root.resolve().name, root, in_order(listed), chosen, patients_known=patient_regex is not None,
         manifest=path if path.is_file() else None, columns={"split": parts} if all(parts.values()) else {},
@@ -154,7 +164,7 @@ def annotated_mask(path: Path, name: str, labels: LabelMap) -> UInt8[np.ndarray,
 def _files(root: Path) -> list[Path]:
     """The annotations in a folder, by name."""
     found = dict.fromkeys(path for place in PLACES for path in sorted(root.glob(place)) if root.is_dir())
-    return [path for path in found if (COCO.search(path.name) or path.parent.name == "annotations") and is_coco(path)]
+    return [path for path in found if (COCO.search(path.name) or path.parent.name == ANNOTATIONS) and is_coco(path)]
 
 
 def _read(path: Path) -> _Annotated:
@@ -195,8 +205,32 @@ def _labels(path: Path, read: Mapping[Path, _Annotated]) -> LabelMap:
     return LabelMap(names, tuple(range(len(names) + 1)))
 
 
+def _apart(read: Mapping[Path, _Annotated]) -> dict[Path, str]:
+    """What tells the images of files apart, where some have the same names: the part, else the folder; or nothing."""
+    often = Counter(name for each in read.values() for name in each.images)
+    if max(often.values(), default=0) < 2:
+        return {}
+    told = {file: _part(file) or file.parent.name for file in read}
+    return told if len(set(told.values())) == len(told) else {}
+
+
+def _within(part: str, record: Record, *, told: bool) -> Record:
+    """The record named with its part, and so its patient where nobody has told who that is."""
+    case = f"{part}/{record.case}" if part else record.case
+    return replace(record, case=case, patient=record.patient if told else case)
+
+
+def _places(root: Path, file: Path) -> Iterator[Path]:
+    """Where the images of a file may lie, those of its part first, for other parts may have images of these names."""
+    if file.parent != root and file.parent.name != ANNOTATIONS:
+        yield from (file.parent, file.parent / "images")
+    for name in dict.fromkeys(name for name in (file.stem.rpartition("_")[2], _part(file)) if name):
+        yield from (root / name, root / name / "images", root / "images" / name)
+    yield from (root / "images", root, file.parent)
+
+
 def _records(root: Path, file: Path, annotated: _Annotated, findings: Findings) -> Iterator[Record]:
-    places = [file.parent, file.parent / "images", root, root / "images", root / file.stem.rpartition("_")[2]]
+    places = list(_places(root, file))
     for name in annotated.images:
         inside = PurePosixPath(name.replace("\\", "/"))
         if inside.is_absolute() or ".." in inside.parts:
