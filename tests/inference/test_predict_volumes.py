@@ -17,8 +17,9 @@ from segmed.inference.files import Existing, Outcome
 from segmed.inference.inputs import find_inputs
 from segmed.inference.predictor import Predictor
 from segmed.inference.volume_files import Extras, entropy, predict_volumes
-from segmed.inference.volume_inputs import find_volumes
+from segmed.inference.volume_inputs import find_volumes, sequence_doubts
 from segmed.io.volumes import read_volume, write_volume
+from segmed.preprocess import PreprocessConfig
 from volume_phantoms import grid_of
 
 ODD = Grid((3, 7, 5), np.array([[0, 0.5, 0, 7], [0, 0, -2, 9], [4.0, 0, 0, -3], [0, 0, 0, 1]]))
@@ -166,6 +167,20 @@ def test_a_link_where_a_result_goes_is_refused_and_what_it_leads_to_is_left(tmp_
     with pytest.raises(DataError, match=f"{name}: is a symbolic link"):
         run(tmp_path / "in", tmp_path / "out", existing="replace", extras=Extras(probabilities=True))
     assert (tmp_path / "theirs").read_text() == "mine"
+
+
+def test_scans_numbered_like_sequences_are_doubted_where_the_run_reads_fewer(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"scan_{number:04d}.nii.gz").touch()
+    inputs = find_volumes(tmp_path)
+    assert inputs is not None
+    assert [len(volume.images) for volume in inputs.volumes] == [3]
+    (said,) = sequence_doubts(inputs, PreprocessConfig(channels=(0,)))
+    assert said.startswith("scan_0000.nii.gz to scan_0002.nii.gz are read as 3 sequences of one volume, scan, of which")
+    assert sequence_doubts(inputs, PreprocessConfig(channels=(0, 2))) == ()
+    alone = find_volumes(tmp_path / "scan_0001.nii.gz")
+    assert alone is not None
+    assert sequence_doubts(alone, PreprocessConfig(channels=(0,))) == ()
 
 
 def test_a_bad_volume_is_listed_and_the_others_are_predicted(tmp_path: Path) -> None:

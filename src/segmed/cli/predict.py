@@ -142,9 +142,12 @@ def _predict_volumes(
 ) -> None:
     from segmed.cli.volume_overlays import write_volume_overlay
     from segmed.inference.volume_files import predict_volumes
+    from segmed.inference.volume_inputs import sequence_doubts
 
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
+    for text in sequence_doubts(inputs, predictor.config.preprocess):
+        warn(text)
     if inputs.left_out:
         what = "localisers, masks or reports"
         note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.records import VolumeFiles
+from segmed.core.wording import plural
 from segmed.data.listing import Findings
 from segmed.data.sequences import sequence_volumes
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
@@ -14,6 +15,7 @@ from segmed.inference.dicom_inputs import find_dicom
 from segmed.io.converting import is_dicom_path
 from segmed.io.formats import IMAGE_SUFFIXES
 from segmed.io.volumes import stem_of, suffix_of
+from segmed.preprocess import PreprocessConfig
 
 INNER = ("images", "imagesTs", "imagesTr")
 """Folders of a data set without references in which the images lie; the first that is there."""
@@ -52,6 +54,27 @@ def find_volumes(path: Path, *, patient_regex: str | None = None, series: str | 
     if series is not None and not (found and any(volume.series for volume in found.volumes)):
         raise ConfigError(f"{path}: --series chooses among series of DICOM, and there are none. Leave it out.")
     return found
+
+
+def sequence_doubts(inputs: VolumeInputs, config: PreprocessConfig) -> tuple[str, ...]:
+    """A sentence where files named `X_0000`, `X_0001` are taken for sequences of X, and the run reads fewer."""
+    reads = len(config.channels or ()) and max(config.channels or ()) + 1
+    more = [each for each in inputs.volumes if len(each.images) > reads > 0 and _by_number(each)]
+    if not more:
+        return ()
+    first = more[0]
+    others = f", as of {plural(len(more) - 1, 'other volume')}" if len(more) > 1 else ""
+    those = "the first" if reads == 1 else f"the first {reads}"
+    text = (
+        f"{first.images[0].name} to {first.images[-1].name} are read as {len(first.images)} sequences of one volume, "
+        f"{first.name}, of which the run reads {those}{others}. Where they are scans of their own, rename them: no "
+        "names that end in _0000, _0001."
+    )
+    return (text,)
+
+
+def _by_number(volume: VolumeFiles) -> bool:
+    return all(SEQUENCE.match(stem_of(path)) for path in volume.images)
 
 
 def _found(path: Path, series: str | None) -> VolumeInputs | None:
