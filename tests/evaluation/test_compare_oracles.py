@@ -14,14 +14,16 @@ from segmed.evaluation.report import write_report
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
+from segmed.prompts.kinds import PromptKind
 
+OF_BOXES: dict[str, Any] = {"oracle": True, "provenance": Provenance(system="filled box")}
+NONE, EXACT = PromptKind("none"), PromptKind("gt")
 HIGH, LOW = (0.9, 0.95, 0.92, 0.97), (0.6, 0.7, 0.65, 0.72)
 
 
 def told(name: str, dice: tuple[float, ...], kind: str, **changes: Any) -> Evaluation:
-    return evaluation(
-        f"{name} ({kind})", dice, prompts=kind, oracle=True, provenance=Provenance(system=name), **changes
-    )
+    facts = {"prompts": PromptKind.from_text(kind), "oracle": True, "provenance": Provenance(system=name)}
+    return evaluation(f"{name} ({kind})", dice, **facts, **changes)
 
 
 def several() -> list[Evaluation]:
@@ -30,10 +32,15 @@ def several() -> list[Evaluation]:
         told("sam", HIGH, "gt", boxes=rows),
         told("sam", LOW, "jitter:20"),
         told("sam", HIGH, "gt x8"),
-        evaluation("sam (none)", LOW, prompts="none"),
+        evaluation("sam (none)", LOW, prompts=NONE),
         evaluation("unet", (0.7, 0.72, 0.71, 0.75)),
-        floor("filled box (gt)", (0.7, 0.7, 0.7, 0.7), prompts="gt", oracle=True),
-        floor("filled box (jitter:20)", (0.4, 0.3, 0.3, 0.4), prompts="jitter:20", oracle=True),
+        floor("filled box (gt)", (0.7, 0.7, 0.7, 0.7), prompts=EXACT, **OF_BOXES),
+        floor(
+            "filled box (jitter:20)",
+            (0.4, 0.3, 0.3, 0.4),
+            prompts=PromptKind("jitter:20"),
+            **OF_BOXES,
+        ),
         floor("predict nothing", (0.0, 0.0, 0.0, 0.0)),
     ]
 
@@ -126,8 +133,8 @@ def saved(run: Path, *evaluations: Evaluation) -> Path:
 
 @pytest.mark.parametrize("part", ["", "evaluation-test"])
 def test_evaluations_under_prompts_are_found_with_their_run(tmp_path: Path, part: str) -> None:
-    run = saved(tmp_path / "run", told("sam", HIGH, "gt"), evaluation("sam (none)", LOW, prompts="none"))
-    floor("filled box (gt)", LOW, prompts="gt", oracle=True).save(run / "evaluation-test/prompts/gt/floors/filled")
+    run = saved(tmp_path / "run", told("sam", HIGH, "gt"), evaluation("sam (none)", LOW, prompts=NONE))
+    floor("filled box (gt)", LOW, prompts=EXACT, **OF_BOXES).save(run / "evaluation-test/prompts/gt/floors/filled")
     found = find_evaluations([run / part])
     assert names(found.evaluations) == ["sam (none)", "sam (gt)", "filled box (gt)"]
     assert found.runs == {"sam (none)": run}
@@ -135,7 +142,7 @@ def test_evaluations_under_prompts_are_found_with_their_run(tmp_path: Path, part
 
 def test_the_usual_evaluation_stands_for_the_equal_one_without_prompts(tmp_path: Path) -> None:
     own = {"provenance": Provenance(run="runs/sam")}
-    run = saved(tmp_path / "run", evaluation("sam", LOW, **own), evaluation("sam (none)", LOW, prompts="none", **own))
+    run = saved(tmp_path / "run", evaluation("sam", LOW, **own), evaluation("sam (none)", LOW, prompts=NONE, **own))
     found = find_evaluations([run])
     assert names(found.evaluations) == ["sam"]
     assert found.runs == {"sam": run}

@@ -25,6 +25,7 @@ from segmed.inference.automatic_prompts import Automatic, EncodedVolume
 from segmed.inference.prompted import Answer, PromptedPredictor
 from segmed.inference.uncertainty import averaged, decode_jittered, jittered
 from segmed.models.checkpoint import TrainedModel
+from segmed.prompts.kinds import PromptKind
 from segmed.prompts.value import Prompts
 
 KINDS = "gt,jitter:4,none"
@@ -116,7 +117,7 @@ def test_a_box_row_holds_the_models_own_iou(results) -> None:
 def test_evaluations_survive_the_disk_and_those_of_before_are_automatic(results, tmp_path) -> None:
     results["jitter:4"].save(tmp_path)
     again = Evaluation.load(tmp_path)
-    assert (again.prompts, again.oracle, again.boxes) == ("jitter:4", True, results["jitter:4"].boxes)
+    assert (again.prompts, again.oracle, again.boxes) == (PromptKind("jitter:4"), True, results["jitter:4"].boxes)
     facts = json.loads((tmp_path / "evaluation.json").read_text())
     del facts["prompts"], facts["oracle"]
     (tmp_path / "evaluation.json").write_text(json.dumps(facts))
@@ -169,9 +170,9 @@ def test_a_way_that_proposes_its_own_prompts_can_be_added(predictor, decoded, pl
         return [predictor.decode(encoded, Prompts(boxes=[(8, 8, 24, 30)])) for encoded in volume.encoded]
 
     (protocol,) = parse_prompt_protocols("cascade", automatic={"cascade": Automatic(middle)})
-    assert protocol == PromptProtocol("cascade", automatic=Automatic(middle))
+    assert protocol == PromptProtocol(PromptKind("cascade"), automatic=Automatic(middle))
     (result,) = evaluate_prompts(predictor, decoded, plan, [protocol], name="tiny", **QUICK)
-    assert (result.prompts, result.oracle) == ("cascade", False)
+    assert (result.prompts, result.oracle) == (PromptKind("cascade"), False)
     assert any(row.predicted_px for row in result.slices if row.reference_px == 0)
 
 

@@ -20,6 +20,7 @@ from segmed.evaluation.report.notes import older_notes
 from segmed.evaluation.result import Calibration, Cost, Evaluation, SavedMasks
 from segmed.evaluation.rows import PatientRow, SliceRow, read_rows, write_rows
 from segmed.evaluation.split_facts import SplitFacts
+from segmed.prompts.kinds import PromptKind
 
 PATIENT = PatientRow(
     patient="p, one",
@@ -338,3 +339,11 @@ def test_what_a_killed_evaluation_left_aside_is_removed_by_the_next(tmp_path):
     (tmp_path / ".segmed-part-killed" / "predictions").mkdir(parents=True)
     evaluation().save(tmp_path)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_floor_of_0_1_is_told_from_its_kind_of_boxes_by_its_name_alone(tmp_path):
+    kind = PromptKind("jitter:20")
+    old = replace(evaluation(), kind="floor", name="filled box (jitter:20)", prompts=kind, provenance=Provenance())
+    old.save(tmp_path)
+    loaded = Evaluation.load(tmp_path)
+    assert (loaded.system, loaded.prompts) == ("filled box", kind)

@@ -3,7 +3,7 @@
 import pytest
 
 from segmed.core.errors import ConfigError
-from segmed.prompts.kinds import parse_prompt, prompt_names
+from segmed.prompts.kinds import PromptKind, parse_prompt, prompt_names
 from segmed.prompts.sampling import PROMPTS, PromptConfig
 
 
@@ -56,3 +56,9 @@ def test_what_is_not_understood_is_refused_with_what_would_be(name, message):
     with pytest.raises(ConfigError) as refusal:
         [parse_prompt(each) for each in prompt_names(name)]
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [PromptKind("gt"), PromptKind("jitter:20@1024"), PromptKind("loose:1.3", 8)], ids=str)
+def test_a_kind_is_read_back_as_it_is_shown(kind):
+    assert PromptKind.from_text(str(kind)) == kind
+    assert kind.averaged == ("x8" if kind.boxes == 8 else "")

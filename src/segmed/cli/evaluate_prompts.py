@@ -106,7 +106,7 @@ def _floors(
 
     floors = {}
     for protocol in protocols:
-        if protocol.boxes > 1 or protocol.carry is not None:
+        if protocol.kind.boxes > 1 or protocol.carry is not None:
             continue  # floors see one box a slice
         with progress_bar(f"floors, {protocol.name}") as progress:
             if protocol.oracle:

@@ -65,7 +65,7 @@ def table(results: "Sequence[Evaluation]", floors: "Mapping[str, Sequence[Evalua
         kind = str(result.prompts)
         grid.add_row(kind, *_cells(result, intervals=True), style="bold")
         for floor in floors.get(kind, ()):
-            name = floor.name.removesuffix(f" ({kind})")
+            name = floor.system
             if floor.oracle and name not in DRAWN:
                 alike[name] = floor
             else:

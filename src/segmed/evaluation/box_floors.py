@@ -60,10 +60,10 @@ def box_floor_evaluations(
             patients_known=plan.patients_known,
             data_hash=decoded.data_hash,
             split=facts,
-            prompts=protocol.name,
+            prompts=protocol.kind,
             oracle=True,
             provenance=Provenance(
-                remark=REMARKS[name], data=shareable(decoded.dataset.path), others={"prompt_seed": SEED}
+                system=name, remark=REMARKS[name], data=shareable(decoded.dataset.path), others={"prompt_seed": SEED}
             ),
         )
         evaluations.append(

@@ -179,7 +179,7 @@ def compare(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Comparison:
 
 def kind_of(evaluation: Evaluation) -> str:
     """The prompts that were drawn, whether or not answers to several boxes around each were averaged."""
-    return (evaluation.prompts or "").partition(" x")[0]
+    return evaluation.prompts.drawn if evaluation.prompts else ""
 
 
 def _compared(evaluations: Sequence[Evaluation], seed: int) -> Comparison:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.split_facts import SplitFacts
+from segmed.prompts.kinds import PromptKind
 
 Kind = Literal["run", "predictions", "floor"]
 
@@ -21,7 +22,7 @@ class Context:
     threshold: float | None = None
     data_hash: str | None = None
     split: SplitFacts = field(default_factory=SplitFacts)
-    prompts: str | None = None
+    prompts: PromptKind | None = None
     oracle: bool = False
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from segmed.core.errors import ConfigError
 from segmed.inference.automatic_prompts import AUTOMATIC, NEEDS, Automatic
 from segmed.inference.propagate import PropagateConfig
-from segmed.prompts.kinds import parse_prompt, prompt_names
+from segmed.prompts.kinds import PromptKind, parse_prompt, prompt_names
 from segmed.prompts.sampling import PROMPTS, Prompted, Prompter, case_generator
 from segmed.prompts.volumes import largest_slices
 
@@ -19,17 +19,23 @@ SEED = 0
 
 @dataclass(frozen=True)
 class PromptProtocol:
-    """One kind of prompts: drawn from the reference by `prompter` (an oracle), else proposed by `automatic`.
+    """One kind of prompts: drawn from the reference by `prompter` (an oracle), else proposed by `automatic`."""
 
-    `boxes` of more than 1 averages as many boxes around each drawn one.
-    """
-
-    name: str
+    kind: PromptKind
     prompter: Prompter | None = None
     automatic: Automatic | None = None
-    boxes: int = 1
     carry: PropagateConfig | None = None
     """Draw one box for each lesion of the volume alone, and carry it through the slices."""
+
+    @property
+    def name(self) -> str:
+        """The kind as it is shown."""
+        return str(self.kind)
+
+    @property
+    def cleans(self) -> bool:
+        """Whether masks are cleaned as the run's own predictions are."""
+        return self.automatic is not None and self.automatic.cleans
 
     @property
     def oracle(self) -> bool:
@@ -63,8 +69,8 @@ class PromptProtocol:
         if self.carry is not None:
             return "One tight box for each lesion of a volume, on the slice where it is largest, carried to the others."
         what = "Boxes" if self.has_boxes else "Points"
-        mean = f" Probabilities are the mean over {self.boxes} boxes around each." if self.boxes > 1 else ""
-        drawn = f"{what} drawn from the reference ({self.name.partition(' ')[0]})"
+        mean = f" Probabilities are the mean over {self.kind.boxes} boxes around each." if self.kind.boxes > 1 else ""
+        drawn = f"{what} drawn from the reference ({self.kind.drawn})"
         return f"{drawn}, and no question about empty slices.{mean}"
 
 
@@ -81,15 +87,16 @@ def parse_prompt_protocols(
         one = _protocol(name, automatic)
         protocols.append(one)
         if uncertainty > 1 and one.has_boxes and one.carry is None:
-            protocols.append(PromptProtocol(f"{name} x{uncertainty}", one.prompter, boxes=uncertainty))
+            protocols.append(PromptProtocol(PromptKind(name, uncertainty), one.prompter))
     return protocols
 
 
 def _protocol(name: str, automatic: Mapping[str, Automatic]) -> PromptProtocol:
+    kind = PromptKind(name)
     if name in automatic:
-        return PromptProtocol(name, automatic=automatic[name])
+        return PromptProtocol(kind, automatic=automatic[name])
     if name == "propagate":
-        return PromptProtocol(name, Prompter(PROMPTS["gt"]), carry=PropagateConfig())
+        return PromptProtocol(kind, Prompter(PROMPTS["gt"]), carry=PropagateConfig())
     if name in NEEDS:
         raise ConfigError(f"Prompts {name!r} need {NEEDS[name]}, and none was given.")
-    return PromptProtocol(name, Prompter(parse_prompt(name)))
+    return PromptProtocol(kind, Prompter(parse_prompt(name)))

@@ -69,13 +69,13 @@ def evaluate_prompts(
     for scores in each_protocol:
         system, protocol = scores.system, scores.protocol
         told = run_provenance(system, decoded, plan, batch_size).telling(told=protocol.remark, prompt_seed=SEED)
-        if protocol.name != "none":  # what a prompt points to is not removed for being small
+        if not protocol.cleans:  # what a prompt points to is not removed for being small
             told = replace(told, prediction=PredictionConfig(tta=system.tta))
         context = run_context(system, decoded, plan, replace(told, system=name))
         evaluations.append(
             scores.tally.evaluation(
                 name=f"{name} ({protocol.name})",
-                context=replace(context, prompts=protocol.name, oracle=protocol.oracle),
+                context=replace(context, prompts=protocol.kind, oracle=protocol.oracle),
                 cost=replace(run_cost(system, scores.timer, scores.memory), ms_per_image=scores.ms_per_image),
                 boxes=scores.boxes,
                 resamples=resamples,
@@ -111,7 +111,7 @@ class _ProtocolScores:
         self._encoding.append((encoding_ms, len(records)))
         with self.memory.measuring(), self.timer.timing(len(records)):
             answers = self._answers(records, volume, drawn)
-        if self.protocol.boxes == 1:
+        if self.protocol.kind.boxes == 1:
             for record, prompted, answer in zip(records, drawn, answers, strict=False):
                 self.boxes += box_rows(record, prompted, answer)
         self.tally.add(
@@ -130,7 +130,7 @@ class _ProtocolScores:
     def _masks(self, records: Sequence[Record], answers: Sequence[Answer]) -> list[UInt8[np.ndarray, "h w"]]:
         """The answers' masks; of a run without prompts those that it predicts, post-processing included."""
         masks = [answer.mask for answer in answers]
-        if self.protocol.name != "none":
+        if not self.protocol.cleans:
             return masks
         whole = [Mask(mask, Geometry((mask.shape[0], mask.shape[1]))) for mask in masks]
         return [each.array for each in self._predictor.cleaned(whole, [record.slice_index for record in records])]
@@ -142,7 +142,7 @@ class _ProtocolScores:
         if self.protocol.carry is not None:
             positions = [record.slice_index for record in records]
             return propagate(self._predictor, volume.encoded, prompts, self.protocol.carry, positions=positions)
-        if self.protocol.boxes > 1:
+        if self.protocol.kind.boxes > 1:
             cases = [record.case for record in records]
             return [self._averaged(*each) for each in zip(cases, volume.encoded, prompts, strict=True)]
         return self._predictor.decode_volume(volume.encoded, prompts, batch_size=self._batch_size)
@@ -150,7 +150,7 @@ class _ProtocolScores:
     def _averaged(self, case: str, encoded: EncodedImage, prompts: Prompts) -> Answer:
         if not len(prompts.boxes):
             return self._predictor.decode(encoded, prompts)
-        generator, count = case_generator(JITTER_SEED, case), self.protocol.boxes
+        generator, count = case_generator(JITTER_SEED, case), self.protocol.kind.boxes
         spread = decode_jittered(self._predictor, encoded, prompts, count, generator, batch_size=self._batch_size)
         return spread.answer
 

@@ -14,6 +14,7 @@ from segmed.core.files import table_text, write_text, written_aside
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
 from segmed.io.figures import save_png
+from segmed.prompts.kinds import PromptKind
 from segmed.prompts.quality import QualityCurve, quality_curve
 
 FLOORS = {"inscribed ellipse": "ellipse_iou", "filled box": "filled_iou"}
@@ -22,21 +23,16 @@ _COLOUR = dict.fromkeys(FLOORS, "0.45")
 _DASHES = {"inscribed ellipse": ":", "filled box": "--"}
 
 
-def system_of(evaluation: Evaluation) -> str:
-    """The name of the model under whatever prompts."""
-    return evaluation.provenance.system or evaluation.name
-
-
 def quality_curves(evaluations: Sequence[Evaluation]) -> dict[str, QualityCurve]:
     """A curve per model over all its boxes of all kinds, and the floors' over the boxes that any model was given.
 
     Empty where no evaluation has boxes.
     """
     systems: dict[str, list[BoxRow]] = {}
-    given: dict[tuple[str | None, str, int], BoxRow] = {}
+    given: dict[tuple[PromptKind | None, str, int], BoxRow] = {}
     for evaluation in evaluations:
         if evaluation.boxes:
-            systems.setdefault(system_of(evaluation), []).extend(evaluation.boxes)
+            systems.setdefault(evaluation.system, []).extend(evaluation.boxes)
         given |= {(evaluation.prompts, row.case, row.object): row for row in evaluation.boxes}
     curves = {name: _curve(rows, "mask_iou") for name, rows in systems.items()}
     return curves | {name: _curve(list(given.values()), column) for name, column in FLOORS.items() if given}

@@ -10,7 +10,7 @@ NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise
 import dataclasses
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import LabelMetrics, summarise
 from segmed.evaluation.undefined import mean_of_defined, nan_to_null, null_to_nan
 from segmed.evaluation.volume_metrics import Space, metrics_of, scores_in
+from segmed.prompts.kinds import PromptKind
 
 FORMAT = 1
 EVALUATION = "evaluation.json"
@@ -118,7 +119,7 @@ class Evaluation:
     cost: Cost = field(default_factory=Cost)
     calibration: Calibration | None = None
     provenance: Provenance = field(default_factory=Provenance)
-    prompts: str | None = None
+    prompts: PromptKind | None = None
     oracle: bool = False
     boxes: tuple[BoxRow, ...] = ()
     patients_known: bool = True
@@ -134,6 +135,11 @@ class Evaluation:
     def unit(self) -> Unit:
         """What a row of `patients` is, and what intervals are over: patients, or images where these are not known."""
         return unit_of(patients_known=self.patients_known)
+
+    @property
+    def system(self) -> str:
+        """The name of the model or floor, under whatever prompts."""
+        return self.provenance.system or self.name
 
     @property
     def context(self) -> Context:
@@ -191,6 +197,9 @@ class Evaluation:
             provenance = Provenance.from_json(stored.provenance)
         except DataError as error:
             raise DataError(f"{path}: {error} {_AGAIN}") from error
+        kind = PromptKind.from_text(stored.prompts) if stored.prompts else None
+        if stored.kind == "floor" and kind and provenance.system is None:  # version 0.1 tells it by the name alone
+            provenance = replace(provenance, system=stored.name.removesuffix(f" ({kind})"))
         metrics = _metrics_of(stored.metrics)
         by_label = {label: _metrics_of(several) for label, several in stored.by_label.items()}
         return cls(
@@ -207,7 +216,7 @@ class Evaluation:
             cost=stored.cost,
             calibration=None if stored.calibration is None else stored.calibration.value(),
             provenance=provenance,
-            prompts=stored.prompts,
+            prompts=kind,
             oracle=stored.oracle,
             patients=patients,
             slices=slices,
@@ -248,7 +257,7 @@ class Evaluation:
             "cost": nan_to_null(dataclasses.asdict(self.cost)),
             "calibration": nan_to_null(dataclasses.asdict(self.calibration)) if self.calibration else None,
             "provenance": nan_to_null(self.provenance.to_json()),
-            "prompts": self.prompts,
+            "prompts": str(self.prompts) if self.prompts else None,
             "oracle": self.oracle,
             "space": dataclasses.asdict(self.space) if self.space else None,
             "missing": list(self.missing),

@@ -25,6 +25,8 @@ class Automatic:
     """An answer for each slice asked about."""
     system: VolumePredictor | None = None
     """What answers, threshold and cost included, where it is more than the run alone: a cascade."""
+    cleans: bool = False
+    """Whether small components are removed, as from the run's own predictions; what a prompt points to is kept."""
 
 
 def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answer]:
@@ -32,7 +34,7 @@ def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answ
     return predictor.decode_volume(volume.encoded)
 
 
-AUTOMATIC: Mapping[str, Automatic] = {"none": Automatic(unprompted)}
+AUTOMATIC: Mapping[str, Automatic] = {"none": Automatic(unprompted, cleans=True)}
 """Ways that need nothing but the model, by their name in `--prompts`; others are passed beside these."""
 NEEDS: Mapping[str, str] = {"cascade": "a folder made by `segmed cascade`, named with --cascade"}
 """Ways that need something more, and what."""

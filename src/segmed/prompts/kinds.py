@@ -2,9 +2,36 @@
 
 import difflib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from segmed.core.errors import ConfigError
 from segmed.prompts.sampling import PROMPTS, PromptConfig
+
+
+@dataclass(frozen=True)
+class PromptKind:
+    """What a promptable model is told: `drawn` names how prompts are made, as in `--prompts`.
+
+    `boxes` above 1 says that answers to as many boxes around each drawn one were averaged.
+    """
+
+    drawn: str
+    boxes: int = 1
+
+    def __str__(self) -> str:
+        """As it is shown and stored: `jitter:5`, or `jitter:5 x8` where answers to 8 boxes were averaged."""
+        return f"{self.drawn} {self.averaged}" if self.averaged else self.drawn
+
+    @property
+    def averaged(self) -> str:
+        """`x8` where answers to 8 boxes were averaged, else empty."""
+        return f"x{self.boxes}" if self.boxes > 1 else ""
+
+    @classmethod
+    def from_text(cls, text: str) -> "PromptKind":
+        """Read what `str` gives, from a file."""
+        drawn, _, times = text.rpartition(" x")
+        return cls(drawn, int(times)) if drawn and times.isdecimal() else cls(text)
 
 
 def prompt_names(text: str) -> list[str]:

@@ -140,7 +140,7 @@ def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tu
             continue
         folders = [job.evaluation(study.out) / "floors" for job in row if job.seed == row[0].seed]
         pooled = _pooled([_evaluations_in(folder) for folder in folders], resamples)
-        found += [each for each in pooled if not kinds or each.name.partition(" (")[0] in DRAWN]
+        found += [each for each in pooled if not kinds or each.system in DRAWN]
         kinds.add(row[0].system.prompts)
     return tuple(found)
 

@@ -14,6 +14,7 @@ from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.report.tables import Cell, Scores, metric_of, scores
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
+from segmed.prompts.kinds import PromptKind
 from segmed.study.pool import mean_dice
 from segmed.study.report_fit import IOU_VARIANTS
 from segmed.study.results import ReportRow, Results
@@ -28,6 +29,8 @@ class Table:
     apart: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
 
 
+EXACT = PromptKind("gt")
+"""Boxes that are tight around the reference."""
 SHORT = {
     "iou_pooled": "IoU: pooled",
     "iou_per_image_empty_one": "per image, empty = 1",
@@ -100,14 +103,13 @@ def box_table(evaluations: Sequence[Evaluation], floors: Sequence[Evaluation]) -
         return tuple(Cell(numbers.metric_value(m), numbers.metric_interval(m)) for m in _metrics(each, names))
 
     rows = tuple((each.name, cells(each)) for each in evaluations)
-    below = tuple((_floor_title(each.name), cells(each)) for each in floors)
+    below = tuple((_floor_title(each), cells(each)) for each in floors)
     return Table(tuple(title_of(name) for name in names), rows, below)
 
 
-def _floor_title(name: str) -> str:
+def _floor_title(floor: Evaluation) -> str:
     """A floor's name, with the kind of boxes where they are not exact or enter at all."""
-    floor, _, kind = name.removesuffix(")").partition(" (")
-    return name if floor in DRAWN and kind != "gt" else floor
+    return floor.name if floor.system in DRAWN and floor.prompts != EXACT else floor.system
 
 
 def write_tables(out: Path, comparison: Comparison | None, results: Results, names: Names) -> None:

@@ -38,7 +38,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     for evaluation in comparison.all_evaluations:
         split = "; ".join(marks_of(evaluation))
         oracle = "ORACLE" if evaluation.oracle else ""
-        facts = [evaluation.name, evaluation.kind, evaluation.part, split, evaluation.prompts or "", oracle]
+        facts = [evaluation.name, evaluation.kind, evaluation.part, split, str(evaluation.prompts or ""), oracle]
         together = {MEAN_OF_LABELS if evaluation.by_label else "": evaluation.metrics}
         for label, found in {**together, **evaluation.by_label}.items():
             metrics = [found.get(name, tables.NO_VALUE) for name in names]

@@ -68,7 +68,8 @@ def oracle_sections(comparison: Comparison) -> dict[str, Any]:
 def _group(oracle: Comparison) -> Group:
     kind = str(oracle.oracle_prompts)
     scores = tables.scores(oracle, [name for name in COLUMNS if name in oracle.metric_names()])
-    floors = tuple(replace(row, name=row.name.removesuffix(f" ({kind})")) for row in scores.floors)
+    systems = {floor.name: floor.system for floor in oracle.floors}
+    floors = tuple(replace(row, name=systems[row.name]) for row in scores.floors)
     return Group(
         kind,
         replace(scores, floors=floors),
@@ -97,7 +98,7 @@ def _reliability(oracle: Comparison) -> Reliability | None:
     places = {name: place for place, name in enumerate(known)}
     key = tuple(Line(name, place, figures.dash(place)) for name, place in places.items())
     name = f"reliability-{oracle.oracle_prompts}".replace(":", "-").replace("@", "-").replace(".", "-")
-    marks = {str(system.prompts).partition(" ")[2] for system in oracle.systems}
+    marks = {system.prompts.averaged for system in oracle.systems if system.prompts}
     averaged = " and ".join(sorted(marks - {""}))
     picture = figures.calibration_plot(known, places, figures.SMALL, name=name)
     return Reliability(str(oracle.oracle_prompts), averaged, picture, key)
