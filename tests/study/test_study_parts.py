@@ -21,17 +21,14 @@ from segmed.evaluation.report.numbers import MISSING
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow
-from segmed.metrics.iou_variants import IOU_VARIANTS
 from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
-from segmed.study.published import is_lgg
-from segmed.study.report_fit import fits, sentences
-from segmed.study.results import ReportRow, Results
+from segmed.study.results import Results
 from segmed.study.settings import StudySettings, load_settings, save_settings
 from segmed.study.subgroups import SEQUENCES, subgroup_attributes
-from segmed.study.systems import SYSTEMS, chosen_systems
+from segmed.study.systems import chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
 
@@ -276,60 +273,6 @@ def test_boxes_of_all_seeds_are_kept_for_the_curve_of_their_quality() -> None:
     boxes = tuple(BoxRow("P0_1", "P0", 1, 0.8, iou, 0.7, 0.6, 0.7) for iou in (0.2, 0.9))
     seeds = [dataclasses.replace(samples.evaluation("a", (0.9, 0.5)), boxes=(box,)) for box in boxes]
     assert nest_seeds(seeds, name="a", resamples=50).boxes == boxes
-
-
-def with_variants(name: str, **values: float):
-    evaluation = samples.evaluation(name, (0.5, 0.5))
-    some = evaluation.metrics["dice"]
-    metrics = {
-        iou_variant: dataclasses.replace(some, value=values.get(iou_variant, 0.1)) for iou_variant in IOU_VARIANTS
-    }
-    return dataclasses.replace(evaluation, name=name, metrics={**evaluation.metrics, **metrics}, leaking=True)
-
-
-def test_the_reading_nearest_to_the_report_is_named_and_impossible_ones_are_not_meant() -> None:
-    ours = with_variants("x", iou_pooled=0.60, iou_per_image_empty_one=0.80, iou_one_hot_micro=0.85)
-    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", ours, 1.66, 1.662)]
-    nothing = with_variants("predict nothing", iou_one_hot_micro=0.98, iou_per_image_empty_one=0.65)
-    found = fits(rows, [nothing])
-    assert found[0].iou_variant == "iou_per_image_empty_one"
-    assert found[0].distance == pytest.approx(0.8517 - 0.80)
-    assert found[-1].iou_variant == "iou_one_hot_micro"
-    assert found[-1].excluded == "predicting nothing scores 0.980"
-    words = sentences(rows, [nothing])
-    assert "ends at 1.662, within 1.66 ± 0.01" in words[0]
-    assert "It cannot be “IoU, one-hot micro”" in words[1]
-    assert "does not explain" not in words[1]
-
-
-def test_a_reading_that_puts_some_of_the_reports_figures_below_an_empty_mask_is_said_to() -> None:
-    nothing = with_variants("predict nothing", iou_pooled=0.81)
-    rows = [ReportRow(SYSTEMS["unet"], "double-sigmoid", with_variants("x", iou_pooled=0.85), 1.66, 1.662)]
-    (words,) = [each for each in sentences(rows, [nothing]) if "Of the variants" in each]
-    assert "predicting nothing scores 0.810, more than the report has for DeepLabV3 and PAN, so it does not" in words
-
-
-def test_masks_of_which_nobody_knows_how_they_were_made_beat_nothing() -> None:
-    masks = ReportRow(SYSTEMS["unet"], "", with_variants("x", iou_pooled=0.99), None, None, checked=False)
-    assert not any("beaten" in word or "missed" in word for word in sentences([masks], []))
-
-
-def test_what_is_not_trained_with_the_double_sigmoid_is_set_against_every_figure_of_the_report() -> None:
-    ours = with_variants("x", iou_pooled=0.88, iou_positive_slices=0.70, iou_per_image_empty_one=0.93)
-    worse = with_variants("y", iou_positive_slices=0.71)
-    rows = [("logits", ours), ("our-settings", worse), ("double-sigmoid", with_variants("z", iou_pooled=0.99))]
-    words = sentences([ReportRow(SYSTEMS["unet"], variant, each, 0.1, None) for variant, each in rows], [])[-3:]
-    assert [word.rsplit(": ", 1)[1] for word in words] == [
-        "0.880 by U-Net, logits, beaten.", "0.710 by U-Net, our settings, missed by 0.040.",
-        "0.930 by U-Net, logits, beaten.",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("patients", "expected"), [(["TCGA_CS_4941", "TCGA_DU_5849"], True), (["TCGA_CS_4941", "p1"], False), ([], False)]
-)
-def test_lgg_is_known_by_its_patients(patients: list[str], expected: bool) -> None:
-    assert is_lgg(patients) == expected
 
 
 def test_grey_images_stored_as_rgb_are_a_missing_sequence_of_lgg_alone(tmp_path: Path) -> None:

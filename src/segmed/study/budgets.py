@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from segmed.reproduction.protocol import SCHEDULE
+
 BudgetName = Literal["smoke", "cpu", "full"]
 
 
@@ -41,8 +43,6 @@ DENSE = (
     "unet-featup-gafl",
 )
 TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-5", "sam-tiny-boxes-20", "sam-tiny-cascade")
-REPORT_SCHEDULE = ("ema_decay=0", "sampling.positive_share=null", "sampling.batch_size=16")
-"""The report's plain passes over all slices; what it does not state (optimiser, batch) is the notebooks' usual."""
 
 BUDGETS: dict[str, Budget] = {
     "smoke": Budget(
@@ -51,7 +51,7 @@ BUDGETS: dict[str, Budget] = {
         seeds=1,
         common=("model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none"),
         patient=("epochs=4", "sampling.batch_size=8", "sampling.steps_per_epoch=12", "optim.learning_rate=0.003"),
-        report=(*REPORT_SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
+        report=(*SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
         systems=("deeplabv3plus", "unet"),
         degraded=("unet",),
         degradations="bandgain:1.1",
@@ -71,7 +71,7 @@ BUDGETS: dict[str, Budget] = {
         seeds=1,
         common=("model.encoder=resnet18", "model.encoder_weights=none", "preprocess.size=[128,128]"),
         patient=("epochs=8", "sampling.steps_per_epoch=92", "optim.learning_rate=0.001"),
-        report=(*REPORT_SCHEDULE, "optim.learning_rate=0.001"),
+        report=(*SCHEDULE, "optim.learning_rate=0.001"),
         systems=(*DENSE, *TINY),
         held_out=("unet",),
         degraded=("unet", "unet-gafl"),
@@ -90,7 +90,7 @@ BUDGETS: dict[str, Budget] = {
         seeds=3,
         common=("model.encoder=efficientnet-b5", "model.encoder_weights=imagenet"),
         patient=("epochs=40", "optim.learning_rate=0.0005", "optim.warmup_steps=300"),
-        report=(*REPORT_SCHEDULE, "optim.learning_rate=0.0001"),
+        report=(*SCHEDULE, "optim.learning_rate=0.0001"),
         systems=(
             *DENSE,
             "sam-report",

@@ -13,15 +13,14 @@ from segmed.evaluation.provenance import read_provenance
 from segmed.evaluation.result import EVALUATION
 from segmed.models.checkpoint import CONFIG
 from segmed.models.training_facts import TrainingFacts
+from segmed.reproduction.protocol import VARIANTS, Variant
+from segmed.reproduction.protocol import settings as protocol_settings
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 Protocol = Literal["report", "patient", "institution"]
-Variant = Literal["", "double-sigmoid", "logits", "our-settings"]
-VARIANTS: tuple[Variant, ...] = ("double-sigmoid", "logits", "our-settings")
-"""A baseline on the report's split: with its settings and either loss, and with those of the protocol by patient."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _job(
     else:
         as_reported = protocol == "report" and variant != "our-settings"
         schedule = settings.plan.report if as_reported else settings.plan.patient
-        reported = _as_in_the_report(trained, variant, len(read)) if as_reported else ()
+        reported = protocol_settings(trained.reported, variant, len(read)) if as_reported else ()
         values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
         recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
     return Job(system, protocol, variant, seed, fold, recipe)
@@ -179,10 +178,3 @@ def _channels(system: System, changes: Sequence[str], channels: int) -> list[int
             return listed
     first = list(range(min(channels, 3)))
     return (first * 3)[:3] if system.recipe and system.recipe != "sam-tiny" else first
-
-
-def _as_in_the_report(system: System, variant: Variant, channels: int) -> tuple[str, ...]:
-    """Augmentation, epochs, loss and, for three channels, ImageNet's normalisation."""
-    loss = ("loss.name=seed-double-sigmoid",) if variant == "double-sigmoid" else ()
-    normalisation = ("preprocess.normalisation=imagenet",) if channels == 3 else ()
-    return "augment=seed", f"epochs={system.report_epochs}", *loss, *normalisation

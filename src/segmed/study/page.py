@@ -20,8 +20,10 @@ from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.study import report_fit, tables
-from segmed.study.published import PUBLISHED, is_lgg
+from segmed.reproduction import report_fit
+from segmed.reproduction import tables as report_tables
+from segmed.reproduction.published import PUBLISHED, is_lgg
+from segmed.study import tables
 from segmed.study.results import Results, collect
 from segmed.study.run import Study
 from segmed.study.subgroups import group_tables
@@ -77,8 +79,8 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     pseudonyms = pseudonyms_of(study.data.dataset) if shown.anonymise else None
     names = names_of(study.data.dataset.records, pseudonyms)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
-    report = tables.report_table(results.report, results.report_floors) if results.report else None
-    told = tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
+    report = report_tables.report_table(results.report, results.report_floors) if results.report else None
+    told = report_tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
     page = build_page(
         main,
         pictures=study.data if shown.pictures else None,
@@ -146,7 +148,8 @@ def _main(results: Results) -> Comparison:
 
 def _notes(results: Results) -> list[str]:
     """What a reader of the table by patient must know of some of its rows."""
-    notes = [NOTE_ON_MEDSAM] if any("MedSAM" in each.name for each in results.ranked) else []
+    medsam = {row.title for row in SYSTEMS.values() if trained_system(row).recipe == "medsam"}
+    notes = [NOTE_ON_MEDSAM] if any(each.name in medsam for each in results.ranked) else []
     unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.given == "image alone"}
     if names := [each.name for each in results.ranked if each.name in unprompted]:
         notes.append(NOTE_ON_THRESHOLDS.format(names="; ".join(names)))
@@ -162,9 +165,7 @@ def _best_baseline(comparison: Comparison) -> str:
 
 
 def _report_runs(study: Study, results: Results) -> dict[str, Path]:
-    names = {
-        f"{row.system.name}--{row.variant}": row.evaluation.name for row in (*results.report, *results.report_boxes)
-    }
+    names = {f"{row.name}--{row.variant}": row.evaluation.name for row in (*results.report, *results.report_boxes)}
     return {names[job.row]: job.folder(study.out) for job in study.jobs if job.row in names}
 
 

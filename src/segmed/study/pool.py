@@ -24,6 +24,7 @@ from segmed.evaluation.scored import Scored
 from segmed.evaluation.seeds import interval_over_seeds
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import Metrics, Summary, summarise
+from segmed.evaluation.undefined import mean_of_defined
 
 SUMMED = ("slices", "one_sided_slices")
 """Columns that count slices: summed over seeds, as the slices themselves are joined; all others are averaged."""
@@ -103,8 +104,7 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
 
 def mean_dice(evaluation: Evaluation) -> float:
     """Mean volumetric Dice over the patients that have one."""
-    values = [value for value in evaluation.by_patient("dice").values() if not math.isnan(value)]
-    return sum(values) / len(values) if values else math.nan
+    return mean_of_defined(list(evaluation.by_patient("dice").values()))
 
 
 def pool_calibration(several: Sequence[Calibration | None]) -> Calibration | None:
@@ -227,10 +227,5 @@ def _mean_row(several: Sequence[PatientRow]) -> PatientRow:
             values[field.name] = sum(column) * 2 >= len(column)
         else:
             values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
-    scores = {name: _mean_of_defined([row.scores[name] for row in several]) for name in first.scores}
+    scores = {name: mean_of_defined([row.scores[name] for row in several]) for name in first.scores}
     return replace(first, **values, scores=scores)
-
-
-def _mean_of_defined(values: Sequence[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan

@@ -10,34 +10,17 @@ from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
+from segmed.reproduction.rows import ReportRow
 from segmed.study.external_rows import ExternalRow, external_evaluations
 from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study, range_of_floors
-from segmed.study.systems import System
+from segmed.study.systems import BOXES
 from segmed.training.build import fit_recipe
 from segmed.training.resume import RunInputs, require_same_run
 
 Usable = frozenset[Path]
 """The evaluations that are whole and of runs of the study's own settings."""
-
-
-@dataclass(frozen=True)
-class ReportRow:
-    """A system under the report's protocol: its scores, and its last losses on training and validation part."""
-
-    system: System
-    variant: str
-    evaluation: Evaluation
-    train_loss: float | None
-    validation_loss: float | None
-    checked: bool = True
-    """False for masks of the user's own, of which nothing tells how they were made."""
-
-    @property
-    def title(self) -> str:
-        """The system's title and, unless the row is the user's own, the variant."""
-        return ", ".join(filter(None, (self.system.title, self.variant.replace("-", " "))))
 
 
 @dataclass(frozen=True)
@@ -119,7 +102,7 @@ def _patient_rows(
             continue
         folders = [[job.evaluation(study.out) for job in jobs] for jobs in whole]
         nested = _told_fairly(_nested(folders, first.system.title, resamples))
-        (boxes if first.system.given == "boxes of the reference" else ranked).append(nested)
+        (boxes if first.system.given == BOXES else ranked).append(nested)
         runs[nested.name] = whole[0][0].folder(study.out)
     return ranked, boxes, runs
 
@@ -195,9 +178,10 @@ def _report_rows(
             absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the report", missing))
             continue
         losses = _last_losses(job.folder(study.out))
-        row = ReportRow(job.system, job.variant, Evaluation.load(job.evaluation(study.out)), *losses)
+        found = Evaluation.load(job.evaluation(study.out))
+        row = ReportRow(job.system.name, job.system.title, job.variant, found, *losses, job.system.reported)
         row = replace(row, evaluation=replace(row.evaluation, name=row.title))
-        if job.system.given == "boxes of the reference":
+        if job.system.given == BOXES:
             boxes.append(row)
             box_floors = box_floors or _evaluations_in(job.evaluation(study.out) / "floors")
         else:
@@ -299,7 +283,7 @@ def _own_report_row(row: ExternalRow, taken: Sequence[str]) -> ReportRow:
     """A user's row of the report's protocol, which the report has no figures for."""
     evaluation = _own_title(row.evaluation, taken)
     losses = _last_losses(row.run) if row.run else (None, None)
-    return ReportRow(System(evaluation.name, evaluation.name), "", evaluation, *losses, checked=row.run is not None)
+    return ReportRow(evaluation.name, evaluation.name, "", evaluation, *losses, checked=row.run is not None)
 
 
 def _last_losses(run: Path) -> tuple[float | None, float | None]:

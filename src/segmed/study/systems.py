@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segmed.core.errors import ConfigError
+from segmed.reproduction.published import REPORTED, Reported
 
 Given = Literal["image alone", "boxes of the reference", "boxes of another model"]
 
@@ -17,7 +18,7 @@ class System:
     `neighbours` slices on either side are further channels. `given` says what the system gets beside the image
     when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
     others. `trained_as` names the row whose training is used, so that one network is tested in several ways.
-    `report_iou` is the report's.
+    `reported` is what the report has of it.
     """
 
     name: str
@@ -28,11 +29,12 @@ class System:
     given: Given = "image alone"
     prompts: str = "gt"
     trained_as: str = ""
-    baseline: bool = False
-    report_iou: float | None = None
-    report_losses: tuple[float, float] | None = None
-    """Training and validation loss in the report."""
-    report_epochs: int = 7
+    reported: Reported | None = None
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is one of the report's baselines."""
+        return self.reported is not None and self.reported.baseline
 
     @property
     def model(self) -> str:
@@ -42,11 +44,7 @@ class System:
     @property
     def in_report(self) -> bool:
         """Whether the row is of the report's protocol: its own rows, and dense networks to set beside them."""
-        return self.report_iou is not None or not self.recipe
-
-
-def _dense(name: str, title: str, iou: float, losses: tuple[float, float]) -> System:
-    return System(name, title, (f"model.name={name}",), baseline=True, report_iou=iou, report_losses=losses)
+        return self.reported is not None or not self.recipe
 
 
 BOXES: Given = "boxes of the reference"
@@ -63,11 +61,11 @@ def _promptable(name: str, title: str) -> tuple[System, ...]:
 SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
-        _dense("deeplabv3plus", "DeepLabV3+", 0.8741, (1.6634, 1.6662)),
-        _dense("unet", "U-Net", 0.8517, (1.6691, 1.6712)),
-        _dense("unetplusplus", "U-Net++", 0.8268, (1.6730, 1.6750)),
-        _dense("deeplabv3", "DeepLabV3", 0.7986, (1.6646, 1.6700)),
-        _dense("pan", "PAN", 0.7970, (1.6656, 1.6683)),
+        *(
+            System(name, known.title, (f"model.name={name}",), reported=known)
+            for name, known in REPORTED.items()
+            if known.baseline
+        ),
         System("unet-25d", "U-Net, 2.5D", ("model.name=unet",), neighbours=1),
         System("unet-featup", "U-Net + FeatUp", ("model.name=unet", "model.upsampler=jbu")),
         System(
@@ -82,8 +80,8 @@ SYSTEMS: dict[str, System] = {
             "unet-featup-gafl", "U-Net + FeatUp + GAFL", ("model.name=unet", "model.upsampler=jbu", "model.gafl={}")
         ),
         System(
-            "sam-report", "SAM, decoder only, focal loss", recipe="sam-vit-b-report", given=BOXES, prompts="jitter:20",
-            report_iou=0.644, report_epochs=5,
+            "sam-report", REPORTED["sam-report"].title, recipe="sam-vit-b-report", given=BOXES, prompts="jitter:20",
+            reported=REPORTED["sam-report"],
         ),
         System("sam-tiny", "SAM-tiny, no prompt", recipe="sam-tiny"),
         *_promptable("sam-tiny", "SAM-tiny"),

@@ -119,9 +119,23 @@ class PairLine:
     label: str = ""
 
 
+@dataclass(frozen=True)
+class Table:
+    """Headings, rows of (name, cells), and which rows are of floors or otherwise set apart."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    apart: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
+
+
 def metric_of(evaluation: Evaluation, name: str) -> MetricValue:
     """A metric, or one without a value where the evaluation does not have it."""
     return evaluation.metrics.get(name, NO_VALUE)
+
+
+def metrics_of_names(evaluation: Evaluation, names: Sequence[str]) -> list[MetricValue]:
+    """Several metrics of an evaluation, as `metric_of` has them."""
+    return [metric_of(evaluation, name) for name in names]
 
 
 def scores(comparison: Comparison, metrics: Sequence[str] | None = None) -> Scores:

@@ -7,9 +7,8 @@ from segmed.core.wording import plural
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.result import Evaluation
-from segmed.study.published import INTERPOLATION_ON_LGG, REPORT_LOSS, TO_BEAT
-from segmed.study.results import ReportRow
-from segmed.study.systems import SYSTEMS
+from segmed.reproduction.published import INTERPOLATION_ON_LGG, REPORT_LOSS, REPORTED, TO_BEAT
+from segmed.reproduction.rows import ReportRow
 
 IOU_VARIANTS = (
     "iou_pooled",
@@ -48,14 +47,12 @@ def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, 
 
     A variant under which predicting nothing beats all of the report's figures cannot be what the report computed.
     """
-    known = [row for row in rows if row.variant == "double-sigmoid" and row.system.report_iou is not None]
-    published = {
-        system.title: system.report_iou for system in SYSTEMS.values() if system.baseline and system.report_iou
-    }
+    known = [row for row in rows if row.variant == "double-sigmoid" and row.reported is not None]
+    published = {each.title: each.iou for each in REPORTED.values() if each.baseline}
     floor = next((floor for floor in floors if floor.name == "predict nothing"), None)
     found = []
     for iou_variant in IOU_VARIANTS if known else ():
-        gaps = [abs(row.evaluation.metrics[iou_variant].value - float(row.system.report_iou or 0)) for row in known]
+        gaps = [abs(row.evaluation.metrics[iou_variant].value - row.reported.iou) for row in known if row.reported]
         nothing = floor.metrics[iou_variant].value if floor is not None else 0.0
         below = tuple(title for title, iou in published.items() if iou < nothing)
         excluded = f"predicting nothing scores {numbers.number(nothing, 3)}" if len(below) == len(published) else ""

@@ -1,9 +1,32 @@
-"""Published numbers on LGG with their protocol: set beside the tables, never ranked with them."""
+"""Figures of the report, and published numbers on LGG: set beside the tables, never ranked with them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from segmed.data.lgg import are_of_tcga
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What the report has of a network: an IoU, and the last losses on training and validation part."""
+
+    title: str
+    iou: float
+    losses: tuple[float, float] | None = None
+    epochs: int = 7
+    baseline: bool = True
+    """Whether it is one of the dense networks, which the report compares."""
+
+
+REPORTED = {
+    "deeplabv3plus": Reported("DeepLabV3+", 0.8741, (1.6634, 1.6662)),
+    "unet": Reported("U-Net", 0.8517, (1.6691, 1.6712)),
+    "unetplusplus": Reported("U-Net++", 0.8268, (1.6730, 1.6750)),
+    "deeplabv3": Reported("DeepLabV3", 0.7986, (1.6646, 1.6700)),
+    "pan": Reported("PAN", 0.7970, (1.6656, 1.6683)),
+    "sam-report": Reported("SAM, decoder only, focal loss", 0.644, epochs=5, baseline=False),
+}
+"""In the order of the report's table, by the names of the study's rows."""
 
 
 @dataclass(frozen=True)
