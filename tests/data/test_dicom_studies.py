@@ -19,6 +19,7 @@ from segmed.core.stacking import stacking
 from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import decode
 from segmed.data.sources import layout_of, list_dataset, open_dataset
+from segmed.io.dicom.reading import read_dicom_labels
 from segmed.io.dicom.references import mask_header
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation, write_structures
@@ -263,6 +264,31 @@ def test_series_without_an_identifier_are_of_their_folders_patient_or_said_to_be
     assert "who count as all/p1, all/p2" in told["several-patients"].message
     quiet = list_dataset(root.parent, patient_regex="(p[0-9])")
     assert "several-patients" not in {each.code for each in quiet.findings}
+
+
+@pytest.mark.parametrize(
+    ("kind", "planted"),
+    [("seg", "core of Quillfeather"), ("rtstruct", "CORE_{PatientBirthDate}"), ("rtstruct", "core {PatientID}")],
+)
+def test_a_segments_name_that_tells_the_patient_is_withheld_and_said(tmp_path: Path, kind: str, planted: str) -> None:
+    root = write_studies(tmp_path / "set", 1)
+    (root / "p0" / "study" / "seg.dcm").unlink()
+    name = planted.format(**PATIENT)
+    file = write_mask(
+        root / "p0" / "study" / f"{kind}.dcm", root / "p0", labels_of(0), 3, (Label(1, "oedema"), Label(2, name))
+    )
+    listing = list_dataset(root)
+    number = "2" if kind == "seg" else "structure 2"
+    assert listing.dataset.labels.names == ("oedema", number)
+    said = {each.code: each.message for each in listing.findings}
+    assert "the name of segment 2 holds something of the patient's header" in said["withheld-label"]
+    assert f"reach runs and reports: {', '.join(sorted(['oedema', number]))}" in said["label-names"]
+    read = read_dicom_labels(file, grid=GRID)
+    assert [label.name for label in read.labels] == ["oedema", number]
+    data = decode(listing.dataset, cache_dir=tmp_path / "cache")
+    found = np.stack([data.mask(record.case) for record in data.dataset.records])
+    np.testing.assert_array_equal(found, stacking(GRID).apply_array(labels_of(0)))
+    assert not any(secret in str(said) for secret in SECRETS)
 
 
 def test_images_without_any_mask_are_all_listed(tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def _with_one_mask(root: Path, studies: Sequence[_Study], labels: LabelMap, find
     for alike in alike_names(labels.names):
         text = f"labels {' and '.join(alike)} differ by case or leading zeros only. Name segments alike."
         findings.warning("alike-labels", root, text)
+    _find_told_names(root, [mask for study in studies for mask in study.masks], findings)
     met, others = set[str](), set[str]()
     without = defaultdict[str, list[Series]](list)
     patients = dict.fromkeys(study.patient for study in studies)
@@ -249,6 +250,20 @@ def _with_one_mask(root: Path, studies: Sequence[_Study], labels: LabelMap, find
         findings.error("missing-label", root, f"no mask has a segment {unknown[0]!r}; there are {_some(others)}.")
     elif others:
         findings.note("other-segments", root, f"segments without a label are left out: {_some(others)}.")
+
+
+def _find_told_names(root: Path, masks: Sequence[MaskHeader], findings: Findings) -> None:
+    """A note that headers name labels, which reach reports, and a warning for each mask with a withheld name."""
+    for mask in masks:
+        if mask.withheld:
+            text = (
+                f"the name of segment {', '.join(map(str, mask.withheld))} holds something of the patient's header, so "
+                "its number stands for it. Rename it, as in other masks."
+            )
+            findings.warning("withheld-label", mask.file, text)
+    if names := {name for mask in masks for _, name in mask.names}:
+        text = f"labels are named by headers of masks, and these names reach runs and reports: {_some(names)}."
+        findings.note("label-names", root, f"{text} See that they name nobody.")
 
 
 def _some(names: set[str], most: int = 8) -> str:

@@ -1,7 +1,7 @@
 """Which series a DICOM segmentation or structure set belongs to, and its labels by name."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from segmed.core.errors import DataError
 from segmed.core.volume import Grid
 from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
+from segmed.io.dicom.label_names import LabelName, segment_name, structure_name
 from segmed.io.dicom.reading import read_dicom_labels
 from segmed.io.dicom.series import Series
 
@@ -25,6 +26,7 @@ class MaskHeader:
         series: UIDs of the series that it names.
         instances: UIDs of the images that it names.
         frame_of_reference: The UID of the frame that it is drawn in; empty where it states none, or several.
+        withheld: Numbers of those whose names tell who the patient is, and so are not among `names`.
     """
 
     file: Path
@@ -32,6 +34,7 @@ class MaskHeader:
     series: frozenset[str] = field(repr=False)
     instances: frozenset[str] = field(repr=False)
     frame_of_reference: str = field(repr=False)
+    withheld: tuple[int, ...] = ()
 
 
 def mask_header(file: Path) -> MaskHeader:
@@ -95,7 +98,7 @@ def read_named_labels(path: Path, grid: Grid, names: Sequence[str]) -> UInt8[np.
 
 def _of_segmentation(file: Path, dataset: Dataset) -> MaskHeader:
     segments = [each for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0]
-    names = tuple((int(each.SegmentNumber), str(each.get("SegmentLabel") or each.SegmentNumber)) for each in segments)
+    told = {int(each.SegmentNumber): segment_name(dataset, each) for each in segments}
     named = dataset.get("ReferencedSeriesSequence") or ()
     images = {uid for each in named for uid in _uids(each.get("ReferencedInstanceSequence"))}
     groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ())]
@@ -103,18 +106,15 @@ def _of_segmentation(file: Path, dataset: Dataset) -> MaskHeader:
     for group in groups:
         for derivation in group.get("DerivationImageSequence") or ():
             images |= _uids(derivation.get("SourceImageSequence"))
-    return MaskHeader(file, names, _series_uids(named), frozenset(images), str(dataset.get("FrameOfReferenceUID", "")))
+    frame = str(dataset.get("FrameOfReferenceUID", ""))
+    return MaskHeader(file, _names(told), _series_uids(named), frozenset(images), frame, _withheld(told))
 
 
 def _of_structures(file: Path, dataset: Dataset) -> MaskHeader:
     rois = dataset.get("ROIContourSequence") or ()
     drawn = {int(each.ReferencedROINumber): each.ContourSequence for each in rois if each.get("ContourSequence")}
     listed = dataset.get("StructureSetROISequence") or ()
-    names = tuple(
-        (int(each.ROINumber), str(each.get("ROIName") or f"structure {each.ROINumber}"))
-        for each in listed
-        if int(each.ROINumber) in drawn
-    )
+    told = {int(each.ROINumber): structure_name(dataset, each) for each in listed if int(each.ROINumber) in drawn}
     frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
     studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
     named = [series for study in studies for series in study.get("RTReferencedSeriesSequence") or ()]
@@ -123,7 +123,16 @@ def _of_structures(file: Path, dataset: Dataset) -> MaskHeader:
         contours = (contour for each in drawn.values() for contour in each)
         images = {uid for contour in contours for uid in _uids(contour.get("ContourImageSequence"))}
     drawn_in = {str(each.get("ReferencedFrameOfReferenceUID", "")) for each in listed} - {""}
-    return MaskHeader(file, names, _series_uids(named), frozenset(images), drawn_in.pop() if len(drawn_in) == 1 else "")
+    frame = drawn_in.pop() if len(drawn_in) == 1 else ""
+    return MaskHeader(file, _names(told), _series_uids(named), frozenset(images), frame, _withheld(told))
+
+
+def _names(told: Mapping[int, LabelName]) -> tuple[tuple[int, str], ...]:
+    return tuple((number, each.name) for number, each in told.items())
+
+
+def _withheld(told: Mapping[int, LabelName]) -> tuple[int, ...]:
+    return tuple(number for number, each in told.items() if each.withheld)
 
 
 def _series_uids(sequence: Iterable[Dataset]) -> frozenset[str]:

@@ -15,6 +15,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.frames import directions, group, length_of, pixel_spacing, plane_of, vector
 from segmed.io.dicom.headers import NEEDS, Dataset, damaged_dicom, privately, read_header
+from segmed.io.dicom.label_names import segment_name
 from segmed.io.dicom.pixels import pixels_of
 from segmed.io.dicom.stack import SAME_PLACE, TURNED, UNEVEN
 from segmed.io.voxels import require_moderate_volume
@@ -101,7 +102,9 @@ def _stored(path: Path, dataset: Dataset) -> _Stored:
         orientation = orientation or axes
         segment = group(dataset, number, "SegmentIdentificationSequence")
         numbers.append(0 if kind == "LABELMAP" or segment is None else int(segment.ReferencedSegmentNumber))
-    labels = tuple(_label(each) for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0)
+    labels = tuple(
+        _label(dataset, each) for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0
+    )
     if orientation is None or not labels or (kind != "LABELMAP" and set(numbers) - {each.value for each in labels}):
         raise damaged_dicom(path, "frames without a segment, or segments without a name")
     highest = float(dataset.MaximumFractionalValue) if kind == "FRACTIONAL" else 1.0
@@ -111,13 +114,13 @@ def _stored(path: Path, dataset: Dataset) -> _Stored:
     )  # fmt: skip
 
 
-def _label(segment: Dataset) -> Label:
+def _label(dataset: Dataset, segment: Dataset) -> Label:
     lab, colour = segment.get("RecommendedDisplayCIELabValue"), None
     if lab is not None and len(lab) == 3:
         colours = optional_import("highdicom.color", extra="dicom", purpose=NEEDS)
         red, green, blue = colours.CIELabColor.from_dicom_value([int(each) for each in lab]).to_rgb()
         colour = (int(red), int(green), int(blue))
-    return Label(int(segment.SegmentNumber), str(segment.get("SegmentLabel") or segment.SegmentNumber), colour)
+    return Label(int(segment.SegmentNumber), segment_name(dataset, segment).name, colour)
 
 
 def _grid_of(path: Path, stored: _Stored, image: Grid | None) -> tuple[Grid, Integer[np.ndarray, "n"]]:

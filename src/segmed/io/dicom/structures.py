@@ -15,6 +15,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.contours import Contour, filled
 from segmed.io.dicom.headers import Dataset, damaged_dicom, privately, read_header
+from segmed.io.dicom.label_names import structure_name
 from segmed.io.dicom.segmentation import chosen_labels, overlapping
 
 PLANAR = 0.1
@@ -73,7 +74,7 @@ def _structures(path: Path, dataset: Dataset) -> _Structures:
     contours = defaultdict[int, list[Float[np.ndarray, "_ 3"]]](list)
     frames, automatic, listed = set[str](), True, set[int]()
     for roi in dataset.get("StructureSetROISequence") or ():
-        names[int(roi.ROINumber)] = str(roi.get("ROIName") or f"structure {roi.ROINumber}")
+        names[int(roi.ROINumber)] = structure_name(dataset, roi).name
         frames.add(str(roi.get("ReferencedFrameOfReferenceUID", "")))
         automatic = automatic and roi.get("ROIGenerationAlgorithm") == "AUTOMATIC"
     for roi in dataset.get("ROIContourSequence") or ():

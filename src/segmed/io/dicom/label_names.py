@@ -1,0 +1,60 @@
+"""Names of segments and structures as those of labels, but for names that tell who the patient is."""
+
+import re
+from dataclasses import dataclass
+
+from segmed.io.dicom.headers import Dataset
+
+PEOPLE = (
+    "PatientName", "PatientBirthName", "PatientMotherBirthName", "OtherPatientNames", "ResponsiblePerson",
+    "ReferringPhysicianName", "PerformingPhysicianName", "PhysiciansOfRecord", "OperatorsName", "ContentCreatorName",
+)  # fmt: skip
+"""Attributes that hold names, of which each word of three letters tells."""
+NUMBERS = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber", "StudyID", "PatientTelephoneNumbers")
+"""Attributes that tell as a whole, however they are punctuated, and by their longer numbers."""
+SHORTEST_WORD, SHORTEST_NUMBER = 3, 4
+
+
+@dataclass(frozen=True)
+class LabelName:
+    """The name of a label; `withheld` says that it stands for one that holds something of the patient's header."""
+
+    name: str
+    withheld: bool = False
+
+
+def label_name(dataset: Dataset, stored: object, fallback: str) -> LabelName:
+    """The name that a segment or structure has in a mask's header, or `fallback` where it has none that may be told.
+
+    A name is withheld that holds a word of a name in the mask's own header, or its patient's identifier or birth date.
+    What else somebody has typed into it cannot be known.
+    """
+    name = str(stored or "").strip()
+    words = {word.casefold() for word in re.findall(r"[^\W\d_]+", name)}
+    people = {word.casefold() for key in PEOPLE for word in re.findall(r"[^\W\d_]+", _text(dataset, key))}
+    plain = _plain(name)
+    values = [text for key in NUMBERS for text in _text(dataset, key).split("\\")]
+    numbers = {*map(_plain, values), *(digits for text in values for digits in re.findall(r"\d+", text))}
+    tells = any(len(word) >= SHORTEST_WORD for word in words & people)
+    tells = tells or any(len(number) >= SHORTEST_NUMBER and number in plain for number in numbers)
+    return LabelName(fallback, withheld=True) if tells else LabelName(name or fallback)
+
+
+def segment_name(dataset: Dataset, segment: Dataset) -> LabelName:
+    """Of a segmentation: its label, else its number."""
+    return label_name(dataset, segment.get("SegmentLabel"), str(segment.SegmentNumber))
+
+
+def structure_name(dataset: Dataset, roi: Dataset) -> LabelName:
+    """Of a structure set: its name, else one by its number."""
+    return label_name(dataset, roi.get("ROIName"), f"structure {roi.ROINumber}")
+
+
+def _text(dataset: Dataset, key: str) -> str:
+    value = dataset.get(key)
+    several = value is not None and not isinstance(value, str) and hasattr(value, "__iter__") and key != "PatientName"
+    return "\\".join(map(str, value)) if several else str(value or "")
+
+
+def _plain(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
