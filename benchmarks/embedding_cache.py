@@ -28,8 +28,9 @@ from segmed.data.phantom import write_phantom
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.inference.embedding import EmbeddingCost, embed
+from segmed.layers.embedding import Embedding
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.sam.network import PromptableSam
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 from segmed.training.build import prepare
 from segmed.training.recipe import Recipe, recipe_from_mapping
@@ -87,7 +88,7 @@ def decoder_seconds(model: PromptableSam, device: torch.device, repeats: int) ->
     prompts = ObjectPrompts.of(boxes).to(device)
 
     def ours() -> torch.Tensor:
-        return model.decode(embedding, prompts).logits
+        return model.decode(Embedding((embedding,)), prompts).logits
 
     def theirs() -> torch.Tensor:
         sparse, dense = model.prompt_encoder(None, None, prompts.boxes[:, None], None)

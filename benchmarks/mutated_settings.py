@@ -256,12 +256,12 @@ def _data(folder: Path) -> Iterator[Reader]:
     embeddings = folder / "embeddings"
     embeddings.mkdir()
     plan = EmbeddingPlan(
-        EmbeddingKey("d" * 64, "w" * 64, {"size": 64}), (("a", "identity"), ("b", "identity")), (3, 2, 2), "32"
+        EmbeddingKey("d" * 64, "w" * 64, {"size": 64}), (("a", "identity"), ("b", "identity")), ((3, 2, 2),), "32"
     )
     plan.save(embeddings)
     yield Reader("embeddings: index.json", embeddings / "index.json", lambda: EmbeddingPlan.load(embeddings))
     shard = shard_path(embeddings, 0)
-    write_shard(shard, {entry_name(each): np.ones((3, 2, 2), np.float16) for each in plan.entries}, plan.digest)
+    write_shard(shard, {entry_name(each, 0): np.ones((3, 2, 2), np.float16) for each in plan.entries}, plan.digest)
     yield Reader("embeddings: shard", shard, lambda: [Shard(embeddings, plan, 0)[entry] for entry in plan.entries])
     yield from _maps(folder / "maps", data)
 

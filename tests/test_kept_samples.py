@@ -47,13 +47,13 @@ def test_a_decoded_cache_of_0_1_gives_back_its_pixels() -> None:
     assert np.array_equal(decoded.mask("p0/p0_1"), image[..., 0] > 20)
 
 
-def test_an_embedding_cache_of_0_1_is_read() -> None:
-    plan = EmbeddingPlan.load(SAMPLES / "embeddings")
-    assert plan.entries == (("p0/p0_1", "identity"), ("p0/p0_1", "hflip"))
-    assert (plan.shape, plan.key.weights) == ((3, 2, 4), "7" * 64)
+def test_an_embedding_cache_of_0_1_which_has_one_level_is_refused_with_the_command() -> None:
+    with pytest.raises(DataError, match=r"index\.json.*Make the cache again with `segmed embed`") as told:
+        EmbeddingPlan.load(SAMPLES / "embeddings")
+    assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_an_embedding_cache_of_another_version_is_refused_with_the_command(version: int, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SAMPLES / "embeddings", tmp_path / "cache"))
     index = json.loads((folder / "index.json").read_text())

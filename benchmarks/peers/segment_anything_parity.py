@@ -20,8 +20,8 @@ from torch import Tensor
 from segmed.core.files import write_json
 from segmed.core.provenance import commit, machine, versions
 from segmed.models.config import ModelConfig
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.sam.network import PromptableSam
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.prompts.value import Prompts
@@ -87,7 +87,7 @@ def main() -> None:
     }
     with torch.inference_mode():
         their_embedding, our_embedding = sam.image_encoder(image), model.encode(image)
-        rows: dict[str, Any] = {"embedding": compared(their_embedding, our_embedding)}
+        rows: dict[str, Any] = {"embedding": compared(their_embedding, our_embedding.first)}
         for name, (prompts, given) in asked.items():
             masks, iou = their_masks(sam, their_embedding, **given)
             decoded = model.decode(our_embedding, ObjectPrompts.of([prompts]))

@@ -21,10 +21,11 @@ from segmed.data.embeddings import build as building
 from segmed.data.embeddings import plan as planning
 from segmed.data.embeddings.build import alone, fill, require_room, require_same_plan, whole_shards
 from segmed.data.embeddings.plan import Entry, shard_path
+from segmed.layers.embedding import Embedding
 
 KEY = EmbeddingKey("d" * 64, "w" * 64, {"normalisation": "minmax", "size": [32, 32]})
 ENTRIES: tuple[Entry, ...] = tuple((f"case_{number}", view) for number in range(5) for view in ("identity", "hflip"))
-PLAN = EmbeddingPlan(KEY, ENTRIES, (3, 2, 4), "32-true")
+PLAN = EmbeddingPlan(KEY, ENTRIES, ((3, 2, 4),), "32-true")
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +34,11 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def value_of(entry: Entry) -> torch.Tensor:
-    return torch.full(PLAN.shape, float(ENTRIES.index(entry)))
+    return torch.full(PLAN.shapes[0], float(ENTRIES.index(entry)))
 
 
-def encode(entries: Sequence[Entry]) -> torch.Tensor:
-    return torch.stack([value_of(entry) for entry in entries])
+def encode(entries: Sequence[Entry]) -> Embedding:
+    return Embedding((torch.stack([value_of(entry) for entry in entries]),))
 
 
 @pytest.fixture
@@ -53,18 +54,18 @@ def damage(path: Path) -> None:
 
 def test_every_view_of_every_case_comes_back(cache: EmbeddingCache) -> None:
     for entry in ENTRIES:
-        assert torch.equal(cache.embedding(*entry), value_of(entry).half())
+        assert torch.equal(cache.embedding(*entry).first[0], value_of(entry).half())
 
 
 def test_an_entry_takes_two_bytes_a_number_so_a_slice_at_1024_takes_2_mib() -> None:
-    assert replace(PLAN, shape=(256, 64, 64)).entry_bytes == 2 * 2**20
-    assert replace(PLAN, shape=(256, 16, 16)).entry_bytes == 128 * 2**10
+    assert replace(PLAN, shapes=((256, 64, 64),)).entry_bytes == 2 * 2**20
+    assert replace(PLAN, shapes=((256, 16, 16),)).entry_bytes == 128 * 2**10
 
 
 def test_shards_are_plain_safetensors_of_half_precision(cache: EmbeddingCache) -> None:
     with safe_open(shard_path(cache.folder, 1), "pt") as shard:
-        assert set(shard.keys()) == {"identity:case_2", "hflip:case_2", "identity:case_3", "hflip:case_3"}
-        assert shard.get_tensor("hflip:case_2").dtype == torch.float16
+        assert set(shard.keys()) == {f"0:{view}:case_{case}" for view in ("identity", "hflip") for case in (2, 3)}
+        assert shard.get_tensor("0:hflip:case_2").dtype == torch.float16
 
 
 def test_views_are_those_that_all_cases_have(tmp_path: Path) -> None:
@@ -77,14 +78,14 @@ def test_it_travels_to_another_process_as_its_folder(cache: EmbeddingCache) -> N
     cache.embedding("case_0")
     sent = pickle.dumps(cache)
     assert len(sent) < 1000
-    assert torch.equal(pickle.loads(sent).embedding("case_1"), value_of(("case_1", "identity")).half())
+    assert torch.equal(pickle.loads(sent).embedding("case_1").first[0], value_of(("case_1", "identity")).half())
 
 
 def test_what_is_whole_is_not_made_again(cache: EmbeddingCache) -> None:
     shard_path(cache.folder, 1).unlink()
     asked: list[Entry] = []
 
-    def watched(entries: Sequence[Entry]) -> torch.Tensor:
+    def watched(entries: Sequence[Entry]) -> Embedding:
         asked.extend(entries)
         return encode(entries)
 
@@ -121,7 +122,7 @@ def test_a_build_killed_in_a_shard_keeps_the_shards_before_and_goes_on(tmp_path:
         whole, damaged = whole_shards(PLAN, tmp_path)
         cache = fill(PLAN, tmp_path, encode, whole=whole)
     assert (whole, damaged) == ([0], [])
-    assert torch.equal(cache.embedding("case_4", "hflip"), value_of(("case_4", "hflip")).half())
+    assert torch.equal(cache.embedding("case_4", "hflip").first[0], value_of(("case_4", "hflip")).half())
     assert not list(tmp_path.glob(".segmed-part-*"))
 
 
@@ -160,7 +161,7 @@ def test_a_shard_that_is_not_whole_is_found_and_made_anew(cache: EmbeddingCache,
     assert whole == [0, 2]
     assert "shard-00001" in damaged[0]
     again = fill(PLAN, cache.folder, encode, whole=whole)
-    assert torch.equal(again.embedding("case_3"), value_of(("case_3", "identity")).half())
+    assert torch.equal(again.embedding("case_3").first[0], value_of(("case_3", "identity")).half())
 
 
 def test_a_shard_of_another_cache_is_not_taken_for_ones_own(cache: EmbeddingCache, tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_a_case_that_is_missing_is_named_with_what_to_do(cache: EmbeddingCache) 
 
 def test_a_cache_larger_than_its_cap_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"takes 2\.\d+ GiB, more than --max-gib 2\."):
-        require_room(replace(PLAN, shape=(256, 1024, 512)), tmp_path, missing=10, max_gib=2.0)
+        require_room(replace(PLAN, shapes=((256, 1024, 512),)), tmp_path, missing=10, max_gib=2.0)
 
 
 def test_a_disk_without_room_for_what_is_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +223,7 @@ def test_a_disk_without_room_for_what_is_missing_is_refused(tmp_path: Path, monk
 
 def test_values_that_half_precision_cannot_hold_are_an_error_with_the_case(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="case_0: its embedding is not finite in half precision"):
-        fill(PLAN, tmp_path, lambda entries: encode(entries) + 70_000)
+        fill(PLAN, tmp_path, lambda entries: Embedding((encode(entries).first + 70_000,)))
 
 
 def test_a_folder_without_an_index_is_no_cache(tmp_path: Path) -> None:
@@ -231,5 +232,5 @@ def test_a_folder_without_an_index_is_no_cache(tmp_path: Path) -> None:
 
 
 def test_embeddings_are_copies_that_may_be_written_to(cache: EmbeddingCache) -> None:
-    cache.embedding("case_1").zero_()
-    assert np.all(cache.embedding("case_1").numpy() == 2)
+    cache.embedding("case_1").first.zero_()
+    assert np.all(cache.embedding("case_1").first.numpy() == 2)

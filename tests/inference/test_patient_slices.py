@@ -74,8 +74,8 @@ def test_some_slices_are_encoded_as_in_their_whole_volume() -> None:
     together = predictor.encode_volume(volume)
     (within,) = predictor.encode_volume(PatientSlices(volume[1:2], whole=volume))
     (alone,) = predictor.encode_volume(volume[1:2])
-    assert np.array_equal(within.embedding, together[1].embedding)
-    assert not np.array_equal(alone.embedding, together[1].embedding)
+    assert np.array_equal(within.embedding.first, together[1].embedding.first)
+    assert not np.array_equal(alone.embedding.first, together[1].embedding.first)
 
 
 def test_records_of_a_data_set_bring_all_slices_of_their_patient(tmp_path: Path) -> None:

@@ -45,12 +45,12 @@ def test_an_answer_has_the_images_size_and_one_mask_per_object(predictor: Prompt
 
 def test_decoding_leaves_no_trace(predictor: PromptedPredictor) -> None:
     encoded = predictor.encode(image())
-    before = encoded.embedding.clone()
+    before = encoded.embedding.first.clone()
     first = predictor.decode(encoded, Prompts(boxes=[BOX]))
     predictor.decode(encoded, Prompts(boxes=[OTHER]))
     again = predictor.decode(encoded, Prompts(boxes=[BOX]))
     assert np.array_equal(first.objects, again.objects)
-    assert torch.equal(encoded.embedding, before)
+    assert torch.equal(encoded.embedding.first, before)
 
 
 def test_all_objects_together_are_the_most_probable_of_each_pixel() -> None:
@@ -68,7 +68,7 @@ def test_prompts_cross_by_the_undo_of_the_preprocessing(predictor: PromptedPredi
     assert encoded.size == undo.original == SIZE
     assert encoded.grid.to_network(Prompts(boxes=[(0, 0, 36, 20)])) == Prompts(boxes=[(0, 0, 32, 32)])
     with torch.inference_mode():
-        torch.testing.assert_close(encoded.embedding, predictor.model.encode(inputs[None]))
+        torch.testing.assert_close(encoded.embedding.first, predictor.promptable.encode(inputs[None]).first)
 
 
 def test_without_prompts_it_predicts_as_every_model_does(predictor: PromptedPredictor) -> None:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
+from segmed.layers.embedding import Embedding
 from segmed.layers.gafl import GaflConfig
 from segmed.models.boxed import BoxedDense, expected_iou
 from segmed.models.config import ModelConfig
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.promptable import NOTHING, prompted_logits
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.zoo import build_model, takes_prompts
 from segmed.prompts.value import Prompts
 
@@ -33,7 +34,7 @@ def small(**changes: object) -> ModelConfig:
 
 def test_each_object_is_a_pass_with_its_own_box_drawn_on_a_non_square_image() -> None:
     prompts = ObjectPrompts.of([Prompts(boxes=[(1, 2, 4, 3), (0, 0, 1.5, 1)]), Prompts(boxes=[(5, 0, 7, 5)])])
-    drawn = BoxedDense(LastChannel()).decode(torch.randn(2, 3, 5, 7), prompts).logits
+    drawn = BoxedDense(LastChannel()).decode(Embedding((torch.randn(2, 3, 5, 7),)), prompts).logits
     expected = torch.full((3, 5, 7), -1.0)
     expected[0, 2, 1:4] = 1
     expected[1, 0, 0], expected[1, 0, 1] = 1, 0  # half of the pixel is covered
@@ -44,14 +45,14 @@ def test_each_object_is_a_pass_with_its_own_box_drawn_on_a_non_square_image() ->
 def test_the_channel_is_zero_where_nothing_is_asked() -> None:
     model = BoxedDense(LastChannel())
     assert (model(torch.randn(2, 3, 5, 7)) == -1).all()
-    logits = prompted_logits(model, torch.randn(2, 3, 5, 7), [Prompts(), Prompts(boxes=[(0, 0, 7, 5)])])
+    logits = prompted_logits(model, Embedding((torch.randn(2, 3, 5, 7),)), [Prompts(), Prompts(boxes=[(0, 0, 7, 5)])])
     assert (logits[0] == NOTHING).all()
     assert (logits[1] == 1).all()
 
 
 def test_no_object_at_all_needs_no_pass() -> None:
     decoded = BoxedDense(LastChannel()).decode(
-        torch.randn(2, 3, 5, 7), ObjectPrompts.of([Prompts()] * 2, ask_all=False)
+        Embedding((torch.randn(2, 3, 5, 7),)), ObjectPrompts.of([Prompts()] * 2, ask_all=False)
     )
     assert decoded.logits.shape == (0, 5, 7)
 
@@ -59,7 +60,7 @@ def test_no_object_at_all_needs_no_pass() -> None:
 @pytest.mark.parametrize("prompts", [Prompts(points=[(1, 1)]), Prompts(logits=np.zeros((1, 4, 4)))])
 def test_points_and_masks_are_refused(prompts: Prompts) -> None:
     with pytest.raises(ModelError, match="takes boxes alone"):
-        BoxedDense(LastChannel()).decode(torch.randn(1, 3, 5, 7), ObjectPrompts.of([prompts]))
+        BoxedDense(LastChannel()).decode(Embedding((torch.randn(1, 3, 5, 7),)), ObjectPrompts.of([prompts]))
 
 
 def test_the_zoo_builds_it_with_one_channel_more() -> None:

@@ -17,7 +17,7 @@ from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
-from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
@@ -79,9 +79,9 @@ def test_no_mask_of_a_promptable_model_changes_at_first(place: str, mode: str) -
 def test_the_embedding_is_kept_unfiltered() -> None:
     inputs = image(1, 3, SIDE, SIDE)
     with torch.no_grad():
-        kept = promptable().encode(inputs)
-        assert torch.equal(moved(promptable(GaflConfig(place="embedding"))).encode(inputs), kept)
-        assert not torch.equal(moved(promptable(GaflConfig(place="input"))).encode(inputs), kept)
+        kept = promptable().encode(inputs).first
+        assert torch.equal(moved(promptable(GaflConfig(place="embedding"))).encode(inputs).first, kept)
+        assert not torch.equal(moved(promptable(GaflConfig(place="input"))).encode(inputs).first, kept)
 
 
 @pytest.mark.parametrize("place", ["input", "embedding"])

@@ -27,7 +27,7 @@ def image() -> torch.Tensor:
 def test_fitted_features_brought_down_come_near_the_encoders() -> None:
     network, read = model(encode_at=32), image()
     with torch.no_grad():
-        target = network.features(read)
+        target = network.features(read).first
     errors = []
     for steps in (1, 60):
         fitted = fit_implicit(network, read, steps=steps, views=6)

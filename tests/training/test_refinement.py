@@ -9,8 +9,10 @@ from runs import toy_and_split
 
 from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
-from segmed.models.sam.network import Decoded, PromptableSam
-from segmed.models.sam.prompts import ObjectPrompts
+from segmed.layers.embedding import Embedding
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded
+from segmed.models.sam.network import PromptableSam
 from segmed.prompts.value import Prompts
 from segmed.training.build import prepare
 from segmed.training.prompted import correction_points
@@ -76,9 +78,9 @@ def test_a_step_decodes_again_with_logits_and_with_points_on_the_networks_grid(
     seen: list[ObjectPrompts] = []
     decode = PromptableSam.decode
 
-    def watched(self: PromptableSam, embedding: torch.Tensor, prompts: ObjectPrompts, fine: None) -> Decoded:
+    def watched(self: PromptableSam, embedding: Embedding, prompts: ObjectPrompts) -> Decoded:
         seen.append(prompts)
-        return decode(self, embedding, prompts, fine)
+        return decode(self, embedding, prompts)
 
     monkeypatch.setattr(PromptableSam, "decode", watched)
     batch = next(iter(loaders[0]))

@@ -20,6 +20,7 @@ from segmed.core.records import by_volume
 from segmed.core.slice_neighbours import neighbour_indices
 from segmed.data.decoded import DecodedDataset
 from segmed.data.oof_maps import ProposalMaps
+from segmed.layers.embedding import Embedding
 from segmed.preprocess import Preprocess, Statistics, Undo
 
 EVEN = 0.1
@@ -37,14 +38,14 @@ class Batch:
     undo: tuple[Undo, ...]
     proposal: Float[Tensor, "b 1 h w"] | None = None
     """Out-of-fold probabilities on the network's grid, where training draws proposals from them."""
-    embedding: Float[Tensor, "b d g g"] | None = None
+    embedding: Embedding | None = None
     """Embeddings of the images by a frozen encoder, if from a cache; the images may have no channels then."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; images in channels-last memory, which convolutions prefer."""
         image = self.image.to(device, memory_format=torch.channels_last, non_blocking=True)
         proposal = None if self.proposal is None else self.proposal.to(device, non_blocking=True)
-        embedding = None if self.embedding is None else self.embedding.to(device, non_blocking=True)
+        embedding = None if self.embedding is None else self.embedding.to(device)
         mask = self.mask.to(device, non_blocking=True)
         return Batch(image, mask, self.cases, self.undo, proposal, embedding)
 
@@ -59,8 +60,8 @@ class Item:
     undo: Undo
     proposal: Float[Tensor, "h w"] | None = None
     """An out-of-fold map from 0 to 1, fitted as the mask is: nearest neighbour, 0 where padded."""
-    embedding: Float[Tensor, "d g g"] | None = None
-    """From an embedding cache, if one is used."""
+    embedding: Embedding | None = None
+    """Of this one image, from an embedding cache, if one is used."""
     shares: Float[Tensor, "k h w"] | None = None
     """Soft targets: the share of each pixel's area that has each label, where training asks for these."""
 
@@ -208,7 +209,7 @@ class Collate:
             cases=tuple(item.case for item in items),
             undo=tuple(item.undo for item in items),
             proposal=torch.stack(proposals)[:, None] if proposals else None,
-            embedding=torch.stack(embeddings) if embeddings else None,
+            embedding=Embedding.join(embeddings) if embeddings else None,
         )
 
 

@@ -28,7 +28,9 @@ from segmed.data.embeddings.build import (
 from segmed.data.embeddings.plan import Entry
 from segmed.data.loading import PreprocessedSlices
 from segmed.data.views import View, viewed
+from segmed.layers.embedding import Embedding, Shape
 from segmed.models.checkpoint import weights_digest
+from segmed.models.promptable import Promptable, require_promptable
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 MEASURED, MEASURED_SECONDS = 3, 20.0
@@ -101,7 +103,7 @@ def embed(
     encoder = SliceEncoder(model.to(device).eval(), preprocess, data, [case for case, _ in entries], device, precision)
     key = embedding_key(model, preprocess, data)
     with alone(out):
-        plan = EmbeddingPlan(key, tuple(entries), encoder.shape, precision)
+        plan = EmbeddingPlan(key, tuple(entries), encoder.shapes, precision)
         require_same_plan(plan, out)
         whole, damaged = whole_shards(plan, out)
         missing = len(entries) - sum(len(plan.shard_entries(number)) for number in whole)
@@ -110,7 +112,7 @@ def embed(
             each = encoder.measure(entries) if missing else 0.0
             announce(EmbeddingCost(len(entries), missing, plan.bytes, plan.entry_bytes, each, tuple(damaged)))
         return fill(
-            plan, out, encoder, whole=whole, batch=batch or default_batch(plan.shape, device), progress=progress
+            plan, out, encoder, whole=whole, batch=batch or default_batch(plan.shapes, device), progress=progress
         )
 
 
@@ -127,31 +129,29 @@ class SliceEncoder:
         precision: str,
     ) -> None:
         _encoder(model)
-        self._model: Any = model
+        self._model = require_promptable(model)
         self._slices = PreprocessedSlices(data, tuple(dict.fromkeys(cases)), Preprocess(preprocess))
         self._number = {case: number for number, case in enumerate(self._slices.cases)}
         self._device, self._precision = device, precision
         self._last: tuple[str, Tensor] | None = None
 
-    def __call__(self, entries: Sequence[Entry]) -> Float[Tensor, "b c h w"]:
+    def __call__(self, entries: Sequence[Entry]) -> Embedding:
         """The embeddings of entries."""
         images = torch.stack([viewed(self._image(case), view) for case, view in entries]).to(self._device)
         with torch.inference_mode(), autocast(self._device, self._precision):
-            embeddings: Tensor = self._model.features(images)
-        return embeddings
+            return self._model.features(images)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, rows and columns of an embedding: what the image encoder gives, before any upsampling."""
-        cells = self._model.feature_cells
-        return int(self._model.mask_decoder.hidden_size), cells, cells
+    def shapes(self) -> tuple[Shape, ...]:
+        """The levels of an embedding: what the image encoder gives, before any upsampling."""
+        return self._model.feature_shapes
 
     def measure(self, entries: Sequence[Entry]) -> float:
         """Seconds for one embedding, the least of a few."""
         times: list[float] = []
         for entry in entries[: MEASURED + 1]:
             started = time.perf_counter()
-            self([entry]).cpu()
+            self([entry]).to(torch.device("cpu"))
             times.append(time.perf_counter() - started)
             if sum(times) > MEASURED_SECONDS:
                 break
@@ -164,15 +164,16 @@ class SliceEncoder:
         return self._last[1]
 
 
-def default_batch(shape: tuple[int, int, int], device: torch.device) -> int:
-    """Entries encoded together: as many as have the cells of eight 32 x 32 maps, four times that on a GPU."""
+def default_batch(shapes: Sequence[Shape], device: torch.device) -> int:
+    """Entries encoded together: as many as have the cells of eight 32 x 32 maps on their first level, four times that
+    on a GPU."""
     cells = 8 * 32 * 32 * (1 if device.type == "cpu" else 4)
-    return max(1, cells // (shape[1] * shape[2]))
+    return max(1, cells // (shapes[0][1] * shapes[0][2]))
 
 
 def _encoder(model: nn.Module) -> nn.Module:
-    encoder = getattr(model, "image_encoder", None)
-    if not isinstance(encoder, nn.Module):
+    encoder = model.image_encoder if isinstance(model, Promptable) else None
+    if encoder is None:
         raise ModelError(
             f"{type(model).__name__} has no image encoder of its own whose embeddings could be kept. "
             "Choose a promptable model, such as sam-tiny."

@@ -13,10 +13,11 @@ from segmed.core.image import Size
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
 from segmed.inference.tta import FLIPS, Axes, flipped
+from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.prediction import Tta
 from segmed.models.promptable import Promptable, largest_logits
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.preprocess import Undo
 from segmed.prompts.grid import PromptGrid, prompt_grid
 from segmed.prompts.value import Prompts
@@ -26,12 +27,11 @@ from segmed.prompts.value import Prompts
 class EncodedImage:
     """An image after the image encoder, and the way back to its own grid. It knows no prompt; keep it and ask again."""
 
-    embedding: Float[Tensor, "1 c gh gw"]
+    embedding: Embedding
+    """Of one image."""
     undo: Undo
     network: Size
     """Height and width of what the network read, padding included."""
-    fine: Float[Tensor, "1 f y x"] | None = None
-    """What FeatUp adds to the decoder's map (`sam.featup`); None without it."""
     mirrored: tuple["EncodedImage", ...] = ()
     """The same of the image's mirror images, in the order of `tta.FLIPS`; none without test-time flips."""
 
@@ -90,18 +90,26 @@ class PromptedPredictor(Predictor):
         ((1, 64, 64), (1,))
     """
 
-    model: Promptable
+    promptable: Promptable
+    """The network, as what takes prompts."""
 
     def __init__(self, trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> None:
         """Raises `ModelError` where the run's model takes no prompts."""
         if not isinstance(trained.model, Promptable):
             raise ModelError(f"{trained.folder}: {trained.config.model.name} takes no prompts. Use segmed.load.")
         super().__init__(trained, device=device, tta=tta)
+        self.promptable = trained.model
 
     @property
     def mask_cells(self) -> Size:
-        """Height and width of mask prompts: `encoded.grid.mask_prompt(logits, predictor.mask_cells)` makes them."""
-        return self.model.mask_side, self.model.mask_side
+        """Height and width of mask prompts: `encoded.grid.mask_prompt(logits, predictor.mask_cells)` makes them.
+
+        Raises `ModelError` where the model takes none.
+        """
+        side = self.promptable.mask_side
+        if side is None:
+            raise ModelError(f"{self.config.model.name} with a box channel takes no mask prompts. Give it boxes.")
+        return side, side
 
     def encode(self, image: Shaped[np.ndarray, "h w *c"]) -> EncodedImage:
         """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`."""
@@ -129,14 +137,10 @@ class PromptedPredictor(Predictor):
     def _encoded(self, stacked: Float[Tensor, "b c h w"], undos: Sequence[Undo]) -> list[EncodedImage]:
         with torch.inference_mode():
             read = stacked.to(self.device, memory_format=torch.channels_last)
-            embedding = self.model.encode(read)
-            fine = self.model.fine_map(embedding, read)
+            embedding = self.promptable.encode(read)
         network = (stacked.shape[2], stacked.shape[3])
         each = [slice(index, index + 1) for index in range(len(undos))]
-        return [
-            EncodedImage(embedding[one], undo, network, None if fine is None else fine[one])
-            for one, undo in zip(each, undos, strict=True)
-        ]
+        return [EncodedImage(embedding[one], undo, network) for one, undo in zip(each, undos, strict=True)]
 
     def decode(self, encoded: EncodedImage, prompts: Prompts | None = None) -> Answer:
         """The masks of what the prompts ask for; without prompts that of what the model finds itself.
@@ -196,12 +200,11 @@ class PromptedPredictor(Predictor):
         here = [prompts.mirrored(image.network, **mirror) for image, prompts in zip(encoded, asked, strict=True)]
         objects = ObjectPrompts.of(here, ask_all=unprompted).to(self.device)
         with torch.inference_mode():
-            embedding = torch.cat([image.embedding for image in encoded])
-            maps = [image.fine for image in encoded if image.fine is not None]
-            decoded = self.model.decode(embedding, objects, torch.cat(maps) if maps else None)
-            present = self.model.presence_logits(embedding)
-            logits = self.model.enlarged(decoded.logits)
-            merged = largest_logits(self.model, decoded, objects, len(encoded))
+            embedding = Embedding.join([image.embedding for image in encoded])
+            decoded = self.promptable.decode(embedding, objects)
+            present = self.promptable.presence_logits(embedding)
+            logits = self.promptable.enlarged(decoded.logits)
+            merged = largest_logits(self.promptable, decoded, objects, len(encoded))
             if unprompted and present is not None:
                 logits = torch.minimum(logits, present[objects.image, None, None])
                 merged = torch.minimum(merged, present[:, None, None])

@@ -14,7 +14,6 @@ from pydantic import Field
 from segmed.core.config import config_dataclass
 from segmed.core.errors import DataError
 from segmed.inference.prompted import Answer, EncodedImage, PromptedPredictor
-from segmed.models.boxed import BoxedDense
 from segmed.prompts.boxes import kept_in_image, sides_moved
 from segmed.prompts.masks import tight_boxes
 from segmed.prompts.value import Prompts
@@ -101,7 +100,7 @@ def _carry(
 
 def takes_masks(predictor: PromptedPredictor) -> bool:
     """Whether the run was trained with mask prompts, by what its config says; else they would be noise to it."""
-    return not isinstance(predictor.model, BoxedDense) and bool(predictor.config.training.mask_prompts)
+    return predictor.promptable.mask_side is not None and bool(predictor.config.training.mask_prompts)
 
 
 def _next_box(answer: Answer, config: PropagateConfig) -> Float64[np.ndarray, "1 4"]:

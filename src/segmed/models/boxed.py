@@ -1,6 +1,6 @@
 """A dense model that gets a box as a further input channel: what a promptable model is fairly compared with.
 
-The box is all that it takes of a prompt. Seen from outside it encodes and decodes like a `PromptableSam`, but its
+The box is all that it takes of a prompt. It is a `Promptable` whose
 embedding is the image itself and every object is a pass through the whole network. The specialists that MedSAM was
 compared with got their boxes in this way (Ma et al., Segment anything in medical images, Nat Commun 2024).
 """
@@ -12,15 +12,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
+from segmed.layers.embedding import Embedding
 from segmed.models.config import ModelConfig
 from segmed.models.dense import build_dense, stride
-from segmed.models.sam.network import Decoded
-from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded, Promptable
 from segmed.prompts.grid import box_coverage
 
 
-class BoxedDense(nn.Module):
+class BoxedDense(nn.Module, Promptable):
     """A dense network of one label with the drawn box behind the image's channels; all zero where none is given."""
+
+    image_encoder = None
 
     def __init__(self, network: nn.Module) -> None:
         """`network` takes one channel more than images have."""
@@ -28,58 +31,30 @@ class BoxedDense(nn.Module):
         self.network = network
         self.stride = stride(network)
 
-    @property
-    def mask_side(self) -> int:
-        """Raises `ModelError`: there is no grid for mask prompts."""
-        raise ModelError("A dense model with a box channel takes no mask prompts. Give it boxes.")
-
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
         """Logits without a box."""
-        return self.unprompted(image)
+        return self.unprompted(self.features(image))
 
-    def unprompted(self, embedding: Float[Tensor, "b c h w"], fine: Tensor | None = None) -> Float[Tensor, "b 1 h w"]:
-        """`forward`, by the name that promptable models have for it."""
-        return self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device)).logits[:, None]
-
-    def encode(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def features(self, image: Float[Tensor, "b c h w"]) -> Embedding:
         """The image itself: every prompt costs a full forward pass."""
-        return image
+        return Embedding((image,))
 
-    def embed(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """`encode`."""
-        return image
-
-    def upsampled(
-        self, features: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
-        """Features are the image already."""
-        return features
-
-    def fine_map(self, embedding: Float[Tensor, "b c h w"], image: Float[Tensor, "b c h w"]) -> None:
-        """It has no such map."""
-        return
-
-    def decode(
-        self, embedding: Float[Tensor, "b c h w"], prompts: ObjectPrompts, fine: Tensor | None = None
-    ) -> Decoded:
-        """Logits at the network's size, one pass per object; `fine` is None, as `fine_map` is.
+    def decode(self, embedding: Embedding, prompts: ObjectPrompts) -> Decoded:
+        """Logits at the network's size, one pass per object.
 
         Raises `ModelError` for points and mask prompts.
         """
         prompts.require_images(len(embedding))
         if bool((prompts.point_labels >= 0).any()) or bool(prompts.has_logits.any()):
             raise ModelError("A dense model with a box channel takes boxes alone. Leave points and masks out.")
-        size = (embedding.shape[2], embedding.shape[3])
+        images = embedding.first
+        size = (images.shape[2], images.shape[3])
         if not len(prompts):
-            return Decoded(embedding.new_zeros((0, *size)).float(), embedding.new_zeros(0).float())
+            return Decoded(images.new_zeros((0, *size)).float(), images.new_zeros(0).float())
         drawn = torch.from_numpy(box_coverage(prompts.boxes.double().cpu().numpy(), size, size))
-        image = embedding[prompts.image]
+        image = images[prompts.image]
         logits = self.network(torch.cat([image, drawn.to(image)[:, None]], dim=1))[:, 0].float()
         return Decoded(logits, expected_iou(logits.detach()))
-
-    def presence_logits(self, embedding: Float[Tensor, "b c h w"]) -> None:
-        """It has no such head."""
-        return
 
     def enlarged(self, logits: Float[Tensor, "m h w"]) -> Float[Tensor, "m h w"]:
         """They have the network's size already."""

@@ -9,6 +9,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
 from segmed.inference.embedding import embedding_key
+from segmed.models.promptable import require_promptable
 from segmed.models.sam_config import FROZEN_ENCODER
 from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess
@@ -32,9 +33,9 @@ def cached_slices(
     require_cacheable(recipe)
     cases = (*partition.train, *partition.validation)
     cache.require(embedding_key(model, recipe.preprocess, data), cases)
-    _require_shape(recipe, model, cache)
+    _require_shapes(recipe, model, cache)
     views = cache.views(partition.train)
-    preprocess, guided = Preprocess(recipe.preprocess), bool(getattr(model, "guided", False))
+    preprocess, guided = Preprocess(recipe.preprocess), require_promptable(model).guided
     images = guided or recipe.prompting.regions > 0
     training = EmbeddedSlices(data, partition.train, preprocess, cache, views=views, with_images=images)
     validation = EmbeddedSlices(data, partition.validation, preprocess, cache, with_images=guided)
@@ -90,10 +91,10 @@ def cache_hint(recipe: Recipe) -> str | None:
     )
 
 
-def _require_shape(recipe: Recipe, model: nn.Module, cache: EmbeddingCache) -> None:
-    grid = getattr(model, "feature_cells", None)
-    if cache.plan.shape[1:] != (grid, grid):
+def _require_shapes(recipe: Recipe, model: nn.Module, cache: EmbeddingCache) -> None:
+    wanted = require_promptable(model).feature_shapes
+    if cache.plan.shapes != wanted:
         raise DataError(
-            f"{cache.folder}: embeddings of {cache.plan.shape[1:]} cells, but {recipe.model.name} decodes {grid} x "
-            f"{grid}. Set model.sam.size to preprocess.size."
+            f"{cache.folder}: holds levels of {cache.plan.shapes}, but {recipe.model.name} decodes {wanted} (channels, "
+            "rows, columns). Set model.sam.size to preprocess.size."
         )

@@ -37,8 +37,10 @@ class DistilObjective:
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """The distance between both embeddings."""
         with torch.no_grad():
-            target = self._teacher.to(batch.image.device).encode(batch.image)
-        return feature_distance(require_upsampler(model).embed(batch.image), target, self._config.cosine_weight)
+            target = self._teacher.to(batch.image.device).upsampled_features(batch.image)
+        return feature_distance(
+            require_upsampler(model).upsampled_features(batch.image), target, self._config.cosine_weight
+        )
 
     def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b k s s"], Float[Tensor, ""]]:
         """Logits that the unchanged decoder makes of the upsampled embedding under the validation prompts, and the

@@ -71,7 +71,7 @@ def fit_implicit(
     generator = torch.Generator().manual_seed(seed)
     seen = [torch.eye(3)[:2], *(draw_view(generator, zoom=1.8, shift=0.1) for _ in range(views - 1))]
     with torch.no_grad():
-        targets = torch.cat([promptable.features(seen_through(view, image)) for view in seen])
+        targets = torch.cat([promptable.features(seen_through(view, image)).first for view in seen])
     centre, axes = components(targets)
     wanted = torch.einsum("nchw,cp->nphw", targets - centre[:, None, None], axes)
     guidance = functional.adaptive_avg_pool2d(image, promptable.grid)

@@ -70,7 +70,7 @@ class MultiViewObjective(nn.Module):
         """The mean negative log-likelihood of the views' features."""
         promptable = require_upsampler(model)
         generator = torch.Generator().manual_seed(seed)
-        high = promptable.embed(batch.image)
+        high = promptable.upsampled_features(batch.image)
         views = [self._view(promptable, batch.image, high, generator) for _ in range(self._config.jitters)]
         return torch.stack(views).mean()
 
@@ -85,7 +85,7 @@ class MultiViewObjective(nn.Module):
         """FeatUp's eq. 3 for one view: squared error over twice the variance, plus the logarithm of the scale."""
         view = draw_view(generator, zoom=self._config.zoom, shift=self._config.shift)
         with torch.no_grad():
-            target = model.features(seen_through(view, image)).float()
+            target = model.features(seen_through(view, image)).first.float()
         found = self.downsampler(seen_through(view, high)).float()
         axes = torch.randn(target.shape[1], self._config.projection, generator=generator).to(target)
         difference = torch.einsum("bchw,cp->bphw", found - target, functional.normalize(axes, dim=0))

@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segmed.core.errors import ModelError
 from segmed.core.image import Size
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
+from segmed.layers.embedding import Embedding
 from segmed.losses import Loss
-from segmed.models.promptable import Promptable, prompted_logits
-from segmed.models.sam.network import Decoded
-from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded, Promptable, prompted_logits, require_promptable
 from segmed.prompts.grid import PromptGrid, prompt_grid
 from segmed.prompts.masks import correction_point
 from segmed.prompts.proposals import propose
@@ -52,19 +53,19 @@ class PromptedObjective:
 
     def loss(self, model: nn.Module, batch: Batch, *, seed: int) -> Float[Tensor, ""]:
         """Mask loss over all objects, and after each decoding, plus the errors of the IoU and presence heads."""
-        promptable = _promptable(model)
+        promptable = require_promptable(model)
         rng = np.random.default_rng(seed)
-        cells = (promptable.mask_side, promptable.mask_side) if self._masks else None
+        cells = _mask_grid(promptable) if self._masks else None
         questions = self._gridded(promptable, self.questions(batch, rng, cells))
-        embedding, fine = embedded(promptable, batch)
-        decoded = promptable.decode(embedding, questions.prompts, fine)
+        embedding = embedded(promptable, batch)
+        decoded = promptable.decode(embedding, questions.prompts)
         total, logits = self._compare(promptable, decoded, questions)
         prompts = questions.prompts
         for corrected in correcting(self.config, rng):
             if corrected:
                 points, labels = correction_points(logits > 0, questions.targets > 0, rng)
                 prompts = prompts.with_points(points * (batch.mask.shape[-1] / logits.shape[-1]), labels)
-            decoded = promptable.decode(embedding, prompts.with_logits(decoded.logits), fine)
+            decoded = promptable.decode(embedding, prompts.with_logits(decoded.logits))
             loss, logits = self._compare(promptable, decoded, questions)
             total = total + loss
         present = promptable.presence_logits(embedding)
@@ -93,13 +94,13 @@ class PromptedObjective:
 
     def validate(self, model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, ""]]:
         """Logits under the validation prompts, the largest of a slice's objects; `NOTHING` where none is asked for."""
-        promptable = _promptable(model)
-        embedding, fine = embedded(promptable, batch)
+        promptable = require_promptable(model)
+        embedding = embedded(promptable, batch)
         if self._prompter is None and self.config.validation != PROPOSALS:
-            logits = promptable.unprompted(embedding, fine).float()
+            logits = promptable.unprompted(embedding).float()
         else:
             prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
-            logits = prompted_logits(promptable, embedding, prompts, fine)[:, None]
+            logits = prompted_logits(promptable, embedding, prompts)[:, None]
         return logits, self._loss(logits, batch.mask)
 
     def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:
@@ -118,7 +119,7 @@ class PromptedObjective:
         """Targets on the grid of the comparison: a cell of the mask grid is what most of its pixels are."""
         if self.config.compare_at == "network":
             return questions
-        shares = functional.interpolate(questions.targets[:, None], (model.mask_side, model.mask_side), mode="area")
+        shares = functional.interpolate(questions.targets[:, None], _mask_grid(model), mode="area")
         return replace(questions, targets=(shares[:, 0] >= 0.5).float())
 
     def _compare(
@@ -146,13 +147,20 @@ def correction_points(
     return torch.from_numpy(points).to(predictions.device), torch.from_numpy(labels).to(predictions.device)
 
 
-def embedded(model: Promptable, batch: Batch) -> tuple[Float[Tensor, "b c gh gw"], Float[Tensor, "b f y x"] | None]:
-    """The embedding of a batch and its fine map; where features are cached the image encoder does not run."""
+def embedded(model: Promptable, batch: Batch) -> Embedding:
+    """The embedding of a batch; where features are cached the image encoder does not run."""
     if batch.embedding is None:
-        embedding = model.embed(batch.image)
-    else:
-        embedding = model.upsampled(batch.embedding.float(), batch.image)
-    return embedding, model.fine_map(embedding, batch.image)
+        return model.embed(batch.image)
+    return model.completed(batch.embedding.float(), batch.image)
+
+
+def _mask_grid(model: Promptable) -> Size:
+    """Rows and columns of mask prompts; raises `ModelError` where the model takes none."""
+    if model.mask_side is None:
+        raise ModelError(
+            f"{type(model).__name__} takes no mask prompts. Set prompting.compare_at to network, and leave masks out."
+        )
+    return model.mask_side, model.mask_side
 
 
 def _coarse(task: Task, cells: Size | None) -> Prompts:
@@ -168,9 +176,3 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Float[Tensor, " m"
     union = (first | second).sum((1, 2)).float()
     common = (first & second).sum((1, 2)).float()
     return torch.where(union > 0, common / union.clamp_min(1), torch.ones_like(union))
-
-
-def _promptable(model: nn.Module) -> Promptable:
-    if not isinstance(model, Promptable):
-        raise TypeError(f"PromptedObjective trains what takes prompts, got {type(model).__name__}.")
-    return model

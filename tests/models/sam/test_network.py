@@ -6,21 +6,23 @@ from tiny_models import SIDE, tiny, with_live_additions
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
 from segmed.core.errors import DataError, ModelError
-from segmed.models.sam.network import Decoded, PromptableSam
+from segmed.layers.embedding import Embedding
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.parts import GAUSSIAN, IDLE
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 
 BOX, OTHER = (8, 8, 40, 32), (20, 24, 60, 63)
 
 
-def embedding(model: PromptableSam, images: int = 2) -> torch.Tensor:
+def embedding(model: PromptableSam, images: int = 2) -> Embedding:
     torch.manual_seed(1)
     with torch.inference_mode():
-        return model.encode(torch.randn(images, 3, SIDE, SIDE)).clone()
+        return model.encode(torch.randn(images, 3, SIDE, SIDE))
 
 
-def decode(model: PromptableSam, on: torch.Tensor, *prompts: Prompts) -> Decoded:
+def decode(model: PromptableSam, on: Embedding, *prompts: Prompts) -> Decoded:
     with torch.inference_mode():
         return model.decode(on, ObjectPrompts.of(list(prompts)))
 
@@ -41,7 +43,7 @@ def test_masks_are_those_of_sams_own_decoder() -> None:
             input_masks=None,
         )
         masks, iou = sam_decoder(model)(
-            image_embeddings=on,
+            image_embeddings=on.first,
             image_positional_embeddings=model._position(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
@@ -57,7 +59,7 @@ def test_the_mask_prompt_reaches_sams_own_decoder_alike() -> None:
     ours = decode(model, on, Prompts(boxes=[BOX], logits=previous.numpy()))
     with torch.inference_mode():
         sparse, dense = model.prompt_encoder(None, None, torch.tensor([[BOX]]).float(), previous[None])
-        masks, _ = sam_decoder(model)(on, model._position(), sparse, dense, multimask_output=False)
+        masks, _ = sam_decoder(model)(on.first, model._position(), sparse, dense, multimask_output=False)
     torch.testing.assert_close(ours.logits[0], masks[0, 0, 0], atol=1e-5, rtol=1e-5)
 
 
@@ -162,8 +164,8 @@ def test_what_is_not_trained_is_frozen(trains: str, frozen: set[str]) -> None:
 
 def test_a_frozen_encoder_keeps_no_graph_and_a_trained_one_does() -> None:
     image = torch.randn(1, 3, SIDE, SIDE)
-    assert not tiny(trains="decoder").embed(image).requires_grad
-    assert tiny(trains="all").embed(image).requires_grad
+    assert not tiny(trains="decoder").embed(image).first.requires_grad
+    assert tiny(trains="all").embed(image).first.requires_grad
 
 
 def test_every_trained_parameter_gets_a_gradient_from_boxes_points_masks_and_no_prompt() -> None:

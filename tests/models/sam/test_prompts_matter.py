@@ -11,8 +11,8 @@ from tiny_models import tiny
 from tiny_vit import tiny_vit
 from torch.nn import functional
 
+from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.sam.network import PromptableSam
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.prompts.value import Prompts
 
 SIDE = 64

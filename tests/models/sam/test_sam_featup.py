@@ -12,13 +12,15 @@ from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
+from segmed.layers.embedding import Embedding
 from segmed.layers.gafl import GaflConfig
 from segmed.layers.guided_upsampling import KINDS, GuidedKind, GuidedUpsampler
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded
 from segmed.models.sam.featup import doublings
-from segmed.models.sam.network import Decoded, PromptableSam
-from segmed.models.sam.prompts import ObjectPrompts
+from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.tiny import build_sam_tiny
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
@@ -42,8 +44,7 @@ def opened(model: PromptableSam) -> PromptableSam:
 
 def decode(model: PromptableSam, image: torch.Tensor, *prompts: Prompts) -> Decoded:
     with torch.inference_mode():
-        embedding = model.encode(image)
-        return model.decode(embedding, ObjectPrompts.of(list(prompts)), model.fine_map(embedding, image))
+        return model.decode(model.encode(image), ObjectPrompts.of(list(prompts)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,15 +79,17 @@ def test_one_map_of_an_image_serves_all_its_objects(monkeypatch: pytest.MonkeyPa
 def test_a_kept_embedding_and_the_image_give_the_same_masks() -> None:
     model = opened(tiny(featup="jbu"))
     with torch.inference_mode():
-        kept = model.encode(images()).half().float()  # as a cache keeps it
-        cached = model.decode(kept, ObjectPrompts.of([BOX, BOX]), model.fine_map(kept, images()))
+        kept = Embedding((model.features(images()).first.half(),)).float()  # as a cache keeps it
+        cached = model.decode(model.completed(kept, images()), ObjectPrompts.of([BOX, BOX]))
     assert torch.allclose(cached.logits, decode(model, images(), BOX, BOX).logits, atol=1e-2)
 
 
 def test_decoding_without_the_map_is_refused_where_the_model_has_the_branch() -> None:
     model = tiny(featup="jbu")
-    with pytest.raises(ModelError, match=r"needs its map of the image. Pass model.fine_map"):
-        model.decode(model.encode(images()), ObjectPrompts.of([BOX, BOX]))
+    with pytest.raises(ModelError, match=r"featup=jbu, and the embedding has 1 levels.*Pass what model.encode"):
+        model.decode(model.features(images()), ObjectPrompts.of([BOX, BOX]))
+    with pytest.raises(ModelError, match=r"featup=none, and the embedding has 2 levels"):
+        tiny().decode(model.encode(images()), ObjectPrompts.of([BOX, BOX]))
 
 
 def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> None:
@@ -95,9 +98,7 @@ def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> N
     for step in range(2):
         model.zero_grad()
         embedding = model.embed(images())
-        model.decode(
-            embedding, ObjectPrompts.of([BOX, BOX]), model.fine_map(embedding, images())
-        ).logits.sum().backward()
+        model.decode(embedding, ObjectPrompts.of([BOX, BOX])).logits.sum().backward()
         moved = {name: bool(p.grad is not None and p.grad.any()) for name, p in model.fine.named_parameters()}
         assert all(moved.values()) if step else moved["gate"]
         with torch.no_grad():
@@ -108,15 +109,15 @@ def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> N
 def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: GuidedKind) -> None:
     model = tiny(encode_at=32, encode_raiser=kind)
     with torch.inference_mode():
-        assert model.features(images()).shape == (2, 256, 4, 4)
-        assert model.encode(images()).shape == (2, 256, 8, 8)
+        assert model.features(images()).shapes == model.feature_shapes == ((256, 4, 4),)
+        assert model.encode(images()).shapes == ((256, 8, 8),)
     assert decode(model, images(), BOX, BOX).logits.shape == (2, 32, 32)
 
 
 def test_what_raises_a_frozen_encoders_embedding_is_trained() -> None:
     model = tiny(encode_at=32, trains="decoder").train()
     embedding = model.embed(images())
-    embedding.square().sum().backward()
+    embedding.first.square().sum().backward()
     assert all(parameter.grad is None for parameter in model.image_encoder.parameters())
     assert model.raiser is not None
     assert all(parameter.grad is not None for parameter in model.raiser.parameters())
@@ -150,12 +151,12 @@ def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_wha
     model = build_model(config).eval()
     assert isinstance(model, PromptableSam)
     with torch.no_grad():
-        before, features = model.encode(images()), model.features(images())
-        assert torch.allclose(before, tiny(encode_at=32).encode(images()), atol=1e-4)
+        before, features = model.encode(images()).first, model.features(images()).first
+        assert torch.allclose(before, tiny(encode_at=32).encode(images()).first, atol=1e-4)
         for parameter in model.filters["guidance"].parameters():
             nn.init.normal_(parameter)
-        assert torch.equal(model.features(images()), features)
-        assert not torch.allclose(model.encode(images()), before, atol=1e-3)
+        assert torch.equal(model.features(images()).first, features)
+        assert not torch.allclose(model.encode(images()).first, before, atol=1e-3)
 
 
 def test_a_predictor_keeps_the_map_beside_the_embedding_and_answers_as_the_model_does(tmp_path: Path) -> None:

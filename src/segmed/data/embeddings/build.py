@@ -15,9 +15,10 @@ from segmed.core.files import exclusive_lock, remove_leftovers
 from segmed.core.progress import Progress
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
-from segmed.data.embeddings.shard import Embedding, Shard, write_shard
+from segmed.data.embeddings.shard import Level, Shard, write_shard
+from segmed.layers.embedding import Embedding, Shape
 
-Encode = Callable[[Sequence[Entry]], Float[Tensor, "b c h w"]]
+Encode = Callable[[Sequence[Entry]], Embedding]
 """The embeddings of some entries, on any device and in any floating type."""
 
 GIB = 2**30
@@ -53,8 +54,8 @@ def require_same_plan(plan: EmbeddingPlan, folder: Path) -> None:
         stale = f"another arithmetic ({present.precision}, not {plan.precision})"
     if stale is None and present.entries != plan.entries:
         stale = f"other cases or views ({len(present.entries)} embeddings, not {len(plan.entries)})"
-    if stale is None and present.shape != plan.shape:
-        stale = f"another shape ({present.shape}, not {plan.shape})"
+    if stale is None and present.shapes != plan.shapes:
+        stale = f"other levels ({present.shapes}, not {plan.shapes})"
     if stale is not None:
         raise DataError(f"{folder}: holds embeddings of {stale}. Choose another folder, or delete this one first.")
 
@@ -94,11 +95,13 @@ def fill(
     plan.save(folder)
     for number in missing:
         entries = plan.shard_entries(number)
-        kept: dict[str, Embedding] = {}
+        kept: dict[str, Level] = {}
         for start in range(0, len(entries), batch):
             some = entries[start : start + batch]
-            for entry, embedding in zip(some, _halved(encode(some)), strict=True):
-                kept[entry_name(entry)] = _sound(embedding, entry, plan)
+            embeddings = encode(some)
+            for level, values in enumerate(embeddings.levels):
+                for entry, each in zip(some, _halved(values), strict=True):
+                    kept[entry_name(entry, level)] = _sound(each, entry, plan, embeddings.shapes)
             done += len(some)
             if progress is not None:
                 progress(done, total)
@@ -123,18 +126,18 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _halved(embeddings: Float[Tensor, "b c h w"]) -> list[Embedding]:
+def _halved(embeddings: Float[Tensor, "b c h w"]) -> list[Level]:
     return list(embeddings.detach().to(torch.float16).cpu().contiguous().numpy())
 
 
-def _sound(embedding: Embedding, entry: Entry, plan: EmbeddingPlan) -> Embedding:
-    if embedding.shape != plan.shape:
+def _sound(level: Level, entry: Entry, plan: EmbeddingPlan, shapes: tuple[Shape, ...]) -> Level:
+    if shapes != plan.shapes:
         raise DataError(
-            f"{entry[0]}: its embedding is {embedding.shape}, not {plan.shape} as the model says of itself."
+            f"{entry[0]}: its embedding has levels of {shapes}, not {plan.shapes} as the model says of itself."
         )
-    if not np.isfinite(embedding).all():
+    if not np.isfinite(level).all():
         raise DataError(
             f"{entry[0]}: its embedding is not finite in half precision. Check the weights and the image; an encoder "
             "whose values exceed 65504 cannot be cached."
         )
-    return embedding
+    return level

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from jaxtyping import Float16
-from torch import Tensor
-
 from segmed.core.errors import DataError
 from segmed.data.embeddings.plan import EmbeddingKey, EmbeddingPlan, shard_path
 from segmed.data.embeddings.shard import Shard
 from segmed.data.views import VIEWS, View
+from segmed.layers.embedding import Embedding
 
 
 class EmbeddingCache:
@@ -28,14 +25,17 @@ class EmbeddingCache:
         self._place = {entry: index for index, entry in enumerate(self.plan.entries)}
         self._shards: dict[int, Shard] = {}
 
-    def embedding(self, case: str, view: View = "identity") -> Float16[Tensor, "c h w"]:
-        """A copy of the embedding of a case's view; raises `DataError` where it is damaged or not in the cache."""
+    def embedding(self, case: str, view: View = "identity") -> Embedding:
+        """A copy of the embedding of a case's view, in half precision.
+
+        Raises `DataError` where it is damaged or not in the cache.
+        """
         if (case, view) not in self._place:
             raise DataError(f"{self.folder}: holds no {view} of case {case}. Make the cache for this split.")
         number = self._place[case, view] // self.plan.per_shard
         if number not in self._shards:
             self._shards[number] = Shard(self.folder, self.plan, number)
-        return torch.from_numpy(self._shards[number][case, view])
+        return self._shards[number][case, view]
 
     def views(self, cases: Sequence[str]) -> tuple[View, ...]:
         """The views that the cache holds of every one of these cases."""

@@ -11,8 +11,10 @@ from segmed.core.errors import DataError
 from segmed.core.files import write_json
 from segmed.core.reading import read_json
 from segmed.data.views import View
+from segmed.layers.embedding import Shape
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 an embedding may have several levels."""
 INDEX = "index.json"
 BYTES_PER_NUMBER = 2
 SHARD_BYTES, SHARD_ENTRIES = 64 * 2**20, 256
@@ -58,16 +60,15 @@ class EmbeddingPlan:
 
     key: EmbeddingKey
     entries: tuple[Entry, ...]
-    shape: tuple[int, int, int]
-    """Channels, rows and columns of an embedding."""
+    shapes: tuple[Shape, ...]
+    """The levels of an embedding."""
     precision: str
     """The arithmetic of the encoder's pass; what is kept has 16 bits in any case."""
 
     @property
     def entry_bytes(self) -> int:
         """Size of one embedding."""
-        channels, rows, columns = self.shape
-        return channels * rows * columns * BYTES_PER_NUMBER
+        return sum(channels * rows * columns for channels, rows, columns in self.shapes) * BYTES_PER_NUMBER
 
     @property
     def bytes(self) -> int:
@@ -103,14 +104,14 @@ class EmbeddingPlan:
         what = "the index of an embedding cache made by `segmed embed`"
         remedy = "Make the cache again with `segmed embed`."
         index = read_json(folder / INDEX, _Index, what=what, remedy=remedy, version=FORMAT)
-        return cls(index.key, index.entries, index.shape, index.precision)
+        return cls(index.key, index.entries, index.shapes, index.precision)
 
     def _to_json(self) -> dict[str, Any]:
         key = {"data": self.key.data, "weights": self.key.weights, "preprocess": self.key.preprocess}
         return {
             "format": FORMAT,
             "key": key,
-            "shape": list(self.shape),
+            "shapes": [list(shape) for shape in self.shapes],
             "precision": self.precision,
             "entries": [list(entry) for entry in self.entries],
         }
@@ -122,13 +123,13 @@ class _Index:
 
     key: EmbeddingKey
     entries: tuple[Entry, ...]
-    shape: tuple[int, int, int]
+    shapes: tuple[Shape, ...]
     precision: str
 
     def __post_init__(self) -> None:
         """Refuse what no embedding has."""
-        if not all(1 <= side <= LONGEST for side in self.shape):
-            raise DataError(f"an embedding has no shape {self.shape}.")
+        if not self.shapes or not all(1 <= side <= LONGEST for shape in self.shapes for side in shape):
+            raise DataError(f"an embedding has no levels of {self.shapes}.")
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -136,7 +137,7 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.safetensors"
 
 
-def entry_name(entry: Entry) -> str:
-    """The name of an embedding within its shard."""
+def entry_name(entry: Entry, level: int) -> str:
+    """The name of one level of an embedding within its shard."""
     case, view = entry
-    return f"{view}:{case}"
+    return f"{level}:{view}:{case}"

@@ -8,8 +8,6 @@ decoder's upscaled map (`config.featup`) or because the encoder read a smaller i
 but the tokens and the smaller image leave a pre-trained model's masks as they are until they are trained.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,27 +15,19 @@ from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
 
 from segmed.core.errors import ModelError
+from segmed.layers.embedding import Embedding, Shape
 from segmed.layers.guided_upsampling import GuidedUpsampler
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded, Promptable
 from segmed.models.sam.contract import ContractName
 from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.featup import SHARE, FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, BoxPrior, PresenceHead, PromptlessTokens
 from segmed.models.sam.parts import freeze
-from segmed.models.sam.prompts import ObjectPrompts
 from segmed.models.sam_config import SamConfig
 
 MASK_CELLS = 4
 """Cells of the mask grid per cell of the embedding, along each side."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What the decoder says of m objects."""
-
-    logits: Float[Tensor, "m h w"]
-    """On the mask grid: four cells per cell of the embedding, along each side."""
-    iou: Float[Tensor, " m"]
-    """The IoU that the model expects of each mask, not bounded to 0 to 1."""
 
 
 class ImageEncoder(nn.Module):
@@ -46,8 +36,13 @@ class ImageEncoder(nn.Module):
     stride: int
 
 
-class PromptableSam(nn.Module):
-    """Encode an image once, then decode any number of prompts."""
+class PromptableSam(nn.Module, Promptable):
+    """Encode an image once, then decode any number of prompts.
+
+    An embedding has one level, and a second on the mask grid where `config.featup` is set (`fine_map`).
+    """
+
+    image_encoder: ImageEncoder
 
     def __init__(
         self,
@@ -95,39 +90,24 @@ class PromptableSam(nn.Module):
         return self.config.encoder_side // self.stride
 
     @property
+    def feature_shapes(self) -> tuple[Shape, ...]:
+        """One level, before any upsampling."""
+        return ((int(self.mask_decoder.hidden_size), self.feature_cells, self.feature_cells),)
+
+    @property
     def mask_side(self) -> int:
         """Cells of the mask grid along each side."""
         return self.grid * MASK_CELLS
 
     def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b 1 s s"]:
         """The promptless mask as logits at the network's size: no pixel is more probable than the presence."""
-        embedding = self.encode(image)
-        return self.unprompted(embedding, self.fine_map(embedding, image))
+        return self.unprompted(self.encode(image))
 
-    def unprompted(
-        self, embedding: Float[Tensor, "b c g g"], fine: Float[Tensor, "b f y x"] | None = None
-    ) -> Float[Tensor, "b 1 s s"]:
-        """`forward` from the embedding and its `fine_map` on."""
-        decoded = self.decode(embedding, ObjectPrompts.none(len(embedding), embedding.device), fine)
-        logits = self.enlarged(decoded.logits)[:, None]
-        present = self.presence_logits(embedding)
-        return logits if present is None else torch.minimum(logits, present[:, None, None, None])
-
-    def encode(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
-        """The embedding of preprocessed images; it knows nothing of prompts, so it can be kept and used again.
-
-        Raises `ModelError` for images that are not `config.size` wide and high.
-        """
-        return self.upsampled(self.features(image), image)
-
-    def embed(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
+    def embed(self, image: Float[Tensor, "b k h w"]) -> Embedding:
         """`encode`, without a graph where nothing of the image encoder is trained."""
-        trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-            features = self.features(image)
-        return self.upsampled(features, image)
+        return self._with_fine(self.upsampled_features(image), image)
 
-    def features(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c f f"]:
+    def features(self, image: Float[Tensor, "b k h w"]) -> Embedding:
         """What the image encoder itself gives: the embedding, or one of a smaller grid where `config.encode_at` is set.
 
         Raises `ModelError` for images that are not `config.size` wide and high.
@@ -141,17 +121,31 @@ class PromptableSam(nn.Module):
         image = self.filtered("input", image)
         if read != side:
             image = functional.interpolate(image, (read, read), mode="bilinear", align_corners=False, antialias=True)
-        features: Tensor = self.image_encoder(image)
-        return features
+        return Embedding((self.image_encoder(image),))
+
+    def completed(self, features: Embedding, image: Float[Tensor, "b k h w"]) -> Embedding:
+        """Upsampled by the image where the encoder read a smaller one, and with FeatUp's map where it has one."""
+        return self._with_fine(self.upsampled(features.first, image), image)
+
+    def upsampled_features(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
+        """The embedding's first level, without a graph where nothing of the image encoder is trained."""
+        trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+            features = self.features(image)
+        return self.upsampled(features.first, image)
 
     def upsampled(
         self, features: Float[Tensor, "b c f f"], image: Float[Tensor, "b k h w"]
     ) -> Float[Tensor, "b c g g"]:
-        """The embedding of `features`, upsampled by the image where its encoder read a smaller one."""
+        """`features`, upsampled by the image where their encoder read a smaller one."""
         if self.raiser is None:
             return features
         embedding: Tensor = self.raiser(features, self.guidance(image), (self.grid, self.grid))
         return embedding
+
+    def _with_fine(self, first: Float[Tensor, "b c g g"], image: Float[Tensor, "b k h w"]) -> Embedding:
+        fine = self.fine_map(first, image)
+        return Embedding((first,) if fine is None else (first, fine))
 
     def fine_map(
         self, embedding: Float[Tensor, "b c g g"], image: Float[Tensor, "b k h w"]
@@ -171,34 +165,30 @@ class PromptableSam(nn.Module):
             self.image_encoder.eval()
         return self
 
-    def decode(
-        self,
-        embedding: Float[Tensor, "b c g g"],
-        prompts: ObjectPrompts,
-        fine: Float[Tensor, "b f y x"] | None = None,
-    ) -> Decoded:
+    def decode(self, embedding: Embedding, prompts: ObjectPrompts) -> Decoded:
         """Decode each object on the embedding of its image; order is that of the prompts.
 
-        Objects without any prompt get the learned tokens, if the model has them. `fine` is the images' `fine_map`;
-        raises `ModelError` where the model has such a branch and it is missing.
+        Objects without any prompt get the learned tokens, if the model has them. Raises `ModelError` where the model
+        was built with FeatUp's branch and its level is missing, or the reverse.
         """
         prompts.require_images(len(embedding))
-        if self.fine is not None and fine is None:
+        if len(embedding.levels) != (1 if self.fine is None else 2):
             raise ModelError(
-                f"This model was built with sam.featup={self.config.featup} and needs its map of the image. "
-                "Pass model.fine_map(embedding, image) to decode."
+                f"This model was built with sam.featup={self.config.featup}, and the embedding has "
+                f"{len(embedding.levels)} levels. Pass what model.encode or model.completed returned."
             )
-        embedding = self.filtered("embedding", embedding)
-        logits = embedding.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
-        iou = embedding.new_zeros(len(prompts), dtype=torch.float32)
+        fine = embedding.levels[1] if self.fine is not None else None
+        first = self.filtered("embedding", embedding.first)
+        logits = first.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
+        iou = first.new_zeros(len(prompts), dtype=torch.float32)
         position = self._position()
         for rows in prompts.layouts():
             some = prompts[rows]
-            image = embedding[some.image] + self._dense(some).to(embedding.dtype)
+            image = first[some.image] + self._dense(some).to(first.dtype)
             masks, expected = decode_masks(
                 self.mask_decoder,
                 image,
-                position.to(embedding.dtype),
+                position.to(first.dtype),
                 self._sparse(some),
                 self._added(some, fine),
             )
@@ -206,9 +196,9 @@ class PromptableSam(nn.Module):
             iou = iou.index_copy(0, rows, expected.float())
         return Decoded(logits, iou)
 
-    def presence_logits(self, embedding: Float[Tensor, "b c g g"]) -> Float[Tensor, " b"] | None:
+    def presence_logits(self, embedding: Embedding) -> Float[Tensor, " b"] | None:
         """How probable it is that each image shows the object, before the sigmoid; None without such a head."""
-        return None if self.presence is None else self.presence(self.filtered("embedding", embedding))
+        return None if self.presence is None else self.presence(self.filtered("embedding", embedding.first))
 
     def filtered(self, place: str, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """What stands at a place (input, embedding or guidance) through its learned filter, if it has one.
