@@ -81,7 +81,8 @@ def predict(
         bool, typer.Option("--rtstruct", help="Of DICOM, write an RT structure set too, with the patient likewise.")
     ] = False,
     series: Annotated[
-        str | None, typer.Option(help="Of DICOM, which series of each folder: its number or a file's name.")
+        str | None,
+        typer.Option(help="Of DICOM, which series of each folder, by number or file; FLAIR,T1 for a run's sequences."),
     ] = None,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,

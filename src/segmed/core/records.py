@@ -20,6 +20,7 @@ class VolumeFiles:
         mask: The file of the reference, on the same grid; None where there is none.
         plane: How its slices are cut.
         series: Of folders of DICOM, which series, by its number or the name of a file; None of those that have one.
+        sequences: Of DICOM of several series, which of them each of `images` is, the first being `series`.
     """
 
     name: str
@@ -27,6 +28,11 @@ class VolumeFiles:
     mask: Path | None = None
     plane: Plane = "acquired"
     series: str | None = None
+    sequences: tuple[str, ...] = ()
+
+    def series_of(self, index: int) -> str | None:
+        """Which series the file of one sequence is."""
+        return self.sequences[index] if self.sequences else self.series
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -56,7 +56,10 @@ def read_cut(source: VolumeFiles, labels: LabelMap | None = None) -> CutVolume:
         DataError: A file that cannot be read, a mask on another grid than the image, or a value without a label.
     """
     names = [str(path) for path in source.images]
-    cut = cut_volumes([read_volume(path, series=source.series) for path in source.images], source.plane, names=names)
+    if source.sequences:
+        names = [f"{path} ({series})" for path, series in zip(source.images, source.sequences, strict=True)]
+    volumes = [read_volume(path, series=source.series_of(index)) for index, path in enumerate(source.images)]
+    cut = cut_volumes(volumes, source.plane, names=names)
     if labels is None or source.mask is None:
         return cut
     return replace(cut, masks=_reference(source.mask, cut, source, labels))

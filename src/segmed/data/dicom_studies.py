@@ -18,6 +18,7 @@ from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
+from segmed.io.dicom.sequences import choose_sequences, folder_of, read_wanted, series_below, studies_of, telling_name
 from segmed.io.dicom.series import Series, find_series
 
 LOOKED_AT = 50
@@ -47,6 +48,8 @@ def list_dicom_studies(
 ) -> Listing:
     """List the series that segmentations and structure sets refer to; without any of these, all series.
 
+    Where `series.json` names the series of several sequences, those of one frame of reference are one volume.
+
     Patients are told by the headers and named after the folder that has the files of one patient alone, from the first
     folder in `root` on. Labels are the names of segments and structures, or those of `labels` among them.
     """
@@ -62,7 +65,10 @@ def list_dicom_studies(
     else:
         chosen = labels or LABELS
     kept = list(_with_one_mask(root, studies, chosen, findings)) if masks else studies
-    listed = [volume for study in kept if (volume := _volume(study, found, findings)) is not None]
+    wanted = read_wanted(root)
+    listed = list(_volumes(kept, found, wanted, findings))
+    if wanted:  # a series without a mask is another sequence
+        findings.found = [each for each in findings.found if each.code != "no-mask"]
     return list_volumes(root, listed, findings, labels=chosen, patient_regex=patient_regex, plane=plane)
 
 
@@ -146,7 +152,7 @@ def _studies(
 
 def _patient_folders(root: Path, images: Sequence[Series], findings: Findings) -> dict[Series, str]:
     """Of each series the folder nearest to `root` whose files are of its patient alone; an error for one without."""
-    parts = {each: _folder(each).relative_to(root).parts for each in images}
+    parts = {each: folder_of(each).relative_to(root).parts for each in images}
     inside = defaultdict[tuple[str, ...], set[str]](set)
     for each, names in parts.items():
         for depth in range(len(names)):
@@ -156,7 +162,7 @@ def _patient_folders(root: Path, images: Sequence[Series], findings: Findings) -
         alone = next((names[:depth] for depth in range(1, len(names) + 1) if len(inside[names[:depth]]) < 2), None)
         if alone is None:
             text = "holds files of several patients. Put those of each into a folder of their own."
-            findings.error("several-patients", _folder(each), text)
+            findings.error("several-patients", folder_of(each), text)
         else:
             found[each] = composed("/".join(alone))
     return found
@@ -192,11 +198,6 @@ def _owners(root: Path, folders: Mapping[Series, str], findings: Findings) -> di
             )
             findings.warning("one-patient", root, text)
     return {patient: next(iter(names)) for patient, names in by_patient.items()}
-
-
-def _folder(series: Series) -> Path:
-    """The folder that all files of a series lie in."""
-    return Path(os.path.commonpath([file.parent for file in series.files]))
 
 
 def _labels(root: Path, masks: Sequence[MaskHeader]) -> LabelMap:
@@ -271,22 +272,56 @@ def _some(names: set[str], most: int = 8) -> str:
     return (", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")) or "none"
 
 
-def _volume(study: _Study, found: Sequence[Series], findings: Findings) -> PatientVolumeFiles | None:
-    """The files of a study, and its grid; None, and an error, where its slices make no volume."""
-    folder = _folder(study.series)
-    beside = [each for each in found if any(file.is_relative_to(folder) for file in (each.files[0], each.files[-1]))]
-    often = Counter(file.name for each in beside for file in each.files)
-    often.update(str(each.number) for each in beside)  # which would be taken for the number of a series
-    telling = next((file.name for file in study.series.files if often[file.name] == 1), None)
-    if len(beside) > 1 and telling is None:
-        text = f"series {study.series} shares the names of all its files with others. Put it into a folder of its own."
-        findings.error("bad-image", folder, text)
-        return None
+def _volumes(
+    studies: Sequence[_Study], found: Sequence[Series], wanted: tuple[str, ...], findings: Findings
+) -> Iterator[PatientVolumeFiles]:
+    """The volume of each study; with `wanted` sequences one for all series in one frame of reference."""
+    groups = {each: group for group in studies_of(found) for each in group}
+    met: dict[tuple[Series, ...], _Study] = {}
+    for study in studies:
+        sequences: tuple[Series, ...] = ()
+        if wanted:
+            try:
+                sequences = choose_sequences(groups[study.series], wanted, str(folder_of(study.series)))
+            except DataError as error:
+                findings.error("sequences", folder_of(study.series), _after(error, folder_of(study.series)))
+                continue
+            other = met.setdefault(sequences, study)
+            if other is not study:
+                if study.masks:
+                    text = f"refers to series {study.series}, and {other.masks[0].file.name} to another of the study."
+                    findings.error("several-masks", study.masks[0].file, f"{text} Keep one.")
+                continue
+        volume = _volume(study, sequences or (study.series,), found, findings)
+        if volume is not None:
+            yield volume
+
+
+def _volume(
+    study: _Study, sequences: Sequence[Series], found: Sequence[Series], findings: Findings
+) -> PatientVolumeFiles | None:
+    """The files of a study, and the grid of its first sequence; None, and an error, where slices make no volume."""
+    folders = [folder_of(each) for each in sequences]
+    names = [telling_name(each, found) for each in sequences]
+    alone = [len(series_below(folder, found)) < 2 for folder in folders]
+    for each, folder, name, only in zip(sequences, folders, names, alone, strict=True):
+        if name is None and not only:
+            text = f"series {each} shares the names of all its files with others. Put it into a folder of its own."
+            findings.error("bad-image", folder, text)
+            return None
     try:
-        grid = study.series.stack().grid
+        grids = [each.stack().grid for each in sequences]
     except DataError as error:
-        findings.error("bad-image", folder, str(error).removeprefix(f"{folder}: "))
+        findings.error("bad-image", folders[0], _after(error, folders[0]))
         return None
     mask = study.masks[0].file if study.masks else None
-    series = telling if len(beside) > 1 else None
-    return PatientVolumeFiles(VolumeFiles(study.name, (folder,), mask, series=series), study.patient, grid)
+    series = None if alone[0] else names[0]
+    several = tuple(name or str(each.number) for name, each in zip(names, sequences, strict=True))
+    files = VolumeFiles(study.name, tuple(folders), mask, series=series)
+    if len(sequences) > 1:
+        files = replace(files, series=several[0], sequences=several)
+    return PatientVolumeFiles(files, study.patient, grids[0])
+
+
+def _after(error: DataError, folder: Path) -> str:
+    return str(error).removeprefix(f"{folder}: ")

@@ -25,7 +25,10 @@ def signature_of(dataset: SliceDataset, version: int) -> str:
 def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
     """The state of the files of a slice; of a volume also how it is cut."""
     files: list[object] = [[_stat(path) for path in record.files]]
-    return files if record.source is None else [*files, record.source.series, record.source.plane, len(records)]
+    if record.source is None:
+        return files
+    sequences = [record.source.sequences] if record.source.sequences else []
+    return [*files, record.source.series, *sequences, record.source.plane, len(records)]
 
 
 def _stat(path: Path) -> object:

@@ -1,6 +1,7 @@
 """DICOM series that are to be predicted: in one folder, or a folder each, as scanners and archives export them."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,16 @@ from segmed.data.listing import natural_key
 from segmed.data.names import composed
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among, files_of
-from segmed.io.dicom.series import find_series
+from segmed.io.dicom.sequences import (
+    choose_sequences,
+    folder_of,
+    read_wanted,
+    require_wanted,
+    series_called,
+    studies_of,
+    telling_name,
+)
+from segmed.io.dicom.series import Series, find_series
 
 
 @dataclass(frozen=True)
@@ -33,12 +43,15 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
 
     Args:
         path: A folder, a DICOMDIR, or a file.
-        series: Which series of each, by its number or the name of a file.
+        series: Which series of each, by its number or the name of a file; several with commas between are the
+            sequences of a volume, in this order, also by descriptions. Without it `series.json` in the folder says so.
     """
     if path.is_file():
         name = path.parent.name if path.name == DICOMDIR_NAME else path.stem
         return DicomVolumes((VolumeFiles(composed(name), (path,), series=series),), ())
     folders = list(_folders(path))
+    if wanted := _wanted(path, series):
+        return _of_sequences(path, [folder for folder, _ in folders], wanted)
     left_out = [folder for folder, first in folders if not _holds_images(folder, first)]
     if len(left_out) == len(folders):
         left_out = []  # reading says of each what it is
@@ -46,6 +59,43 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
         VolumeFiles(_name(path, folder), (folder,), series=series) for folder, _ in folders if folder not in left_out
     ]
     return DicomVolumes(tuple(volumes), tuple(left_out), tuple(_lost(path, dict(folders))))
+
+
+def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
+    """The series of several sequences, where they are told."""
+    if series is None:
+        return read_wanted(path)
+    return require_wanted(series.split(","), f"--series {series}") if "," in series else ()
+
+
+def _of_sequences(path: Path, folders: Sequence[Path], wanted: tuple[str, ...]) -> DicomVolumes:
+    """A volume for all series of one patient in one frame of reference; one that lacks a sequence is a fault."""
+    found, faults = list[Series](), list[tuple[Path, str]]()
+    for folder in folders:
+        try:
+            found += find_series(folder).series
+        except DataError as error:
+            faults.append((folder, str(error)))
+    volumes, left_out = list[VolumeFiles](), list[Path]()
+    for study in studies_of(found):
+        home = Path(os.path.commonpath([folder_of(each) for each in study]))
+        if not any(series_called(study, text) for text in wanted) and len(found) > len(study):
+            left_out.append(home)
+            continue
+        try:
+            chosen = choose_sequences(study, wanted, str(home))
+        except DataError as error:
+            faults.append((home, str(error)))
+            continue
+        names = [telling_name(each, found) or str(each.number) for each in chosen]
+        images = tuple(folder_of(each) for each in chosen)
+        name = _name(path, home)
+        if any(name == other.name for other in volumes):
+            name = f"{name}/{chosen[0].number}"
+        volumes.append(VolumeFiles(name, images, series=names[0], sequences=tuple(names)))
+    if not volumes and faults:
+        raise DataError(faults[0][1])
+    return DicomVolumes(tuple(volumes), tuple(left_out), tuple(faults))
 
 
 def _lost(path: Path, folders: Mapping[Path, Path]) -> Iterator[tuple[Path, str]]:

@@ -38,6 +38,7 @@ class Series:
         uid: Its SeriesInstanceUID.
         number: Its SeriesNumber; None where there is none.
         modality: Such as CT or MR.
+        description: Its SeriesDescription, to be compared and never printed: it may hold a name.
         frame_of_reference: The UID of the frame of its positions; empty where there is none.
         localiser: Whether its images are localisers (scouts).
         patient: A digest that tells patients apart within this process; empty where headers have no PatientID.
@@ -51,6 +52,7 @@ class Series:
     uid: str = field(repr=False)
     number: int | None
     modality: str
+    description: str = field(repr=False)
     frame_of_reference: str = field(repr=False)
     localiser: bool
     patient: str = field(repr=False)
@@ -100,6 +102,7 @@ class _Header:
     series: str
     number: int | None
     modality: str
+    description: str = field(repr=False)
     frame_of_reference: str
     localiser: bool
     patient: str
@@ -212,7 +215,8 @@ def _header(path: Path) -> _Header | bool:
         problem = error
     return _Header(
         path, str(dataset.get("SeriesInstanceUID", "")), None if number is None else int(number),
-        _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("FrameOfReferenceUID", "")), localiser,
+        _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("SeriesDescription") or "").strip(),
+        str(dataset.get("FrameOfReferenceUID", "")), localiser,
         _digest(dataset), str(dataset.get("SOPInstanceUID", "")), frames, problem,
     )  # fmt: skip
 
@@ -245,8 +249,9 @@ def _series(folder: Path, headers: Sequence[_Header]) -> Series:
             f"such as {localisers[0].path.name}. Take them out."
         )
     return Series(
-        folder, first.series, first.number, first.modality, first.frame_of_reference, len(localisers) == len(headers),
-        first.patient, frozenset(each.instance for each in headers), tuple(each.path for each in headers),
+        folder, first.series, first.number, first.modality, first.description, first.frame_of_reference,
+        len(localisers) == len(headers), first.patient, frozenset(each.instance for each in headers),
+        tuple(each.path for each in headers),
         () if problem else tuple(_all_frames(headers)), problem,
     )  # fmt: skip
 

@@ -1,0 +1,112 @@
+"""Several DICOM series as the channels of a volume: by number, file or description, in a data set and in predict."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from bright_run import bright
+from dicom_phantoms import PATIENT, write_series
+from segmed.core.errors import DataError
+from segmed.core.label_volume import Label, LabelVolume
+from segmed.core.volume import Grid, Volume
+from segmed.data.decoded import decode
+from segmed.data.resample import resampled
+from segmed.data.sources import list_dataset, open_dataset
+from segmed.inference.volume_files import predict_volumes
+from segmed.inference.volume_inputs import find_volumes
+from segmed.io.dicom.sequences import SERIES_FILE, read_wanted
+from segmed.io.dicom.series import find_series
+from segmed.io.dicom.writing import write_segmentation
+from segmed.io.volumes import read_volume
+
+AFFINE = np.array([[0, 0, -1.0, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]])
+GRID = Grid((4, 9, 7), AFFINE)
+FINER = Grid((9, 11, 8), AFFINE @ np.diag([0.5, 0.8, 0.9, 1]))
+SERIES = {3: ("AX FLAIR", GRID), 4: ("AX T1", FINER), 5: ("AX T1 POST", GRID)}
+
+
+def array_of(number: int, grid: Grid, seed: int) -> Volume:
+    ramp = np.add.outer(np.add.outer(np.arange(grid.shape[0]), np.arange(grid.shape[1])), np.arange(grid.shape[2]))
+    return Volume((100 * number + 10 * seed + 3 * ramp).astype(np.uint16), grid)
+
+
+def described(text: str, seed: int) -> Callable[[int, Dataset], None]:
+    def change(_: int, dataset: Dataset) -> None:
+        dataset.SeriesDescription, dataset.PatientID = text, f"{PATIENT['PatientID']}-{seed}"
+        dataset.FrameOfReferenceUID = f"1.2.826.9.{seed}"
+
+    return change
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """Two patients of three series, in one folder or one each, the FLAIR with a mask."""
+    root = tmp_path / "set"
+    for seed in range(2):
+        for number, (text, grid) in SERIES.items():
+            home = root / f"p{seed}" if seed else root / f"p{seed}" / f"s{number}"
+            names = [f"{number}-{index}.dcm" for index in range(grid.shape[0])]
+            change = described(text, seed)
+            write_series(home, array_of(number, grid, seed), series=number, change=change, names=names)
+        flair = next(each for each in find_series(root / f"p{seed}").series if each.number == 3)
+        mask = np.zeros(GRID.shape, np.uint8)
+        mask[1:3, 2:6, 1:5] = 1
+        path = root / f"p{seed}" / "masks" / "seg.dcm"
+        path.parent.mkdir()
+        write_segmentation(path, LabelVolume(Volume(mask, GRID), (Label(1, "core"),)), flair)
+    return root
+
+
+@pytest.mark.parametrize("t1", ["AX T1", 4, "4-0.dcm"])
+def test_series_named_in_the_folder_are_channels_on_the_grid_of_the_first(
+    studies: Path, tmp_path: Path, t1: str | int
+) -> None:
+    (studies / SERIES_FILE).write_text(json.dumps({"flair": "flair", "t1": t1}))
+    with pytest.warns(UserWarning, match="lies on another grid than"):
+        data = decode(open_dataset(studies), cache_dir=tmp_path / "cache")
+    assert [data.shape(record.case) for record in data.dataset.records] == [(9, 7, 2)] * 8
+    for seed in range(2):
+        cases = [record.case for record in data.dataset.records if record.volume == f"p{seed}"]
+        images = np.stack([data.image(case) for case in cases])
+        np.testing.assert_array_equal(images[..., 0], array_of(3, GRID, seed).array)
+        expected = resampled(array_of(4, FINER, seed), GRID).array
+        np.testing.assert_allclose(images[..., 1], expected, atol=1)
+        assert sum(int(data.mask(case).sum()) for case in cases) == 32
+
+
+@pytest.mark.filterwarnings("ignore:.*lies on another grid")
+def test_predict_takes_the_same_series_as_channels(studies: Path, tmp_path: Path) -> None:
+    predictor = bright(tmp_path / "run")
+    predictor.config = replace(predictor.config, preprocess=replace(predictor.config.preprocess, channels=(1,)))
+    masks = []
+    for series, out in (("FLAIR,AX T1 POST", "a"), (None, "b")):
+        if series is None:
+            (studies / SERIES_FILE).write_text(json.dumps({"flair": 3, "post": 5}))
+        inputs = find_volumes(studies, series=series)
+        assert inputs is not None
+        assert [volume.name for volume in inputs.volumes] == ["p0", "p1"]
+        assert not predict_volumes(predictor, inputs, tmp_path / out).failures
+        masks.append(read_volume(tmp_path / out / "p1.nii.gz"))
+    post = array_of(5, GRID, 1).array
+    np.testing.assert_array_equal(masks[0].array > 0, post > (post.min() + post.max()) / 2)
+    np.testing.assert_array_equal(masks[0].array, masks[1].array)
+    assert masks[0].grid.is_same(GRID)
+
+
+def test_what_is_ambiguous_or_missing_is_refused_by_number_and_no_description(studies: Path) -> None:
+    (studies / SERIES_FILE).write_text(json.dumps({"flair": "FLAIR", "t1": "t1 "}))
+    found = [finding.message for finding in list_dataset(studies).findings if finding.code == "sequences"]
+    assert len(found) == 2
+    assert "'t1' may be series 4 (MR, 9 slices" in found[0]
+    assert "POST" not in "".join(found)
+    with pytest.raises(DataError, match="p0: no series 'DWI'; in its frame of reference there are 3 "):
+        find_volumes(studies, series="FLAIR,DWI")
+    for text, told in (('{"a": 3, "b": "3"}', "one twice"), ("{}", "names no series"), ("[]", "series.json")):
+        (studies / SERIES_FILE).write_text(text)
+        with pytest.raises(DataError, match=told):
+            read_wanted(studies)
