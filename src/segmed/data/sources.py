@@ -20,16 +20,19 @@ from segmed.data.listing import Findings, Listing, alike_patients, find_own_mask
 from segmed.data.manifest import list_manifest
 from segmed.data.names import shown, unread
 from segmed.data.nnunet import holds_nnunet, list_nnunet
+from segmed.data.part_folders import has_masks as masks_in_parts
+from segmed.data.part_folders import holds_part_folders, list_part_folders
 from segmed.data.sequences import holds_sequences, list_sequences
 from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volume_folder
 
 LAYOUTS = (
-    "a folder with images/ and masks/ of images or of volumes, nnU-Net's or the Decathlon's imagesTr/ with "
-    "dataset.json, a folder for each volume with a file a sequence (BraTS), the Kaggle LGG layout, FairSeg's "
-    "data_*.npz, images with COCO's annotations, a folder of DICOM studies, or a manifest (CSV or JSON)"
+    "a folder with images/ and masks/ of images or of volumes, or of images in each of train/, val/ and test/, "
+    "nnU-Net's or the Decathlon's imagesTr/ with dataset.json, a folder for each volume with a file a sequence "
+    "(BraTS), the Kaggle LGG layout, FairSeg's data_*.npz, images with COCO's annotations, a folder of DICOM "
+    "studies, or a manifest (CSV or JSON)"
 )
 MANIFESTS = ("manifest.csv", "manifest.json")
-Layout = Literal["manifest", "nnunet", "volumes", "folder", "fairseg", "sequences", "lgg", "dicom", "coco"]
+Layout = Literal["manifest", "nnunet", "volumes", "folder", "parts", "fairseg", "sequences", "lgg", "dicom", "coco"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,12 @@ LAYOUT_KINDS = (
     ),
     LayoutKind(
         "folder", lambda path: (path / "images").is_dir(), lambda path: (path / "masks").is_dir(), _folder_with_files
+    ),
+    LayoutKind(
+        "parts",
+        holds_part_folders,
+        masks_in_parts,
+        lambda path, how: list_part_folders(path, how.labels or LabelMap(), how.patient_regex),
     ),
     LayoutKind(
         "fairseg", holds_fairseg, holds_fairseg_keys, lambda path, how: list_fairseg(path, how.labels),
