@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 
 from segmed import read_volume, write_volume
 from segmed.core.errors import DataError, MissingDependencyError
-from segmed.core.volume import Grid, Volume
+from volume_checks import (
+    DTYPES,
+    comes_back,
+    has_no_geometry_afterwards,
+    is_refused_wherever_it_is_cut,
+    refused_of_flips,
+)
 from volume_phantoms import volume_of
 
-DTYPES = ["uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 FLIP = np.diag([-1.0, -1, 1])
 
 
@@ -25,11 +30,7 @@ def test_volumes_of_any_geometry_come_back_and_simpleitk_agrees(
 ) -> None:
     volume = volume_of(seed, dtype, sheared=sheared)
     path = tmp_path_factory.mktemp("round") / f"a{suffix}"
-    write_volume(path, volume)
-    back = read_volume(path)
-    assert back.array.dtype == volume.array.dtype
-    np.testing.assert_array_equal(back.array, volume.array)
-    assert back.grid.is_same(volume.grid)
+    comes_back(path, volume)
     theirs = sitk.ReadImage(str(path))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(theirs), volume.array)
     for corner in ((0, 0, 0), tuple(side - 1 for side in volume.grid.shape)):
@@ -42,10 +43,7 @@ def test_volumes_of_any_geometry_come_back_and_simpleitk_agrees(
 def test_what_has_no_geometry_has_none_afterwards(
     tmp_path: Path, suffix: str, spacing: tuple[float, float, float] | None
 ) -> None:
-    array = np.arange(3 * 5 * 7, dtype=np.uint8).reshape(3, 5, 7)
-    write_volume(tmp_path / f"a{suffix}", Volume(array, Grid((3, 5, 7), spacing=spacing)))
-    back = read_volume(tmp_path / f"a{suffix}")
-    assert (back.grid.has_geometry, back.grid.spacing) == (False, spacing)
+    array = has_no_geometry_afterwards(tmp_path / f"a{suffix}", spacing)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"a{suffix}"))), array)
 
 
@@ -143,35 +141,12 @@ def test_colours_and_2d_images_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_a_cut_or_lengthened_file_is_refused_wherever_it_is_cut(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
-    write_volume(path, volume_of(5))
-    whole = path.read_bytes()
-    for end in range(0, len(whole), 7):
-        path.write_bytes(whole[:end])
-        with pytest.raises(DataError, match="a\\."):
-            read_volume(path)
-    path.write_bytes(whole + b"more")
-    with pytest.raises(DataError, match="damaged or truncated volume"):
-        read_volume(path)
+    is_refused_wherever_it_is_cut(tmp_path / f"a{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_a_flipped_bit_never_changes_voxels(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
-    volume = volume_of(8, "uint8")
-    write_volume(path, volume)
-    whole, refused = path.read_bytes(), 0
-    for place in range(len(whole)):
-        changed = bytearray(whole)
-        changed[place] ^= 1 << place % 8
-        path.write_bytes(changed)
-        try:
-            back = read_volume(path)
-        except DataError:
-            refused += 1
-            continue
-        np.testing.assert_array_equal(back.array.ravel(), volume.array.ravel())
-    assert refused > 0.3 * len(whole)
+    assert refused_of_flips(tmp_path / f"a{suffix}", grid=False) > 0.3
 
 
 def test_a_missing_extra_is_one_line_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,12 @@ from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.stacking import Stacking
 from segmed.core.volume import Grid, Volume
 from segmed.io.converting import read_any, read_source, write_any
-from volume_phantoms import grid_of
+from volume_phantoms import grid_of, volume_of
 
 CHAINS = [
     ("a.nii.gz", "b_seg.dcm", "c.nrrd", "d_rtstruct.dcm", "e.nii"),
     ("a.nrrd", "b_rtstruct.dcm", "c.nii.gz", "d_seg.dcm", "e.nii.gz"),
+    ("a.nii", "b_rtstruct.dcm", "c_seg.dcm", "d.nrrd", "e.nii.gz"),
     ("a.mha", "b_seg.dcm", "c_rtstruct.dcm", "d.mha", "e.nii.gz"),
 ]
 
@@ -31,6 +32,25 @@ def centroids(path: Path) -> dict[int, np.ndarray]:
         label: nib.affines.apply_affine(image.affine, np.argwhere(array == label)).mean(axis=0)
         for label in np.unique(array[array > 0]).tolist()
     }
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_volume_with_sheared_axes_is_the_same_after_every_format(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    folder, volume = tmp_path_factory.mktemp("sheared"), volume_of(seed, "uint8", sheared=True)
+    assert volume.grid.affine is not None
+    names = ("a.nii.gz", "b.nrrd", "c.mha", "d.nii")
+    write_any(folder / names[0], volume)
+    for before, after in pairwise(names):
+        write_any(folder / after, read_any(folder / before))
+    back = nib.load(folder / names[-1])
+    np.testing.assert_array_equal(np.asarray(back.dataobj).T, volume.array)
+    turned = back.affine[:, [2, 1, 0, 3]]  # nibabel counts columns first
+    sizes = np.linalg.norm(volume.grid.affine[:3, :3], axis=0)
+    assert np.abs(turned - volume.grid.affine)[:3, :3].max() < 1e-3 * sizes.min()
+    np.testing.assert_allclose(turned[:3, 3], volume.grid.affine[:3, 3], atol=1e-3)
 
 
 @settings(max_examples=6, deadline=None)
