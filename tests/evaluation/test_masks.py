@@ -283,3 +283,11 @@ def test_folders_that_cannot_be_matched_say_what_is_there(tmp_path, references):
         score_masks(tool, references, name="tool")
     with pytest.raises(DataError, match="is not a folder"):
         score_masks(tmp_path / "nowhere", references, name="tool")
+
+
+def test_an_expression_that_makes_one_patient_of_all_cases_is_said(tmp_path):
+    folder = write_references(tmp_path / "labels")
+    assert not open_references(folder, patient_regex=REGEX).remarks
+    all_one = open_references(folder, patient_regex="^.(_)")
+    (told,) = all_one.remarks
+    assert told.startswith("All 4 cases are of one patient, _, by --patient-regex. ")

@@ -81,6 +81,12 @@ def open_references(
             without_spacing += (read_volume(path).grid if path.is_dir() else read_grid(path)).spacing is None
     said = f"{plural(without_spacing, 'reference states', 'references state')} no spacing: all distances are in voxels."
     records = _records(files, patients, patient_regex)
+    remarks = [said] if files.are_volumes and without_spacing else []
+    if patient_regex is not None and len(records) > 1 and len({record.patient for record in records}) == 1:
+        remarks.append(
+            f"All {len(records)} cases are of one patient, {records[0].patient}, by --patient-regex. Where that is "
+            "wrong, give another, or --each-case-is-a-patient."
+        )
     return References(
         files=files,
         labels=known or labels_found(values),
@@ -88,7 +94,7 @@ def open_references(
         positions={record.case: record.slice_index for record in records},
         patients_known=patients is not None or patient_regex is not None or each_case_is_a_patient,
         space=Space("voxels" if without_spacing else "mm", tuple(tolerances)) if files.are_volumes else None,
-        remarks=(said,) if files.are_volumes and without_spacing else (),
+        remarks=tuple(remarks),
     )
 
 

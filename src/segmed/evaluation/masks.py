@@ -228,7 +228,7 @@ def _remarks(rows: Sequence[CaseRow], others: set[int]) -> tuple[str, ...]:
     said = {
         "axes turned": "had axes in another order than the reference, which was undone without resampling",
         "geometry ignored": "had another geometry than the reference, which was not believed",
-        "resampled": "lay on another grid and were resampled to the reference's by the nearest voxel",
+        "resampled": "lay on another grid than the reference, to which the nearest voxels were taken",
     }
     found = [f"{plural(len(cases), 'mask')} {said[how]}." for how, cases in mended.items()]
     if others:
