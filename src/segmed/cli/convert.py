@@ -14,7 +14,7 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth, .safetensors, transformers folder, or SegMed run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, ending in .safetensors.")],
     contract: Annotated[
-        Literal["sam", "medsam"] | None, typer.Option(help="Preprocessing, where the checkpoint does not tell.")
+        str | None, typer.Option(help="Preprocessing, where the checkpoint does not tell: sam or medsam.")
     ] = None,
     layout: Annotated[
         Literal["transformers", "segment-anything"], typer.Option(help="Whose names the weights get.")

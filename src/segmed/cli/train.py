@@ -113,7 +113,7 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: object) -> 
 
     A promptable model without a recipe gets its own: it needs the size and preprocessing that it was made for.
     """
-    from segmed.models.zoo import PROMPTABLE
+    from segmed.models.families import FAMILIES
     from segmed.training.recipe import load_recipe, recipe_from_mapping
 
     keys = {
@@ -132,15 +132,8 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: object) -> 
     given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
     everything = [*given, *(overrides or [])]
     model = options.get("model")
-    if name == "default" and isinstance(model, str) and model in PROMPTABLE:
-        name = recipe_of(model)
+    if name == "default" and isinstance(model, str) and model in FAMILIES:
+        name = FAMILIES[model].recipe
     if name == "default":
         return recipe_from_mapping({}, everything, source="options")
     return load_recipe(name, everything)
-
-
-def recipe_of(model: str) -> str:
-    """The recipe of a promptable model; SAM's larger ones share that of ViT-B."""
-    from segmed.training.recipe import recipe_names
-
-    return model if model in recipe_names() else "sam-vit-b"

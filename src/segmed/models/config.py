@@ -4,16 +4,8 @@ from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
 from segmed.layers.gafl.config import GaflConfig
 from segmed.layers.guided_upsampling import Upsampler
+from segmed.models.families import FAMILIES
 from segmed.models.sam_config import SamConfig
-
-OWN: dict[str, tuple[str, str]] = {
-    "sam-tiny": ("resnet18", "none"),
-    "sam-vit-b": ("vit-b", "hub"),
-    "sam-vit-l": ("vit-l", "hub"),
-    "sam-vit-h": ("vit-h", "hub"),
-    "medsam": ("vit-b", "hub"),
-}
-"""Encoder and weights of models for which those of dense models are wrong, where nothing is said."""
 
 DENSE_DEFAULTS = ("efficientnet-b5", "imagenet")
 
@@ -23,10 +15,10 @@ class ModelConfig:
     """A network of the zoo."""
 
     name: str = "unet"
-    """A name from `segmed.models.zoo.MODELS`, such as unet, unetplusplus, pan, deeplabv3 or deeplabv3plus."""
+    """A name of `segmed.models.zoo.model_names`, such as unet, unetplusplus, pan, deeplabv3 or deeplabv3plus."""
     encoder: str = ""
     """An encoder of segmentation_models_pytorch, or `tu-` and any timm model; SAM's ViTs have their own.
-    Left empty it becomes efficientnet-b5, or what `OWN` lists for the model."""
+    Left empty it becomes efficientnet-b5, or what `FAMILIES` has for the model."""
     encoder_weights: str = ""
     """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty),
     or a safetensors file of the encoder's (see `encoder_weights.py`).
@@ -51,7 +43,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Put the model's own encoder and weights where nothing is said, and refuse numbers that no network has."""
-        encoder, weights = OWN.get(self.name, DENSE_DEFAULTS)
+        row = FAMILIES.get(self.name)
+        encoder, weights = DENSE_DEFAULTS if row is None else (row.encoder, row.weights)
         object.__setattr__(self, "encoder", self.encoder or encoder)
         object.__setattr__(self, "encoder_weights", self.encoder_weights or weights)
         if self.channels < 1 or self.labels < 1:

@@ -14,8 +14,9 @@ from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
 from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
 from segmed.models.config import ModelConfig
+from segmed.models.families import FAMILIES, contract_named, contracts
 from segmed.models.sam.checkpoint_formats import Architecture, Source, Tensors, architecture_of
-from segmed.models.sam.contract import CONTRACTS, ContractName, contract_of, differences
+from segmed.models.sam.contract import contract_of, differences
 from segmed.models.sam.key_mapping import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.vit import bare_vit
@@ -35,15 +36,13 @@ class Converted:
     note: Path
     architecture: Architecture
     format: str
-    contract: ContractName
+    contract: str
     why: str
     left_out: tuple[str, ...]
     """Parts of a SegMed run for which SAM has no place."""
 
 
-def convert(
-    checkpoint: Path, out: Path, *, contract: ContractName | None = None, layout: Layout = "transformers"
-) -> Converted:
+def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout: Layout = "transformers") -> Converted:
     """Write `checkpoint` as `out` (.safetensors), and what it is as JSON beside it.
 
     A checkpoint is a file or folder of any format in `segmed.models.sam.checkpoint_formats`, or a SegMed run. Raises
@@ -61,7 +60,7 @@ def convert(
         raise ModelError(
             f"{checkpoint}: recognised as {_named(architecture)}, but not whole; {problems}. Get it again."
         )
-    chosen = contract or found.contract
+    chosen = contract_named(contract).name if contract else found.contract
     if chosen is None:
         raise ModelError(
             f"{checkpoint}: the file does not say which preprocessing its weights were trained with. Add "
@@ -91,10 +90,9 @@ def _read_run(folder: Path) -> tuple[Pretrained, tuple[str, ...]]:
     added = sorted({name.split(".")[0] for name in state if name.startswith(ADDED)})
     tensors = renamed_all({name: each for name, each in state.items() if not name.startswith(ADDED)}, OURS, back=True)
     preprocess = run.config.preprocess
-    name: ContractName = "sam" if preprocess.normalisation == "imagenet" else "medsam"
-    fits = not differences(CONTRACTS[name], preprocess)
+    fitting = [name for name, each in contracts().items() if not differences(each.preprocess, preprocess)]
     source = Source(tensors, f"run of SegMed ({run.config.model.name})", trained_by_medsam=False)
-    return Pretrained(source, name if fits else None, "says the run", str(folder)), tuple(added)
+    return Pretrained(source, fitting[0] if fitting else None, "says the run", str(folder)), tuple(added)
 
 
 def _plain_sam(architecture: Architecture) -> PromptableSam:
@@ -115,13 +113,21 @@ def _write(out: Path, tensors: Tensors, layout: Layout) -> None:
         save_file({name: each.contiguous() for name, each in written.items()}, temporary, metadata={"format": "pt"})
 
 
+def _family(architecture: Architecture, contract: str) -> str | None:
+    """The family with this ViT and this preprocessing, else the first with this ViT."""
+    for name, row in FAMILIES.items():
+        if row.vit == architecture.vit and row.contract is not None and row.contract.name == contract:
+            return name
+    return architecture.model
+
+
 def _note(
-    checkpoint: Path, architecture: Architecture, contract: ContractName, why: str, form: str, layout: Layout
+    checkpoint: Path, architecture: Architecture, contract: str, why: str, form: str, layout: Layout
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "segmed": __version__,
-        "model": "medsam" if contract == "medsam" and architecture.model == "sam-vit-b" else architecture.model,
+        "model": _family(architecture, contract),
         "vit": config_to_mapping(architecture.vit),
         "size": architecture.size,
         "channels": architecture.channels,

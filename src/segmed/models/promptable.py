@@ -38,6 +38,8 @@ class Promptable(Protocol):
 
     image_encoder: nn.Module | None
     """What `features` depends on, if it is worth keeping; None where features are the images."""
+    contract: str | None = None
+    """The preprocessing of the pre-trained weights that it began with, if known."""
 
     @property
     def mask_side(self) -> int | None:

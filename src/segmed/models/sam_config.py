@@ -41,14 +41,6 @@ class VitConfig:
 PATCH = 16
 """Side of a patch of SAM's ViTs in pixels."""
 
-SHAPES: dict[str, VitConfig] = {
-    "sam-vit-b": VitConfig(),
-    "sam-vit-l": VitConfig(width=1024, depth=24, heads=16, global_layers=(5, 11, 17, 23)),
-    "sam-vit-h": VitConfig(width=1280, depth=32, heads=16, global_layers=(7, 15, 23, 31)),
-    "medsam": VitConfig(),
-}
-"""The image encoder of each member of the family."""
-
 
 @config_dataclass
 class SamConfig:

@@ -1,4 +1,4 @@
-"""The zoo: a plain table from name to builder. Every model maps `B C H W` images to `B K H W` logits."""
+"""The zoo: from name to network. Every model maps `B C H W` images to `B K H W` logits."""
 
 import difflib
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.dense import DENSE, build_dense
+from segmed.models.families import FAMILIES
 from segmed.models.filtering import with_filter
 
 
@@ -18,7 +19,7 @@ def _sam_tiny(config: ModelConfig) -> nn.Module:
 
 
 def _boxed(config: ModelConfig) -> nn.Module:
-    if config.name in PROMPTABLE:
+    if config.name in FAMILIES:
         raise ModelError(f"{config.name} takes boxes already. Leave model.box_channel to dense models.")
     if config.gafl is not None or config.upsampler != "interpolate":
         raise ModelError("A box channel goes with neither model.gafl nor model.upsampler. Leave these out.")
@@ -33,25 +34,25 @@ def _sam_vit(config: ModelConfig) -> nn.Module:
     return build_sam_vit(config)
 
 
-PROMPTABLE: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "sam-tiny": _sam_tiny,
-    **dict.fromkeys(("sam-vit-b", "sam-vit-l", "sam-vit-h", "medsam"), _sam_vit),
-}
-"""Models that take prompts; without any they map images to logits like all others."""
+NETWORKS: dict[str, Callable[[ModelConfig], nn.Module]] = {"pyramid": _sam_tiny, "vit": _sam_vit}
+"""What builds the promptable models of `FAMILIES`; without prompts they map images to logits like all others."""
 
-MODELS: dict[str, Callable[[ModelConfig], nn.Module]] = {**dict.fromkeys(DENSE, build_dense), **PROMPTABLE}
+
+def model_names() -> tuple[str, ...]:
+    """All models by name."""
+    return (*DENSE, *FAMILIES)
 
 
 def build_model(config: ModelConfig) -> nn.Module:
     """Build the configured network; raises `ModelError` for unknown names and weights that cannot be had."""
-    if config.name not in MODELS:
-        near = difflib.get_close_matches(config.name, MODELS, n=1, cutoff=0.4)
+    if config.name not in model_names():
+        near = difflib.get_close_matches(config.name, model_names(), n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(MODELS))}.")
-    model = _boxed(config) if config.box_channel else MODELS[config.name](config)
-    return with_filter(model, config)
+        raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(model_names()))}.")
+    build = NETWORKS[FAMILIES[config.name].network] if config.name in FAMILIES else build_dense
+    return with_filter(_boxed(config) if config.box_channel else build(config), config)
 
 
 def takes_prompts(config: ModelConfig) -> bool:
     """Whether the configured network can be asked with prompts: a promptable one, or one with a box channel."""
-    return config.name in PROMPTABLE or config.box_channel
+    return config.name in FAMILIES or config.box_channel

@@ -9,9 +9,9 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingCache
 from segmed.data.embeddings.slices import EmbeddedSlices, ViewedBatches
 from segmed.inference.embedding import embedding_key
+from segmed.models.families import FAMILIES
 from segmed.models.promptable import require_promptable
 from segmed.models.sam_config import FROZEN_ENCODER
-from segmed.models.zoo import PROMPTABLE
 from segmed.preprocess import Preprocess
 from segmed.training.recipe import Recipe
 
@@ -66,10 +66,10 @@ def require_cacheable(recipe: Recipe) -> None:
 
 def require_frozen(recipe: Recipe) -> None:
     """Raise `ConfigError` unless training leaves an image encoder of its own unchanged."""
-    if recipe.model.name not in PROMPTABLE:
+    if recipe.model.name not in FAMILIES:
         raise ConfigError(
             f"{recipe.model.name} has no image encoder of its own whose embeddings could be kept. "
-            f"Choose a promptable model: {', '.join(sorted(PROMPTABLE))}."
+            f"Choose a promptable model: {', '.join(sorted(FAMILIES))}."
         )
     trains = recipe.model.sam.trains if recipe.model.sam is not None else "all"
     if trains not in FROZEN_ENCODER:
@@ -82,7 +82,7 @@ def require_frozen(recipe: Recipe) -> None:
 def cache_hint(recipe: Recipe) -> str | None:
     """One line that says how training gets cheaper, where a cache is possible and none is used; else None."""
     sam = recipe.model.sam
-    if recipe.model.name not in PROMPTABLE or sam is None or sam.trains not in FROZEN_ENCODER:
+    if recipe.model.name not in FAMILIES or sam is None or sam.trains not in FROZEN_ENCODER:
         return None
     augment = "" if recipe.augment == PRESETS["none"] else " --set augment=none"
     return (

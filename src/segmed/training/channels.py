@@ -7,7 +7,7 @@ import numpy as np
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
-from segmed.models.config import OWN
+from segmed.models.families import FAMILIES
 from segmed.training.recipe import Recipe
 
 PICTURE = 3
@@ -58,7 +58,8 @@ def fit_channels(recipe: Recipe, data: DecodedDataset) -> Recipe:
 
 def needs_a_picture(recipe: Recipe) -> bool:
     """Whether the recipe's network or preprocessing is of three channels alone."""
-    _, weights = OWN.get(recipe.model.name, ("", ""))
+    row = FAMILIES.get(recipe.model.name)
+    weights = "" if row is None else row.weights
     published = weights == "hub" and recipe.model.encoder_weights != "none"
     return published or recipe.preprocess.normalisation == "imagenet"
 

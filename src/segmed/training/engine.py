@@ -25,10 +25,12 @@ from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run
 from segmed.models.dense import DENSE
 from segmed.models.encoder_weights import find_encoder_file
+from segmed.models.families import FAMILIES, weights_notes
+from segmed.models.promptable import Promptable
 from segmed.models.sam.contract import contract_warning
 from segmed.models.seen import seen_by_any, seen_patients
 from segmed.models.training_facts import TrainingFacts
-from segmed.models.zoo import PROMPTABLE, takes_prompts
+from segmed.models.zoo import takes_prompts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.channels import channels_note, repeated_note
@@ -141,8 +143,12 @@ def train(
             if reads_all:
                 log.info(channels_note(recipe))
             checkpoint.batches = loaders[0].batch_sampler
+            for note in weights_notes(recipe.model.name, recipe.model.encoder_weights):
+                log.info(note)
             warnings = (
-                contract_warning(module.model, recipe.preprocess),
+                contract_warning(module.model.contract, recipe.preprocess)
+                if isinstance(module.model, Promptable)
+                else None,
                 range_note(recipe.preprocess),
                 accumulation_warning(recipe.optim, checkpoint.batches.steps),
                 repeated_note(recipe) if reads_all else None,
@@ -294,6 +300,6 @@ def _encoder_weights(recipe: Recipe) -> dict[str, str] | None:
 
 def _knows_masks(recipe: Recipe) -> bool:
     """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
-    if recipe.model.name not in PROMPTABLE:
+    if recipe.model.name not in FAMILIES:
         return False
     return recipe.prompting.gives_masks or recipe.model.encoder_weights.lower() != "none"

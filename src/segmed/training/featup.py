@@ -16,9 +16,9 @@ from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
 from segmed.layers.guided_upsampling import GuidedKind
 from segmed.models.checkpoint import RECIPE, load_config, load_run
+from segmed.models.families import FAMILIES
 from segmed.models.sam.network import PromptableSam
 from segmed.models.sam_config import SamConfig
-from segmed.models.zoo import PROMPTABLE
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompted import PromptedObjective
 from segmed.training.recipe import Recipe, load_recipe
@@ -104,7 +104,7 @@ def distil_recipe(
     Raises `ConfigError` where the run has no embedding to distil.
     """
     config, folder = load_config(run)
-    if config.model.name not in PROMPTABLE:
+    if config.model.name not in FAMILIES:
         raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
     sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=upsampler)
     kept = folder / RECIPE

@@ -16,9 +16,10 @@ from transformers import SamModel
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.convert import convert
+from segmed.models.families import vit_of
 from segmed.models.sam.checkpoint_formats import architecture_of, read_source
 from segmed.models.sam.network import PromptableSam
-from segmed.models.sam_config import SHAPES, SamConfig, VitConfig
+from segmed.models.sam_config import SamConfig, VitConfig
 from segmed.models.zoo import build_model
 
 CELLS = SIDE // 16
@@ -181,7 +182,7 @@ def test_files_that_are_damaged_or_not_there_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["sam-vit-b", "sam-vit-l", "sam-vit-h"])
 def test_the_published_architectures_are_told_from_shapes(name: str) -> None:
-    shape = SHAPES[name]
+    shape = vit_of(name)
     with torch.device("meta"):
         state = {
             name.replace("image_encoder.blocks", "vision_encoder.layers")

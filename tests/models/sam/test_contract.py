@@ -9,7 +9,8 @@ from PIL import Image
 from scipy import ndimage
 
 from segmed.core.config import config_from_mapping
-from segmed.models.sam.contract import CONTRACTS, contract_by_name, contract_of, contract_warning, differences
+from segmed.models.families import contract_named
+from segmed.models.sam.contract import contract_by_name, contract_of, contract_warning, differences
 from segmed.preprocess import Preprocess, PreprocessConfig
 from segmed.training.recipe import load_recipe
 
@@ -117,18 +118,16 @@ def test_settings_saved_before_contracts_still_load_and_mean_the_same() -> None:
 )
 def test_recipes_follow_the_contract_of_their_weights(recipe: str, contract: str) -> None:
     chosen = load_recipe(recipe)
-    assert differences(CONTRACTS[contract], chosen.preprocess) == []
+    assert differences(contract_named(contract).preprocess, chosen.preprocess) == []
     assert chosen.model.sam is not None
     assert chosen.model.sam.trains == "decoder"
     assert chosen.preprocess.size == (chosen.model.sam.size, chosen.model.sam.size)
 
 
 def test_images_made_otherwise_than_the_weights_want_are_told() -> None:
-    model = torch.nn.Identity()
-    assert contract_warning(model, PreprocessConfig()) is None
-    model.contract = "medsam"  # type: ignore[assignment]
-    assert contract_warning(model, contract_of("medsam", 256)) is None
-    warning = contract_warning(model, PreprocessConfig(size=(64, 64)))
+    assert contract_warning(None, PreprocessConfig()) is None
+    assert contract_warning("medsam", contract_of("medsam", 256)) is None
+    warning = contract_warning("medsam", PreprocessConfig(size=(64, 64)))
     assert warning is not None
     assert "preprocess.normalisation=minmax, preprocess.interpolation=bicubic, preprocess.slice_range=True" in warning
 

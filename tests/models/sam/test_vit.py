@@ -6,11 +6,12 @@ from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
+from segmed.models.families import vit_of
 from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.vit import VitEncoder
 from segmed.models.sam.weights import with_positions_of
-from segmed.models.sam_config import SHAPES, VitConfig
+from segmed.models.sam_config import VitConfig
 from segmed.models.zoo import build_model
 from segmed.prompts.value import Prompts
 
@@ -80,7 +81,7 @@ def test_a_vit_that_reads_a_smaller_image_has_the_weights_and_grids_of_the_full_
 @pytest.mark.parametrize(("name", "millions"), [("sam-vit-b", 89.7), ("sam-vit-l", 308.3), ("sam-vit-h", 637.0)])
 def test_the_encoders_have_the_sizes_of_the_papers_models(name: str, millions: float) -> None:
     with torch.device("meta"):
-        encoder = VitEncoder(SHAPES[name], 1024, 3)
+        encoder = VitEncoder(vit_of(name), 1024, 3)
     assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.layers.weight_files import read_pickled, read_safetensors
+from segmed.models.families import FAMILIES, family_of_vit
 from segmed.models.sam.key_mapping import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
-from segmed.models.sam_config import PATCH, SHAPES, VitConfig
+from segmed.models.sam_config import PATCH, VitConfig
 
 Tensors = dict[str, Tensor]
 
@@ -52,7 +53,7 @@ class Architecture:
     @property
     def model(self) -> str | None:
         """The name of the model of this image encoder (medsam's is sam-vit-b's); None for any other."""
-        return next((name for name, shape in SHAPES.items() if shape == self.vit), None)
+        return family_of_vit(self.vit)
 
 
 def read_source(path: Path) -> Source:
@@ -102,7 +103,11 @@ def _as_published(found: VitConfig, cells: int) -> VitConfig:
     if cells != 14:
         return found
     measures = (found.width, found.depth, found.heads)
-    known = (shape for shape in SHAPES.values() if (shape.width, shape.depth, shape.heads) == measures)
+    known = (
+        shape
+        for shape in (row.vit for row in FAMILIES.values())
+        if shape and (shape.width, shape.depth, shape.heads) == measures
+    )
     return next(known, found)
 
 

@@ -13,28 +13,17 @@ would cut: at most one grey level of 255 before the last stretch. Its cubic is a
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+from segmed.models.families import contract_named, contracts
 from segmed.preprocess import PreprocessConfig
-
-ContractName = Literal["sam", "medsam"]
-NATIVE = 1024
-"""Side of the images that both were trained on, in pixels."""
-
-CONTRACTS: dict[str, PreprocessConfig] = {
-    "sam": PreprocessConfig(normalisation="imagenet", size=(NATIVE, NATIVE), fit="letterbox", padding="zero"),
-    "medsam": PreprocessConfig(
-        normalisation="minmax", size=(NATIVE, NATIVE), fit="squash", interpolation="bicubic", slice_range=True
-    ),
-}
 
 COMPARED = ("normalisation", "fit", "interpolation", "padding", "slice_range")
 """What a contract fixes; channels are the data's and the size can be changed."""
 
 
-def contract_of(name: ContractName, size: int) -> PreprocessConfig:
+def contract_of(name: str, size: int) -> PreprocessConfig:
     """A contract for images of `size`."""
-    return replace(CONTRACTS[name], size=(size, size), divisor=16)
+    return replace(contract_named(name).preprocess, size=(size, size), divisor=16)
 
 
 def differences(contract: PreprocessConfig, chosen: PreprocessConfig) -> list[str]:
@@ -45,29 +34,31 @@ def differences(contract: PreprocessConfig, chosen: PreprocessConfig) -> list[st
     return [f"{key}={getattr(contract, key)}" for key in different]
 
 
-def contract_by_name(place: str | Path) -> ContractName | None:
+def contract_by_name(place: str | Path) -> str | None:
     """The contract that the name of a file, folder or hub id speaks of; None if it speaks of none.
 
-    Only the last part counts, and in the hub's cache the part that names the model.
+    Only the last part counts, and in the hub's cache the part that names the model. Where several are spoken of, it is
+    that of the last family: a descendant's name holds its ancestor's.
     """
     parts = Path(place).parts
     cached = [part for part in parts if part.startswith("models--")]
     name = (cached[-1] if cached else parts[-1] if parts else "").lower()
-    if "medsam" in name:
-        return "medsam"
-    return "sam" if any(known in name for known in ("sam_vit", "sam-vit")) else None
+    found = [known for known, each in contracts().items() if any(word in name for word in each.places)]
+    return found[-1] if found else None
 
 
-def contract_warning(model: object, chosen: PreprocessConfig) -> str | None:
-    """What to say where pre-trained weights and the images to come were made differently; None if all is well.
+def contract_warning(name: str | None, chosen: PreprocessConfig) -> str | None:
+    """What to say where the weights of the contract `name` and the images to come were made differently; else None.
 
     Not an error: training can get used to other images, and some other preprocessing may be the question.
     """
-    name = getattr(model, "contract", None)
-    different = differences(CONTRACTS[name], chosen) if name in CONTRACTS else []
+    if name is None:
+        return None
+    contract = contract_named(name)
+    different = differences(contract.preprocess, chosen)
     if not different:
         return None
     return (
-        f"The weights are {'MedSAM' if name == 'medsam' else 'SAM'}'s, which were trained on images of preprocess."
+        f"The weights are {contract.title}'s, which were trained on images of preprocess."
         f"{', preprocess.'.join(different)}; the recipe has it otherwise. Training goes on with the recipe's."
     )

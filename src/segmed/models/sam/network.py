@@ -19,7 +19,6 @@ from segmed.layers.embedding import Embedding, Shape
 from segmed.layers.guided_upsampling import GuidedUpsampler
 from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.promptable import Decoded, Promptable
-from segmed.models.sam.contract import ContractName
 from segmed.models.sam.decoder import decode_masks
 from segmed.models.sam.featup import SHARE, FineBranch, doublings
 from segmed.models.sam.heads import BoxMap, BoxPrior, PresenceHead, PromptlessTokens
@@ -54,7 +53,7 @@ class PromptableSam(nn.Module, Promptable):
     ) -> None:
         """Put the parts together, and freeze what `config.trains` does not name."""
         super().__init__()
-        self.contract: ContractName | None = None  # the preprocessing of pre-trained weights, if known
+        self.contract: str | None = None  # the preprocessing of pre-trained weights, if known
         self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
         self.config = config
         self.stride = image_encoder.stride

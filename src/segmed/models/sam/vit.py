@@ -16,11 +16,12 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from segmed.core.errors import ModelError
 from segmed.layers.lora import LoRALinear
-from segmed.models.config import OWN, ModelConfig
+from segmed.models.config import ModelConfig
+from segmed.models.families import FAMILIES, vit_of
 from segmed.models.sam.network import ImageEncoder, PromptableSam
 from segmed.models.sam.parts import CHANNELS, prompt_parts
 from segmed.models.sam.weights import find_weights, fit_weights, require_same_architecture
-from segmed.models.sam_config import PATCH, SHAPES, SamConfig, Trains, VitConfig
+from segmed.models.sam_config import PATCH, SamConfig, Trains, VitConfig
 
 DEVIATION = 0.02
 """Of random weights."""
@@ -83,7 +84,7 @@ def build_sam_vit(config: ModelConfig) -> PromptableSam:
     """
     sam = config.sam or SamConfig()
     _require_possible(config)
-    shape = sam.vit or SHAPES[config.name]
+    shape = sam.vit or vit_of(config.name)
     pretrained = None
     if config.encoder_weights.lower() != "none":  # found first, so that a wrong name costs no time
         pretrained = find_weights(config.encoder_weights, config.name)
@@ -101,7 +102,7 @@ def build_sam_vit(config: ModelConfig) -> PromptableSam:
 def bare_vit(config: ModelConfig) -> PromptableSam:
     """The model with random weights, before anything is loaded or chosen to be trained."""
     sam = config.sam or SamConfig()
-    shape = sam.vit or SHAPES[config.name]
+    shape = sam.vit or vit_of(config.name)
     encoder = VitEncoder(shape, sam.encoder_side, config.channels, checkpointing=sam.checkpointing)
     return PromptableSam(encoder, *prompt_parts(sam.size, PATCH), config=sam, image_channels=config.channels)
 
@@ -109,6 +110,6 @@ def bare_vit(config: ModelConfig) -> PromptableSam:
 def _require_possible(config: ModelConfig) -> None:
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
-    own = OWN[config.name][0]
+    own = FAMILIES[config.name].encoder
     if config.encoder != own:
         raise ModelError(f"{config.name} has an encoder of its own, {own}, not {config.encoder}. Leave --encoder out.")

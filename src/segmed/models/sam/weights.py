@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,18 +14,11 @@ from torch.nn import functional
 from segmed.core.errors import ModelError
 from segmed.core.reading import read_json
 from segmed.layers.weight_files import of_another_type, require_finite
+from segmed.models.families import FAMILIES, MEDSAM, SAM, contracts
 from segmed.models.hub import PREFIX, fetched, hub_id
 from segmed.models.sam.checkpoint_formats import Source, Tensors, architecture_of, read_source
-from segmed.models.sam.contract import CONTRACTS, ContractName, contract_by_name
+from segmed.models.sam.contract import contract_by_name
 from segmed.models.sam.key_mapping import ADDED, OURS, renamed_all
-
-HUB = {
-    "sam-vit-b": "facebook/sam-vit-base",
-    "sam-vit-l": "facebook/sam-vit-large",
-    "sam-vit-h": "facebook/sam-vit-huge",
-    "medsam": "wanglab/medsam-vit-base",
-}
-"""Where each model's weights are on the hub."""
 
 PROCESSOR = "preprocessor_config.json"
 
@@ -37,7 +30,7 @@ class Pretrained:
     """Weights to start from, and the preprocessing that belongs to them, if known."""
 
     source: Source
-    contract: ContractName | None
+    contract: str | None
     why: str
     """What tells the contract."""
     place: str
@@ -48,13 +41,17 @@ def find_weights(wanted: str, model: str) -> Pretrained:
 
     Raises `ModelError` for unknown names and weights out of reach, with what to do.
     """
-    name = HUB[model] if wanted == "hub" else hub_id(wanted)
+    own = FAMILIES[model].hub
+    if wanted == "hub" and own is None:
+        raise ModelError(f"{model} has no weights on the hub. Give a file, a folder, or none for random weights.")
+    name = own if wanted == "hub" else hub_id(wanted)
     if name is not None:
         return read_pretrained(_downloaded(name, model), name)
     path = Path(wanted).expanduser()
     if not path.exists():
+        there = f"hub ({own}), " if own is not None else ""
         raise ModelError(
-            f"{model} has no weights {wanted!r}, and there is no such file or folder. Give hub ({HUB[model]}), another "
+            f"{model} has no weights {wanted!r}, and there is no such file or folder. Give {there}another "
             f"model of the hub as {PREFIX}owner/name, a file made by `segmed convert`, a folder of transformers, or "
             "none for random weights."
         )
@@ -157,26 +154,26 @@ class _Processor:
     do_normalize: bool = True
 
 
-def _contract(path: Path, place: str | Path, source: Source) -> tuple[ContractName | None, str]:
+def _contract(path: Path, place: str | Path, source: Source) -> tuple[str | None, str]:
     note = path.with_suffix(".json")
     if path.is_file() and note.is_file():
         said = read_json(note, object, what="what `segmed convert` wrote", error=ModelError)
         contract = said.get("contract") if isinstance(said, dict) else None
-        if isinstance(contract, str) and contract in CONTRACTS:
-            return cast(ContractName, contract), f"says {note.name}"
+        if isinstance(contract, str) and contract in contracts():
+            return contract, f"says {note.name}"
     named = contract_by_name(place) or contract_by_name(path)
     processor = path / PROCESSOR
     if processor.is_file():
-        shipped: ContractName = "sam" if _normalises(processor) else "medsam"
-        if named == "medsam" and shipped == "sam":
+        shipped = (SAM if _normalises(processor) else MEDSAM).name
+        if named == MEDSAM.name and shipped == SAM.name:
             log.warning(
                 "%s is MedSAM with SAM's preprocessing beside it (ImageNet statistics), which MedSAM was not trained "
                 "on. MedSAM's own is used: percentile clip, 0 to 1, stretched to the square, bicubic.", place,
             )  # fmt: skip
-            return "medsam", f"MedSAM by its name; SAM's {PROCESSOR} beside it is a known mistake"
+            return MEDSAM.name, f"MedSAM by its name; SAM's {PROCESSOR} beside it is a known mistake"
         return shipped, f"says {PROCESSOR}"
     if source.trained_by_medsam:
-        return "medsam", "the format is that of MedSAM's training script"
+        return MEDSAM.name, "the format is that of MedSAM's training script"
     return named, "by the name" if named else "nothing tells"
 
 
