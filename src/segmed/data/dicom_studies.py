@@ -17,6 +17,7 @@ from segmed.data.names import alike_names, composed
 from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
+from segmed.io.dicom.label_names import said_of_withheld
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
 from segmed.io.dicom.sequences import choose_sequences, folder_of, read_wanted, series_below, studies_of, telling_name
 from segmed.io.dicom.series import Series, find_series
@@ -257,11 +258,7 @@ def _find_told_names(root: Path, masks: Sequence[MaskHeader], findings: Findings
     """A note that headers name labels, which reach reports, and a warning for each mask with a withheld name."""
     for mask in masks:
         if mask.withheld:
-            text = (
-                f"the name of segment {', '.join(map(str, mask.withheld))} holds something of the patient's header, so "
-                "its number stands for it. Rename it, as in other masks."
-            )
-            findings.warning("withheld-label", mask.file, text)
+            findings.warning("withheld-label", mask.file, said_of_withheld(mask.withheld))
     if names := {name for mask in masks for _, name in mask.names}:
         text = f"labels are named by headers of masks, and these names reach runs and reports: {_some(names)}."
         findings.note("label-names", root, f"{text} See that they name nobody.")

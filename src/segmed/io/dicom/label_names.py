@@ -1,6 +1,7 @@
 """Names of segments and structures as those of labels, but for names that tell who the patient is."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segmed.io.dicom.headers import Dataset
@@ -48,6 +49,22 @@ def segment_name(dataset: Dataset, segment: Dataset) -> LabelName:
 def structure_name(dataset: Dataset, roi: Dataset) -> LabelName:
     """Of a structure set: its name, else one by its number."""
     return label_name(dataset, roi.get("ROIName"), f"structure {roi.ROINumber}")
+
+
+def withheld_numbers(dataset: Dataset) -> tuple[int, ...]:
+    """The segments or structures of a mask whose names are withheld, by their numbers."""
+    segments = {int(each.SegmentNumber): segment_name(dataset, each) for each in dataset.get("SegmentSequence") or ()}
+    rois = dataset.get("StructureSetROISequence") or ()
+    told = segments | {int(each.ROINumber): structure_name(dataset, each) for each in rois}
+    return tuple(number for number, each in told.items() if each.withheld)
+
+
+def said_of_withheld(numbers: Sequence[int]) -> str:
+    """What to say of them."""
+    return (
+        f"the name of segment {', '.join(map(str, numbers))} holds something of the patient's header, so its number "
+        "stands for it. Rename it, as in other masks."
+    )
 
 
 def _text(dataset: Dataset, key: str) -> str:

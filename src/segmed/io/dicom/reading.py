@@ -1,12 +1,14 @@
 """A volume, or a mask with the names of its labels, from whatever DICOM a path leads to."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume
-from segmed.io.dicom.headers import SEGMENTATIONS, privately, read_header, sop_class
+from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
+from segmed.io.dicom.label_names import said_of_withheld, withheld_numbers
 from segmed.io.dicom.segmentation import read_segmentation
 from segmed.io.dicom.series import Found, choose_series, find_series
 from segmed.io.dicom.structures import read_structures
@@ -58,9 +60,16 @@ def read_dicom_labels(
     mask = _only_mask(find_series(path), path, None)
     if mask is None:
         raise DataError(f"{path}: images, expected a DICOM segmentation or structure set.")
-    if privately(mask, lambda: sop_class(read_header(mask))) in SEGMENTATIONS:
+    kind, withheld = privately(mask, lambda: _told(read_header(mask)))
+    if withheld:
+        warnings.warn(f"{mask}: {said_of_withheld(withheld)}", stacklevel=2)
+    if kind in SEGMENTATIONS:
         return read_segmentation(mask, grid=grid, segments=segments)
     return read_structures(mask, grid=grid, frame_of_reference=frame_of_reference, segments=segments)
+
+
+def _told(header: Dataset) -> tuple[str, tuple[int, ...]]:
+    return sop_class(header), withheld_numbers(header)
 
 
 def is_dicom_mask(path: Path) -> bool:
