@@ -78,6 +78,9 @@ def test_masks_of_two_tools_become_evaluations_tables_and_a_page(data):
     assert {row["label"] for row in rows} == {"mean of labels", "label 1", "label 2"}
     poor = next(row for row in rows if row["name"] == "poor" and row["label"] == "label 1")
     assert float(poor["hd95_mm"]) > float(poor["hd95_found_mm"]) > 0
+    markdown = (data / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert f"| {float(poor['hd95_mm']):.1f} † [" in markdown
+    assert "† has penalties in it" in markdown
     assert poor["parameters"] == ""
     assert (data / "out" / "evaluations" / "poor" / "predictions" / "b_1.nii.gz").is_file()
 

@@ -18,6 +18,11 @@ MEAN_OF_LABELS = "mean of labels"
 """What `comparison.csv` and `comparison.md` call the numbers of several labels together."""
 
 
+PENALISED = (
+    "† has penalties in it: where only one mask has the label, the diagonal of the volume stands for a distance."
+)
+
+
 def marks_of(evaluation: Evaluation) -> list[str]:
     """What keeps a result from being believed, in capitals; nothing where all is known and well."""
     unknown = [] if evaluation.patients_known else [PATIENTS_UNKNOWN]
@@ -57,6 +62,8 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     parts = [f"## {leak}Scores on the {for_markdown(comparison.evaluations[0].part)} part\n", _score_table(comparison)]
     if comparison.labels:
         parts += [f"\nEvery number above is of all labels: the {MEAN_OF_LABELS}; of Missed, any label.\n"]
+    if tables.scores(comparison).penalised:
+        parts += [f"\n{PENALISED}\n"]
     for label, scores in tables.label_scores(comparison):
         parts += [f"\n## {leak}Scores of {for_markdown(label)}\n", _label_table(scores)]
     for tests, what in (
@@ -109,7 +116,10 @@ def _line(row: tables.Row, evaluation: Evaluation) -> list[str]:
 
 
 def _cell_texts(row: tables.Row) -> list[str]:
-    return [" ".join(text for text in (cell.value, cell.interval, cell.n) if text) for cell in row.cells]
+    return [
+        " ".join(text for text in (cell.value, "†" if cell.penalised else "", cell.interval, cell.n) if text)
+        for cell in row.cells
+    ]
 
 
 def _test_table(tests: Sequence[Difference], unit: Unit) -> str:
