@@ -16,7 +16,7 @@ import sys
 
 import torch
 from segmed.layers import JBUStack
-from segmed.layers.jbu_forms import PlainJBU
+from segmed.layers.jbu_reference import PlainJBU
 
 torch.manual_seed(0)
 stack = JBUStack(2, 1).eval()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from segmed.core.errors import ConfigError, ModelError
 from segmed.layers import JBUStack
 from segmed.layers.jbu import SIDE, TAPS
-from segmed.layers.jbu_forms import PlainJBU
+from segmed.layers.jbu_reference import PlainJBU
 
 
 def stack_of(channels: int = 2, stages: int = 2, *, renormalise: bool = True) -> JBUStack:

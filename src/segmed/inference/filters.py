@@ -10,10 +10,7 @@ from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
 from segmed.core.image import PixelSpacing
-from segmed.layers.gafl import GAFL, GaflConfig, build_gafl
-from segmed.layers.gafl.adaptive import ring_weights
-from segmed.layers.gafl.frequencies import HIGHEST
-from segmed.layers.gafl.parametrisations import IMAGE_SIZE
+from segmed.layers.gafl import GAFL, HIGHEST, IMAGE_SIZE, GaflConfig, build_gafl, ring_weights
 from segmed.models.checkpoint import CONFIG, WEIGHTS, load_config, load_tensors
 from segmed.models.sam_config import SamConfig
 from segmed.preprocess import Preprocess, PreprocessConfig

@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from segmed.layers.gafl import gain_parameters
-from segmed.layers.gafl.parametrisations import Free
+from segmed.layers.gafl import Free, gain_parameters
 from segmed.layers.gated import Gated
 from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedUpsampler, JBUUpsample
 from segmed.training.recipe import OptimConfig

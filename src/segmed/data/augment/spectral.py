@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from segmed.layers.gafl.frequencies import hats, radius
+from segmed.layers.gafl import hats, radius
 
 KNOTS = 8
 """Numbers over the radius, from frequency 0 to the corner of the spectrum, with straight lines between them."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from segmed.layers import JBUStack, jbu_fast, jbu_windows
 from segmed.layers.jbu import SIDE, neighbourhoods, reflect_pad
 from segmed.layers.jbu_fast import doubling_windows
-from segmed.layers.jbu_forms import PlainJBU, upsample_as_written
+from segmed.layers.jbu_reference import PlainJBU, upsample_as_written
 
 SIZES = [(1, 1), (1, 2), (2, 1), (3, 2), (4, 4), (5, 13)]
 
