@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmed.core.errors import DataError
+from segmed.core.errors import DataError, ModelError
+from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingPlan
-from segmed.models.checkpoint import load_config
+from segmed.inference.ensemble import read_ensemble
+from segmed.models.checkpoint import RunConfig, load_config
+from segmed.models.joint_config import EnsembleConfig
 from segmed.models.training_facts import TrainingFacts
 from segmed.training.recipe import load_recipe
 
@@ -60,3 +63,20 @@ def test_an_embedding_cache_of_another_version_is_refused_with_the_command(versi
     (folder / "index.json").write_text(json.dumps({**index, "format": version}))
     with pytest.raises(DataError, match=r"index\.json.*segmed embed"):
         EmbeddingPlan.load(folder)
+
+
+def test_the_config_of_an_ensemble_of_0_1_reads_with_the_one_network_that_it_kept(tmp_path: Path) -> None:
+    stored = json.loads((SAMPLES / "run" / "config.json").read_text())
+    (tmp_path / "ensemble.json").write_text(json.dumps({"format": 1, "members": [], "config": stored}))
+    config, members = read_ensemble(tmp_path)
+    run = RunConfig.from_json(stored, "config.json")
+    assert (config.networks, config.seen, config.threshold) == (run.networks, run.seen, run.threshold)
+    assert members == []
+    assert EnsembleConfig.from_json(config.to_json(), "ensemble.json") == config
+
+
+def test_networks_that_read_volumes_along_several_planes_make_no_ensemble() -> None:
+    network = RunConfig.from_json(json.loads((SAMPLES / "run" / "config.json").read_text()), "config.json").networks[0]
+    other = replace(network, preprocess=replace(network.preprocess, plane="axial"))
+    with pytest.raises(ModelError, match="along acquired and axial"):
+        EnsembleConfig(networks=(network, other), labels=LabelMap())

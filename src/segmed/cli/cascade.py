@@ -45,7 +45,11 @@ def cascade(
             )
     joined = join(load(dense, device=device), load(promptable, device=device), CascadeConfig(), dense)
     decoded = open_decoded(
-        data, labels, patient_regex, default_labels=joined.config.labels, plane=joined.config.preprocess.plane
+        data,
+        labels,
+        patient_regex,
+        default_labels=joined.config.labels,
+        plane=joined.config.plane,
     )
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)

@@ -141,7 +141,7 @@ def _plane_of(runs: "Mapping[str, Path]") -> "Plane":
     from segmed.inference.loading import config_of, configs_in
 
     run = next((run for run in runs.values() if configs_in(run)), None)
-    return "acquired" if run is None else config_of(run).preprocess.plane
+    return "acquired" if run is None else config_of(run).plane
 
 
 def _scored_data(

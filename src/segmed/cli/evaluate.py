@@ -195,9 +195,7 @@ def _test_of(options: EvaluateOptions, run: str, data: Path) -> _Test:
     split = None if options.split is None else Split.load(options.split)
     predictor = load(run, device=options.device, tta=options.tta)
     own = predictor.config
-    decoded = open_decoded(
-        data, options.labels, options.patient_regex, default_labels=own.labels, plane=own.preprocess.plane
-    )
+    decoded = open_decoded(data, options.labels, options.patient_regex, default_labels=own.labels, plane=own.plane)
     plan = plan_evaluation(
         predictor.folder, predictor.config, decoded, split=split, fold=options.fold, part=options.part
     )

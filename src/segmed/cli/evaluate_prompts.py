@@ -59,9 +59,7 @@ def evaluate_kinds(
         )
     protocols = parse_prompt_protocols(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
-        raise ConfigError(
-            f"{predictor.folder}: {predictor.config.model.name} takes no prompts. Evaluate it without --prompts."
-        )
+        raise ConfigError(f"{predictor.folder}: takes no prompts. Evaluate it without --prompts.")
     with progress_bar("evaluating patients") as progress:
         results = evaluate_prompts(
             predictor, decoded, plan, protocols, name=name, batch_size=batch_size, progress=progress, **bootstrap

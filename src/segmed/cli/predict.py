@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segmed.inference.volume_files import Extras
     from segmed.inference.volume_inputs import VolumeInputs
     from segmed.inference.volume_prompts import PromptedVolumes
-    from segmed.models.checkpoint import RunConfig
+    from segmed.models.joint_config import SystemConfig
 
 
 def predict(
@@ -147,7 +147,8 @@ def _predict_volumes(
 
     announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
     note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
-    for text in sequence_doubts(inputs, predictor.config.preprocess):
+    said = (sequence_doubts(inputs, network.preprocess) for network in predictor.config.networks)
+    for text in dict.fromkeys(text for texts in said for text in texts):
         warn(text)
     if inputs.left_out:
         what = "localisers, masks or reports"
@@ -220,7 +221,7 @@ def _existing(*, overwrite: bool, resume: bool) -> "Existing":
     return "replace" if overwrite else "keep" if resume else "refuse"
 
 
-def _announce(inputs: "Inputs", config: "RunConfig") -> None:
+def _announce(inputs: "Inputs", config: "SystemConfig") -> None:
     """Say what is normalised together, where that is not as in the run's evaluation, and what is not predicted."""
     from segmed.inference.inputs import doubts, said_of
 

@@ -34,7 +34,7 @@ class GivenPrompts:
         from segmed.inference.prompted import PromptedPredictor
 
         if not isinstance(predictor, PromptedPredictor):
-            raise ConfigError(f"{predictor.folder}: {predictor.config.model.name} takes no boxes or points.")
+            raise ConfigError(f"{predictor.folder}: takes no boxes or points.")
         return predictor
 
     def require_one(self, count: int, what: str, root: Path) -> None:

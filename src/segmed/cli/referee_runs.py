@@ -12,7 +12,7 @@ from segmed.core.errors import SegmedError
 if TYPE_CHECKING:
     from segmed.evaluation.mask_cases import References
     from segmed.evaluation.mask_labels import LabelNumbers
-    from segmed.models.checkpoint import RunConfig
+    from segmed.models.joint_config import SystemConfig
 
 PREDICTIONS = "predictions"
 """The folder beside the page that keeps what runs predicted."""
@@ -67,7 +67,7 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     return Predicted(folder, LabelNumbers(numbers, run.name), config.leaking, known, config.threshold)
 
 
-def _require_unseen(run: Path, config: "RunConfig", references: "References", images: Path) -> bool:
+def _require_unseen(run: Path, config: "SystemConfig", references: "References", images: Path) -> bool:
     """Whether what the run has seen could be compared with the references' patients; an error where it has seen one."""
     from segmed.core.pseudonyms import KEY_FILE, Pseudonyms
     from segmed.models.seen import overlap

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.run import Plan
     from segmed.evaluation.tune import Tuning
-    from segmed.models.checkpoint import RunConfig
+    from segmed.models.joint_config import SystemConfig
 
 
 def tune(
@@ -50,7 +50,11 @@ def tune(
         )
     predictor = load(run, device=device)
     decoded = open_decoded(
-        data, labels, patient_regex, default_labels=predictor.config.labels, plane=predictor.config.preprocess.plane
+        data,
+        labels,
+        patient_regex,
+        default_labels=predictor.config.labels,
+        plane=predictor.config.plane,
     )
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
@@ -108,11 +112,12 @@ def say_choice(found: "Tuning", unit: "Unit") -> None:
     )
 
 
-def save_choice(run: Path, config: "RunConfig", found: "Tuning") -> None:
+def save_choice(run: Path, config: "SystemConfig", found: "Tuning") -> None:
     """Write the choice to the run's config, or the ensemble's."""
     from segmed.core.files import write_json
     from segmed.inference.ensemble import change_ensemble
-    from segmed.models.checkpoint import CONFIG, ENSEMBLE
+    from segmed.models.checkpoint import CONFIG, RunConfig
+    from segmed.models.joint_config import EnsembleConfig
 
     changed = replace(
         config,
@@ -120,7 +125,7 @@ def save_choice(run: Path, config: "RunConfig", found: "Tuning") -> None:
         prediction=found.best.prediction,
         training=replace(config.training, others={**config.training.others, "tuned": found.to_json()}),
     )
-    if (run / ENSEMBLE).is_file():
+    if isinstance(changed, EnsembleConfig):
         change_ensemble(run, changed)
-    else:
+    elif isinstance(changed, RunConfig):
         write_json(run / CONFIG, changed.to_json())

@@ -11,7 +11,8 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import ensemble_config, save_ensemble, with_members_settings
-from segmed.models.checkpoint import CONFIG, SPLIT, RunConfig, load_run
+from segmed.models.checkpoint import CONFIG, SPLIT, load_run
+from segmed.models.joint_config import EnsembleConfig
 from segmed.models.seen import seen_patients
 
 
@@ -24,7 +25,7 @@ def make_ensemble(
     fold: int | None = None,
     copy: bool = False,
     tuned: bool = True,
-) -> tuple[RunConfig, Plan]:
+) -> tuple[EnsembleConfig, Plan]:
     """Write the ensemble's folder; returns its config, and the plan that comes next.
 
     Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a

@@ -24,7 +24,8 @@ from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
 from segmed.inference.memory import PeakMemory
-from segmed.models.checkpoint import RunConfig, own_split
+from segmed.models.checkpoint import own_split
+from segmed.models.joint_config import SystemConfig
 from segmed.models.seen import ANOTHER_KEY, overlap
 
 
@@ -53,7 +54,7 @@ class Plan:
 
 def plan_evaluation(
     folder: Path,
-    config: RunConfig,
+    config: SystemConfig,
     decoded: DecodedDataset,
     *,
     split: Split | None = None,
@@ -90,7 +91,7 @@ def plan_evaluation(
             f"{folder}: predicts {', '.join(config.labels.names)} but the data has "
             f"{', '.join(decoded.dataset.labels.names)}. Name the mask values with --labels."
         )
-    decoded.dataset.require_plane(config.preprocess.plane, str(folder))
+    decoded.dataset.require_plane(config.plane, str(folder))
     own = own_split(folder, config)
     chosen = split or own
     if chosen is None:
@@ -190,7 +191,7 @@ def evaluate_run(
 
 def _require_unseen(
     folder: Path,
-    config: RunConfig,
+    config: SystemConfig,
     own: Split | None,
     chosen: Split,
     cases: Sequence[str],
@@ -250,8 +251,8 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
         prediction=replace(config.prediction, tta=predictor.tta),
         device=str(predictor.device),
         others={
-            "model": config.model.name,
-            "encoder": config.model.encoder,
+            "model": " + ".join(network.model.name for network in config.networks),
+            "encoder": " + ".join(network.model.encoder for network in config.networks),
             "training_patients": "known" if plan.training_known else "unknown",
             "batch_size": batch_size,
             **where_from(),

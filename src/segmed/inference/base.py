@@ -18,7 +18,7 @@ from segmed.data.cutting import cut_volumes
 from segmed.inference.components import remove_small
 from segmed.inference.from_data import cut_slices
 from segmed.inference.slices import Images, PatientSlices, Positions
-from segmed.models.checkpoint import RunConfig
+from segmed.models.joint_config import SystemConfig
 from segmed.models.prediction import Tta
 
 
@@ -33,7 +33,7 @@ class Opinions:
 class VolumePredictor(ABC):
     """Probabilities of a patient's slices, and masks from them. Stateless: calls do not affect each other."""
 
-    config: RunConfig
+    config: SystemConfig
     folder: Path
     device: torch.device
     tta: Tta
@@ -108,7 +108,7 @@ class VolumePredictor(ABC):
         sequences = as_sequences(volume)
         if sequences:
             names = [f"sequence {number}" for number, _ in enumerate(sequences, start=1)]
-            cut = cut_volumes(sequences, self.config.preprocess.plane, names=names)
+            cut = cut_volumes(sequences, self.config.plane, names=names)
             masks = self._masks(cut_slices(cut), batch_size)
             return cut.as_stored(np.stack([mask.array for mask in masks]))
         return self._masks(PatientSlices(volume, positions, spacing=spacing), batch_size)  # type: ignore[arg-type]

@@ -28,14 +28,12 @@ from segmed.models.checkpoint import (
     CONFIG,
     SPLIT,
     WEIGHTS,
-    RunConfig,
     copy_run,
     found_from,
     known_patients,
     relative_to,
 )
-from segmed.models.config import ModelConfig
-from segmed.models.prediction import PredictionConfig
+from segmed.models.joint_config import CascadedConfig
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import summed_times
 from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
@@ -77,7 +75,7 @@ class CascadePredictor(VolumePredictor):
         dense: VolumePredictor,
         promptable: PromptedPredictor,
         settings: CascadeConfig,
-        config: RunConfig,
+        config: CascadedConfig,
         folder: Path,
     ) -> None:
         self.dense, self.promptable, self.settings = dense, promptable, settings
@@ -156,7 +154,7 @@ def joined_mask(
     return np.asarray((dense & ~found.components[accepted].any(axis=0)) | refined[accepted].any(axis=0))
 
 
-def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> RunConfig:
+def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> CascadedConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
     Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data, and where the
@@ -164,7 +162,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
-        raise ModelError(f"{promptable.folder}: {other.model.name} takes no prompts. Name the promptable run second.")
+        raise ModelError(f"{promptable.folder}: takes no prompts. Name the promptable run second.")
     if one.labels != other.labels or len(one.labels.names) != 1:
         raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
     if one.prediction.removes:
@@ -177,12 +175,13 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
             "that no patients are new to both. Train both on the same."
         )
-    return replace(
-        one,
-        model=ModelConfig(name="cascade", encoder=f"{one.model.name} + {other.model.name}", encoder_weights="none"),
-        threshold=0.5,
-        prediction=PredictionConfig(),
-        weights_sha256="",
+    return CascadedConfig(
+        networks=(*one.networks, *other.networks),
+        labels=one.labels,
+        data_hash=one.data_hash,
+        split_hash=one.split_hash,
+        fold=one.fold,
+        in_colour=one.in_colour,
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
         volumes=one.volumes if one.volumes == other.volumes else None,

@@ -10,6 +10,7 @@ from segmed.core.volume import Volume
 from segmed.inference.base import VolumePredictor
 from segmed.io.converting import Source, is_dicom_path, read_source, write_any
 from segmed.io.dicom.writing import Algorithm
+from segmed.models.checkpoint import RunConfig
 from segmed.version import __version__
 
 SEGMENTATION, STRUCTURES = "_seg.dcm", "_rtstruct.dcm"
@@ -40,6 +41,7 @@ def write_dicom_masks(paths: Sequence[Path], masks: Volume, volume: VolumeFiles,
 
 
 def _algorithm(predictor: VolumePredictor) -> Algorithm:
-    weights = predictor.config.weights_sha256[:12]
+    config = predictor.config
+    weights = config.weights_sha256[:12] if isinstance(config, RunConfig) else ""
     version = f"{__version__}, weights {weights}" if weights else __version__
     return Algorithm(predictor.folder.resolve().name[:64], version)

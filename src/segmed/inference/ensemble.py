@@ -1,8 +1,8 @@
 """Several runs as one predictor: the mean of their probabilities, labelled by a threshold of its own.
 
 An ensemble is a folder with `ensemble.json`, which names its members (folders, relative to it) with the SHA-256 of
-their configs and weights, and holds a `RunConfig` of its own, so that all that takes a run takes an ensemble. A config
-tells which patients a member has seen.
+their configs and weights, and holds an `EnsembleConfig`, so that all that takes a run takes an ensemble. A config tells
+which patients a member has seen.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,8 @@ from segmed.models.checkpoint import (
     load_run,
     relative_to,
 )
-from segmed.models.prediction import PredictionConfig, Tta
+from segmed.models.joint_config import EnsembleConfig
+from segmed.models.prediction import Tta
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import TrainingFacts, summed_times
 
@@ -52,7 +53,7 @@ class Member:
 class EnsemblePredictor(VolumePredictor):
     """The mean of the members' probabilities. Members may differ in all but their labels."""
 
-    def __init__(self, members: Sequence[Predictor], config: RunConfig, folder: Path) -> None:
+    def __init__(self, members: Sequence[Predictor], config: EnsembleConfig, folder: Path) -> None:
         """Raises `ModelError` where there is no member."""
         if not members:
             raise ModelError(f"{folder}: an ensemble without members. Name at least two runs.")
@@ -86,13 +87,13 @@ def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None)
     )
 
 
-def read_ensemble(folder: Path) -> tuple[RunConfig, list[Member]]:
+def read_ensemble(folder: Path) -> tuple[EnsembleConfig, list[Member]]:
     """What an ensemble is, and its members. No network is built."""
     stored = _read(folder)
     members = [
         Member(found_from(folder, each.folder), each.config_sha256, each.weights_sha256) for each in stored.members
     ]
-    return RunConfig.from_json(stored.config, str(folder / ENSEMBLE)), members
+    return EnsembleConfig.from_json(stored.config, str(folder / ENSEMBLE)), members
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _read(folder: Path) -> _Stored:
     return read_json(folder / ENSEMBLE, _Stored, what=what, remedy=remedy, error=ModelError, version=FORMAT)
 
 
-def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, copy: bool = False) -> None:
+def save_ensemble(folder: Path, members: Sequence[Path], config: EnsembleConfig, *, copy: bool = False) -> None:
     """Write `ensemble.json`; with `copy` also the members themselves, below `members/`, so that it can be moved."""
     places = list(members)
     if copy:
@@ -132,13 +133,13 @@ def save_ensemble(folder: Path, members: Sequence[Path], config: RunConfig, *, c
     write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
 
 
-def change_ensemble(folder: Path, config: RunConfig) -> None:
+def change_ensemble(folder: Path, config: EnsembleConfig) -> None:
     """Write another config (threshold, post-processing) of the same members."""
     members = [asdict(member) for member in _read(folder).members]
     write_json(folder / ENSEMBLE, {"format": FORMAT, "members": members, "config": config.to_json()})
 
 
-def ensemble_config(members: Sequence[Path]) -> RunConfig:
+def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
     """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
 
     Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ,
@@ -153,9 +154,9 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
                 "An ensemble's runs share their labels."
             )
     same = len({(config.split_hash, config.fold) for config in configs}) == 1
-    return replace(
-        first,
-        threshold=0.5,
+    return EnsembleConfig(
+        networks=tuple(network for config in configs for network in config.networks),
+        labels=first.labels,
         data_hash=first.data_hash if len({config.data_hash for config in configs}) == 1 else "",
         split_hash=first.split_hash if same else "",
         fold=first.fold if same else 0,
@@ -164,12 +165,11 @@ def ensemble_config(members: Sequence[Path]) -> RunConfig:
         volumes=first.volumes if len({config.volumes for config in configs}) == 1 else None,
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
-        prediction=PredictionConfig(),
-        weights_sha256="",
+        in_colour=first.in_colour,
     )
 
 
-def with_members_settings(config: RunConfig, members: Sequence[Path]) -> RunConfig:
+def with_members_settings(config: EnsembleConfig, members: Sequence[Path]) -> EnsembleConfig:
     """The ensemble's config with the threshold and the post-processing that all its members have.
 
     Raises `ModelError` where a member has others than the first.

@@ -188,11 +188,12 @@ def _usable(
 
     The others are logged with what is wrong with each.
     """
-    preprocess = Preprocess(predictor.config.preprocess)
+    needed = [Preprocess(network.preprocess) for network in predictor.config.networks]
     kept = []
     for record, image in pairs:
         try:
-            preprocess.statistics([image.array])
+            for preprocess in needed:
+                preprocess.statistics([image.array])
         except SegmedError as error:
             log.fail(record.image, str(error))
         else:

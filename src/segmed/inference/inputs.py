@@ -15,7 +15,7 @@ from segmed.data.names import made_of
 from segmed.data.patients import NUMBERED, alike
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.io.formats import IMAGE_SUFFIXES
-from segmed.models.checkpoint import RunConfig
+from segmed.models.joint_config import SystemConfig
 
 VOLUME = Unit("volume", "volumes")
 Volumes = Literal["patients", "folders", "images"]
@@ -174,7 +174,7 @@ def said_of(inputs: Inputs) -> str:
     return f"{images} images of {unit.count(count)}, the images of each {whose} normalised together."
 
 
-def doubts(inputs: Inputs, config: RunConfig) -> tuple[str, ...]:
+def doubts(inputs: Inputs, config: SystemConfig) -> tuple[str, ...]:
     """What may make the masks differ from those the run was evaluated with, a line for each reason.
 
     Intensities are normalised by all slices of a volume, and 2.5D models and the removal of small components look at

@@ -5,7 +5,8 @@ from pathlib import Path
 from segmed.inference.base import VolumePredictor
 from segmed.inference.ensemble import load_ensemble, read_ensemble
 from segmed.inference.predictor import Predictor
-from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, RunConfig, TrainedModel, load_config, load_run
+from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, TrainedModel, load_config, load_run
+from segmed.models.joint_config import SystemConfig
 from segmed.models.prediction import Tta
 from segmed.models.zoo import takes_prompts
 
@@ -61,7 +62,7 @@ def configs_in(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in (CONFIG, ENSEMBLE, CASCADE) if (folder / name).is_file())
 
 
-def config_of(folder: Path) -> RunConfig:
+def config_of(folder: Path) -> SystemConfig:
     """The config of what `load` loads; networks are built for a cascade alone, whose config is that of both runs."""
     if (folder / ENSEMBLE).is_file():
         return read_ensemble(folder)[0]

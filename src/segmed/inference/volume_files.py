@@ -216,7 +216,7 @@ def _add_to(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[P
     if dicom:
         write_dicom_masks(dicom, Volume(masks, stored.grid), volume, how.predictor)
     if target.overlay in missing:
-        cut = read_cut(replace(volume, plane=how.predictor.config.preprocess.plane))
+        cut = read_cut(replace(volume, plane=how.predictor.config.plane))
         if not stored.grid.is_same(cut.stored):
             raise DataError(f"{target.mask}: lies on another grid than {volume.images[0]}. Say --overwrite.")
         _draw(how, cut, cut.stacking.apply_array(masks), target, missing)
@@ -233,7 +233,7 @@ def _predicted(
     how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]
 ) -> tuple[CutVolume, PredictedVolume]:
     """Predict a volume, and write its missing probabilities and uncertainty."""
-    cut = read_cut(replace(volume, plane=how.predictor.config.preprocess.plane))
+    cut = read_cut(replace(volume, plane=how.predictor.config.plane))
     if how.predict is not None:
         found = how.predict(volume, cut)
     else:

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge
@@ -22,9 +22,11 @@ from segmed.core.files import copy_file, sha256_of, write_json, written_aside
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, validated
 from segmed.core.split import Split
+from segmed.core.stacking import Plane
 from segmed.layers.weight_files import of_another_type, read_safetensors, require_finite
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
+from segmed.models.network_config import NetworkConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.models.seen import Seen, seen_patients
 from segmed.models.training_facts import TrainingFacts
@@ -77,6 +79,16 @@ class RunConfig:
         if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
             raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
 
+    @property
+    def plane(self) -> Plane:
+        """Along which volumes are cut."""
+        return self.preprocess.plane
+
+    @property
+    def networks(self) -> tuple[NetworkConfig, ...]:
+        """The one network."""
+        return (NetworkConfig(self.model, self.preprocess),)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
@@ -84,18 +96,7 @@ class RunConfig:
             "segmed": __version__,
             "model": config_to_mapping(self.model),
             "preprocess": config_to_mapping(self.preprocess),
-            "labels": self.labels.to_json(),
-            "threshold": self.threshold,
-            "data_hash": self.data_hash,
-            "split_hash": self.split_hash,
-            "fold": self.fold,
-            **({"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}),
-            "patients_known": self.patients_known,
-            "volumes": self.volumes,
-            "training": self.training.to_json(),
-            "seen": self.seen,
-            "in_colour": self.in_colour,
-            "prediction": config_to_mapping(self.prediction),
+            **facts_to_json(self),
             "weights_sha256": self.weights_sha256,
         }
 
@@ -109,18 +110,7 @@ class RunConfig:
             return cls(
                 model=config_from_mapping(ModelConfig, stored.model, source=source),
                 preprocess=config_from_mapping(PreprocessConfig, stored.preprocess, source=source),
-                labels=LabelMap.from_json(stored.labels),
-                threshold=stored.threshold,
-                data_hash=stored.data_hash,
-                split_hash=stored.split_hash,
-                fold=stored.fold,
-                leaking=stored.LEAKING,
-                patients_known=stored.patients_known,
-                volumes=stored.volumes,
-                training=TrainingFacts.from_json(stored.training),
-                seen=stored.seen,
-                in_colour=stored.in_colour,
-                prediction=config_from_mapping(PredictionConfig, stored.prediction, source=source),
+                **facts_from(stored, source),
                 weights_sha256=stored.weights_sha256,
             )
         except ConfigError:
@@ -139,12 +129,10 @@ class _Training(TypedDict, total=False):
     embeddings: str | None
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What `config.json` holds; settings are read by their own classes."""
+@dataclass(frozen=True, kw_only=True)
+class StoredFacts:
+    """What is stored of a run, an ensemble or a cascade beside its networks; settings are read by their own classes."""
 
-    model: dict[str, Any]
-    preprocess: dict[str, Any]
     labels: dict[str, Any]
     threshold: float
     data_hash: str
@@ -157,13 +145,69 @@ class _Stored:
     seen: dict[str, list[str]] = field(default_factory=dict)
     in_colour: bool = False
     prediction: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(StoredFacts):
+    """What `config.json` holds."""
+
+    model: dict[str, Any]
+    preprocess: dict[str, Any]
     weights_sha256: str = ""
+
+
+def facts_to_json(config: Any) -> dict[str, Any]:
+    """All of a config but its networks, as `StoredFacts` has it."""
+    return {
+        "labels": config.labels.to_json(),
+        "threshold": config.threshold,
+        "data_hash": config.data_hash,
+        "split_hash": config.split_hash,
+        "fold": config.fold,
+        **({"LEAKING": True} if config.leaking else {"by_patient": True} if config.patients_known else {}),
+        "patients_known": config.patients_known,
+        "volumes": config.volumes,
+        "training": config.training.to_json(),
+        "seen": config.seen,
+        "in_colour": config.in_colour,
+        "prediction": config_to_mapping(config.prediction),
+    }
+
+
+def facts_from(stored: StoredFacts, source: str) -> dict[str, Any]:
+    """The fields of a config that `facts_to_json` wrote; raises `DataError` or `ConfigError`."""
+    return {
+        "labels": LabelMap.from_json(stored.labels),
+        "threshold": stored.threshold,
+        "data_hash": stored.data_hash,
+        "split_hash": stored.split_hash,
+        "fold": stored.fold,
+        "leaking": stored.LEAKING,
+        "patients_known": stored.patients_known,
+        "volumes": stored.volumes,
+        "training": TrainingFacts.from_json(stored.training),
+        "seen": stored.seen,
+        "in_colour": stored.in_colour,
+        "prediction": config_from_mapping(PredictionConfig, stored.prediction, source=source),
+    }
 
 
 _AGAIN = "Train again or copy the whole folder."
 
 
-def own_split(folder: Path, config: RunConfig) -> Split | None:
+@runtime_checkable
+class HasSplit(Protocol):
+    """What tells which split, fold and patients it was trained on."""
+
+    @property
+    def split_hash(self) -> str: ...
+    @property
+    def fold(self) -> int: ...
+    @property
+    def seen(self) -> dict[str, list[str]]: ...
+
+
+def own_split(folder: Path, config: "HasSplit") -> Split | None:
     """The split that a run was trained on, by numbers or, in runs of 0.1, by ids; None where its folder holds none.
 
     Raises `SplitError` for another file than the run was trained with.
@@ -176,7 +220,7 @@ def own_split(folder: Path, config: RunConfig) -> Split | None:
     return Split.load(path)
 
 
-def known_patients(folder: Path, config: RunConfig) -> Seen:
+def known_patients(folder: Path, config: "HasSplit") -> Seen:
     """`RunConfig.seen`, or where that is empty what the run's own split tells.
 
     Raises `SplitError` where neither does: nothing may then be said to be new to the run.

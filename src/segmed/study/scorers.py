@@ -14,7 +14,7 @@ from segmed.evaluation.result import Evaluation
 from segmed.evaluation.run import Plan, evaluate_run
 from segmed.evaluation.tune import tune
 from segmed.inference import VolumePredictor, load
-from segmed.models.checkpoint import CONFIG
+from segmed.models.checkpoint import CONFIG, RunConfig
 from segmed.models.zoo import takes_prompts
 from segmed.study.systems import Given
 
@@ -46,7 +46,8 @@ def threshold_for(given: Given, predictor: VolumePredictor, data: DecodedDataset
     Such a run's own was chosen with boxes of the reference, which leave slices without foreground alone. Here it is
     chosen on the fold's validation patients task as the test will be, by mean volumetric Dice.
     """
-    if given != "image alone" or not takes_prompts(predictor.config.model):
+    config = predictor.config
+    if given != "image alone" or not (isinstance(config, RunConfig) and takes_prompts(config.model)):
         return predictor.config.threshold
     validation = replace(plan, part="validation")
     found = tune({predictor.config.prediction.tta: predictor}, data, validation, in_slice=(), in_volume=())
