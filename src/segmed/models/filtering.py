@@ -10,6 +10,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GAFL, Filtered, GaflConfig, build_gafl
 from segmed.models.config import ModelConfig
+from segmed.models.promptable import Promptable
 from segmed.models.sam_config import FROZEN_ENCODER
 
 
@@ -45,7 +46,7 @@ def promptable_filter(model: nn.Module, config: ModelConfig, gafl: GaflConfig) -
             "are kept, so the filter would neither be run again nor get a gradient. Set model.gafl.place to embedding "
             "or guidance, or sam.trains to all."
         )
-    if gafl.place == "guidance" and not getattr(model, "guided", False):
+    if gafl.place == "guidance" and not (isinstance(model, Promptable) and model.guided):
         raise ModelError(
             f"{config.name} has no guidance to filter: FeatUp is not part of it. Set model.gafl.place to embedding."
         )
