@@ -101,5 +101,6 @@ def start(root: Path, out: Path, **options: Any) -> "tuple[ForkServerProcess, Co
     return process, pipe
 
 
-if __name__ == "__main__":  # Lightning starts the second process by the script of the first
-    train_tiny(Path(sys.argv[1]), Path(sys.argv[2]), prompted="--prompted" in sys.argv, devices=2)
+if __name__ == "__main__":  # Lightning starts the second process by the script of the first, once for both runs
+    for name in ("dense", "prompted"):
+        train_tiny(Path(sys.argv[1]), Path(sys.argv[1]) / name, prompted=name == "prompted", devices=2)

@@ -18,26 +18,28 @@ from segmed.training.run_log import logged
 SCRIPT = Path(__file__).with_name("runs.py")
 
 
-@pytest.mark.slow
-def test_two_processes_leave_one_complete_run(tmp_path: Path) -> None:
-    toy_and_split(tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs, `dense` and `prompted`, each trained by the same two processes."""
+    folder = tmp_path_factory.mktemp("several")
+    toy_and_split(folder)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run")]
+    command = [sys.executable, str(SCRIPT), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "run" / "config.json").is_file()
-    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 4
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["devices"] == 2
+    return folder
 
 
 @pytest.mark.slow
-def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_each_step(tmp_path: Path) -> None:
-    toy_and_split(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(tmp_path / "run"), "--prompted"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "run" / "config.json").is_file()
+def test_two_processes_leave_one_complete_run(trained: Path) -> None:
+    run = trained / "dense"
+    assert len((run / "metrics.csv").read_text().splitlines()) == 4
+    assert json.loads((run / "config.json").read_text())["training"]["devices"] == 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_each_step(trained: Path) -> None:
+    assert json.loads((trained / "prompted" / "config.json").read_text())["training"]["devices"] == 2
 
 
 def test_a_run_goes_on_with_as_many_processes_as_began_it(tmp_path: Path) -> None:
