@@ -76,10 +76,11 @@ def main() -> int:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="a folder of results to print")
+    parser.add_argument("--against", choices=ARMS, default="bilinear-control", help="the arm to take differences to")
     options = parser.parse_args()
     try:
         if options.table is not None:
-            print(table(options.table))
+            print(table(options.table, options.against))
             return 0
         if options.data is None or options.split is None or options.out is None:
             parser.error("--data, --split and --out are needed")
@@ -92,7 +93,7 @@ def main() -> int:
                     maps = fold_maps(decoded, partition, folder, large=arm == "pixels")
                     write_json(kept, asdict(unit(maps, arm, seed, weights=kept.with_suffix(".safetensors"))))
                     print(f"{arm} seed {seed}", flush=True)
-        print(table(options.out))
+        print(table(options.out, options.against))
     except SegmedError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -211,21 +212,21 @@ def score(probe: nn.Module, limit: float, maps: Float[Tensor, "n c H W"], fold: 
     return scores
 
 
-def table(out: Path) -> str:
-    """Means over patients and seeds, and differences to the control, with intervals that hold for other seeds."""
+def table(out: Path, against: str = "bilinear-control") -> str:
+    """Means over patients and seeds, and differences to one arm, with intervals that hold for other seeds."""
     lines = [
-        "| Probe | Arm | Seeds | NSD 1 px, shared | Dice | Dice, smallest third | NSD - control | Dice - control |"
+        f"| Probe | Arm | Seeds | NSD 1 px, shared | Dice | Dice, smallest third | NSD - {against} | Dice - {against} |"
     ]
     lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for probe in PROBES:
         units = {arm: _kept(out, arm, probe) for arm in ARMS}
-        control = units["bilinear-control"]
+        base = units[against]
         for arm, found in units.items():
             if found:
                 row = [probe, arm, str(len(_seeds(out, arm))), _mean(found, "nsd"), _mean(found, "dice")]
                 row.append(_mean([_smallest(each) for each in found], "dice"))
-                both = arm != "bilinear-control" and control
-                row += [_difference(found, control, metric) if both else "" for metric in ("nsd", "dice")]
+                both = arm != against and base
+                row += [_difference(found, base, metric) if both else "" for metric in ("nsd", "dice")]
                 lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 

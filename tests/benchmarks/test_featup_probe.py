@@ -71,6 +71,10 @@ def test_the_table_compares_with_the_control_over_seeds_that_every_fold_has(tmp_
     assert "| 3 |" in jbu
     assert "+0.100 [+0.100, +0.100]" in jbu
     assert not any(f"| {arm} |" in line for arm in set(ARMS) - {"jbu", "bilinear-control"} for line in lines)
+    control = next(
+        line for line in table(tmp_path, "jbu").splitlines() if line.startswith("| linear | bilinear-control")
+    )
+    assert "-0.100 [-0.100, -0.100]" in control
 
 
 def test_probabilities_are_kept_apart_from_other_cells() -> None:
