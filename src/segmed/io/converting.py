@@ -12,7 +12,7 @@ from segmed.io.dicom.headers import is_dicom
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 from segmed.io.dicom.series import Series, choose_series, find_series
 from segmed.io.dicom.writing import Algorithm, write_segmentation, write_structures
-from segmed.io.volumes import HEAD, read_grid, read_volume, suffix_of, write_volume
+from segmed.io.volumes import FORMATS, HEAD, read_grid, read_volume, suffix_of, write_volume
 
 DICOM_MASKS: dict[str, Callable[[Path, LabelVolume, Series, Algorithm], None]] = {
     "seg.dcm": write_segmentation,
@@ -87,7 +87,8 @@ def require_writable(path: Path, *, has_series: bool) -> None:
                 f"{path}: a mask in DICOM refers to the images that it belongs to. Name their folder, with --source."
             )
     elif suffix_of(path) is None:
-        formats = sorted({".nii.gz", ".nii", ".nrrd", ".mha", ".ome.tif", *(f".{end}" for end in DICOM_MASKS)})
+        written = {suffix for row in FORMATS for suffix in row.writers}
+        formats = sorted(written | {f".{end}" for end in DICOM_MASKS})
         raise DataError(f"{path}: no format of volumes ends so; expected {', '.join(formats)}. Choose another name.")
 
 
