@@ -68,6 +68,14 @@ def test_a_checkpoint_is_converted_trained_from_and_written_back(checkpoint: Pat
     assert not torch.equal(back["mask_decoder.iou_token.weight"], original["mask_decoder.iou_token.weight"])
 
 
+def test_an_unknown_contract_is_a_usage_error_that_lists_the_names(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["convert", "absent.pth", "--out", str(tmp_path / "a.safetensors"), "--contract", "medical"]
+    )
+    assert done.exit_code == 2
+    assert "'medical' is not one of 'sam', 'medsam'." in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_an_unfinished_checkpoint_leaves_no_file(tmp_path: Path) -> None:
     torch.save({"image_encoder.blocks.0.norm1.weight": torch.zeros(1)}, tmp_path / "sam_vit.pth")
     out = tmp_path / "out.safetensors"

@@ -22,13 +22,15 @@ from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow
 from segmed.models.checkpoint import found_from, relative_to
+from segmed.models.families import FAMILIES
 from segmed.study.budgets import BUDGETS
 from segmed.study.jobs import jobs_of_part, make_jobs, part_of
+from segmed.study.page import contamination_notes
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.results import Results
 from segmed.study.settings import StudySettings, load_settings, save_settings
 from segmed.study.subgroups import SEQUENCES, subgroup_attributes
-from segmed.study.systems import chosen_systems
+from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
 
@@ -162,6 +164,12 @@ def test_a_patient_is_missed_where_at_least_half_of_the_seeds_missed_it() -> Non
 def test_a_part_that_is_none_is_refused(part: str) -> None:
     with pytest.raises(ConfigError, match="expected I/N"):
         part_of([], part)
+
+
+def test_the_page_says_of_which_patients_published_weights_may_know() -> None:
+    said = FAMILIES["medsam"].contamination
+    assert contamination_notes({SYSTEMS["medsam-featup"].title, SYSTEMS["unet"].title}) == [said]
+    assert contamination_notes({SYSTEMS["sam"].title, SYSTEMS["unet"].title, "mine"}) == []
 
 
 def test_systems_are_known_by_name() -> None:

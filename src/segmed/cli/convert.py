@@ -10,11 +10,24 @@ from segmed.cli.options import OverwriteOption
 from segmed.core.files import require_new
 
 
+def _known_contract(name: str | None) -> str | None:
+    """The name of a contract of `FAMILIES`; any other is a usage error."""
+    if name is not None:
+        from segmed.models.families import contracts
+
+        if name not in contracts():
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, contracts()))}.")
+    return name
+
+
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth, .safetensors, transformers folder, or SegMed run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, ending in .safetensors.")],
     contract: Annotated[
-        str | None, typer.Option(help="Preprocessing, where the checkpoint does not tell: sam or medsam.")
+        str | None,
+        typer.Option(
+            help="Preprocessing, where the checkpoint does not tell: sam or medsam.", callback=_known_contract
+        ),
     ] = None,
     layout: Annotated[
         Literal["transformers", "segment-anything"], typer.Option(help="Whose names the weights get.")

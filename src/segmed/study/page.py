@@ -1,5 +1,6 @@
 """The study's page: the two tables first, then the story in pictures, provenance last; and the tables as files."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
+from segmed.models.families import FAMILIES
 from segmed.reproduction import report_fit
 from segmed.reproduction import tables as report_tables
 from segmed.reproduction.published import PUBLISHED, is_lgg
@@ -30,10 +32,6 @@ from segmed.study.subgroups import group_tables
 from segmed.study.systems import SYSTEMS, trained_system
 
 PAGE = "study.html"
-NOTE_ON_MEDSAM = (
-    "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its rows may be of patients "
-    "that it has seen."
-)
 NOTE_ON_MASKS = (
     "Of {names} there are only masks: nothing tells whether what made them had seen these patients, or on whom it was "
     "tuned."
@@ -148,14 +146,19 @@ def _main(results: Results) -> Comparison:
 
 def _notes(results: Results) -> list[str]:
     """What a reader of the table by patient must know of some of its rows."""
-    medsam = {row.title for row in SYSTEMS.values() if trained_system(row).recipe == "medsam"}
-    notes = [NOTE_ON_MEDSAM] if any(each.name in medsam for each in results.ranked) else []
+    notes = contamination_notes({each.name for each in results.ranked})
     unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.given == "image alone"}
     if names := [each.name for each in results.ranked if each.name in unprompted]:
         notes.append(NOTE_ON_THRESHOLDS.format(names="; ".join(names)))
     if results.unchecked:
         notes.append(NOTE_ON_MASKS.format(names=", ".join(results.unchecked)))
     return notes
+
+
+def contamination_notes(names: Collection[str]) -> list[str]:
+    """Patients that the published weights under rows of the study, by title, may have seen."""
+    recipes = {trained_system(row).recipe for row in SYSTEMS.values() if row.title in names}
+    return [row.contamination for row in FAMILIES.values() if row.recipe in recipes and row.contamination is not None]
 
 
 def _best_baseline(comparison: Comparison) -> str:
