@@ -1,7 +1,7 @@
 """Names of segments and structures as those of labels, but for names that tell who the patient is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 
 from segmed.io.dicom.headers import Dataset
@@ -10,10 +10,10 @@ PEOPLE = (
     "PatientName", "PatientBirthName", "PatientMotherBirthName", "OtherPatientNames", "ResponsiblePerson",
     "ReferringPhysicianName", "PerformingPhysicianName", "PhysiciansOfRecord", "OperatorsName", "ContentCreatorName",
 )  # fmt: skip
-"""Attributes that hold names, of which each word of three letters tells."""
+"""Attributes that hold names, of which each word tells, but for single Latin letters."""
 NUMBERS = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber", "StudyID", "PatientTelephoneNumbers")
 """Attributes that tell as a whole, however they are punctuated, and by their longer numbers."""
-SHORTEST_WORD, SHORTEST_NUMBER = 3, 4
+SHORTEST_WORD, SHORTEST_NUMBER = 2, 4
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def label_name(dataset: Dataset, stored: object, fallback: str) -> LabelName:
     plain = _plain(name)
     values = [text for key in NUMBERS for text in _text(dataset, key).split("\\")]
     numbers = {*map(_plain, values), *(digits for text in values for digits in re.findall(r"\d+", text))}
+    numbers |= set(_days(_text(dataset, "PatientBirthDate")))
     tells = any(len(word) >= SHORTEST_WORD for word in words & people)
+    tells = tells or any(not word.isascii() and word in name.casefold() for word in people)
     tells = tells or any(len(number) >= SHORTEST_NUMBER and number in plain for number in numbers)
     return LabelName(fallback, withheld=True) if tells else LabelName(name or fallback)
 
@@ -67,10 +69,16 @@ def said_of_withheld(numbers: Sequence[int]) -> str:
     )
 
 
+def _days(date: str) -> Iterator[str]:
+    """A date of a header, yyyymmdd, with the day or the month first."""
+    if re.fullmatch(r"\d{8}", date):
+        year, month, day = date[:4], date[4:6], date[6:]
+        yield from (day + month + year, month + day + year)
+
+
 def _text(dataset: Dataset, key: str) -> str:
-    value = dataset.get(key)
-    several = value is not None and not isinstance(value, str) and hasattr(value, "__iter__") and key != "PatientName"
-    return "\\".join(map(str, value)) if several else str(value or "")
+    value = dataset.get(key)  # a name is iterable too, letter by letter
+    return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value or "")
 
 
 def _plain(text: str) -> str:
