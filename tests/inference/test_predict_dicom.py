@@ -14,6 +14,7 @@ from dicom_phantoms import PATIENT, write_series
 from segmed.cli.main import app
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.volume import Grid, Volume
+from segmed.inference import dicom_inputs
 from segmed.inference.files import Existing, Outcome
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
@@ -167,3 +168,19 @@ def test_nobody_is_named_outside_of_the_masks_in_dicom(
         told += "" if path.suffix == ".dcm" else path.read_bytes().decode("latin1")
     assert len(files) == 5
     assert [value for value in PATIENT.values() if value.split("^")[0] in told] == []
+
+
+def test_time_points_of_a_folder_with_series_of_equal_numbers_have_different_names() -> None:
+    taken: list[str] = []
+    for _ in range(4):
+        taken.append(dicom_inputs._unlike("p01", 5, set(taken)))
+    assert taken == ["p01", "p01/5", "p01/5-2", "p01/5-3"]
+
+
+def test_volumes_of_one_name_are_refused_before_anything_is_written(study: Path, tmp_path: Path) -> None:
+    inputs = find_volumes(study)
+    assert inputs is not None
+    twice = replace(inputs, volumes=inputs.volumes * 2)
+    with pytest.raises(DataError, match="these volumes are all called p0/t1"):
+        predict_volumes(bright(tmp_path / "a run"), twice, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,8 @@
 """DICOM series that are to be predicted: in one folder, or a folder each, as scanners and archives export them."""
 
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +90,17 @@ def _of_sequences(path: Path, folders: Sequence[Path], wanted: tuple[str, ...]) 
             continue
         names = [telling_name(each, found) or str(each.number) for each in chosen]
         images = tuple(folder_of(each) for each in chosen)
-        name = _name(path, home)
-        if any(name == other.name for other in volumes):
-            name = f"{name}/{chosen[0].number}"
+        name = _unlike(_name(path, home), chosen[0].number, {each.name for each in volumes})
         volumes.append(VolumeFiles(name, images, series=names[0], sequences=tuple(names)))
     if not volumes and faults:
         raise DataError(faults[0][1])
     return DicomVolumes(tuple(volumes), tuple(left_out), tuple(faults))
+
+
+def _unlike(name: str, number: object, taken: Set[str]) -> str:
+    """A name that no other volume has: several time points of a folder may have series of equal numbers."""
+    numbered = (f"{name}/{number}-{count}" for count in itertools.count(2))
+    return next(each for each in itertools.chain((name, f"{name}/{number}"), numbered) if each not in taken)
 
 
 def _lost(path: Path, folders: Mapping[Path, Path]) -> Iterator[tuple[Path, str]]:

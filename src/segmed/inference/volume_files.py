@@ -1,6 +1,7 @@
 """Predict volumes: masks out in the container and on the grid of each, whole or not at all, and their size in ml."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,6 +157,7 @@ def predict_volumes(
     """
     chosen = extras or Extras()
     how = _How(predictor, batch_size, predict, draw)
+    _require_different(inputs)
     targets = {volume.name: _target(how, volume, inputs, out, chosen) for volume in inputs.volumes}
     summary = _summary_path(inputs, out)
     _require_free(out, inputs, targets, summary, existing)
@@ -318,6 +320,14 @@ def _is_file(inputs: VolumeInputs, out: Path) -> bool:
 
 def _summary_path(inputs: VolumeInputs, out: Path) -> Path | None:
     return None if _is_file(inputs, out) else out / SUMMARY
+
+
+def _require_different(inputs: VolumeInputs) -> None:
+    """Results are told apart by their volumes' names."""
+    twice = [name for name, count in Counter(volume.name for volume in inputs.volumes).items() if count > 1]
+    if twice:
+        places = ", ".join(str(volume.images[0]) for volume in inputs.volumes if volume.name == twice[0])
+        raise DataError(f"{places}: these volumes are all called {twice[0]}. Rename their files or folders.")
 
 
 def _require_free(
