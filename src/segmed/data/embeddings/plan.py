@@ -102,7 +102,7 @@ class EmbeddingPlan:
     def load(cls, folder: Path) -> "EmbeddingPlan":
         """Read a folder's index; raises `DataError` where there is none that this version wrote."""
         what = "the index of an embedding cache made by `segmed embed`"
-        remedy = "Make the cache again with `segmed embed`."
+        remedy = "Make the cache again with `segmed embed`, in another folder or once this one is deleted."
         index = read_json(folder / INDEX, _Index, what=what, remedy=remedy, version=FORMAT)
         return cls(index.key, index.entries, index.shapes, index.precision)
 
