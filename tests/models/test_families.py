@@ -84,3 +84,4 @@ def test_random_weights_and_dense_models_come_with_no_note() -> None:
     assert weights_notes("medsam", "none") == ()
     assert weights_notes("unet", "imagenet") == ()
     assert len(weights_notes("medsam", "hub")) == 2
+    assert all(each.startswith("If the given weights descend") for each in weights_notes("medsam", "own.safetensors"))

@@ -114,9 +114,13 @@ def family_of_vit(vit: VitConfig) -> str | None:
 
 
 def weights_notes(name: str, weights: str) -> tuple[str, ...]:
-    """What a training says of the published weights that it begins with: their licence, and patients they may know."""
+    """What a training says of the published weights that it begins with: their licence, and patients they may know.
+
+    A file may hold them or others, which its name does not tell: then the notes say what they depend on.
+    """
     row = FAMILIES.get(name)
     if row is None or weights.lower() == "none":
         return ()
     licence = None if row.licence is None else f"The published weights of {name} are under {row.licence}."
-    return tuple(each for each in (licence, row.contamination) if each is not None)
+    notes = tuple(each for each in (licence, row.contamination) if each is not None)
+    return notes if weights == "hub" else tuple(f"If the given weights descend from these: {each}" for each in notes)
