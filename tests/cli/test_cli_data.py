@@ -129,7 +129,7 @@ def test_split_keeps_a_file_that_is_there_unless_forced(tree: Path, tmp_path: Pa
         (("--ratios", "0.5,0.5"), ConfigError, "expected three numbers"),
         (("--ratios", "0.5,0.6,0.2"), SplitError, "sum to 1"),
         (("--ratios", "0.7,0.1,0.2", "--folds", "3"), ConfigError, "exclude each other"),
-        (("--strategy", "slice", "--folds", "3"), ConfigError, "the report's own proportions"),
+        (("--strategy", "slice", "--folds", "3"), ConfigError, "the seed report's proportions"),
         (("--folds", "7"), SplitError, "cannot make 7 folds"),
         (("--folds", "0"), SplitError, "cannot make 0 folds"),
     ],

@@ -1,4 +1,4 @@
-"""Splits by patient, stratified by label, institution and volume; the report's split by slice; and what leaks."""
+"""Splits by patient, stratified by label, institution and volume; the seed report's by slice; and what leaks."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
 
 
 def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
-    """The report's own split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
+    """The seed report's split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
 
     Cases without a mask are in no part.
     """

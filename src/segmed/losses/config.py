@@ -27,7 +27,7 @@ class LossConfig:
     """Which loss, and its numbers."""
 
     name: LossName = "dice-bce"
-    """`dice-bce` is the report's combination for the baselines, `focal` its loss for SAM."""
+    """`dice-bce` is the seed report's combination for the baselines, `focal` its loss for SAM."""
     focal_gamma: float = 2.0
     """How strongly easy pixels are discounted (Lin et al. 2017, eq. 4)."""
     focal_alpha: float = 0.25
