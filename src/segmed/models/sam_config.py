@@ -49,8 +49,8 @@ class SamConfig:
     size: Annotated[int, Field(ge=32)] = 256
     """Side of the square that the network reads, in pixels: a multiple of 16; SAM and MedSAM were made for 1024."""
     trains: Trains = "all"
-    """What training changes: `decoder` is the seed report's (image and prompt encoder frozen), `decoder+prompts` adds
-    the prompt encoder, `last` the image encoder's last two layers and neck, `lora` low-rank updates of it."""
+    """What is trained: `decoder` is the seed report's (image and prompt encoder frozen), `decoder+prompts` adds the
+    prompt encoder, `last` the image encoder's last two layers and neck, `lora` low-rank updates of its attention."""
     box_map: bool = True
     """Also draw each box on the image embedding, beside its two corner tokens. The drawing's weights start at zero, so
     that a pre-trained model begins as it was; SAM itself has the tokens alone."""
