@@ -17,7 +17,14 @@ from segmed.core.records import SliceDataset
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
-from segmed.evaluation.report.cases import chosen_patients, chosen_slices, largest_slice, worst_first
+from segmed.evaluation.report.cases import (
+    chosen_patients,
+    chosen_slices,
+    largest_slice,
+    names_of,
+    picture_rows,
+    worst_first,
+)
 from segmed.evaluation.split_facts import SplitFacts
 from segmed.models.checkpoint import RunConfig
 from segmed.models.config import ModelConfig
@@ -363,3 +370,13 @@ def test_the_worst_patients_are_pictured_where_most_pixels_are_wrong_too():
     sample = dataclasses.replace(sample, slices=(wrong, *sample.slices[1:]))
     assert chosen_slices(sample, "P0", "worst") == {"P0_2": "most foreground", "P0_0": "most wrong pixels"}
     assert chosen_slices(sample, "P0", "median") == {"P0_2": "most foreground"}
+
+
+def test_references_named_otherwise_than_cases_leave_pictures_to_the_data():
+    sample = evaluation("a", (0.5,))
+    shown, others = names_of(sample.slices, None), {"elsewhere": square(1)}
+    with_data = picture_rows([sample], Pictures(), shown, references=others)
+    assert with_data == picture_rows([sample], Pictures(), shown)
+    without = picture_rows([sample], None, shown, references=others)
+    assert without == picture_rows([sample], None, shown)
+    assert without != picture_rows([sample], None, shown, references={"P0_2": square(2)})

@@ -286,7 +286,7 @@ def picture_rows(
     for patient, rank in chosen_patients(leader).items():
         for case, why in chosen_slices(leader, patient, rank).items():
             name = f"{shown.cases[case]} of {shown.patients[patient]}"
-            reference = None if references is None else references[case]
+            reference = references.get(case) if pictures is None and references is not None else None
             tiles, window, bar = _tiles(systems, pictures, case, channel, name, reference)
             rows.append(
                 PictureRow(
