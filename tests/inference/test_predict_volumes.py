@@ -19,6 +19,7 @@ from segmed.inference.predictor import Predictor
 from segmed.inference.volume_files import Extras, entropy, predict_volumes
 from segmed.inference.volume_inputs import find_volumes, sequence_doubts
 from segmed.io.volumes import read_volume, write_volume
+from segmed.models.joint_config import EnsembleConfig
 from segmed.preprocess import PreprocessConfig
 from volume_phantoms import grid_of
 
@@ -117,7 +118,8 @@ def test_an_ensembles_members_give_the_interval(tmp_path: Path) -> None:
     members = [bright(tmp_path), bright(tmp_path)]
     members[1].model = type(members[1].model)()
     members[1].model.forward = lambda image: 40 * (image - 0.8)  # type: ignore[method-assign]
-    predictor = EnsemblePredictor(members, members[0].config, tmp_path)
+    config = EnsembleConfig(networks=members[0].config.networks * 2, labels=members[0].config.labels, volumes=True)
+    predictor = EnsemblePredictor(members, config, tmp_path)
     inputs = find_volumes(tmp_path / "in")
     assert inputs is not None
     predict_volumes(predictor, inputs, tmp_path / "out")
