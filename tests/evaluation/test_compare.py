@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from report_samples import evaluation, floor, metrics, patient_row
 
+from segmed.cli.referee import MaskOptions, ReferenceOptions, score_systems
 from segmed.core.errors import DataError
 from segmed.core.units import IMAGE, PATIENT
 from segmed.evaluation.compare import Verdict, compare
@@ -161,6 +163,12 @@ def test_floors_of_one_name_are_told_apart_by_their_runs_unless_they_are_the_sam
         dataclasses.replace(sample, slices=(first,)).save(run / "evaluation-test" / "floors" / "copy")
     names = [each.name for each in find_evaluations(runs).evaluations if each.kind == "floor"]
     assert names == ["copy", "copy (three)"]
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "labels" / "P0_0.png")
+    references = ReferenceOptions(tmp_path / "labels", None, None, True)
+    options = MaskOptions(references, None, (), "refuse", None, None, 0)
+    scored = score_systems(list(zip("abc", runs, strict=True)), options, out=tmp_path, part=None)
+    assert [each.name for each in scored.found.evaluations] == ["a", "b", "c", "copy", "copy (c)"]
 
 
 def test_the_test_part_is_taken_unless_another_is_asked_for(tmp_path):

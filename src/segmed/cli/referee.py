@@ -107,7 +107,7 @@ def score_systems(
     What is scored is kept in `OUT/evaluations/NAME`, so that it can be compared again, with the floors where a split
     is given.
     """
-    from segmed.evaluation.find import Found, find_evaluations
+    from segmed.evaluation.find import Found, find_evaluations, with_others
     from segmed.evaluation.floors import save_with_floors
     from segmed.evaluation.mask_files import files_by_table
 
@@ -123,13 +123,14 @@ def score_systems(
     labels = _labels_of(options.labels_of, names)
     found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
     evaluations: list[Evaluation] = []
+    others: list[tuple[Evaluation, str]] = []
     runs: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as scratch:
         floors = _floors(scored_part, Path(scratch), options.seed)
         for name, path in named:
             if name in stored:
-                first = dataclasses.replace(found[name].evaluations[0], name=name)
-                evaluations += [first, *found[name].evaluations[1:]]
+                evaluations.append(dataclasses.replace(found[name].evaluations[0], name=name))
+                others += [(each, name) for each in found[name].evaluations[1:]]
                 if found[name].runs or is_run(path):
                     runs[name] = next(iter(found[name].runs.values()), path)
                 continue
@@ -144,6 +145,7 @@ def score_systems(
                 runs[name] = path
             save_with_floors(out / EVALUATIONS / name, scored, floors)
             evaluations.append(scored)
+    evaluations = with_others(evaluations, others)
     kept = [name for name, _ in named if name not in stored]
     evaluations += _saved_floors(floors, out / EVALUATIONS / kept[0], evaluations) if kept else []
     return Scored(Found(tuple(evaluations), runs), references, None if scored_part is None else scored_part.decoded)

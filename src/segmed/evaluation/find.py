@@ -28,7 +28,7 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
     """
     evaluations: list[Evaluation] = []
     runs: dict[str, Path] = {}
-    floors: list[tuple[Evaluation, Path]] = []
+    floors: list[tuple[Evaluation, str]] = []
     places: set[Path] = set()
     for path in paths:
         folder = _evaluation_folder(path, part)
@@ -37,16 +37,25 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
         places.add(folder.resolve())
         read = [(Evaluation.load(file.parent), file.parent) for file in _evaluation_files(folder)]
         for evaluation, own in sorted(read, key=lambda one: one[0].oracle):
-            floors += [(Evaluation.load(file.parent), folder) for file in sorted(own.glob("floors/*/evaluation.json"))]
+            files = sorted(own.glob("floors/*/evaluation.json"))
+            floors += [(Evaluation.load(file.parent), _run_name(folder)) for file in files]
             if evaluation.prompts is not None and any(_same_answers(evaluation, other) for other in evaluations):
                 continue
-            evaluations.append(_own_name(evaluation, evaluations, folder))
+            evaluations.append(_own_name(evaluation, evaluations, _run_name(folder)))
             if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
                 runs[evaluations[-1].name] = folder.parent
-    for each, folder in floors:
-        if not any(_same_result(each, other) for other in evaluations):
-            evaluations.append(_own_name(each, evaluations, folder))
-    return Found(tuple(evaluations), runs)
+    return Found(tuple(with_others(evaluations, floors)), runs)
+
+
+def with_others(evaluations: Sequence[Evaluation], others: Sequence[tuple[Evaluation, str]]) -> list[Evaluation]:
+    """The evaluations, then others, each with the name of its run: equal floors once, the run added to taken names."""
+    found, seen = list(evaluations), list(evaluations)
+    for each, run in others:
+        if each.kind == "floor" and any(_same_result(each, other) for other in seen):
+            continue
+        seen.append(each)
+        found.append(_own_name(each, found, run))
+    return found
 
 
 def _evaluation_files(folder: Path) -> list[Path]:
@@ -68,12 +77,16 @@ def _evaluation_folder(path: Path, part: str | None) -> Path:
     return found[wanted]
 
 
-def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], folder: Path) -> Evaluation:
+def _run_name(folder: Path) -> str:
+    """The name of the run that an evaluation's folder is of, or the folder's own."""
+    return (folder.parent if folder.name.startswith("evaluation-") else folder).name
+
+
+def _own_name(evaluation: Evaluation, others: Sequence[Evaluation], run: str) -> Evaluation:
     taken = {other.name for other in others}
     if evaluation.name not in taken:
         return evaluation
-    run = folder.parent if folder.name.startswith("evaluation-") else folder
-    candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run.name], itertools.count(2)))
+    candidates = (f"{evaluation.name} ({text})" for text in itertools.chain([run], itertools.count(2)))
     return dataclasses.replace(evaluation, name=next(name for name in candidates if name not in taken))
 
 
