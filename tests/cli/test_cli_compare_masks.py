@@ -266,3 +266,26 @@ def test_a_split_without_its_data_or_a_case_without_a_reference_is_told(split_da
     some = write_masks(data / "some", {case: reference(case) for case in CASES if case != "a_2"})
     lacking = run(f"good={data / 'good'}", "--references", some, *how)
     assert "no reference of a_2, which is of the test part" in str(lacking.exception)
+
+
+def test_slices_of_a_part_are_called_as_in_the_data_which_has_their_pictures(tmp_path: Path):
+    for part, cases in {"train": ("a_1", "a_2"), "test": ("b_1", "c_1")}.items():
+        for folder, move in (("images", 0), ("masks", 0), ("tool", 1)):
+            (tmp_path / "set" / part / folder).mkdir(parents=True)
+            for case in cases:
+                mask = np.roll(reference(case)[2] > 0, move, axis=0)
+                Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "set" / part / folder / f"{case}.png")
+    decoded = decode(open_dataset(tmp_path / "set"))
+    parts = {
+        part: tuple(r.case for r in decoded.dataset.records if r.case.startswith(part)) for part in ("train", "test")
+    }
+    folds = (Partition(parts["train"], (), parts["test"]),)
+    patients = {record.case: record.patient for record in decoded.dataset.records}
+    Split("patient", 0, decoded.data_hash, False, patients, folds).save(tmp_path / "split.json")
+    test, out = tmp_path / "set" / "test", tmp_path / "out"
+    how = ("--references", test / "masks", "--data", tmp_path / "set", "--split", tmp_path / "split.json", "--out", out)
+    result = run(f"tool={test / 'tool'}", *how)
+    assert result.exit_code == 0, (result.output, result.exception)
+    (stored,) = find_evaluations([out / "evaluations" / "tool"]).evaluations[:1]
+    assert {row.case: row.patient for row in stored.slices} == {case: case for case in ("test/b_1", "test/c_1")}
+    assert all(row.predicted_px for row in stored.slices if row.reference_px)

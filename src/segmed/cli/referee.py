@@ -136,6 +136,9 @@ def score_systems(
                 continue
             predicted = predict_run(path, references, options.images, name=name, out=out) if is_run(path) else None
             source: Path | Mapping[str, Path] = path if table is None else table.systems.get(name, path)
+            if not isinstance(source, Path):  # a table names cases as the references are called
+                case_of = {called: case for case, called in references.files.called.items()}
+                source = {case_of.get(case, case): file for case, file in source.items()}
             scored = score_system(
                 name, source if predicted is None else predicted.folder, references,
                 labels=labels.get(name) if predicted is None else predicted.labels, other_grids=options.other_grids,

@@ -22,12 +22,14 @@ SHOWN = 5
 class CaseFiles:
     """The files of one side by case; a folder holds one file for each label, as TotalSegmentator writes them.
 
-    `are_volumes` is False for images of one slice, such as PNG.
+    `are_volumes` is False for images of one slice, such as PNG. `called` holds the name that masks of a case have where
+    it is not the case's own.
     """
 
     folder: Path
     files: Mapping[str, Path]
     are_volumes: bool
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def matched(references: CaseFiles, predictions: CaseFiles) -> tuple[dict[str, Pa
             by_name.setdefault(name.removesuffix(ending), path)
     found: dict[str, Path] = {}
     for case in references.files:
-        names = (case, *(case.removesuffix(ending) for ending in ENDINGS))
+        own = references.called.get(case, case)
+        names = (own, *(own.removesuffix(ending) for ending in ENDINGS))
         for name in [name for name in names if name in by_name][:1]:
             found[case] = by_name[name]
     if not found:

@@ -48,6 +48,8 @@ def part_of(
 ) -> ScoredPart:
     """The references of a part, matched to the data's volumes (or images of one slice) by name.
 
+    Slices are then called as in the data, so that evaluated runs stand beside them and the data has their pictures.
+
     Raises:
         SplitError: The split is not of the data, or has no such part.
         DataError: A case of the part has no reference.
@@ -64,19 +66,26 @@ def part_of(
             f"{references.files.folder}: no reference of {lacking[0]}, which is of the {part} part. Add it."
         )
     case_of = {path: case for case, path in references.files.files.items()}
-    groups = {case_of[files[name]]: some for name, some in named.items()}
+    told = {case_of[files[name]]: some for name, some in named.items()}
+    called = {case if references.files.are_volumes else some[0].case: case for case, some in told.items()}
+    groups = {case: told[name] for case, name in called.items()}
     known = patients_known(split, decoded)
+    by_data = known or not (references.files.are_volumes or references.patients_known)
     own = replace(
         references,
-        files=replace(references.files, files={case: references.files.files[case] for case in groups}),
-        patients={case: some[0].patient if known else references.patients[case] for case, some in groups.items()},
+        files=replace(
+            references.files, files={case: references.files.files[name] for case, name in called.items()}, called=called
+        ),
+        patients={
+            case: some[0].patient if by_data else references.patients[called[case]] for case, some in groups.items()
+        },
         positions={case: some[0].slice_index for case, some in groups.items()},
         patients_known=known or references.patients_known,
     )
     context = Context(
         part=part, leaking=split.leaking, data_hash=decoded.data_hash, split=split_facts(decoded, split, fold, part)
     )
-    left_out = tuple(case for case in references.files.files if case not in groups)
+    left_out = tuple(case for case in references.files.files if case not in told)
     return ScoredPart(decoded, split, fold, part, own, groups, context, left_out)
 
 
