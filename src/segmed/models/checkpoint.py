@@ -2,19 +2,15 @@
 
 import hashlib
 import logging
-import math
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from annotated_types import Ge
-from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from typing_extensions import TypedDict
 
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
@@ -27,9 +23,8 @@ from segmed.layers.weight_files import of_another_type, read_safetensors, requir
 from segmed.models.config import ModelConfig
 from segmed.models.hub import run_folder
 from segmed.models.network_config import NetworkConfig
-from segmed.models.prediction import PredictionConfig
+from segmed.models.run_facts import RunFacts, StoredFacts, facts_from, facts_to_json, require_probability
 from segmed.models.seen import Seen, seen_patients
-from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
@@ -43,7 +38,7 @@ ENSEMBLE, CASCADE = "ensemble.json", "cascade.json"
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(RunFacts):
     """All that is needed to use a model rightly, and to know where it came from."""
 
     model: ModelConfig
@@ -51,24 +46,6 @@ class RunConfig:
     labels: LabelMap
     threshold: float
     """Probability from which a pixel is foreground; tuned on validation patients."""
-    data_hash: str = ""
-    split_hash: str = ""
-    fold: int = 0
-    leaking: bool = False
-    """True where the split spread a patient over parts: its scores say nothing about new patients."""
-    patients_known: bool = True
-    """False where nobody said which images are of one patient: `seen` then holds images, and no leak can be seen."""
-    volumes: bool | None = None
-    """Whether its data had patients of several slices, which are normalised together; None where that is not known."""
-    training: TrainingFacts = field(default_factory=TrainingFacts)
-    """Times, prompts and embeddings of the training, and what else is shown of it."""
-    seen: dict[str, list[str]] = field(default_factory=dict)
-    """Digests of the patients of `train` and `validation`, so that no test can be on them; empty where unknown. They
-    are made with the data's key, see `models.seen`."""
-    in_colour: bool = False
-    """Whether it was trained on pictures in colour, and pictures of its masks are drawn over colour."""
-    prediction: PredictionConfig = field(default_factory=PredictionConfig)
-    """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
     weights_sha256: str = ""
     """SHA-256 of the weights' file, written by `save_run`; empty in configs from before it was kept."""
 
@@ -76,8 +53,7 @@ class RunConfig:
         """Name the channels where the preprocessing takes all; raise `ModelError` for a threshold that is none."""
         read = self.preprocess.with_channels(self.model.channels // self.preprocess.slices)
         object.__setattr__(self, "preprocess", read)
-        if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
-            raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
+        require_probability(self.threshold)
 
     @property
     def plane(self) -> Plane:
@@ -96,7 +72,7 @@ class RunConfig:
             "segmed": __version__,
             "model": config_to_mapping(self.model),
             "preprocess": config_to_mapping(self.preprocess),
-            **facts_to_json(self),
+            **facts_to_json(self, self.labels, self.threshold),
             "weights_sha256": self.weights_sha256,
         }
 
@@ -119,34 +95,6 @@ class RunConfig:
             raise ModelError(f"{source}: {error} {_AGAIN}") from error
 
 
-class _Training(TypedDict, total=False):
-    """The types of what `TrainingFacts` has as fields; all else is shown only."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-    seconds: float | None
-    cpu_seconds: float | None
-    mask_prompts: bool
-    embeddings: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredFacts:
-    """What is stored of a run, an ensemble or a cascade beside its networks; settings are read by their own classes."""
-
-    labels: dict[str, Any]
-    threshold: float
-    data_hash: str
-    split_hash: str
-    fold: Annotated[int, Ge(0)]
-    training: _Training
-    LEAKING: bool = False
-    patients_known: bool = True
-    volumes: bool | None = None
-    seen: dict[str, list[str]] = field(default_factory=dict)
-    in_colour: bool = False
-    prediction: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Stored(StoredFacts):
     """What `config.json` holds."""
@@ -154,42 +102,6 @@ class _Stored(StoredFacts):
     model: dict[str, Any]
     preprocess: dict[str, Any]
     weights_sha256: str = ""
-
-
-def facts_to_json(config: Any) -> dict[str, Any]:
-    """All of a config but its networks, as `StoredFacts` has it."""
-    return {
-        "labels": config.labels.to_json(),
-        "threshold": config.threshold,
-        "data_hash": config.data_hash,
-        "split_hash": config.split_hash,
-        "fold": config.fold,
-        **({"LEAKING": True} if config.leaking else {"by_patient": True} if config.patients_known else {}),
-        "patients_known": config.patients_known,
-        "volumes": config.volumes,
-        "training": config.training.to_json(),
-        "seen": config.seen,
-        "in_colour": config.in_colour,
-        "prediction": config_to_mapping(config.prediction),
-    }
-
-
-def facts_from(stored: StoredFacts, source: str) -> dict[str, Any]:
-    """The fields of a config that `facts_to_json` wrote; raises `DataError` or `ConfigError`."""
-    return {
-        "labels": LabelMap.from_json(stored.labels),
-        "threshold": stored.threshold,
-        "data_hash": stored.data_hash,
-        "split_hash": stored.split_hash,
-        "fold": stored.fold,
-        "leaking": stored.LEAKING,
-        "patients_known": stored.patients_known,
-        "volumes": stored.volumes,
-        "training": TrainingFacts.from_json(stored.training),
-        "seen": stored.seen,
-        "in_colour": stored.in_colour,
-        "prediction": config_from_mapping(PredictionConfig, stored.prediction, source=source),
-    }
 
 
 _AGAIN = "Train again or copy the whole folder."

@@ -1,7 +1,6 @@
 """What predicts by several runs: an ensemble and a cascade have configs of their own, of all their networks."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from segmed.core.config import config_from_mapping, config_to_mapping
@@ -9,11 +8,10 @@ from segmed.core.errors import ConfigError, DataError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.core.reading import validated
 from segmed.core.stacking import Plane
-from segmed.models.checkpoint import RunConfig, StoredFacts, facts_from, facts_to_json
+from segmed.models.checkpoint import RunConfig
 from segmed.models.config import ModelConfig
 from segmed.models.network_config import NetworkConfig
-from segmed.models.prediction import PredictionConfig
-from segmed.models.training_facts import TrainingFacts
+from segmed.models.run_facts import RunFacts, StoredFacts, facts_from, facts_to_json, require_probability
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
 
@@ -22,23 +20,13 @@ _AGAIN = "Make the ensemble again."
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointConfig:
-    """What is known of several runs that predict together; each fact as in `RunConfig`."""
+class JointConfig(RunFacts):
+    """What is known of several runs that predict together."""
 
     networks: tuple[NetworkConfig, ...]
     """Of an ensemble those of its members; of a cascade the dense and the promptable one."""
     labels: LabelMap
     threshold: float = 0.5
-    data_hash: str = ""
-    split_hash: str = ""
-    fold: int = 0
-    leaking: bool = False
-    patients_known: bool = True
-    volumes: bool | None = None
-    training: TrainingFacts = field(default_factory=TrainingFacts)
-    seen: dict[str, list[str]] = field(default_factory=dict)
-    in_colour: bool = False
-    prediction: PredictionConfig = field(default_factory=PredictionConfig)
 
     @property
     def plane(self) -> Plane:
@@ -47,8 +35,7 @@ class JointConfig:
 
     def __post_init__(self) -> None:
         """Raise `ModelError` for a threshold that is none, and for networks that read volumes along several planes."""
-        if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):
-            raise ModelError(f"threshold {self.threshold:g}: is no probability. Give a number from 0 to 1.")
+        require_probability(self.threshold)
         planes = dict.fromkeys(network.preprocess.plane for network in self.networks)
         if len(planes) > 1:
             raise ModelError(f"runs read volumes along {' and '.join(planes)}. Join runs of one preprocess.plane.")
@@ -64,7 +51,12 @@ class EnsembleConfig(JointConfig):
             {"model": config_to_mapping(each.model), "preprocess": config_to_mapping(each.preprocess)}
             for each in self.networks
         ]
-        return {"format": FORMAT, "segmed": __version__, "networks": networks, **facts_to_json(self)}
+        return {
+            "format": FORMAT,
+            "segmed": __version__,
+            "networks": networks,
+            **facts_to_json(self, self.labels, self.threshold),
+        }
 
     @classmethod
     def from_json(cls, value: Any, source: str) -> "EnsembleConfig":
