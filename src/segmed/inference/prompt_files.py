@@ -16,7 +16,7 @@ from typing import Any, Literal
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.escaping import shortened, shortened_text
 from segmed.core.image import Geometry, Image, Mask, Size
-from segmed.core.reading import read_json, read_table
+from segmed.core.reading import Table, read_json, read_table
 from segmed.core.records import Record
 from segmed.data.names import composed
 from segmed.inference.inputs import Inputs
@@ -58,10 +58,15 @@ def read_given(path: Path, kind: Kind | None = None) -> list[Given]:
         DataError: The file has another form; file and row are named.
     """
     given = list(_from_json(path) if path.suffix.lower() == ".json" else _from_csv(path))
-    if kind is not None and given and not any(each.kind == kind for each in given):
+    require_kind([each.kind for each in given], kind, path)
+    return given
+
+
+def require_kind(found: Sequence[Kind], kind: Kind | None, path: Path) -> None:
+    """Raise `DataError` for a file of prompts that has some, but none of the kind that it was given for."""
+    if kind is not None and found and kind not in found:
         other: Kind = "points" if kind == "boxes" else "boxes"
         raise DataError(f"--{kind} {path}: holds {other} and no {kind}. Give it as --{other}.")
-    return given
 
 
 def parse_given(text: str, option: str, file: str) -> Given:
@@ -216,15 +221,8 @@ def _from_csv(path: Path) -> Iterator[Given]:
             f"{path}: the first line is {shortened_text(','.join(columns))}. Expected file,x0,y0,x1,y1 for boxes, or "
             f"file,x,y and optionally label,object for points, and no other columns.{corners}"
         )
-    for line, row in zip(table.lines, table.rows, strict=True):
-        where = f"{path}, line {line}"
-        values = {name: value.strip() for name, value in zip(columns, row, strict=True)}
-        if not values["file"]:
-            raise DataError(f"{where}: names no file.")
-        numbers = tuple(number_in(values[name], where) for name in wanted)
-        label = whole_in(values.get("label") or str(INSIDE), where, "label")
-        owner = whole_in(values["object"], where, "object") if values.get("object") else None
-        yield Given(values["file"], where, numbers, label, owner)
+    for each in entries_in_table(path, table, wanted):
+        yield Given(each.file, each.where, each.numbers, each.label, each.object)
 
 
 def _from_json(path: Path) -> Iterator[Given]:
@@ -234,19 +232,56 @@ def _from_json(path: Path) -> Iterator[Given]:
         strange = sorted(set(value) - {"boxes", "points", "labels", "objects"})
         if strange:
             raise DataError(f"{path}, {file}: unknown key {shortened(strange[0])}. Use boxes, points, labels, objects.")
-        for key, listed in value.items():
-            if not isinstance(listed, list):
-                raise DataError(f"{path}, {file}: {key} is {shortened(listed)}, expected a list. Write [] for none.")
-        points = value.get("points", [])
-        labels, owners = value.get("labels", [INSIDE] * len(points)), value.get("objects", [None] * len(points))
-        if not len(points) == len(labels) == len(owners):
-            raise DataError(f"{path}, {file}: {len(points)} points, {len(labels)} labels and {len(owners)} objects.")
-        for index, box in enumerate(value.get("boxes", [])):
-            yield Given(file, f"{path}, {file}, box {index}", listed_numbers(box, f"{path}, {file}, box {index}", BOX))
-        for index, (point, label, owner) in enumerate(zip(points, labels, owners, strict=True)):
-            where = f"{path}, {file}, point {index}"
-            number = None if owner is None else whole_in(str(owner), where, "object")
-            yield Given(file, where, listed_numbers(point, where, POINT), whole_in(str(label), where, "label"), number)
+        for each in entries_in_json(f"{path}, {file}", file, value, BOX, POINT):
+            yield Given(file, each.where, each.numbers, each.label, each.object)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The numbers of a box or point as they are written in a file, before anything is made of them."""
+
+    file: str
+    where: str
+    names: tuple[str, ...]
+    """What each number is."""
+    numbers: tuple[float, ...]
+    label: int = INSIDE
+    object: int | None = None
+
+
+def entries_in_table(path: Path, table: Table, names: tuple[str, ...], ending: str = "") -> Iterator[Entry]:
+    """The rows of a table whose columns were found right; `ending` stands behind the names of the numbers' columns."""
+    columns = [name.strip() for name in table.header]
+    for line, row in zip(table.lines, table.rows, strict=True):
+        where = f"{path}, line {line}"
+        values = {name: value.strip() for name, value in zip(columns, row, strict=True)}
+        if not values["file"]:
+            raise DataError(f"{where}: names no file.")
+        numbers = tuple(number_in(values[f"{name}{ending}"], where) for name in names)
+        label = whole_in(values.get("label") or str(INSIDE), where, "label")
+        owner = whole_in(values["object"], where, "object") if values.get("object") else None
+        yield Entry(values["file"], where, names, numbers, label, owner)
+
+
+def entries_in_json(
+    where: str, file: str, lists: Mapping[str, Any], box: tuple[str, ...], point: tuple[str, ...]
+) -> Iterator[Entry]:
+    """The boxes and points of one file in JSON, whose lists are those of `boxes`, `points`, `labels` and `objects`."""
+    for key, listed in lists.items():
+        if not isinstance(listed, list):
+            raise DataError(f"{where}: {key} is {shortened(listed)}, expected a list. Write [] for none.")
+    points = lists.get("points", [])
+    labels, owners = lists.get("labels", [INSIDE] * len(points)), lists.get("objects", [None] * len(points))
+    if not len(points) == len(labels) == len(owners):
+        raise DataError(f"{where}: {len(points)} points, {len(labels)} labels and {len(owners)} objects.")
+    for index, numbers in enumerate(lists.get("boxes", [])):
+        place = f"{where}, box {index}"
+        yield Entry(file, place, box, listed_numbers(numbers, place, box))
+    for index, (numbers, label, owner) in enumerate(zip(points, labels, owners, strict=True)):
+        place = f"{where}, point {index}"
+        number = None if owner is None else whole_in(str(owner), place, "object")
+        found = listed_numbers(numbers, place, point)
+        yield Entry(file, place, point, found, whole_in(str(label), place, "label"), number)
 
 
 def listed_numbers(value: Any, where: str, names: Sequence[str]) -> tuple[float, ...]:

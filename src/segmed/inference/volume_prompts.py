@@ -24,7 +24,19 @@ from segmed.core.records import VolumeFiles
 from segmed.data.cutting import CutVolume
 from segmed.data.names import composed
 from segmed.inference.from_data import cut_slices
-from segmed.inference.prompt_files import BOX, OF_POINTS, POINT, Kind, listed_numbers, number_in, whole_in, written
+from segmed.inference.prompt_files import (
+    BOX,
+    OF_POINTS,
+    POINT,
+    Entry,
+    Kind,
+    entries_in_json,
+    entries_in_table,
+    number_in,
+    require_kind,
+    whole_in,
+    written,
+)
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
 from segmed.inference.volume_files import PredictedVolume
@@ -76,9 +88,7 @@ def read_volume_given(path: Path, kind: Kind | None = None) -> list[VolumeGiven]
         DataError: The file has another form; file and row are named.
     """
     given = list(_from_json(path) if path.suffix.lower() == ".json" else _from_csv(path))
-    if kind is not None and given and not any(each.kind == kind for each in given):
-        other: Kind = "points" if kind == "boxes" else "boxes"
-        raise DataError(f"--{kind} {path}: holds {other} and no {kind}. Give it as --{other}.")
+    require_kind([each.kind for each in given], kind, path)
     return given
 
 
@@ -94,7 +104,7 @@ def parse_volume_given(text: str, option: str, file: str) -> VolumeGiven:
         raise DataError(f"{where}: expected {form} of a volume, in voxels, or in mm with mm: before it.")
     names = BOX_3D if option == "--box" else POINT_3D
     found = tuple(number_in(part, where) for part in parts)
-    return _given(file, where, names, found, "voxels" if numbers == text else "mm", label)
+    return _given(Entry(file, where, names, found, label), "voxels" if numbers == text else "mm")
 
 
 def given_by_volume(given: Sequence[VolumeGiven], inputs: VolumeInputs) -> dict[str, list[VolumeGiven]]:
@@ -244,14 +254,12 @@ def _ends_with(name: str, file: str) -> bool:
     return f"/{composed(name)}".endswith(f"/{file}")
 
 
-def _given(
-    file: str, where: str, names: tuple[str, ...], numbers: Sequence[float], unit: Unit, label: int = INSIDE,
-    owner: int | None = None,
-) -> VolumeGiven:  # fmt: skip
-    """A box or point from its numbers, in the order of `names`."""
+def _given(entry: Entry, unit: Unit) -> VolumeGiven:
+    """A box or point of an entry."""
+    where, numbers = entry.where, entry.numbers
     if not all(math.isfinite(number) for number in numbers):
         raise DataError(f"{where}: {written(numbers)} is not finite. Give numbers.")
-    kind, one_slice = FORMS[names], names[0] == SLICE
+    kind, one_slice = FORMS[entry.names], entry.names[0] == SLICE
     if one_slice:
         number = whole_in(str(numbers[0]), where, SLICE)
         half = numbers[1:3]
@@ -260,11 +268,12 @@ def _given(
         low, high = (numbers[0], numbers[1], numbers[2]), (*(numbers[3:] or numbers),)
     if kind == "boxes" and not all(first < last for first, last in zip(low, high, strict=True)):
         raise DataError(f"{where}: box {written((*low, *high))} is inverted or empty. Give the lower corner first.")
-    if label not in (0, 1):
-        raise DataError(f"{where}: label {label}; expected 1 on the object or 0 beside it.")
+    if entry.label not in (0, 1):
+        raise DataError(f"{where}: label {entry.label}; expected 1 on the object or 0 beside it.")
     return VolumeGiven(
-        file, where, kind, _corner(np.array(low)), _corner(np.array(high)), unit, one_slice, label, owner
-    )
+        entry.file, where, kind, _corner(np.array(low)), _corner(np.array(high)), unit, one_slice, entry.label,
+        entry.object,
+    )  # fmt: skip
 
 
 def _from_csv(path: Path) -> Iterator[VolumeGiven]:
@@ -286,15 +295,8 @@ def _from_csv(path: Path) -> Iterator[VolumeGiven]:
             "file,x0,y0,z0,x1,y1,z1 or file,slice,x0,y0,x1,y1 for boxes, file,x,y,z or file,slice,x,y and optionally "
             "label,object for points; or x0_mm and so on, in mm."
         )
-    for line, row in zip(table.lines, table.rows, strict=True):
-        where = f"{path}, line {line}"
-        values = {name: value.strip() for name, value in zip(columns, row, strict=True)}
-        if not values["file"]:
-            raise DataError(f"{where}: names no file.")
-        found = [number_in(values[f"{name}_mm" if in_mm else name], where) for name in names]
-        label = whole_in(values.get("label") or str(INSIDE), where, "label")
-        owner = whole_in(values["object"], where, "object") if values.get("object") else None
-        yield _given(values["file"], where, names, found, "mm" if in_mm else "voxels", label, owner)
+    for each in entries_in_table(path, table, names, "_mm" if in_mm else ""):
+        yield _given(each, "mm" if in_mm else "voxels")
 
 
 def _from_json(path: Path) -> Iterator[VolumeGiven]:
@@ -307,18 +309,6 @@ def _from_json(path: Path) -> Iterator[VolumeGiven]:
         unit = value.get("unit", "voxels")
         if unit not in ("voxels", "mm"):
             raise DataError(f"{where}: unit {shortened(unit)}; expected voxels or mm.")
-        for key in set(value) - {"unit"}:
-            if not isinstance(value[key], list):
-                raise DataError(f"{where}: {key} is {shortened(value[key])}, expected a list. Write [] for none.")
-        points = value.get("points", [])
-        labels, owners = value.get("labels", [INSIDE] * len(points)), value.get("objects", [None] * len(points))
-        if not len(points) == len(labels) == len(owners):
-            raise DataError(f"{where}: {len(points)} points, {len(labels)} labels and {len(owners)} objects.")
-        for index, box in enumerate(value.get("boxes", [])):
-            place = f"{where}, box {index}"
-            yield _given(file, place, BOX_3D, listed_numbers(box, place, BOX_3D), unit)
-        for index, (point, label, owner) in enumerate(zip(points, labels, owners, strict=True)):
-            place = f"{where}, point {index}"
-            number = None if owner is None else whole_in(str(owner), place, "object")
-            numbers = listed_numbers(point, place, POINT_3D)
-            yield _given(file, place, POINT_3D, numbers, unit, whole_in(str(label), place, "label"), number)
+        lists = {key: listed for key, listed in value.items() if key != "unit"}
+        for each in entries_in_json(where, file, lists, BOX_3D, POINT_3D):
+            yield _given(each, unit)
