@@ -15,6 +15,7 @@ from segmed.data.sources import open_dataset
 from segmed.evaluation.ensemble import make_ensemble
 from segmed.evaluation.run import plan_evaluation
 from segmed.inference import EnsemblePredictor, load
+from segmed.inference.ensemble import ensemble_config
 from toydata import write_toy
 
 
@@ -116,6 +117,15 @@ def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(pla
     with pytest.raises(ModelError, match=r"copy1: has another threshold or post-processing than .*copy0"):
         make_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
     assert not (tmp_path / "both").exists()
+
+
+def test_members_that_read_volumes_along_other_planes_are_named(place: Path, tmp_path: Path) -> None:
+    turned = Path(shutil.copytree(place / "run1", tmp_path / "turned"))
+    stored = json.loads((turned / "config.json").read_text())
+    stored["preprocess"]["plane"] = "coronal"
+    (turned / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(ModelError, match=r"turned: reads volumes along preprocess.plane coronal, .*run1 along acq"):
+        ensemble_config([place / "run1", turned])
 
 
 def test_an_ensemble_of_before_hashes_loads(place: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """A cascade refines what its dense run proposes where the promptable run is sure, and is the dense run elsewhere."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from box_filler import config_of, filler, half_finder
+from box_filler import PLAIN, config_of, filler, half_finder
 from prompted_runs import run_config, save_prompted_run
 from segmed.core.errors import ModelError, SplitError
 from segmed.inference import PatientSlices, load
@@ -128,6 +129,8 @@ def test_moved_probabilities_reach_half_exactly_where_the_threshold_was_reached(
 def test_runs_of_other_data_or_splits_are_not_joined() -> None:
     with pytest.raises(ModelError, match="another split or another fold"):
         cascade(filler(split_hash="a"), half_finder(split_hash="b"))
+    with pytest.raises(ModelError, match=r"filler: reads volumes along preprocess.plane acquired, half along coronal"):
+        cascade(filler(), half_finder(preprocess=replace(PLAIN, plane="coronal")))
     with pytest.raises(ModelError, match="takes no prompts"):
         join(half_finder(), half_finder(), CascadeConfig(), Path("cascade"))
 

@@ -33,7 +33,7 @@ from segmed.models.checkpoint import (
     known_patients,
     relative_to,
 )
-from segmed.models.joint_config import CascadedConfig
+from segmed.models.joint_config import CascadedConfig, require_one_plane
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import summed_times
 from segmed.prompts.proposals import PromptKinds, Proposals, ProposeConfig, propose
@@ -157,8 +157,8 @@ def joined_mask(
 def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> CascadedConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
-    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold and data, and where the
-    dense run removes small components; `SplitError` where a run does not say which patients it was trained on.
+    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold, data and plane, and
+    where the dense run removes small components; `SplitError` where a run does not say which patients it has seen.
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
@@ -175,6 +175,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
             "that no patients are new to both. Train both on the same."
         )
+    require_one_plane([(run.folder, each) for run in (dense, promptable) for each in run.config.networks])
     return CascadedConfig(
         networks=(*one.networks, *other.networks),
         labels=one.labels,

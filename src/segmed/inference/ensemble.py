@@ -33,7 +33,7 @@ from segmed.models.checkpoint import (
     load_run,
     relative_to,
 )
-from segmed.models.joint_config import EnsembleConfig
+from segmed.models.joint_config import EnsembleConfig, require_one_plane
 from segmed.models.prediction import Tta
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import TrainingFacts, summed_times
@@ -142,8 +142,8 @@ def change_ensemble(folder: Path, config: EnsembleConfig) -> None:
 def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
     """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
 
-    Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels differ,
-    `SplitError` where a run does not say which patients it was trained on.
+    Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels or
+    planes differ, `SplitError` where a run does not say which patients it was trained on.
     """
     configs = [load_run(member).config for member in members]
     first = configs[0]
@@ -153,6 +153,9 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
                 f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "
                 "An ensemble's runs share their labels."
             )
+    require_one_plane(
+        [(member, each) for member, config in zip(members, configs, strict=True) for each in config.networks]
+    )
     same = len({(config.split_hash, config.fold) for config in configs}) == 1
     return EnsembleConfig(
         networks=tuple(network for config in configs for network in config.networks),

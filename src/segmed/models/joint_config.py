@@ -1,5 +1,6 @@
 """What predicts by several runs: an ensemble and a cascade have configs of their own, of all their networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,17 @@ FORMAT = 1
 _AGAIN = "Make the ensemble again."
 
 
+def require_one_plane(networks: Sequence[tuple[object, NetworkConfig]]) -> None:
+    """Raise `ModelError` where networks read volumes along several planes; each comes with what it is called."""
+    first, plane = networks[0][0], networks[0][1].preprocess.plane
+    for called, network in networks[1:]:
+        if network.preprocess.plane != plane:
+            raise ModelError(
+                f"{called}: reads volumes along preprocess.plane {network.preprocess.plane}, {first} along {plane}. "
+                "Join runs of one plane."
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class JointConfig(RunFacts):
     """What is known of several runs that predict together."""
@@ -36,9 +48,7 @@ class JointConfig(RunFacts):
     def __post_init__(self) -> None:
         """Raise `ModelError` for a threshold that is none, and for networks that read volumes along several planes."""
         require_probability(self.threshold)
-        planes = dict.fromkeys(network.preprocess.plane for network in self.networks)
-        if len(planes) > 1:
-            raise ModelError(f"runs read volumes along {' and '.join(planes)}. Join runs of one preprocess.plane.")
+        require_one_plane([(f"network {number}", each) for number, each in enumerate(self.networks, start=1)])
 
 
 @dataclass(frozen=True, kw_only=True)
