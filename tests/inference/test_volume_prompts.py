@@ -128,12 +128,15 @@ def test_rows_that_do_not_fit_the_volume_are_named(tmp_path: Path) -> None:
 def test_a_row_names_a_volume_by_its_file_folder_or_mask() -> None:
     volumes = (
         VolumeFiles("p01", (Path("in/p01_0000.nii.gz"),)), VolumeFiles("p02/a", (Path("in/p02/a"),)),
-        VolumeFiles("p03/a", (Path("in/p03/a"),)),
+        VolumeFiles("p03/a", (Path("in/p03/a"),)), VolumeFiles("b", (Path("in/b.nii"),)),
+        VolumeFiles("p03/b", (Path("in/p03/b.nii"),)),
     )  # fmt: skip
     inputs = VolumeInputs(Path("in"), volumes)
-    boxes = [parse_volume_given("0,0,0,2,2,1", "--box", file) for file in ("p01", "p01_0000.nii.gz", "p02/a")]
-    assert {name: len(some) for name, some in given_by_volume(boxes, inputs).items()} == {"p01": 2, "p02/a": 1}
-    for file, told in (("a", "may be p02/a or p03/a"), ("p09", "none of the 3 volumes")):
+    files = ("p01", "p01_0000.nii.gz", "p01.nii.gz", "./p02/a", "p02/a.nii.gz", "in/p02/a/", "b.nii", "p03/b")
+    boxes = [parse_volume_given("0,0,0,2,2,1", "--box", file) for file in files]
+    found = {name: len(some) for name, some in given_by_volume(boxes, inputs).items()}
+    assert found == {"p01": 3, "p02/a": 3, "b": 1, "p03/b": 1}
+    for file, told in (("a", "may be p02/a or p03/a"), ("p09", "none of the 5 volumes")):
         with pytest.raises(DataError, match=told):
             given_by_volume([parse_volume_given("0,0,0,2,2,1", "--box", file)], inputs)
 

@@ -282,9 +282,14 @@ def _of_mask(predictor: VolumePredictor, path: Path) -> list[LabelVolume]:
     return [LabelVolume(name, count, ml, 1) for name, count in zip(labels.names, counts, strict=True)]
 
 
+def mask_name(volume: VolumeFiles) -> str:
+    """The file of a volume's mask below the output folder: in the container of the image, else in NIfTI."""
+    return f"{volume.name}{suffix_of(volume.images[0]) or CONTAINER}"
+
+
 def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> _Target:
     ending = suffix_of(volume.images[0]) or CONTAINER
-    mask = out if _is_file(inputs, out) else out / f"{volume.name}{ending}"
+    mask = out if _is_file(inputs, out) else out / mask_name(volume)
     stem = mask.name.removesuffix(suffix_of(mask) or "")
     refuse_links_on_the_way(out, mask)
     if not mask.resolve().is_relative_to(out.resolve()):

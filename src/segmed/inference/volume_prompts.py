@@ -39,7 +39,7 @@ from segmed.inference.prompt_files import (
 )
 from segmed.inference.prompted import PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate
-from segmed.inference.volume_files import PredictedVolume
+from segmed.inference.volume_files import PredictedVolume, mask_name
 from segmed.inference.volume_inputs import VolumeInputs
 from segmed.io.volumes import stem_of
 from segmed.prompts.value import INSIDE, Prompts
@@ -108,14 +108,16 @@ def parse_volume_given(text: str, option: str, file: str) -> VolumeGiven:
 
 
 def given_by_volume(given: Sequence[VolumeGiven], inputs: VolumeInputs) -> dict[str, list[VolumeGiven]]:
-    """What was given for each volume, by its name: a row names the file or folder, its end, or the mask's name.
+    """What was given for each volume, by its name: a row names the file or folder, or the mask that is written for it.
+
+    The path below the inputs' folder is enough, or its end where only one volume has it.
 
     Raises `DataError`, naming the row, where no volume or more than one is meant.
     """
     found: dict[str, list[VolumeGiven]] = {}
     for each in given:
         file = composed(each.file).removeprefix("./").rstrip("/")
-        named = [volume for volume in inputs.volumes if any(_ends_with(name, file) for name in _names(volume))]
+        named = _named(inputs, file)
         if not named:
             raise DataError(f"{each.where}: {each.file} is none of the {len(inputs.volumes)} volumes in {inputs.root}.")
         if len(named) > 1:
@@ -243,15 +245,21 @@ def _corner(place: Float64[np.ndarray, "3"]) -> Corner:
     return first, second, third
 
 
-def _names(volume: VolumeFiles) -> Iterator[str]:
-    yield volume.name
+def _named(inputs: VolumeInputs, file: str) -> list[VolumeFiles]:
+    """The volumes that are called so; where none is, those of which it is the end of the path."""
+    names = {volume: set(_names(volume, inputs.root)) for volume in inputs.volumes}
+    exact = [volume for volume, own in names.items() if file in own]
+    return exact or [volume for volume, own in names.items() if any(f"/{name}".endswith(f"/{file}") for name in own)]
+
+
+def _names(volume: VolumeFiles, root: Path) -> Iterator[str]:
+    yield composed(volume.name)
+    yield composed(mask_name(volume))
     for path in volume.images:
-        yield path.as_posix()
-        yield path.with_name(stem_of(path)).as_posix()
-
-
-def _ends_with(name: str, file: str) -> bool:
-    return f"/{composed(name)}".endswith(f"/{file}")
+        for each in (path, path.with_name(stem_of(path))):
+            yield composed(each.as_posix())
+            if each.is_relative_to(root):
+                yield composed(each.relative_to(root).as_posix())
 
 
 def _given(entry: Entry, unit: Unit) -> VolumeGiven:
