@@ -38,8 +38,7 @@ from segmed.evaluation.volume import PatientVolume
 from segmed.inference.cascade import read_cascade
 from segmed.inference.ensemble import read_ensemble
 from segmed.inference.prompt_files import read_given
-from segmed.layers.jbu_checkpoint import load_published
-from segmed.layers.jbu_stack import JBUStack
+from segmed.layers.featup import JBUStack, load_published
 from segmed.layers.weight_files import read_safetensors
 from segmed.models.checkpoint import RunConfig, load_config
 from segmed.models.config import ModelConfig

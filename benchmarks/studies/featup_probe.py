@@ -29,7 +29,7 @@ from segmed.core.split import Split
 from segmed.data.decoded import decode
 from segmed.data.sources import open_dataset
 from segmed.evaluation.seeds import interval_over_seeds
-from segmed.layers.guided_upsampling import GuidedUpsampler
+from segmed.layers.featup import GuidedUpsampler
 from segmed.metrics.counts import count, dice
 from segmed.metrics.surface import surface_scores
 from segmed.training.featup import feature_distance

@@ -27,7 +27,7 @@ from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.inference.features import Colours, fit_basis
 from segmed.io.figures import save_png
-from segmed.layers.guided_upsampling import GuidedUpsampler
+from segmed.layers.featup import GuidedUpsampler
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 Panel = tuple[str, Colours]

@@ -5,7 +5,7 @@ import torch
 from featup_probe_picture import draw, panels
 from probe_maps import CHANNELS
 
-from segmed.layers.guided_upsampling import GuidedUpsampler
+from segmed.layers.featup import GuidedUpsampler
 
 
 def test_equal_features_have_equal_colours_and_an_untrained_upsampler_others_than_a_trained_one() -> None:

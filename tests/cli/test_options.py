@@ -12,8 +12,8 @@ from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
 from segmed.evaluation.placed_masks import OtherGrids
+from segmed.layers.featup import GuidedKind, Upsampler
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
-from segmed.layers.guided_upsampling import GuidedKind, Upsampler
 from segmed.models.prediction import Tta
 from segmed.study.budgets import BUDGETS
 from segmed.study.settings import ProtocolName

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segmed.core.config import config_from_mapping, config_to_mapping
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
-from segmed.layers.guided_upsampling import KINDS, GuidedKind, JBUUpsample
+from segmed.layers.featup import KINDS, GuidedKind, JBUUpsample
 from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model

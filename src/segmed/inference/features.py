@@ -14,7 +14,7 @@ from segmed.core.errors import ModelError
 from segmed.core.image import PixelSpacing
 from segmed.core.intensity import span_of
 from segmed.inference.predictor import Predictor
-from segmed.layers.guided_upsampling import BilinearUpsample, GuidedUpsampler, JBUUpsample
+from segmed.layers.featup import BilinearUpsample, GuidedUpsampler, JBUUpsample
 
 Colours = Float32[np.ndarray, "_h _w 3"]
 

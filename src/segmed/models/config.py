@@ -2,8 +2,8 @@
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.layers.featup import Upsampler
 from segmed.layers.gafl import GaflConfig
-from segmed.layers.guided_upsampling import Upsampler
 from segmed.models.families import FAMILIES
 from segmed.models.sam_config import SamConfig
 

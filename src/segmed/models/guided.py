@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ModelError
 from segmed.core.image import Size
-from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedKind, JBUUpsample, build_upsample
+from segmed.layers.featup import BilinearUpsample, Guidance, GuidedKind, JBUUpsample, build_upsample
 
 GUIDED = ("unet", "unetplusplus")
 """Architectures whose decoder can be guided."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.layers.guided_upsampling import GuidedKind
+from segmed.layers.featup import GuidedKind
 
 Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
 FROZEN_ENCODER: tuple[Trains, ...] = ("decoder", "decoder+prompts")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from segmed.core.errors import ConfigError
 from segmed.data.loading import Batch
-from segmed.layers.guided_upsampling import GuidedKind
+from segmed.layers.featup import GuidedKind
 from segmed.models.checkpoint import RECIPE, load_config, load_run
 from segmed.models.families import FAMILIES
 from segmed.models.sam.network import PromptableSam

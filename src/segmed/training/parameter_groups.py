@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from segmed.layers.featup import BilinearUpsample, Guidance, GuidedUpsampler, JBUUpsample
 from segmed.layers.gafl import Free, gain_parameters
 from segmed.layers.gated import Gated
-from segmed.layers.guided_upsampling import BilinearUpsample, Guidance, GuidedUpsampler, JBUUpsample
 from segmed.training.recipe import OptimConfig
 
 UPSAMPLING = (GuidedUpsampler, JBUUpsample, BilinearUpsample, Guidance)

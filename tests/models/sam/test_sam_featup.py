@@ -13,8 +13,8 @@ from segmed.core.labels import LabelMap
 from segmed.inference import load
 from segmed.inference.prompted import PromptedPredictor
 from segmed.layers.embedding import Embedding
+from segmed.layers.featup import KINDS, GuidedKind, GuidedUpsampler
 from segmed.layers.gafl import GaflConfig
-from segmed.layers.guided_upsampling import KINDS, GuidedKind, GuidedUpsampler
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.object_prompts import ObjectPrompts

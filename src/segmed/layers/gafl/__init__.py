@@ -8,8 +8,6 @@ what lies behind it (an import contract).
 
 from segmed.layers.gafl.adaptive import ring_weights
 from segmed.layers.gafl.config import GaflConfig, build_gafl
-from segmed.layers.gafl.export import exportable
-from segmed.layers.gafl.fixed import FixedFilter
 from segmed.layers.gafl.frequencies import HIGHEST, hats, radius
 from segmed.layers.gafl.insert import Filtered, gain_parameters, with_gafl
 from segmed.layers.gafl.layer import GAFL, MODES
@@ -24,11 +22,9 @@ __all__ = [
     "MODES",
     "PARAMETRISATIONS",
     "Filtered",
-    "FixedFilter",
     "Free",
     "GaflConfig",
     "build_gafl",
-    "exportable",
     "gain_parameters",
     "hats",
     "radius",

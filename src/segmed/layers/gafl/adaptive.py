@@ -32,8 +32,6 @@ class RadialAdaptation(nn.Module):
     step all the same, the last layer also has a fixed random part, and the starting output is subtracted.
     """
 
-    rings: Tensor | None
-    bins: Tensor | None
     last_weight: Tensor
     start_weight: Tensor
     start_bias: Tensor
@@ -48,20 +46,12 @@ class RadialAdaptation(nn.Module):
         self.register_buffer("last_weight", torch.randn(bands, hidden) / hidden**0.5)
         self.register_buffer("start_weight", self.first.weight.detach().clone())
         self.register_buffer("start_bias", self.first.bias.detach().clone())
-        self.register_buffer("rings", None, persistent=False)
-        self.register_buffer("bins", None, persistent=False)
-
-    def keep_rings(self, height: int, width: int) -> None:
-        """Make the rings of one size constants of the module, for exporters; others then no longer work."""
-        grid = (height, width, self.bands, torch.float32, self.last_weight.device)
-        self.rings, self.bins = hats(*grid), ring_weights(*grid)
 
     def forward(self, spectrum: Spectrum, width: int) -> Float[Tensor, "b c h f"]:
         height, dtype = spectrum.shape[-3], spectrum.dtype
         grid = (height, width, self.bands, dtype, spectrum.device)
-        rings = hats(*grid) if self.rings is None else self.rings.to(dtype)
-        bins = ring_weights(*grid) if self.bins is None else self.bins.to(dtype)
-        profile = (radial_energy(spectrum, bins) + QUIET).log()
+        rings = hats(*grid)
+        profile = (radial_energy(spectrum, ring_weights(*grid)) + QUIET).log()
         profile = profile - profile.mean(-1, keepdim=True)
         linear = nn.functional.linear
         hidden = linear(profile, self.first.weight.to(dtype), self.first.bias.to(dtype))

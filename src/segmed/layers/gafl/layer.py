@@ -28,21 +28,18 @@ from torch import Tensor, nn
 from segmed.core.errors import ModelError
 from segmed.layers.gafl.adaptive import RadialAdaptation
 from segmed.layers.gafl.control import ConvolutionControl
-from segmed.layers.gafl.fixed import FixedFilter, require_size
 from segmed.layers.gafl.modes import (
     ACTIVATIONS,
     ADAPTIVE,
     General,
     LinearMode,
     Phase,
-    ReferenceGain,
-    Response,
     SpectrumGain,
     SpectrumLog,
 )
 from segmed.layers.gafl.paired import filtered_in_pairs
 from segmed.layers.gafl.parametrisations import BANDS, IMAGE_SIZE, PARAMETRISATIONS, RANK, NewField, field_maker
-from segmed.layers.gafl.transforms import FFT, Images, Transform, filtered, through_spectrum
+from segmed.layers.gafl.transforms import Images, filtered, through_spectrum
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,6 @@ class GAFL(nn.Module):
             train at sizes of more than half of it; at others, some lie between the image's frequencies and never do.
         padding: pixels of reflection added on every side, against the wrap-around of the FFT; 0 for none.
         adaptive: gains that also follow the image (modes spectrum and spectrum-log).
-        reference: the arithmetic of the reference for mode spectrum, one channel and an image of exactly `size`, even:
-            `relu(w)` with `w` starting at 1.
 
     Raises `ModelError` for a combination that does not exist.
     """
@@ -104,7 +99,6 @@ class GAFL(nn.Module):
         size: tuple[int, int] = IMAGE_SIZE,
         padding: int = 0,
         adaptive: bool = False,
-        reference: bool = False,
     ) -> None:
         super().__init__()
         _require("mode", mode, tuple(MODES))
@@ -115,20 +109,18 @@ class GAFL(nn.Module):
         if refused is not None:
             raise ModelError(refused)
         self.channels, self.mode_name, self.padding, self.adaptive = channels, mode, padding, adaptive
-        self.only_size = _reference_size(channels, mode, size, padding, adaptive) if reference else None
-        self.transform: Transform = FFT()
         adaptation = RadialAdaptation(bands) if adaptive else None
         new_field = field_maker(parametrisation, channels, bands=bands, rank=rank, size=size)
         parts = Parts(channels, new_field, adaptation, activation)
-        self.mode = ReferenceGain(channels, size) if reference else MODES[mode](parts)
+        self.mode = MODES[mode](parts)
         self.linear = hasattr(self.mode, "change") and not adaptive
-        """Whether the filter is the same for every image, so that it has a response and can be folded."""
+        """Whether the filter is the same for every image, so that it has a response."""
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Filter `image`; the result has its dtype. Raises `ModelError` for other channels and for images too small."""
         self._require_image(image)
-        in_pairs = self.linear and self.only_size is None and isinstance(self.transform, FFT) and len(image) > 1
-        change = self._change_in_pairs if in_pairs else through_spectrum(self.transform, self.mode)
+        in_pairs = self.linear and len(image) > 1
+        change = self._change_in_pairs if in_pairs else through_spectrum(self.mode)
         return filtered(image, self.padding, change)
 
     @torch.no_grad()
@@ -137,21 +129,12 @@ class GAFL(nn.Module):
 
         Raises `ModelError` if it depends on the image.
         """
-        return 1 + torch.view_as_complex(self._linear_change(height, width))
-
-    @torch.no_grad()
-    def fold(self, height: int, width: int) -> FixedFilter:
-        """This filter as constants, for images of one size. Raises `ModelError` if it depends on the image."""
-        pad = 2 * self.padding
-        return FixedFilter(self._linear_change(height + pad, width + pad), (height, width), self.padding)
-
-    def _linear_change(self, height: int, width: int) -> Response:
         if not self.linear:
             raise ModelError(
                 f"The filter of {'an adaptive' if self.adaptive else f'a {self.mode_name}'} layer depends on the "
-                "image: it has no response and cannot be folded. Compare an image's spectra before and after it."
+                "image: it has no response. Compare an image's spectra before and after it."
             )
-        return cast("LinearMode", self.mode).change(height, width, torch.float32)
+        return 1 + torch.view_as_complex(cast("LinearMode", self.mode).change(height, width, torch.float32))
 
     def _change_in_pairs(self, image: Images) -> Images:
         mode = cast("LinearMode", self.mode)
@@ -161,7 +144,6 @@ class GAFL(nn.Module):
     def _require_image(self, image: Tensor) -> None:
         if image.shape[1] != self.channels:
             raise ModelError(f"GAFL was made for {self.channels} channels, got an image of {image.shape[1]}.")
-        require_size(image, self.only_size)
         height, width = image.shape[-2:]
         if self.padding >= min(height, width):
             raise ModelError(f"GAFL cannot reflect {self.padding} pixels of an image of {height} x {width}; pad less.")
@@ -181,13 +163,3 @@ def _require_counts(**counts: int) -> None:
             raise ModelError(
                 f"GAFL needs at least 1 channel, 1 rank, 2 bands and a size of 2 x 2; {name} is too small."
             )
-
-
-def _reference_size(channels: int, mode: str, size: tuple[int, int], padding: int, adaptive: bool) -> tuple[int, int]:
-    """The only size of a layer in the reference's arithmetic; refuses where ours and the reference's differ."""
-    if channels != 1 or mode != "spectrum" or size[0] % 2 or size[1] % 2 or padding or adaptive:
-        raise ModelError(
-            "reference=True repeats the reference for mode spectrum, one channel, an even size, no padding and "
-            f"no adaptive gains; got mode {mode}, {channels} channels, size {size}, padding {padding}, {adaptive=}."
-        )
-    return size

@@ -83,26 +83,6 @@ class SpectrumGain(nn.Module):
         return torch.stack((gain, torch.zeros_like(gain)), dim=-1)
 
 
-class ReferenceGain(nn.Module):
-    """spectrum as in the reference: `A' = relu(w) A`, one `w` per frequency of one size, 1 at the start.
-
-    A weight that falls to 0 stays there for good, which is why it is not ours.
-    """
-
-    real = True
-
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, size[0], size[1] // 2 + 1))
-
-    def forward(self, spectrum: Spectrum, width: int) -> Spectrum:
-        return spectrum * (self.weight.to(spectrum.dtype).relu() - 1).unsqueeze(-1)
-
-    def change(self, height: int, width: int, dtype: torch.dtype) -> Response:
-        gain = self.weight.to(dtype).relu() - 1
-        return torch.stack((gain, torch.zeros_like(gain)), dim=-1)
-
-
 class SpectrumLog(nn.Module):
     """spectrum-log: `log(1 + A'/s) = w log(1 + A/s)`, with `w = exp(b)` and `s` the mean amplitude of the channel.
 

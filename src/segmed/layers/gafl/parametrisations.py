@@ -109,19 +109,6 @@ class LowRank(nn.Module):
         return of_a_real_image(field, width, odd=self.odd)
 
 
-class Fixed(nn.Module):
-    """A field computed once, for images of one size: what `exportable` puts in place of the three above."""
-
-    values: Tensor
-
-    def __init__(self, values: Field) -> None:
-        super().__init__()
-        self.register_buffer("values", values)
-
-    def forward(self, height: int, width: int, dtype: torch.dtype) -> Field:
-        return self.values.to(dtype)
-
-
 BANDS, RANK = 24, 4
 """Where nothing is said: numbers per channel of radial, and products of lowrank."""
 IMAGE_SIZE = (256, 256)

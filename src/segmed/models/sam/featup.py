@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segmed.layers.featup import GuidedKind, GuidedUpsampler
 from segmed.layers.gated import Gated
-from segmed.layers.guided_upsampling import GuidedKind, GuidedUpsampler
 
 STAGES = 2
 """Doublings between the embedding's grid and the mask grid."""

@@ -16,7 +16,7 @@ from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncode
 
 from segmed.core.errors import ModelError
 from segmed.layers.embedding import Embedding, Shape
-from segmed.layers.guided_upsampling import GuidedUpsampler
+from segmed.layers.featup import GuidedUpsampler
 from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.promptable import Decoded, Promptable
 from segmed.models.sam.decoder import decode_masks

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmed.layers.jbu import (
+from segmed.layers.featup.jbu import (
     RADIUS,
     SIDE,
     JBUStage,
@@ -22,7 +22,7 @@ from segmed.layers.jbu import (
     reflect_pad,
     reflected,
 )
-from segmed.layers.jbu_windows import match, mix
+from segmed.layers.featup.windows import match, mix
 
 CHUNK_PIXELS = 2**14
 """Kernels are made for about this many pixels at a time, which bounds what is held beside the kernels themselves."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.core.image import Size
-from segmed.layers.jbu import GUIDANCE_CHANNELS
+from segmed.layers.featup.jbu import GUIDANCE_CHANNELS
 
 
 def check_guidance(guidance: Tensor, source_size: Size) -> None:

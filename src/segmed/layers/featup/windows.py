@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmed.layers.jbu import RADIUS, SIDE, TAPS
+from segmed.layers.featup.jbu import RADIUS, SIDE, TAPS
 
 CHUNK_BYTES = 8 * 2**20
 MARGIN = 2 * RADIUS

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from segmed.core.errors import ModelError
-from segmed.layers.jbu_stack import JBUStack
+from segmed.layers.featup.stack import JBUStack
 from segmed.layers.weight_files import of_another_type, read_pickled, read_safetensors
 
 PREFIXES = ("module.", "model.", "upsampler.")

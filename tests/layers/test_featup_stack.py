@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.layers import JBUStack
-from segmed.layers.jbu import SIDE, TAPS
-from segmed.layers.jbu_reference import PlainJBU
+from segmed.layers.featup.jbu import SIDE, TAPS
 
 
 def stack_of(channels: int = 2, stages: int = 2, *, renormalise: bool = True) -> JBUStack:
@@ -184,8 +183,3 @@ def test_kernels_of_another_size_are_refused() -> None:
 def test_a_stack_of_no_stages_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
         JBUStack(8, 0)
-
-
-def test_the_plain_form_refuses_the_same() -> None:
-    with pytest.raises(ModelError, match="smaller than the features"):
-        PlainJBU(stack_of())(features(1, 2, 4, 4), features(1, 3, 3, 9))

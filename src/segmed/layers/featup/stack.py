@@ -1,7 +1,7 @@
 """FeatUp's stack of joint bilateral upsamplers: features upsampled 2, 4, 8, 16 times, or to any size, by an image.
 
 Source: see `jbu`. The parameters have FeatUp's key names (`up1.range_temp` .. `fixup_proj.1.bias`), so that its
-published weights load: see `jbu_checkpoint`.
+published weights load: `load_published`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from segmed.core.errors import ConfigError
 from segmed.core.image import Size
-from segmed.layers.jbu import FIXUP_SHARE, JBUStage
-from segmed.layers.jbu_checks import check_finite, check_guidance, check_match, check_source, plan_sizes
-from segmed.layers.jbu_fast import stage_kernel, upsample_map
-from segmed.layers.jbu_windows import summed_in
+from segmed.layers.featup.checks import check_finite, check_guidance, check_match, check_source, plan_sizes
+from segmed.layers.featup.fast import stage_kernel, upsample_map
+from segmed.layers.featup.jbu import FIXUP_SHARE, JBUStage
+from segmed.layers.featup.windows import summed_in
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Kernels:
     sizes: tuple[Size, ...]
     """What each stage raises to; the last one is the size of the result."""
     stages: tuple[Tensor, ...]
-    """One tensor per stage, as `jbu_fast.stage_kernel` makes it."""
+    """One tensor per stage, as `fast.stage_kernel` makes it."""
 
     @property
     def size(self) -> Size:
@@ -54,13 +54,13 @@ class JBUStack(nn.Module):
     """Raise feature maps by an image: `forward(source: B C h w, guidance: B 3 H W) -> B C 2^stages*h 2^stages*w`.
 
     With `renormalise` (the default, for new training) every kernel sums to one and constants stay constant. FeatUp's
-    own weights were trained without it, which loading them with `jbu_checkpoint` sets.
+    own weights were trained without it, which `load_published` sets.
 
     The kernels, and the sums over their taps, are in float32 also under autocast (float64 if anything is); the
     features keep their dtype, or take autocast's. The last 1x1 projection is taken on the small map: it commutes with
     the upsampling, as all channels share a kernel. Only its bias is added at the end.
 
-    Raises `ModelError` for input that does not fit: see `jbu_checks`. Values are checked for nan and infinity in eager
+    Raises `ModelError` for input that does not fit: see `checks`. Values are checked for nan and infinity in eager
     mode, where that is cheap: on the small features and on the guidance after pooling.
     """
 

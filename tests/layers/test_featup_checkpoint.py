@@ -8,8 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segmed.core.errors import ModelError
-from segmed.layers import JBUStack
-from segmed.layers.jbu_checkpoint import load_published
+from segmed.layers.featup import JBUStack, load_published
 
 STAGE = {
     "range_temp": (),

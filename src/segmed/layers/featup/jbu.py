@@ -4,7 +4,7 @@ Source: Fu et al., "FeatUp: A Model-Agnostic Framework for Features at Any Resol
 parameters have the names, shapes and initial values of mhamilton723/FeatUp@6b5a6c0 `featup/upsamplers.py` (MIT).
 
 This form keeps every neighbourhood in memory and is here to be read and to be tested against. `JBUStack` runs the
-fast form (`jbu_fast`), which gives the same numbers.
+fast form (`fast`), which gives the same numbers.
 
 Differs from the reference:
 - no compiled operator, so every one of the 49 taps gets its gradient;

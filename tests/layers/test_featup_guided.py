@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.layers.guided_upsampling import KINDS, Guidance, GuidedKind, GuidedUpsampler, build_upsample
+from segmed.layers.featup import KINDS, Guidance, GuidedKind, GuidedUpsampler, build_upsample
 
 
 def parameters(module: nn.Module) -> int:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from segmed.layers import JBUStack
-from segmed.layers.jbu import TAPS
-from segmed.layers.jbu_windows import match, mix, spread
+from segmed.layers.featup.jbu import TAPS
+from segmed.layers.featup.windows import match, mix, spread
 
 
 def triple(factor: int, *, size: tuple[int, int] = (2, 3), channels: int = 2) -> tuple[Tensor, Tensor, Tensor]:

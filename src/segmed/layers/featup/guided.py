@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segmed.core.image import Size
-from segmed.layers.jbu import FIXUP_SHARE, GUIDANCE_CHANNELS, JBUStage
-from segmed.layers.jbu_checks import check_finite, check_guidance, plan_sizes
-from segmed.layers.jbu_fast import stage_kernel, upsample_map
-from segmed.layers.jbu_stack import JBUStack, Kernels, in_autocast_dtype
-from segmed.layers.jbu_windows import summed_in
+from segmed.layers.featup.checks import check_finite, check_guidance, plan_sizes
+from segmed.layers.featup.fast import stage_kernel, upsample_map
+from segmed.layers.featup.jbu import FIXUP_SHARE, GUIDANCE_CHANNELS, JBUStage
+from segmed.layers.featup.stack import JBUStack, Kernels, in_autocast_dtype
+from segmed.layers.featup.windows import summed_in
 
 GuidedKind = Literal["jbu", "jbu-constant", "bilinear-control"]
 Upsampler = Literal["interpolate", GuidedKind]
