@@ -119,12 +119,12 @@ def measure(side: int, device: torch.device, options: argparse.Namespace) -> dic
         write_phantom(root / "data", patients=3, seed=0, size=256)
         data = decode(open_dataset(root / "data"), cache_dir=root / "decoded")
         recipe, split = recipe_at(side), split_by_patient(data, ratios=(0.34, 0.33, 0.33))
-        cases = _with_tumour(data, split.fold(0).train)[: options.slices]
-        partition = type(split.fold(0))(cases, cases[:1], split.fold(0).test)
+        slice_ids = _with_tumour(data, split.fold(0).train)[: options.slices]
+        partition = type(split.fold(0))(slice_ids, slice_ids[:1], split.fold(0).test)
         split = type(split)(split.strategy, 0, split.data_hash, False, split.patient_of, (partition,))
         module, loaders = prepare(recipe, data=data, split=split, fold=0)
         module.to(device)
-        cache, built, planned = _built(module.model, recipe, data, cases, root / "cache", device)
+        cache, built, planned = _built(module.model, recipe, data, slice_ids, root / "cache", device)
         cached_module, cached = prepare(recipe, data=data, split=split, fold=0, embeddings=cache)
         cached_module.to(device)
         loops = {
@@ -154,24 +154,24 @@ def measure(side: int, device: torch.device, options: argparse.Namespace) -> dic
         "times_cheaper_than_published_float32": cost["published_float32"] / cost["cached_bf16"],
         "times_cheaper_than_published_bf16": cost["published_bf16"] / cost["cached_bf16"],
         "cache": {
-            "seconds_per_slice": {name: seconds / len(cases) for name, seconds in built.items()},
+            "seconds_per_slice": {name: seconds / len(slice_ids) for name, seconds in built.items()},
             "mib_per_slice": planned.entry_bytes / 2**20,
-            "slices": len(cases),
+            "slices": len(slice_ids),
         },
         "decoder_seconds_for_2_boxes": decoder,
     }  # fmt: skip
 
 
-def _with_tumour(data: DecodedDataset, cases: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(case for case in cases if data.mask(case).any())
+def _with_tumour(data: DecodedDataset, slice_ids: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(slice_id for slice_id in slice_ids if data.mask(slice_id).any())
 
 
 def _built(
-    model: Any, recipe: Recipe, data: DecodedDataset, cases: tuple[str, ...], out: Path, device: torch.device
+    model: Any, recipe: Recipe, data: DecodedDataset, slice_ids: tuple[str, ...], out: Path, device: torch.device
 ) -> tuple[EmbeddingCache, dict[str, float], EmbeddingCost]:
     """The cache, the seconds that its pass took (measuring before it not counted), and what was announced."""
     told: list[tuple[tuple[float, float], EmbeddingCost]] = []
-    entries = [(case, "identity") for case in cases]
+    entries = [(slice_id, "identity") for slice_id in slice_ids]
     cache = embed(
         model, recipe.preprocess, data=data, entries=entries, out=out, precision="bf16-mixed", device=device,
         announce=lambda cost: told.append((_now(), cost)),

@@ -222,9 +222,9 @@ def _decoded(folder: Path) -> DecodedDataset:
 def _data(folder: Path) -> Iterator[Reader]:
     """Splits, caches, and what is kept of a data set."""
     data = _decoded(folder)
-    cases = [record.case for record in data.dataset.records]
-    patient_of = {record.case: record.patient for record in data.dataset.records}
-    parts = (tuple(cases[:2]), tuple(cases[2:4]), tuple(cases[4:]))
+    slice_ids = [record.slice_id for record in data.dataset.records]
+    patient_of = {record.slice_id: record.patient for record in data.dataset.records}
+    parts = (tuple(slice_ids[:2]), tuple(slice_ids[2:4]), tuple(slice_ids[4:]))
     split = Split("patient", 0, data.data_hash, False, patient_of, (Partition(*parts),))
     split.save(folder / "split.json")
     yield Reader("split.json", folder / "split.json", lambda: Split.load(folder / "split.json"))
@@ -244,8 +244,8 @@ def _data(folder: Path) -> Iterator[Reader]:
 
     def images() -> None:
         again = DecodedDataset(data.dataset, index.parent)
-        for case in cases:
-            again.image(case), again.mask(case)
+        for slice_id in slice_ids:
+            again.image(slice_id), again.mask(slice_id)
 
     yield Reader("decoded cache: index.json", index, images)
     yield from _lists(folder, data, parts)
@@ -268,8 +268,8 @@ def _data(folder: Path) -> Iterator[Reader]:
 def _lists(folder: Path, data: DecodedDataset, parts: tuple[tuple[str, ...], ...]) -> Iterator[Reader]:
     """Splits of others."""
     words = ("train", "validation", "test")
-    rows = [[case, word] for word, some in zip(words, parts, strict=True) for case in some]
-    write_table(folder / "lists.csv", ["case", "split"], rows)
+    rows = [[slice_id, word] for word, some in zip(words, parts, strict=True) for slice_id in some]
+    write_table(folder / "lists.csv", ["slice_id", "split"], rows)
     write_json(folder / "lists.json", {word: list(some) for word, some in zip(words, parts, strict=True)})
     for name in ("lists.csv", "lists.json"):
         path = str(folder / name)
@@ -277,7 +277,7 @@ def _lists(folder: Path, data: DecodedDataset, parts: tuple[tuple[str, ...], ...
 
 
 def _maps(folder: Path, data: DecodedDataset) -> Iterator[Reader]:
-    maps = {record.case: np.zeros((9, 7), np.uint8) for record in data.dataset.records}
+    maps = {record.slice_id: np.zeros((9, 7), np.uint8) for record in data.dataset.records}
     folder.mkdir()
     write_maps(folder / "fold-0.safetensors", maps, ["ab"])
 
@@ -290,8 +290,8 @@ def _maps(folder: Path, data: DecodedDataset) -> Iterator[Reader]:
 
     def read() -> None:
         found = ProposalMaps(folder)
-        for case in found.cases:
-            found.map(case)
+        for slice_id in found.slice_ids:
+            found.map(slice_id)
 
     yield Reader("out-of-fold maps: maps.json", folder / "maps.json", read)
     yield Reader("out-of-fold maps: maps", folder / "fold-0.safetensors", read)
@@ -305,7 +305,7 @@ def _tables(folder: Path) -> Iterator[Reader]:
     write_json(folder / "prompts.json", asked)
     for name in ("boxes.csv", "points.csv", "prompts.json"):
         yield Reader(f"prompts: {name}", folder / name, lambda path=folder / name: read_given(path))
-    header = ["case", "patient", "image", "mask", "slice", "sex"]
+    header = ["slice_id", "patient", "image", "mask", "slice", "sex"]
     rows = [
         [f"c{number}", f"p{number}", f"data/images/p{number}_1.png", f"data/masks/p{number}_1.png", number, sex]
         for number, sex in ((1, "f"), (2, "m"))
@@ -320,7 +320,11 @@ def _tables(folder: Path) -> Iterator[Reader]:
     mask[2:5, 2:5] = 1
     volumes = [
         PatientVolume(
-            patient=f"p{i}", cases=(f"p{i}_1",), reference=[mask], prediction=[np.roll(mask, i, 0)], slice_indices=(1,)
+            patient=f"p{i}",
+            slice_ids=(f"p{i}_1",),
+            reference=[mask],
+            prediction=[np.roll(mask, i, 0)],
+            slice_indices=(1,),
         )
         for i in range(3)
     ]

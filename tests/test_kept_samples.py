@@ -43,6 +43,17 @@ def test_a_split_of_0_1_knows_its_patients() -> None:
     assert split.fold(0).test == ("p2/p2_1",)
 
 
+def test_a_split_of_a_run_of_0_1_whose_slices_were_numbered_as_cases_is_that_of_today(tmp_path: Path) -> None:
+    split = Split.load(SAMPLES / "split.json")
+    numbers = split.as_numbers(split.patient_of, set(split.patient_of.values()))
+    numbers.save(tmp_path / "split.json")
+    text = (tmp_path / "split.json").read_text()
+    assert '"slice-0"' in text
+    assert "case" not in text
+    (tmp_path / "split.json").write_text(text.replace("slice-", "case-"))
+    assert Split.load(tmp_path / "split.json") == numbers
+
+
 def test_a_decoded_cache_of_0_1_gives_back_its_pixels() -> None:
     decoded = DecodedDataset(SliceDataset("old", SAMPLES, ()), SAMPLES / "decoded")
     image = np.arange(35, dtype=np.uint8).reshape(5, 7, 1)

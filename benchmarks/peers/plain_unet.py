@@ -23,17 +23,17 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Slices(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
-    """Slices by case id, scaled to 0..1; flips and quarter turns in training."""
+    """Slices by slice id, scaled to 0..1; flips and quarter turns in training."""
 
-    def __init__(self, root: Path, cases: list[str], size: int, train: bool) -> None:
-        self.root, self.cases, self.size, self.train = root, cases, size, train
+    def __init__(self, root: Path, slice_ids: list[str], size: int, train: bool) -> None:
+        self.root, self.slice_ids, self.size, self.train = root, slice_ids, size, train
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.slice_ids)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, str]:
-        case = self.cases[index]
-        stem = next(iter(self.root.glob(f"{case.rsplit('_', 1)[0]}*"))) / case
+        slice_id = self.slice_ids[index]
+        stem = next(iter(self.root.glob(f"{slice_id.rsplit('_', 1)[0]}*"))) / slice_id
         image = Image.open(f"{stem}.tif").resize((self.size, self.size), Image.Resampling.BILINEAR)
         mask = Image.open(f"{stem}_mask.tif").resize((self.size, self.size), Image.Resampling.NEAREST)
         x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
@@ -44,7 +44,7 @@ class Slices(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
                     x, y = x.flip(axis), y.flip(axis)
             turns = random.randint(0, 3)
             x, y = x.rot90(turns, (1, 2)), y.rot90(turns, (1, 2))
-        return x, y, case
+        return x, y, slice_id
 
 
 def main() -> None:
@@ -105,10 +105,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     model.eval()
     with torch.inference_mode():
-        for x, _, cases in DataLoader(Slices(options.root, fold["test"], options.size, train=False), batch_size=8):
+        for x, _, slice_ids in DataLoader(Slices(options.root, fold["test"], options.size, train=False), batch_size=8):
             logits = torch.nn.functional.interpolate(model(x), (256, 256), mode="bilinear")
-            for case, logit in zip(cases, logits, strict=True):
-                Image.fromarray((logit[0] > 0).numpy().astype(np.uint8) * 255).save(options.out / f"{case}.png")
+            for slice_id, logit in zip(slice_ids, logits, strict=True):
+                Image.fromarray((logit[0] > 0).numpy().astype(np.uint8) * 255).save(options.out / f"{slice_id}.png")
     print(json.dumps(said))
 
 

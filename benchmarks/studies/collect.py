@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def read_scores(spec: Spec, study: Path, evaluation: str) -> dict[str, Scores]:
-    """All metrics by patient of every finished run. Raises `DataError` where there is none, or cases differ."""
+    """All metrics by patient of every finished run. Raises `DataError` where there is none, or slices differ."""
     scores: dict[str, Scores] = {metric: {} for metric in METRICS}
     first: Evaluation | None = None
     for name in spec.variants:

@@ -1,6 +1,6 @@
 """What training did to the upsampler of experiment A: one slice's features before and after, in one basis of colours.
 
-    python benchmarks/studies/featup_probe_picture.py runs/probe --data PHANTOM --case CASE --out picture.png
+    python benchmarks/studies/featup_probe_picture.py runs/probe --data PHANTOM --slice SLICE --out picture.png
 
 The probe's folder needs a finished `jbu` of the fold and seed. The slice may be of any data set: the frozen
 encoder sees it, and the upsampler that was trained on the fold's patients raises its map. Draw a phantom where the
@@ -38,14 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("probe", type=Path, help="the folder of featup_probe.py")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--case", required=True)
+    parser.add_argument("--slice", required=True)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
         folder = options.probe / f"fold-{options.fold}"
-        image = preprocessed(decode(open_dataset(options.data)), options.case)
+        image = preprocessed(decode(open_dataset(options.data)), options.slice)
         low, target = maps_of(frozen_encoder(), image, *standard(folder / f"train-{SIDE}.safetensors"))
         trained = GuidedUpsampler("jbu", CHANNELS, 2)
         trained.load_state_dict(load_file(folder / f"jbu-seed-{options.seed}.safetensors"))
@@ -60,14 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def preprocessed(decoded: DecodedDataset, case: str) -> Float[Tensor, "3 h w"]:
+def preprocessed(decoded: DecodedDataset, slice_id: str) -> Float[Tensor, "3 h w"]:
     """A slice as the probe's encoder reads it, normalised by its volume."""
-    records = {record.case: record for record in decoded.dataset.records}
-    if case not in records:
-        raise DataError(f"{case} is no slice of {decoded.dataset.name}. Its first is {next(iter(records))}.")
+    records = {record.slice_id: record for record in decoded.dataset.records}
+    if slice_id not in records:
+        raise DataError(f"{slice_id} is no slice of {decoded.dataset.name}. Its first is {next(iter(records))}.")
     preprocess = Preprocess(PreprocessConfig(size=(SIDE, SIDE)))
-    volume = [decoded.image(each) for each, record in records.items() if record.volume == records[case].volume]
-    return preprocess.apply(decoded.image(case), preprocess.statistics(volume))[0]
+    volume = [decoded.image(each) for each, record in records.items() if record.volume == records[slice_id].volume]
+    return preprocess.apply(decoded.image(slice_id), preprocess.statistics(volume))[0]
 
 
 def standard(kept: Path) -> tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]:

@@ -51,15 +51,15 @@ def fold_maps(decoded: DecodedDataset, partition: Partition, folder: Path, *, la
     """The maps of a fold, from its folder where they are there; `large` reads the slices at twice the size."""
     train, test = training_cases(decoded, partition), list(partition.test)
     side = 2 * SIDE if large else SIDE
-    first, second = (_encoded(decoded, cases, side, folder / f"{name}-{side}.safetensors")
-                     for name, cases in (("train", train), ("test", test)))  # fmt: skip
+    first, second = (_encoded(decoded, slice_ids, side, folder / f"{name}-{side}.safetensors")
+                     for name, slice_ids in (("train", train), ("test", test)))  # fmt: skip
     target = _encoded(decoded, train[:TARGETS], 4 * SIDE, folder / "target.safetensors")["features"]
     small = _encoded(decoded, train, SIDE, folder / f"train-{SIDE}.safetensors")["features"].float()
     shift, scale = small.mean((0, 2, 3), keepdim=True), small.std((0, 2, 3), keepdim=True).clamp(min=1e-6)
     parts = [
         Part(((each["features"].float() - shift) / scale).half(), each["guidance"], each["share"], each["mask"].bool(),
-             tuple(_patients(decoded, cases)))
-        for each, cases in ((first, train), (second, test))
+             tuple(_patients(decoded, slice_ids)))
+        for each, slice_ids in ((first, train), (second, test))
     ]  # fmt: skip
     return Maps(parts[0], parts[1], ((target.float() - shift) / scale).half())
 
@@ -67,10 +67,10 @@ def fold_maps(decoded: DecodedDataset, partition: Partition, folder: Path, *, la
 def training_cases(decoded: DecodedDataset, partition: Partition) -> list[str]:
     """The slices of the probe, in random order, the same for every seed: half with tumour and half without."""
     rng = np.random.default_rng(0)
-    cases = [*partition.train, *partition.validation]
-    marked = np.array([bool(decoded.mask(case).any()) for case in cases])
+    slice_ids = [*partition.train, *partition.validation]
+    marked = np.array([bool(decoded.mask(slice_id).any()) for slice_id in slice_ids])
     chosen = [rng.permutation(np.flatnonzero(marked == wanted))[: SLICES // 2] for wanted in (True, False)]
-    return [cases[index] for index in rng.permutation(np.concatenate(chosen))]
+    return [slice_ids[index] for index in rng.permutation(np.concatenate(chosen))]
 
 
 def frozen_encoder() -> nn.Module:
@@ -83,24 +83,24 @@ def frozen_encoder() -> nn.Module:
     return encoder.eval()
 
 
-def _encoded(decoded: DecodedDataset, cases: Sequence[str], side: int, kept: Path) -> dict[str, Tensor]:
+def _encoded(decoded: DecodedDataset, slice_ids: Sequence[str], side: int, kept: Path) -> dict[str, Tensor]:
     if kept.is_file():
         return load_file(kept)
     encoder = frozen_encoder()
     preprocess = Preprocess(PreprocessConfig(size=(SIDE, SIDE)))
-    records = {record.case: record for record in decoded.dataset.records}
-    volumes = {records[case].volume for case in cases}
+    records = {record.slice_id: record for record in decoded.dataset.records}
+    volumes = {records[slice_id].volume for slice_id in slice_ids}
     read: dict[str, list[np.ndarray]] = {volume: [] for volume in volumes}
     for record in decoded.dataset.records:
         if record.volume in volumes:
-            read[record.volume].append(decoded.image(record.case))
+            read[record.volume].append(decoded.image(record.slice_id))
     statistics = {volume: preprocess.statistics(images) for volume, images in read.items()}
     made: dict[str, list[Tensor]] = {"features": [], "guidance": [], "share": [], "mask": []}
     with torch.inference_mode():
-        for case in cases:
-            image, _ = preprocess.apply(decoded.image(case), statistics[records[case].volume])
+        for slice_id in slice_ids:
+            image, _ = preprocess.apply(decoded.image(slice_id), statistics[records[slice_id].volume])
             enlarged = functional.interpolate(image[None], (side, side), mode="bilinear", align_corners=False)
-            mask = torch.from_numpy(np.array(decoded.mask(case) > 0))
+            mask = torch.from_numpy(np.array(decoded.mask(slice_id) > 0))
             made["features"].append(encoder(enlarged)[LEVEL][0].half())
             made["guidance"].append(functional.adaptive_avg_pool2d(image, CELLS).half())
             made["share"].append(functional.adaptive_avg_pool2d(mask[None].float(), CELLS)[0].half())
@@ -112,6 +112,6 @@ def _encoded(decoded: DecodedDataset, cases: Sequence[str], side: int, kept: Pat
     return stacked
 
 
-def _patients(decoded: DecodedDataset, cases: Sequence[str]) -> list[str]:
-    patient = {record.case: record.patient for record in decoded.dataset.records}
-    return [patient[case] for case in cases]
+def _patients(decoded: DecodedDataset, slice_ids: Sequence[str]) -> list[str]:
+    patient = {record.slice_id: record.patient for record in decoded.dataset.records}
+    return [patient[slice_id] for slice_id in slice_ids]

@@ -21,14 +21,15 @@ def screening_split(decoded: DecodedDataset, split: Split, fold: int) -> Split:
     """The split described above, of one fold."""
     chosen = split.fold(fold)
     untested = {*chosen.train, *chosen.validation}
-    cases = [case for case in split.patient_of if case in untested]
+    slice_ids = [slice_id for slice_id in split.patient_of if slice_id in untested]
     volume: dict[str, int] = {}
-    for case in cases:
-        patient = split.patient_of[case]
-        volume[patient] = volume.get(patient, 0) + int(np.count_nonzero(decoded.mask(case)))
+    for slice_id in slice_ids:
+        patient = split.patient_of[slice_id]
+        volume[patient] = volume.get(patient, 0) + int(np.count_nonzero(decoded.mask(slice_id)))
     validates = set(sorted(volume, key=lambda patient: (volume[patient], patient))[1::3])
     train, validation = (
-        tuple(case for case in cases if (split.patient_of[case] in validates) == wanted) for wanted in (False, True)
+        tuple(slice_id for slice_id in slice_ids if (split.patient_of[slice_id] in validates) == wanted)
+        for wanted in (False, True)
     )
     return replace(split, folds=(Partition(train, validation, chosen.test),))
 

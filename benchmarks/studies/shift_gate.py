@@ -82,23 +82,23 @@ def score(
 ) -> dict[str, float]:
     """Volumetric Dice of every patient of the run's part."""
     plan = plan_evaluation(predictor.folder, predictor.config, decoded, split=None, fold=None, part=part)
-    cases = set(plan.split.fold(plan.fold).part(part))
+    slice_ids = set(plan.split.fold(plan.fold).part(part))
     volumes: dict[str, list[str]] = {}
     for record in decoded.dataset.records:
-        if record.case in cases:
-            volumes.setdefault(record.volume, []).append(record.case)
+        if record.slice_id in slice_ids:
+            volumes.setdefault(record.volume, []).append(record.slice_id)
     if not volumes:
         raise DataError(f"{predictor.folder}: the split has no {part} patients.")
     scores = {}
     for name, members in volumes.items():
-        clean = {case: np.array(decoded.image(case)) for case in members}
+        clean = {slice_id: np.array(decoded.image(slice_id)) for slice_id in members}
         images: Volume = clean
         if degradation is not None:
             images = degrade_volume(clean, degradation, patient=name)
             if restored:
                 images = restore(images, clean, degradation, patient=name)
-        masks = predictor.predict_volume([images[case] for case in members])
-        reference = np.stack([decoded.mask(case) for case in members])
+        masks = predictor.predict_volume([images[slice_id] for slice_id in members])
+        reference = np.stack([decoded.mask(slice_id) for slice_id in members])
         scores[name] = dice(count(reference > 0, np.stack([mask.array for mask in masks]) > 0))
     return scores
 
@@ -108,10 +108,10 @@ def restore(images: Volume, clean: Volume, degradation: Degradation, *, patient:
     first = next(iter(images.values()))
     if degradation.kind == "bandgain":
         gain = np.exp(-degradation.severity * band_curve(first.shape[:2], patient))
-        return {case: _filtered(image, gain[..., None]) for case, image in images.items()}
+        return {slice_id: _filtered(image, gain[..., None]) for slice_id, image in images.items()}
     if degradation.kind == "ringnoise":
         gain = wiener(images, clean, ring_profile(first.shape[:2], patient))
-        return {case: _filtered(image, gain) for case, image in images.items()}
+        return {slice_id: _filtered(image, gain) for slice_id, image in images.items()}
     raise ConfigError(f"{degradation}: no filter of the spectrum is known for it. Choose from: {', '.join(SHIFTS)}.")
 
 
@@ -127,7 +127,7 @@ def wiener(images: Volume, clean: Volume, ring: Float64[np.ndarray, "h w"]) -> F
         return np.stack([each[place] for each in means], axis=-1)
 
     signal = power(list(clean.values()))
-    noise = power([images[case].astype(np.float64) - clean[case] for case in clean])
+    noise = power([images[slice_id].astype(np.float64) - clean[slice_id] for slice_id in clean])
     return np.where(ring[..., None] > 1e-3, signal / np.maximum(signal + noise, 1e-12), 1.0)
 
 

@@ -17,9 +17,10 @@ def named(evaluation: Evaluation, prefix: str) -> Evaluation:
         evaluation,
         patients=tuple(dataclasses.replace(row, patient=prefix + row.patient) for row in evaluation.patients),
         slices=tuple(
-            dataclasses.replace(row, patient=prefix + row.patient, case=prefix + row.case) for row in evaluation.slices
+            dataclasses.replace(row, patient=prefix + row.patient, slice_id=prefix + row.slice_id)
+            for row in evaluation.slices
         ),
-        predictions={prefix + case: mask for case, mask in evaluation.predictions.items()},
+        predictions={prefix + slice_id: mask for slice_id, mask in evaluation.predictions.items()},
     )
 
 

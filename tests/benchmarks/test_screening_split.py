@@ -17,9 +17,11 @@ def test_a_third_of_the_untested_patients_validates_large_and_small_tumours_alik
     assert sorted((*after.train, *after.validation)) == sorted((*before.train, *before.validation))
     volume = {
         patient: sum(
-            np.count_nonzero(data.mask(case)) for case in split.patient_of if split.patient_of[case] == patient
+            np.count_nonzero(data.mask(slice_id))
+            for slice_id in split.patient_of
+            if split.patient_of[slice_id] == patient
         )
-        for patient in {split.patient_of[case] for case in (*before.train, *before.validation)}
+        for patient in {split.patient_of[slice_id] for slice_id in (*before.train, *before.validation)}
     }
     ordered = sorted(volume, key=lambda patient: (volume[patient], patient))
-    assert {split.patient_of[case] for case in after.validation} == set(ordered[1::3])
+    assert {split.patient_of[slice_id] for slice_id in after.validation} == set(ordered[1::3])

@@ -23,7 +23,7 @@ def test_a_filter_that_knows_the_shift_takes_most_of_it_back(kind: str, severity
     better = restore(worse, clean, shift, patient="patient")
 
     def error(volume: dict[str, np.ndarray]) -> float:
-        return float(np.mean([np.abs(volume[case].astype(float) - clean[case]).mean() for case in clean]))
+        return float(np.mean([np.abs(volume[slice_id].astype(float) - clean[slice_id]).mean() for slice_id in clean]))
 
     assert error(better) < left * error(worse)
 

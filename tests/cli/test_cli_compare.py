@@ -53,7 +53,7 @@ def test_a_single_run_gets_a_report_too(tmp_path):
     assert "only reaches a mean patient Dice of" in result.output
 
 
-def test_anonymise_hides_every_patient_and_case(tmp_path):
+def test_anonymise_hides_every_patient_and_slice(tmp_path):
     run(scored(tmp_path / "only", 6), "-o", tmp_path / "out", "--anonymise")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "patient-" in page
@@ -84,8 +84,8 @@ def test_images_are_read_from_where_they_were_scored_unless_the_data_has_changed
     root = Path("kaggle_3m")
     tiny_runs.kaggle_folder(tmp_path / root)
     decoded = decode(open_dataset(root))
-    cases = [record.case for record in decoded.dataset.records]
-    split = tiny_runs.split_of(decoded, Partition(tuple(cases[:4]), (), tuple(cases[4:])))
+    slice_ids = [record.slice_id for record in decoded.dataset.records]
+    split = tiny_runs.split_of(decoded, Partition(tuple(slice_ids[:4]), (), tuple(slice_ids[4:])))
     copy = dataclasses.replace(floor_evaluations(decoded, split, resamples=50)[2], kind="run", name="copy")
     copy.save(tmp_path / "run" / "evaluation-test")
 

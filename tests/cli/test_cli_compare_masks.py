@@ -229,9 +229,9 @@ def split_data(data: Path) -> Path:
     patients = {"a": ("a_1", "a_2"), "b": ("b_1",), "c": ("c_1",)}
     slices = {who: tuple(f"{case}_{n}" for case in cases for n in range(1, 7)) for who, cases in patients.items()}
     decoded = decode(open_dataset(data / "set", patient_regex="^([a-z])_"))
-    assert sorted(record.case for record in decoded.dataset.records) == sorted(sum(slices.values(), ()))
+    assert sorted(record.slice_id for record in decoded.dataset.records) == sorted(sum(slices.values(), ()))
     folds = [Partition(sum((slices[o] for o in slices if o != who), ()), (), slices[who]) for who in slices]
-    patient_of = {case: who for who, cases in slices.items() for case in cases}
+    patient_of = {slice_id: who for who, some in slices.items() for slice_id in some}
     Split("patient", 0, decoded.data_hash, False, patient_of, tuple(folds)).save(data / "split.json")
     return data
 
@@ -277,15 +277,16 @@ def test_slices_of_a_part_are_called_as_in_the_data_which_has_their_pictures(tmp
                 Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "set" / part / folder / f"{case}.png")
     decoded = decode(open_dataset(tmp_path / "set"))
     parts = {
-        part: tuple(r.case for r in decoded.dataset.records if r.case.startswith(part)) for part in ("train", "test")
+        part: tuple(r.slice_id for r in decoded.dataset.records if r.slice_id.startswith(part))
+        for part in ("train", "test")
     }
     folds = (Partition(parts["train"], (), parts["test"]),)
-    patients = {record.case: record.patient for record in decoded.dataset.records}
+    patients = {record.slice_id: record.patient for record in decoded.dataset.records}
     Split("patient", 0, decoded.data_hash, False, patients, folds).save(tmp_path / "split.json")
     test, out = tmp_path / "set" / "test", tmp_path / "out"
     how = ("--references", test / "masks", "--data", tmp_path / "set", "--split", tmp_path / "split.json", "--out", out)
     result = run(f"tool={test / 'tool'}", *how)
     assert result.exit_code == 0, (result.output, result.exception)
     (stored,) = find_evaluations([out / "evaluations" / "tool"]).evaluations[:1]
-    assert {row.case: row.patient for row in stored.slices} == {case: case for case in ("test/b_1", "test/c_1")}
+    assert {row.slice_id: row.patient for row in stored.slices} == {case: case for case in ("test/b_1", "test/c_1")}
     assert all(row.predicted_px for row in stored.slices if row.reference_px)

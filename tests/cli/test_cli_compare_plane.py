@@ -40,5 +40,5 @@ def test_volumes_are_opened_for_pictures_along_the_plane_of_the_run(tmp_path: Pa
     assert _plane_of({"unet": tmp_path}) == "acquired"
     found = _scored_data([scored], None, "coronal")
     assert found is not None
-    assert [record.case for record in found.dataset.records] == [record.case for record in cut.dataset.records]
+    assert [record.slice_id for record in found.dataset.records] == [record.slice_id for record in cut.dataset.records]
     assert _scored_data([scored], None, "acquired") is None

@@ -205,7 +205,7 @@ def test_get_of_an_unknown_data_set_is_refused() -> None:
         run("get", "brats", "--yes")
 
 
-def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
+def test_slices_that_no_split_deals_out_are_told(tree: Path) -> None:
     run("manifest", tree, "--out", "all.csv")
     lines = Path("all.csv").read_text().splitlines()
     columns = lines[0].split(",")
@@ -213,7 +213,7 @@ def test_cases_that_no_split_deals_out_are_told(tree: Path) -> None:
     first[columns.index("mask")] = ""
     Path("all.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]))
     result = run("split", "all.csv")
-    assert f"1 slice without a mask is in no part, such as {first[columns.index('case')]}" in result.stderr
+    assert f"1 slice without a mask is in no part, such as {first[columns.index('slice_id')]}" in result.stderr
 
 
 def test_split_warns_of_patients_whose_ids_differ_by_case(tree: Path) -> None:

@@ -39,10 +39,10 @@ def first_patients(decoded):
 
     names = decoded.dataset.patients
     parts = [
-        tuple(r.case for r in decoded.dataset.records if r.patient in some)
+        tuple(r.slice_id for r in decoded.dataset.records if r.patient in some)
         for some in (names[:2], names[2:3], names[3:])
     ]
-    patient_of = {r.case: r.patient for r in decoded.dataset.records}
+    patient_of = {r.slice_id: r.patient for r in decoded.dataset.records}
     return Split("patient", 0, decoded.data_hash, False, patient_of, (Partition(*parts),))
 
 
@@ -50,8 +50,8 @@ def alternate_slices(decoded):
     from segmed.core.split import Partition
 
     split = first_patients(decoded)
-    cases = [r.case for r in decoded.dataset.records]
-    return replace(split, leaking=True, folds=(Partition(tuple(cases[::2]), (), tuple(cases[1::2])),))
+    slice_ids = [r.slice_id for r in decoded.dataset.records]
+    return replace(split, leaking=True, folds=(Partition(tuple(slice_ids[::2]), (), tuple(slice_ids[1::2])),))
 
 
 def test_a_run_is_evaluated_beside_its_floors(tiny, tmp_path, monkeypatch, capsys):
@@ -153,14 +153,14 @@ def test_masks_of_any_tool_are_scored_on_a_split_beside_the_floors_and_comparabl
     masks = tmp_path / "masks"
     masks.mkdir()
     for record in decoded.dataset.records:
-        if record.case in test:
-            (masks / f"{record.case}.tif").write_bytes(record.mask.read_bytes())
+        if record.slice_id in test:
+            (masks / f"{record.slice_id}.tif").write_bytes(record.mask.read_bytes())
     arguments = ("--predictions", masks, "--data", root, "--split", split, "-o", tmp_path / "out", "--resamples", 100)
     assert segmed(monkeypatch, "evaluate", *arguments) == 0
     result = Evaluation.load(tmp_path / "out")
     assert result.metrics["dice"].value == 1.0
     assert result.data_hash == decoded.data_hash
-    assert {row.case for row in result.slices} == test
+    assert {row.slice_id for row in result.slices} == test
     assert len(list((tmp_path / "out").glob("floors/*/evaluation.json"))) == 3
 
 
@@ -189,7 +189,7 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
     (tmp_path / "some" / first.name).write_bytes(first.read_bytes())
     arguments = ("--predictions", tmp_path / "some", "--references", root, "-o", tmp_path / "out")
     assert segmed(monkeypatch, "evaluate", *arguments) == 1
-    assert "no prediction for case" in capsys.readouterr().err
+    assert "no prediction for slice" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -199,7 +199,7 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
         (["run"], "Name a run and its data"),
         (["--predictions", "a"], "--references FOLDER"),
         (["--predictions", "a", "--references", "b", "--data", "d", "-o", "o"], "either --references"),
-        (["--predictions", "a", "--data", "d", "-o", "o"], "name the cases with --split"),
+        (["--predictions", "a", "--data", "d", "-o", "o"], "name the slices or volumes with --split"),
         (["run", "--data", "d", "--part", "train"], "a run is not scored on what it was trained on"),
         (["hf:owner/name", "--data", "d"], "is on the hub, so name a folder for the result with -o"),
         (["runs/typo", "--data", "d"], "runs/typo: there is no such folder. Check the path; a model of the hub"),
@@ -246,7 +246,7 @@ def test_the_table_fits_eighty_columns(tiny, tmp_path):
     from segmed.evaluation.floors import floor_evaluations
 
     decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
-    split = tiny.split_of(decoded, Partition(tiny.cases("a"), (), tiny.cases("bcd")))
+    split = tiny.split_of(decoded, Partition(tiny.slice_ids("a"), (), tiny.slice_ids("bcd")))
     floors = floor_evaluations(decoded, split, resamples=100)
     console = Console(width=80, record=True, file=(tmp_path / "table.txt").open("w"))
     console.print(evaluation_table.table(replace(floors[2], name="unet"), floors))
@@ -296,7 +296,7 @@ def test_the_table_says_of_scores_on_the_validation_part_that_they_flatter(tiny,
     from segmed.evaluation.floors import floor_evaluations
 
     decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
-    split = tiny.split_of(decoded, Partition(tiny.cases("a"), tiny.cases("bc"), tiny.cases("d")))
+    split = tiny.split_of(decoded, Partition(tiny.slice_ids("a"), tiny.slice_ids("bc"), tiny.slice_ids("d")))
     notes = {
         part: evaluation_table.notes(floor_evaluations(decoded, split, 0, part, resamples=100)[0], [])
         for part in ("validation", "test")

@@ -25,8 +25,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def split_of(decoded: DecodedDataset) -> Split:
     names = decoded.dataset.patients
-    parts = [tuple(r.case for r in decoded.dataset.records if r.patient == name) for name in names]
-    patient_of = {r.case: r.patient for r in decoded.dataset.records}
+    parts = [tuple(r.slice_id for r in decoded.dataset.records if r.patient == name) for name in names]
+    patient_of = {r.slice_id: r.patient for r in decoded.dataset.records}
     return Split("patient", 0, decoded.data_hash, False, patient_of, (Partition(*parts),))
 
 

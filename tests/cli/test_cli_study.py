@@ -49,7 +49,7 @@ def test_a_part_of_a_study_ends_well_and_the_rest_goes_on_with_its_settings(
     refused = CliRunner().invoke(app, ["study", str(data), "--out", str(out), *own])
     assert refused.exit_code == 2
     assert "the row mine was refused: " in refused.output
-    assert "no prediction for case" in refused.output
+    assert "no prediction for slice" in refused.output
 
 
 def test_a_study_that_cannot_be_leaves_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

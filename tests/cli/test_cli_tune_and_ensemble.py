@@ -63,7 +63,7 @@ def test_an_ensemble_is_the_mean_of_its_runs_and_is_evaluated_like_a_run(place: 
     joined = load(out, device="cpu")
     assert isinstance(joined, EnsemblePredictor)
     data = opened(place)
-    image = np.array(data.image(data.dataset.records[0].case))
+    image = np.array(data.image(data.dataset.records[0].slice_id))
     alone = [load(place / f"run{seed}", device="cpu").probabilities([image])[0] for seed in (1, 2)]
     assert np.allclose(joined.probabilities([image])[0], (alone[0] + alone[1]) / 2, atol=1e-6)
     segmed("evaluate", out, "--data", place / "data", "--no-floors", "--resamples", 100, "--device", "cpu")
@@ -164,7 +164,8 @@ def test_an_ensemble_is_not_tested_on_the_patients_that_chose_its_threshold(plac
     fold = split.fold(0)
     first = split.patient_of[fold.test[0]]
     chosen_on, kept = (
-        tuple(case for case in fold.test if (split.patient_of[case] == first) == wanted) for wanted in (True, False)
+        tuple(slice_id for slice_id in fold.test if (split.patient_of[slice_id] == first) == wanted)
+        for wanted in (True, False)
     )
     other = Split(
         split.strategy, 0, split.data_hash, False, split.patient_of, (Partition(fold.train, chosen_on, kept),)

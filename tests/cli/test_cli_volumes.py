@@ -71,9 +71,9 @@ def test_volumes_train_the_same_weights_as_the_same_slices_in_files_of_their_own
 def test_volumes_are_scored_as_the_same_slices_are(work: Path) -> None:
     png, nifti = (Evaluation.load(work / f"{kind}-run" / "evaluation-test") for kind in ("png", "nifti"))
     assert nifti.by_patient("dice") == png.by_patient("dice")
-    assert [row.case for row in nifti.slices] == [row.case for row in png.slices]
-    for case in png.predictions:
-        np.testing.assert_array_equal(nifti.predictions[case], png.predictions[case])
+    assert [row.slice_id for row in nifti.slices] == [row.slice_id for row in png.slices]
+    for slice_id in png.predictions:
+        np.testing.assert_array_equal(nifti.predictions[slice_id], png.predictions[slice_id])
 
 
 def test_a_run_on_volumes_is_scored_in_mm_and_ml_beside(work: Path) -> None:

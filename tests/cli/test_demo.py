@@ -65,9 +65,9 @@ def test_the_demo_of_dicom_has_the_same_pixels_and_writes_the_same_masks_as_segm
 ) -> None:
     decoded = make_data(tmp_path, replace(TINY, format="dicom"), seed=0)
     slices = decode(open_dataset(finished / "data"), cache_dir=finished / "cache")
-    for case in slices.dataset.by_case():
-        np.testing.assert_array_equal(decoded.image(case), slices.image(case))
-        np.testing.assert_array_equal(decoded.mask(case), slices.mask(case))
+    for slice_id in slices.dataset.by_slice_id():
+        np.testing.assert_array_equal(decoded.image(slice_id), slices.image(slice_id))
+        np.testing.assert_array_equal(decoded.mask(slice_id), slices.mask(slice_id))
     shutil.copytree(finished / "run", tmp_path / "run")
     predict_one(tmp_path, decoded, make_split(tmp_path, decoded, seed=0))
     mask = read_volume(next((tmp_path / "predictions").glob("*.nii.gz")))
@@ -75,7 +75,7 @@ def test_the_demo_of_dicom_has_the_same_pixels_and_writes_the_same_masks_as_segm
         number = int(path.stem.split("_")[-1])
         np.testing.assert_array_equal(mask.array[number - 1] > 0, np.asarray(Pillow.open(path)) > 0)
     found = hd.seg.segread(next((tmp_path / "predictions").glob("*_seg.dcm")))
-    series = decoded.dataset.by_case()[next(iter(slices.dataset.by_case()))].image
+    series = decoded.dataset.by_slice_id()[next(iter(slices.dataset.by_slice_id()))].image
     uids = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(series.iterdir())]
     assert len(uids) == TINY.slices
     np.testing.assert_array_equal(found.get_pixels_by_source_instance(uids, combine_segments=True), mask.array > 0)
@@ -88,7 +88,7 @@ def test_the_demo_scores_test_patients_only(finished: Path) -> None:
     split = segmed.Split.load(finished / "split.json")
     with (finished / "run" / "evaluation-test" / "patients.csv").open(encoding="utf-8", newline="") as file:
         scored = {row["patient"] for row in csv.DictReader(file)}
-    assert scored == {split.patient_of[case] for case in split.fold(0).test}
+    assert scored == {split.patient_of[slice_id] for slice_id in split.fold(0).test}
     assert not split.leaking
 
 

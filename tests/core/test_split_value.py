@@ -25,12 +25,12 @@ def test_a_patient_in_two_parts_is_accepted_when_the_split_is_marked_leaking() -
     make(("a1",), ("a2",), leaking=True).validate()
 
 
-def test_a_case_in_two_parts_is_refused_even_when_marked_leaking() -> None:
+def test_a_slice_in_two_parts_is_refused_even_when_marked_leaking() -> None:
     with pytest.raises(SplitError, match="slice a1 is in both"):
         make(("a1",), ("a1",), leaking=True).validate()
 
 
-def test_a_case_without_patient_is_refused() -> None:
+def test_a_slice_without_patient_is_refused() -> None:
     with pytest.raises(SplitError, match="slice z1 has no patient"):
         make(("a1",), ("z1",)).validate()
 
@@ -72,7 +72,9 @@ def test_a_fold_that_does_not_exist_is_refused() -> None:
 
 
 def test_a_split_of_unknown_patients_says_so_in_its_file_and_claims_no_split_by_patient(tmp_path: Path) -> None:
-    unknown = replace(make(("a1", "a2"), ("c1",)), patient_of={case: case for case in PATIENTS}, patients_known=False)
+    unknown = replace(
+        make(("a1", "a2"), ("c1",)), patient_of={slice_id: slice_id for slice_id in PATIENTS}, patients_known=False
+    )
     unknown.save(tmp_path / "split.json")
     stored = json.loads((tmp_path / "split.json").read_text())
     assert stored["patients_known"] is False
@@ -83,7 +85,9 @@ def test_a_split_of_unknown_patients_says_so_in_its_file_and_claims_no_split_by_
 @pytest.mark.parametrize("named", [True, False])
 def test_a_file_of_an_earlier_version_knows_patients_where_it_names_any(tmp_path: Path, named: bool) -> None:
     split = make(("a1", "a2"), ("c1",))
-    (split if named else replace(split, patient_of={case: case for case in PATIENTS})).save(tmp_path / "split.json")
+    (split if named else replace(split, patient_of={slice_id: slice_id for slice_id in PATIENTS})).save(
+        tmp_path / "split.json"
+    )
     stored = json.loads((tmp_path / "split.json").read_text())
     del stored["patients_known"]
     (tmp_path / "split.json").write_text(json.dumps(stored))

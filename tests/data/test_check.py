@@ -149,7 +149,7 @@ def test_two_studies_of_one_patient_are_an_error(tmp_path: Path) -> None:
 
 def test_slices_that_a_manifest_lists_as_text_are_an_error(tmp_path: Path) -> None:
     make(tmp_path, {A: [NONE] * 9 + [BLOCK, NONE]})
-    rows = ["case,patient,image,mask"]
+    rows = ["slice_id,patient,image,mask"]
     for number in sorted(range(1, 12), key=str):
         rows.append(f"c{number},p,{A}/{A}_{number}.tif,{A}/{A}_{number}_mask.tif")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
@@ -314,7 +314,7 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 
 def _split(tree: Path, train: Sequence[str], test: Sequence[str], *, leaking: bool = False) -> Split:
-    patient_of = {record.case: record.patient for record in open_dataset(tree).records}
+    patient_of = {record.slice_id: record.patient for record in open_dataset(tree).records}
     validation = tuple(sorted(patient_of.keys() - {*train, *test}))
     return Split("patient", 0, "0" * 64, leaking, patient_of, (Partition(tuple(train), validation, tuple(test)),))
 
@@ -355,10 +355,10 @@ def test_a_split_of_other_data_is_an_error(tree: Path) -> None:
         patient_of={**split.patient_of, "elsewhere_1": "elsewhere"},
         folds=(dataclasses.replace(split.folds[0], validation=("elsewhere_1",)),),
     )
-    assert "1 slice is not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-case")
+    assert "1 slice is not in the data, such as elsewhere_1" in message(check(tree, split=split), "split-unknown-slice")
 
 
-def test_a_case_that_changed_its_patient_since_the_split_is_an_error(tree: Path) -> None:
+def test_a_slice_that_changed_its_patient_since_the_split_is_an_error(tree: Path) -> None:
     split = _split(tree, _cases(A, 1, 2, 3, 4), _cases(B, 1, 2, 3, 4))
     split = dataclasses.replace(split, patient_of={**split.patient_of, f"{B}_4": "someone else"})
     assert f"slice {B}_4 belongs to TCGA_HT_0002" in message(check(tree, split=split), "split-other-patient")

@@ -41,7 +41,7 @@ def write_coco(root: Path, objects: list[dict[str, Any]], *, file: str = "annota
 
 def masks_of(root: Path, labels: LabelMap | None = None) -> dict[str, np.ndarray]:
     data = decode(open_dataset(root, labels=labels), cache_dir=root.parent / "cache")
-    return {record.case: np.array(data.mask(record.case)) for record in data.dataset.records}
+    return {record.slice_id: np.array(data.mask(record.slice_id)) for record in data.dataset.records}
 
 
 def test_polygons_and_runs_become_the_masks_of_their_images(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_parts_may_have_images_of_equal_names_wherever_they_lie(tmp_path: Path, 
     for name in ("a", "b"):
         (root / "images" / f"{name}.png").unlink()
     data = decode(open_dataset(root), cache_dir=tmp_path / "cache")
-    assert [record.case for record in data.dataset.records] == ["train/a", "train/b", "val/a", "val/b"]
-    assert [int(data.image(record.case).max()) for record in data.dataset.records] == [0, 0, 1, 1]
+    assert [record.slice_id for record in data.dataset.records] == ["train/a", "train/b", "val/a", "val/b"]
+    assert [int(data.image(record.slice_id).max()) for record in data.dataset.records] == [0, 0, 1, 1]
     assert data.dataset.columns["split"]["val/a"] == "val"
     assert open_dataset(root, patient_regex="^([ab])").patients == ("a", "b")  # in both parts, which a split refuses
     alone = open_dataset(root / "annotations" / "instances_val2017.json")
-    assert [record.case for record in alone.records] == ["a", "b"]
+    assert [record.slice_id for record in alone.records] == ["a", "b"]
 
 
 def test_an_image_that_two_parts_name_is_refused(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def fresh(root: Path) -> DecodedDataset:
 def test_pixels_and_labels_are_those_of_the_files(tmp_path: Path) -> None:
     data = toy(tmp_path)
     for record in data.dataset.records:
-        assert np.array_equal(data.image(record.case), np.asarray(Pillow.open(record.image)))
+        assert np.array_equal(data.image(record.slice_id), np.asarray(Pillow.open(record.image)))
         assert record.mask is not None
-        assert np.array_equal(data.mask(record.case), np.asarray(Pillow.open(record.mask)) // 255)
+        assert np.array_equal(data.mask(record.slice_id), np.asarray(Pillow.open(record.mask)) // 255)
 
 
 def test_images_of_different_sizes_live_in_one_cache(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_changed_file_is_decoded_again_and_changes_the_hash(tmp_path: Path) ->
     record = before.dataset.records[0]
     Pillow.fromarray(np.zeros((48, 40, 3), np.uint8)).save(record.image)
     after = fresh(tmp_path)
-    assert not after.image(record.case).any()
+    assert not after.image(record.slice_id).any()
     assert after.data_hash != before.data_hash
 
 
@@ -65,25 +65,25 @@ def test_the_hash_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     assert toy(tmp_path / "one").data_hash == toy(tmp_path / "two").data_hash
 
 
-def test_an_index_that_lacks_a_case_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_an_index_that_lacks_a_slice_is_named_with_what_to_do(tmp_path: Path) -> None:
     data = toy(tmp_path)
     (index,) = (tmp_path / "cache").glob("*/index.json")
     stored = json.loads(index.read_text())
-    case = data.dataset.records[3].case
-    del stored["cases"][case]
+    slice_id = data.dataset.records[3].slice_id
+    del stored["slices"][slice_id]
     index.write_text(json.dumps(stored))
-    with pytest.raises(DataError, match=rf"index\.json: has no slice {case}\. Delete .* and run again"):
+    with pytest.raises(DataError, match=rf"index\.json: has no slice {slice_id}\. Delete .* and run again"):
         fresh(tmp_path)
 
 
-def test_a_damaged_cache_is_noticed_when_the_case_is_read(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_noticed_when_the_slice_is_read(tmp_path: Path) -> None:
     data = toy(tmp_path)
     pixels = next((tmp_path / "cache").glob("*/pixels.bin"))
     content = bytearray(pixels.read_bytes())
     content[3] ^= 1
     pixels.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"the decoded copy is damaged\. Delete"):
-        fresh(tmp_path).image(data.dataset.records[0].case)
+        fresh(tmp_path).image(data.dataset.records[0].slice_id)
 
 
 def test_a_failed_build_leaves_no_cache(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_mask_of_another_size_is_refused_naming_the_file(tmp_path: Path) -> No
         fresh(tmp_path)
 
 
-def test_a_case_without_mask_is_readable_but_has_none(tmp_path: Path) -> None:
+def test_a_slice_without_mask_is_readable_but_has_none(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / "a.png")
     data = fresh(tmp_path)
@@ -125,7 +125,7 @@ def test_a_case_without_mask_is_readable_but_has_none(tmp_path: Path) -> None:
         data.mask("a")
 
 
-def test_an_unknown_case_is_named(tmp_path: Path) -> None:
+def test_an_unknown_slice_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nobody: not in the data set"):
         toy(tmp_path).image("nobody")
 
@@ -133,15 +133,15 @@ def test_an_unknown_case_is_named(tmp_path: Path) -> None:
 def test_it_travels_to_another_process_as_its_folder(tmp_path: Path) -> None:
     data = toy(tmp_path)
     sent = pickle.dumps(data)
-    case = data.dataset.records[0].case
+    slice_id = data.dataset.records[0].slice_id
     assert len(sent) < 10_000
-    assert np.array_equal(pickle.loads(sent).image(case), data.image(case))
+    assert np.array_equal(pickle.loads(sent).image(slice_id), data.image(slice_id))
 
 
 def test_pixels_cannot_be_written_to(tmp_path: Path) -> None:
     data = toy(tmp_path)
     with pytest.raises(ValueError, match="read-only"):
-        data.image(data.dataset.records[0].case)[0, 0, 0] = 1
+        data.image(data.dataset.records[0].slice_id)[0, 0, 0] = 1
 
 
 def test_progress_ends_at_the_number_of_slices(tmp_path: Path) -> None:

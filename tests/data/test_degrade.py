@@ -21,7 +21,7 @@ def degraded(text: str, slices: dict[str, np.ndarray], patient: str = "p") -> di
 def test_a_severity_of_none_changes_nothing(kind: str) -> None:
     before = volume()
     after = degrade_volume(before, Degradation(kind, KINDS[kind].none), patient="p")
-    assert all(np.allclose(after[case], before[case]) for case in before)
+    assert all(np.allclose(after[slice_id], before[slice_id]) for slice_id in before)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -31,11 +31,11 @@ def test_a_degraded_image_keeps_dtype_shape_and_background_and_is_the_same_again
     before["c1"][:9] = 0
     before["c0"][..., 1] = 0  # a sequence that is missing
     first, second = (degrade_volume(before, Degradation(kind, KINDS[kind].severities[-1]), patient="p") for _ in "12")
-    for case, image in before.items():
-        assert (first[case].dtype, first[case].shape) == (image.dtype, image.shape)
-        assert np.array_equal(first[case], second[case])
-        assert (first[case][image == 0] == 0).all()
-        assert not np.array_equal(first[case], image)
+    for slice_id, image in before.items():
+        assert (first[slice_id].dtype, first[slice_id].shape) == (image.dtype, image.shape)
+        assert np.array_equal(first[slice_id], second[slice_id])
+        assert (first[slice_id][image == 0] == 0).all()
+        assert not np.array_equal(first[slice_id], image)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,8 +67,8 @@ def test_a_ghost_is_a_copy_a_quarter_of_the_height_away() -> None:
     assert ghosts[15, 7] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_noise_is_rician_and_other_in_every_case_and_sequence() -> None:
-    flat = {case: np.full((64, 64, 2), 100.0) for case in ("a", "b")}
+def test_noise_is_rician_and_other_in_every_slice_and_sequence() -> None:
+    flat = {slice_id: np.full((64, 64, 2), 100.0) for slice_id in ("a", "b")}
     noisy = degraded("noise:0.5", flat)
     first, others = noisy["a"][..., 0], (noisy["a"][..., 1], noisy["b"][..., 0])
     assert (first**2).mean() == pytest.approx(100**2 + 2 * 50**2, rel=0.05)  # the second moment of Rice's distribution
@@ -96,7 +96,7 @@ def test_band_gains_are_a_curve_over_the_radius_of_the_patient_that_keeps_the_me
 
 
 def test_ring_noise_lies_in_one_ring_and_is_as_strong_as_said() -> None:
-    flat = {case: np.full((96, 80, 1), 100.0) for case in ("a", "b")}
+    flat = {slice_id: np.full((96, 80, 1), 100.0) for slice_id in ("a", "b")}
     noisy = degraded("ringnoise:0.1", flat)
     assert (noisy["a"] - 100).std() == pytest.approx(10, rel=0.01)
     radius, power = spectrum_of(noisy["a"][..., 0] - 100)
@@ -107,7 +107,7 @@ def test_ring_noise_lies_in_one_ring_and_is_as_strong_as_said() -> None:
 
 
 def test_a_bias_field_is_one_for_a_patient_smooth_and_as_strong_as_said() -> None:
-    flat = {case: np.full((40, 50, 2), 100.0) for case in ("a", "b")}
+    flat = {slice_id: np.full((40, 50, 2), 100.0) for slice_id in ("a", "b")}
     biased = degraded("bias:0.4", flat)
     field = np.log(biased["a"][..., 0] / 100)
     assert np.abs(field).max() == pytest.approx(0.4)

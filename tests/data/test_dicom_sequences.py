@@ -69,14 +69,14 @@ def test_series_named_in_the_folder_are_channels_on_the_grid_of_the_first(
     (studies / SERIES_FILE).write_text(json.dumps({"flair": "flair", "t1": t1}))
     with pytest.warns(UserWarning, match="lies on another grid than"):
         data = decode(open_dataset(studies), cache_dir=tmp_path / "cache")
-    assert [data.shape(record.case) for record in data.dataset.records] == [(9, 7, 2)] * 8
+    assert [data.shape(record.slice_id) for record in data.dataset.records] == [(9, 7, 2)] * 8
     for seed in range(2):
-        cases = [record.case for record in data.dataset.records if record.volume == f"p{seed}"]
-        images = np.stack([data.image(case) for case in cases])
+        slice_ids = [record.slice_id for record in data.dataset.records if record.volume == f"p{seed}"]
+        images = np.stack([data.image(slice_id) for slice_id in slice_ids])
         np.testing.assert_array_equal(images[..., 0], array_of(3, GRID, seed).array)
         expected = resampled(array_of(4, FINER, seed), GRID).array
         np.testing.assert_allclose(images[..., 1], expected, atol=1)
-        assert sum(int(data.mask(case).sum()) for case in cases) == 32
+        assert sum(int(data.mask(slice_id).sum()) for slice_id in slice_ids) == 32
 
 
 @pytest.mark.filterwarnings("ignore:.*lies on another grid")

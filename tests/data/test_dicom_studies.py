@@ -89,7 +89,7 @@ def codes(listing_of: Path, labels: LabelMap | None = None) -> dict[str, str]:
     return {finding.code: finding.message for finding in list_dataset(listing_of, labels=labels).findings}
 
 
-def test_series_with_masks_are_cases_with_the_voxels_of_both(studies: Path, tmp_path: Path) -> None:
+def test_series_with_masks_are_slices_with_the_voxels_of_both(studies: Path, tmp_path: Path) -> None:
     assert layout_of(studies) == "dicom"
     data = decode(open_dataset(studies), cache_dir=tmp_path)
     assert data.dataset.patients == ("p0", "p1", "p2", "p3", "p4")
@@ -97,10 +97,12 @@ def test_series_with_masks_are_cases_with_the_voxels_of_both(studies: Path, tmp_
     assert data.dataset.patients_known
     cut = stacking(GRID)
     for seed in range(3):
-        cases = [record.case for record in data.dataset.records if record.volume == f"p{seed}"]
-        found = np.stack([data.image(case)[..., 0] for case in cases])
+        slice_ids = [record.slice_id for record in data.dataset.records if record.volume == f"p{seed}"]
+        found = np.stack([data.image(slice_id)[..., 0] for slice_id in slice_ids])
         np.testing.assert_array_equal(found, cut.apply_array(image_of(10 * seed + 3).array))
-        np.testing.assert_array_equal(np.stack([data.mask(case) for case in cases]), cut.apply_array(labels_of(seed)))
+        np.testing.assert_array_equal(
+            np.stack([data.mask(slice_id) for slice_id in slice_ids]), cut.apply_array(labels_of(seed))
+        )
         grid = data.grid(f"p{seed}")
         assert grid is not None
         assert grid.distance(cut.apply_grid(GRID)) < 1e-3
@@ -120,12 +122,13 @@ def test_labels_go_by_the_names_of_segments_whatever_their_numbers(tmp_path: Pat
     labels = labels_of(1)
     write_mask(root / "p1" / "study" / "rtstruct.dcm", root / "p1", np.where(labels, 3 - labels, 0), 3, swapped)
     data = decode(open_dataset(root), cache_dir=tmp_path / "cache")
-    cases = [record.case for record in data.dataset.records if record.patient == "p1"]
-    found = np.stack([data.mask(case) for case in cases])
+    slice_ids = [record.slice_id for record in data.dataset.records if record.patient == "p1"]
+    found = np.stack([data.mask(slice_id) for slice_id in slice_ids])
     np.testing.assert_array_equal(found, stacking(GRID).apply_array(labels))
     only = decode(open_dataset(root, labels=LabelMap(("core",), (0, 1))), cache_dir=tmp_path / "one")
     np.testing.assert_array_equal(
-        np.stack([only.mask(case) for case in cases]), stacking(GRID).apply_array(labels == 2).astype(np.uint8)
+        np.stack([only.mask(slice_id) for slice_id in slice_ids]),
+        stacking(GRID).apply_array(labels == 2).astype(np.uint8),
     )
     assert (
         "no mask has a segment 'liver'; there are core, oedema"
@@ -288,7 +291,7 @@ def test_a_segments_name_that_tells_the_patient_is_withheld_and_said(tmp_path: P
     assert [label.name for label in read.labels] == ["oedema", number]
     with pytest.warns(UserWarning, match="the name of segment 2"):
         data = decode(listing.dataset, cache_dir=tmp_path / "cache")
-    found = np.stack([data.mask(record.case) for record in data.dataset.records])
+    found = np.stack([data.mask(record.slice_id) for record in data.dataset.records])
     np.testing.assert_array_equal(found, stacking(GRID).apply_array(labels_of(0)))
     assert not any(secret in str(said) for secret in SECRETS)
 

@@ -52,7 +52,7 @@ def damage(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-def test_every_view_of_every_case_comes_back(cache: EmbeddingCache) -> None:
+def test_every_view_of_every_slice_comes_back(cache: EmbeddingCache) -> None:
     for entry in ENTRIES:
         assert torch.equal(cache.embedding(*entry).first[0], value_of(entry).half())
 
@@ -64,11 +64,13 @@ def test_an_entry_takes_two_bytes_a_number_so_a_slice_at_1024_takes_2_mib() -> N
 
 def test_shards_are_plain_safetensors_of_half_precision(cache: EmbeddingCache) -> None:
     with safe_open(shard_path(cache.folder, 1), "pt") as shard:
-        assert set(shard.keys()) == {f"0:{view}:case_{case}" for view in ("identity", "hflip") for case in (2, 3)}
+        assert set(shard.keys()) == {
+            f"0:{view}:case_{slice_id}" for view in ("identity", "hflip") for slice_id in (2, 3)
+        }
         assert shard.get_tensor("0:hflip:case_2").dtype == torch.float16
 
 
-def test_views_are_those_that_all_cases_have(tmp_path: Path) -> None:
+def test_views_are_those_that_all_slices_have(tmp_path: Path) -> None:
     cache = fill(replace(PLAN, entries=ENTRIES[:-1]), tmp_path, encode)
     assert cache.views(["case_0", "case_1"]) == ("identity", "hflip")
     assert cache.views(["case_0", "case_4"]) == ("identity",)
@@ -140,7 +142,7 @@ def test_a_cache_cannot_take_the_place_of_a_file(tmp_path: Path) -> None:
 def test_a_damaged_embedding_is_named_when_it_is_read(cache: EmbeddingCache) -> None:
     damage(shard_path(cache.folder, 1))
     assert EmbeddingCache(cache.folder).embedding("case_0") is not None
-    message = r"shard-00001\.safetensors: holds a damaged embedding of case case_3\. Run the same `segmed embed` again"
+    message = r"shard-00001\.safetensors: holds a damaged embedding of slice case_3\. Run the same `segmed embed` again"
     with pytest.raises(DataError, match=message):
         EmbeddingCache(cache.folder).embedding("case_3")
 
@@ -190,7 +192,7 @@ def test_a_stale_cache_is_refused_in_training_and_is_not_overwritten(
 
 
 def test_a_cache_of_other_views_or_arithmetic_is_not_overwritten(cache: EmbeddingCache) -> None:
-    with pytest.raises(DataError, match=r"other cases or views \(10 embeddings, not 4\)"):
+    with pytest.raises(DataError, match=r"other slices or views \(10 embeddings, not 4\)"):
         require_same_plan(replace(PLAN, entries=ENTRIES[:4]), cache.folder)
     with pytest.raises(DataError, match="another arithmetic"):
         require_same_plan(replace(PLAN, precision="bf16-mixed"), cache.folder)
@@ -202,8 +204,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         require_same_plan(PLAN, tmp_path)
 
 
-def test_a_case_that_is_missing_is_named_with_what_to_do(cache: EmbeddingCache) -> None:
-    with pytest.raises(DataError, match=r"lacks 1 of 2 cases, such as nobody\..*or without --split"):
+def test_a_slice_that_is_missing_is_named_with_what_to_do(cache: EmbeddingCache) -> None:
+    with pytest.raises(DataError, match=r"lacks 1 of 2 slices, such as nobody\..*or without --split"):
         cache.require(KEY, ["case_0", "nobody"])
 
 
@@ -221,7 +223,7 @@ def test_a_disk_without_room_for_what_is_missing_is_refused(tmp_path: Path, monk
         require_room(PLAN, tmp_path, missing=5, max_gib=None)
 
 
-def test_values_that_half_precision_cannot_hold_are_an_error_with_the_case(tmp_path: Path) -> None:
+def test_values_that_half_precision_cannot_hold_are_an_error_with_the_slice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="case_0: its embedding is not finite in half precision"):
         fill(PLAN, tmp_path, lambda entries: Embedding((encode(entries).first + 70_000,)))
 

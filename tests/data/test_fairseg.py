@@ -54,9 +54,9 @@ def test_both_sets_of_keys_give_images_labels_and_facts(tmp_path: Path) -> None:
         "age": "50.0", "gender": "male", "race": "White", "ethnicity": "Hispanic",
     }  # fmt: skip
     data = decode(dataset, cache_dir=tmp_path / "cache")
-    for case in ("data_00001", "data_00002"):
-        assert np.array_equal(data.image(case)[..., 0], fundus())
-        assert np.array_equal(data.mask(case), np.abs(cup_in_disc()).astype(np.uint8))
+    for slice_id in ("data_00001", "data_00002"):
+        assert np.array_equal(data.image(slice_id)[..., 0], fundus())
+        assert np.array_equal(data.mask(slice_id), np.abs(cup_in_disc()).astype(np.uint8))
 
 
 def test_two_files_of_one_patient_stay_together(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_pickled_fact_is_refused_unread(tmp_path: Path) -> None:
     released(tmp_path / "data_00001.npz", race=np.array({"a": 1}, dtype=object))
     released(tmp_path / "data_00002.npz")
     listing = list_dataset(tmp_path)
-    assert [record.case for record in listing.dataset.records] == ["data_00002"]
+    assert [record.slice_id for record in listing.dataset.records] == ["data_00002"]
     assert "pickled objects" in listing.findings[0].message
 
 
@@ -118,7 +118,9 @@ def test_a_manifest_of_files_that_hold_image_and_mask_lists_them_again(tmp_path:
     dataset = open_dataset(tmp_path / "set")
     write_manifest(tmp_path / "set.csv", dataset)
     again = open_dataset(tmp_path / "set.csv", labels=dataset.labels)
-    assert [(each.case, each.image) for each in again.records] == [(each.case, each.image) for each in dataset.records]
+    assert [(each.slice_id, each.image) for each in again.records] == [
+        (each.slice_id, each.image) for each in dataset.records
+    ]
     assert decode(again, cache_dir=tmp_path / "cache").mask("data_00001").max() == 2
 
 

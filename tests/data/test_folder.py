@@ -34,14 +34,14 @@ def test_a_regex_groups_images_by_patient_with_slices_in_numeric_order(tmp_path:
     make_folder(tmp_path, names, names)
     dataset = open_dataset(tmp_path, patient_regex=regex)
     assert dataset.patients == ("a", "b")
-    assert [(r.case, r.slice_index) for r in dataset.records[:3]] == [("a_1", 1), ("a_2", 2), ("a_10", 3)]
+    assert [(r.slice_id, r.slice_index) for r in dataset.records[:3]] == [("a_1", 1), ("a_2", 2), ("a_10", 3)]
 
 
 def test_a_regex_may_give_the_slice_too(tmp_path: Path) -> None:
     names = ("z7_a.png", "z3_a.png")
     make_folder(tmp_path, names, names)
     records = open_dataset(tmp_path, patient_regex=r"z(?P<slice>\d+)_(?P<patient>\w+)").records
-    assert [(record.case, record.slice_index) for record in records] == [("z3_a", 3), ("z7_a", 7)]
+    assert [(record.slice_id, record.slice_index) for record in records] == [("z3_a", 3), ("z7_a", 7)]
 
 
 def test_a_stem_that_the_regex_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_a_mask_without_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_doubled_mask_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, ("a.png",), ("a.png", "a_mask.png"))
-    with pytest.raises(DataError, match=r"a_mask\.png: a second mask of case a, besides a\.png"):
+    with pytest.raises(DataError, match=r"a_mask\.png: a second mask of slice a, besides a\.png"):
         open_dataset(tmp_path)
 
 
-def test_a_doubled_case_is_refused(tmp_path: Path) -> None:
+def test_a_doubled_slice_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, ("a.png", "a.tif"), ("a.png",))
-    with pytest.raises(DataError, match=r"a\.tif: a second image of case a"):
+    with pytest.raises(DataError, match=r"a\.tif: a second image of slice a"):
         open_dataset(tmp_path)
 
 
@@ -96,10 +96,10 @@ def errors(root: Path) -> dict[str, str]:
     return {finding.code: finding.message for finding in list_dataset(root).findings if finding.severity == "error"}
 
 
-def test_names_in_composed_and_decomposed_unicode_are_one_case(tmp_path: Path) -> None:
+def test_names_in_composed_and_decomposed_unicode_are_one_slice(tmp_path: Path) -> None:
     make_folder(tmp_path, ("caf\u00e9.png",), ("cafe\u0301_mask.png",))
     records = open_dataset(tmp_path).records
-    assert [(record.case, record.mask and record.mask.name) for record in records] == [
+    assert [(record.slice_id, record.mask and record.mask.name) for record in records] == [
         ("caf\u00e9", "cafe\u0301_mask.png")
     ]
 
@@ -151,7 +151,7 @@ def test_labels_beside_images_in_another_form_are_an_error_where_there_are_no_ma
 def test_a_name_that_is_no_text_is_an_error_and_the_others_are_listed(tmp_path: Path) -> None:
     make_folder(tmp_path, ("a.png", os.fsdecode(b"\xe9.png")), ("a.png",))
     listing = list_dataset(tmp_path)
-    assert [record.case for record in listing.dataset.records] == ["a"]
+    assert [record.slice_id for record in listing.dataset.records] == ["a"]
     assert [(finding.code, finding.where[-11:]) for finding in listing.findings] == [("name", "/\\udce9.png")]
 
 

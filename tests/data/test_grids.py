@@ -16,9 +16,9 @@ PATIENT = "^([^_]+)_"
 def data(root: Path, images: dict[str, np.ndarray]) -> Path:
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
-    for case, image in images.items():
-        np.save(root / "images" / f"{case}.npy", image)
-        np.save(root / "masks" / f"{case}.npy", np.zeros(image.shape[:2], np.uint8))
+    for slice_id, image in images.items():
+        np.save(root / "images" / f"{slice_id}.npy", image)
+        np.save(root / "masks" / f"{slice_id}.npy", np.zeros(image.shape[:2], np.uint8))
     return root
 
 

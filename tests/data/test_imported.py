@@ -1,4 +1,4 @@
-"""A split of somebody else is taken by case or by patient, or refused in words; never ignored."""
+"""A split of somebody else is taken by slice, case or patient, or refused in words; never ignored."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 
 
 def patients(split: Split) -> list[list[str]]:
-    return [sorted({split.patient_of[case][-1] for case in split.fold(0).part(part)}) for part in PARTS]
+    return [sorted({split.patient_of[slice_id][-1] for slice_id in split.fold(0).part(part)}) for part in PARTS]
 
 
 EXPECTED = [["1", "2", "3"], ["5"], ["0", "4"]]
@@ -42,13 +42,14 @@ def test_a_column_is_known_as_a_split_and_taken(data: DecodedDataset) -> None:
     assert (split.data_hash, split.strategy) == (data.data_hash, "imported")
 
 
-@pytest.mark.parametrize("by", ["case", "patient"])
+@pytest.mark.parametrize("by", ["slice_id", "case", "patient"])
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_lists_of_cases_and_of_patients_give_the_same_split(
+def test_lists_of_slices_and_of_patients_give_the_same_split(
     data: DecodedDataset, tmp_path: Path, by: str, form: str
 ) -> None:
     words = dict(zip(data.dataset.patients, WORDS, strict=True))
-    named = dict.fromkeys((getattr(record, by), words[record.patient]) for record in data.dataset.records)
+    field = "patient" if by == "patient" else "slice_id"  # a list of slices calls them `case` in 0.1
+    named = dict.fromkeys((getattr(record, field), words[record.patient]) for record in data.dataset.records)
     path = tmp_path / f"lists.{form}"
     if form == "csv":
         path.write_text("\n".join([f"{by},split", *(f"{name},{word}" for name, word in named)]))
@@ -60,17 +61,17 @@ def test_lists_of_cases_and_of_patients_give_the_same_split(
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ("patient,split\nnobody,train", "'nobody' is no case, volume or patient"),
+        ("patient,split\nnobody,train", "'nobody' is no slice, case or patient"),
         ("patient,split\n{0},train\n{0},test", "is in train and in test"),
         ("patient,split\n{0},learn", "'learn' of slice .* is no part"),
-        ("case,split\n{1},train\n{2},test", "is in both train and test"),
+        ("slice_id,split\n{1},train\n{2},test", "is in both train and test"),
         ("name,part\n{0},train", "expected a CSV file with columns"),
     ],
 )
 def test_what_is_no_split_is_refused_in_words(data: DecodedDataset, tmp_path: Path, lines: str, why: str) -> None:
     first, second = data.dataset.records[:2]
     path = tmp_path / "lists.csv"
-    path.write_text(lines.format(first.patient, first.case, second.case))
+    path.write_text(lines.format(first.patient, first.slice_id, second.slice_id))
     with pytest.raises(SplitError, match=why):
         import_split(data, str(path))
     with pytest.raises(SplitError, match=r"--from institution: neither a file nor a column.*: split\."):
@@ -88,16 +89,18 @@ def test_the_command_does_not_ignore_a_column_and_deals_anew_when_told(data: Dec
 
 
 def test_a_list_of_folds_as_nnunet_writes_it_gives_as_many_folds(data: DecodedDataset, tmp_path: Path) -> None:
-    cases = {name: [r.case for r in data.dataset.records if r.patient == name] for name in data.dataset.patients}
-    first, second, *others = cases
+    slice_ids = {
+        name: [r.slice_id for r in data.dataset.records if r.patient == name] for name in data.dataset.patients
+    }
+    first, second, *others = slice_ids
     folds = [
-        {"train": [case for name in (kept, *others) for case in cases[name]], "val": cases[left_out]}
+        {"train": [slice_id for name in (kept, *others) for slice_id in slice_ids[name]], "val": slice_ids[left_out]}
         for kept, left_out in ((second, first), (first, second))
     ]
     path = tmp_path / "splits_final.json"
     path.write_text(json.dumps(folds))
     split = import_split(data, str(path))
-    assert [fold.validation for fold in split.folds] == [tuple(cases[first]), tuple(cases[second])]
+    assert [fold.validation for fold in split.folds] == [tuple(slice_ids[first]), tuple(slice_ids[second])]
     assert [len(fold.train) for fold in split.folds] == [10, 10]
     said = segmed("data", "split", data.dataset.root, "-o", tmp_path / "a.json", "--from", path)
     assert "no fold has a test part: evaluate with --part validation" in " ".join(said.split())
@@ -110,7 +113,7 @@ def test_what_the_data_set_brings_along_comes_before_the_current_folder(
     first, second, *others = data.dataset.patients
 
     def of(patient: str) -> tuple[str, ...]:
-        return tuple(record.case for record in data.dataset.records if record.patient == patient)
+        return tuple(record.slice_id for record in data.dataset.records if record.patient == patient)
 
     monkeypatch.chdir(tmp_path)
     Path("split").write_text(f"patient,split\n{first},train\n")  # a column of the data is called so
@@ -131,7 +134,7 @@ def test_what_the_data_set_brings_along_comes_before_the_current_folder(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"val": ["nobody"]}, r"fold 1: 'nobody' is no case, volume or patient"),
+        ({"val": ["nobody"]}, r"fold 1: 'nobody' is no slice, case or patient"),
         ({"val": ["{0}"], "test": ["{0}"]}, r"fold 1: slice .* is in val and in test"),
         ({"rest": []}, "expected a CSV file with columns"),
         ({}, "expected a CSV file with columns"),

@@ -32,10 +32,10 @@ def test_slices_are_in_numeric_order_and_patients_together(tmp_path: Path) -> No
     assert dataset.patients == ("TCGA_DU_0001", "TCGA_HT_0002")
 
 
-def test_a_record_names_case_patient_and_both_files(tmp_path: Path) -> None:
+def test_a_record_names_slice_patient_and_both_files(tmp_path: Path) -> None:
     record = open_dataset(make_tree(tmp_path)).records[2]
     folder = tmp_path / STUDY
-    assert (record.case, record.patient) == (f"{STUDY}_10", "TCGA_DU_0001")
+    assert (record.slice_id, record.patient) == (f"{STUDY}_10", "TCGA_DU_0001")
     assert record.image == folder / f"{STUDY}_10.tif"
     assert record.mask == folder / f"{STUDY}_10_mask.tif"
 
@@ -61,7 +61,7 @@ def test_a_second_copy_of_another_size_is_refused(tmp_path: Path) -> None:
     make_tree(tmp_path / "a")
     make_tree(tmp_path / "b")
     (tmp_path / "b" / STUDY / f"{STUDY}_1.tif").write_bytes(b"other content")
-    with pytest.raises(DataError, match=rf"b/{STUDY}/{STUDY}_1\.tif: a second slice of case {STUDY}_1"):
+    with pytest.raises(DataError, match=rf"b/{STUDY}/{STUDY}_1\.tif: a second image of slice {STUDY}_1"):
         open_dataset(tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_another_data_set_with_the_same_names_and_sizes_is_no_copy(tmp_path: Pat
     make_tree(tmp_path / "b")
     for path in (tmp_path / "b").rglob("*_1.tif"):
         path.write_bytes(path.read_bytes()[::-1])
-    with pytest.raises(DataError, match=f"a second slice of case {STUDY}_1"):
+    with pytest.raises(DataError, match=f"a second image of slice {STUDY}_1"):
         open_dataset(tmp_path)
 
 
@@ -108,11 +108,11 @@ def test_a_mask_without_image_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "what"), [("_1_mask.tiff", "mask"), ("_01.tif", "slice")])
+@pytest.mark.parametrize(("name", "what"), [("_1_mask.tiff", "mask"), ("_01.tif", "image")])
 def test_a_doubled_file_is_refused(tmp_path: Path, name: str, what: str) -> None:
     make_tree(tmp_path)
     (tmp_path / STUDY / f"{STUDY}{name}").write_bytes(b"again")
-    with pytest.raises(DataError, match=f"a second {what} of case {STUDY}_1"):
+    with pytest.raises(DataError, match=f"a second {what} of slice {STUDY}_1"):
         open_dataset(tmp_path)
 
 

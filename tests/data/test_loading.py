@@ -127,11 +127,11 @@ def test_a_batch_has_one_binary_channel_per_label() -> None:
 
 def test_soft_targets_are_shares_of_area_and_keep_the_area(tmp_path: Path) -> None:
     data = toy(tmp_path)
-    height, width = data.shape(data.dataset.records[0].case)[:2]
+    height, width = data.shape(data.dataset.records[0].slice_id)[:2]
     preprocess = Preprocess(PreprocessConfig(size=(height // 2, width // 2), divisor=1))
-    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], preprocess, soft=True)
+    slices = PreprocessedSlices(data, [r.slice_id for r in data.dataset.records], preprocess, soft=True)
     batch = Collate(1)([slices[index] for index in range(len(slices))])
-    masks = np.stack([data.mask(case) > 0 for case in batch.cases])
+    masks = np.stack([data.mask(slice_id) > 0 for slice_id in batch.slice_ids])
     assert batch.mask.shape == (len(slices), 1, height // 2, width // 2)
     np.testing.assert_allclose(batch.mask.sum((1, 2, 3)).numpy() * 4, masks.sum((1, 2)), atol=1e-3)
 
@@ -146,20 +146,20 @@ def test_slices_are_normalised_by_the_whole_volume_even_if_the_part_holds_one_sl
     data = toy(tmp_path)
     preprocess = Preprocess(PreprocessConfig())
     records = [record for record in data.dataset.records if record.patient == data.dataset.patients[0]]
-    item = PreprocessedSlices(data, [records[1].case], preprocess)[0]
-    statistics = preprocess.statistics([data.image(record.case) for record in records])
-    assert torch.equal(item.image, preprocess.apply(data.image(records[1].case), statistics)[0])
+    item = PreprocessedSlices(data, [records[1].slice_id], preprocess)[0]
+    statistics = preprocess.statistics([data.image(record.slice_id) for record in records])
+    assert torch.equal(item.image, preprocess.apply(data.image(records[1].slice_id), statistics)[0])
 
 
 def test_a_loader_with_processes_gives_the_same_batches(tmp_path: Path) -> None:
     data = toy(tmp_path)
-    slices = PreprocessedSlices(data, [r.case for r in data.dataset.records], Preprocess(PreprocessConfig()))
+    slices = PreprocessedSlices(data, [r.slice_id for r in data.dataset.records], Preprocess(PreprocessConfig()))
     batches = OrderedBatches(len(slices), 5)
     alone, helped = (list(make_loader(slices, batches, labels=1, workers=n)) for n in (0, 1))
-    assert all(torch.equal(a.image, b.image) and a.cases == b.cases for a, b in zip(alone, helped, strict=True))
+    assert all(torch.equal(a.image, b.image) and a.slice_ids == b.slice_ids for a, b in zip(alone, helped, strict=True))
 
 
-def test_a_case_of_another_data_set_is_named(tmp_path: Path) -> None:
+def test_a_slice_of_another_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="stranger: not in the data set"):
         PreprocessedSlices(toy(tmp_path), ["stranger"], Preprocess(PreprocessConfig()))
 

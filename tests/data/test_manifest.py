@@ -1,4 +1,4 @@
-"""A table of cases, for data that lies in any other way."""
+"""A table of slices, for data that lies in any other way."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ from segmed.data.manifest import write_manifest
 from segmed.data.sources import list_dataset, open_dataset
 
 ROWS = [
-    {"case": "x2", "patient": "p1", "image": "i/x2.png", "mask": "m/x2.png", "slice": 2, "site": "A", "note": "u"},
-    {"case": "y1", "patient": "p2", "image": "i/y1.png", "mask": "m/y1.png", "slice": 1, "site": "B", "note": "v"},
-    {"case": "x1", "patient": "p1", "image": "i/x1.png", "mask": "m/x1.png", "slice": 1, "site": "A", "note": "w"},
+    {"slice_id": "x2", "patient": "p1", "image": "i/x2.png", "mask": "m/x2.png", "slice": 2, "site": "A", "note": "u"},
+    {"slice_id": "y1", "patient": "p2", "image": "i/y1.png", "mask": "m/y1.png", "slice": 1, "site": "B", "note": "v"},
+    {"slice_id": "x1", "patient": "p1", "image": "i/x1.png", "mask": "m/x1.png", "slice": 1, "site": "A", "note": "w"},
 ]
 
 
@@ -33,9 +33,9 @@ def make_manifest(root: Path, rows: list[dict[str, object]], name: str = "list.c
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("list.csv", ","), ("list.csv", ";"), ("list.json", "")])
-def test_cases_come_by_patient_and_in_the_order_of_slices(tmp_path: Path, name: str, delimiter: str) -> None:
+def test_slices_come_by_patient_and_in_the_order_of_slices(tmp_path: Path, name: str, delimiter: str) -> None:
     dataset = open_dataset(make_manifest(tmp_path, ROWS, name, delimiter))
-    assert [record.case for record in dataset.records] == ["x1", "x2", "y1"]
+    assert [record.slice_id for record in dataset.records] == ["x1", "x2", "y1"]
     assert dataset.records[0].image == tmp_path / "i" / "x1.png"
     assert dataset.records[0].mask == tmp_path / "m" / "x1.png"
 
@@ -48,36 +48,36 @@ def test_other_columns_are_attributes_where_they_hold_for_the_whole_patient(tmp_
 def test_without_slice_numbers_the_order_of_rows_counts(tmp_path: Path) -> None:
     rows = [{key: value for key, value in row.items() if key != "slice"} for row in ROWS]
     records = open_dataset(make_manifest(tmp_path, rows)).records
-    assert [(record.case, record.slice_index) for record in records] == [("x2", 1), ("x1", 2), ("y1", 1)]
+    assert [(record.slice_id, record.slice_index) for record in records] == [("x2", 1), ("x1", 2), ("y1", 1)]
 
 
 def test_masks_may_be_left_out(tmp_path: Path) -> None:
-    records = open_dataset(make_manifest(tmp_path, [{"case": "a", "patient": "p", "image": "a.png"}])).records
+    records = open_dataset(make_manifest(tmp_path, [{"slice_id": "a", "patient": "p", "image": "a.png"}])).records
     assert records[0].mask is None
 
 
-@pytest.mark.parametrize("case", ["../../evil", "/tmp/evil", "a/../../b", "..\\evil", "C:\\evil"])
-def test_a_case_whose_name_is_a_path_out_of_a_folder_is_refused(tmp_path: Path, case: str) -> None:
-    path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"case": case, "image": "other.png"}])
-    with pytest.raises(DataError, match=r"list\.csv: row 4: case '.*' is a path"):
+@pytest.mark.parametrize("slice_id", ["../../evil", "/tmp/evil", "a/../../b", "..\\evil", "C:\\evil"])
+def test_a_slice_whose_name_is_a_path_out_of_a_folder_is_refused(tmp_path: Path, slice_id: str) -> None:
+    path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"slice_id": slice_id, "image": "other.png"}])
+    with pytest.raises(DataError, match=r"list\.csv: row 4: slice_id '.*' is a path"):
         open_dataset(path)
 
 
-def test_a_case_may_name_a_folder_within(tmp_path: Path) -> None:
-    rows = [{"case": "p1/a..b", "patient": "p1", "image": "a.png"}]
-    assert open_dataset(make_manifest(tmp_path, rows)).records[0].case == "p1/a..b"
+def test_a_slice_may_name_a_folder_within(tmp_path: Path) -> None:
+    rows = [{"slice_id": "p1/a..b", "patient": "p1", "image": "a.png"}]
+    assert open_dataset(make_manifest(tmp_path, rows)).records[0].slice_id == "p1/a..b"
 
 
-def test_a_case_listed_twice_is_refused(tmp_path: Path) -> None:
+def test_a_slice_listed_twice_is_refused(tmp_path: Path) -> None:
     path = make_manifest(tmp_path, [*ROWS, ROWS[0] | {"image": "other.png"}])
-    with pytest.raises(DataError, match=r"list\.csv: row 4: case 'x2' is listed twice"):
+    with pytest.raises(DataError, match=r"list\.csv: row 4: slice 'x2' is listed twice"):
         open_dataset(path)
 
 
 @pytest.mark.parametrize("column", ["image", "mask"])
-def test_a_file_listed_for_two_cases_is_refused(tmp_path: Path, column: str) -> None:
+def test_a_file_listed_for_two_slices_is_refused(tmp_path: Path, column: str) -> None:
     path = make_manifest(tmp_path, [ROWS[0], ROWS[1] | {column: ROWS[0][column]}])
-    with pytest.raises(DataError, match=r"x2\.png: listed for case x2 and for case y1"):
+    with pytest.raises(DataError, match=r"x2\.png: listed for slice x2 and for slice y1"):
         open_dataset(path)
 
 
@@ -85,11 +85,11 @@ def test_a_file_listed_for_two_cases_is_refused(tmp_path: Path, column: str) -> 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, column: str) -> None:
     path = make_manifest(tmp_path, ROWS)
     (tmp_path / str(ROWS[1][column])).unlink()
-    with pytest.raises(DataError, match=rf"y1\.png: not found \({column} of case y1\)"):
+    with pytest.raises(DataError, match=rf"y1\.png: not found \({column} of slice y1\)"):
         open_dataset(path)
 
 
-@pytest.mark.parametrize("column", ["case", "patient", "image"])
+@pytest.mark.parametrize("column", ["slice_id", "patient", "image"])
 def test_an_empty_required_value_is_refused(tmp_path: Path, column: str) -> None:
     path = make_manifest(tmp_path, [ROWS[0] | {column: ""}])
     with pytest.raises(DataError, match=f"row 1 has no {column}"):
@@ -108,10 +108,10 @@ def test_json_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         open_dataset(tmp_path / "list.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"case,patient,image\n", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"", b"slice_id,patient,image\n", b"\xff\xfe\x00"])
 def test_a_csv_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list.csv").write_bytes(content)
-    with pytest.raises(DataError, match=r"list\.csv: .*expected a manifest with columns case, patient, image, mask"):
+    with pytest.raises(DataError, match=r"list\.csv: .*expected a manifest with columns slice_id"):
         open_dataset(tmp_path / "list.csv")
 
 
@@ -122,15 +122,15 @@ def test_a_written_manifest_gives_the_same_data_set_from_another_folder(tmp_path
     write_manifest(path, dataset)
     again = open_dataset(path)
     assert again.attributes == dataset.attributes
-    assert [(r.case, r.patient, r.slice_index) for r in again.records] == [
-        (r.case, r.patient, r.slice_index) for r in dataset.records
+    assert [(r.slice_id, r.patient, r.slice_index) for r in again.records] == [
+        (r.slice_id, r.patient, r.slice_index) for r in dataset.records
     ]
     assert [record.image.resolve() for record in again.records] == [record.image for record in dataset.records]
     assert "../i/x1.png" in path.read_text()
 
 
 def test_a_written_manifest_leaves_absent_masks_empty(tmp_path: Path) -> None:
-    dataset = open_dataset(make_manifest(tmp_path, [{"case": "a", "patient": "p", "image": "a.png"}]))
+    dataset = open_dataset(make_manifest(tmp_path, [{"slice_id": "a", "patient": "p", "image": "a.png"}]))
     write_manifest(tmp_path / "again.csv", dataset)
     assert open_dataset(tmp_path / "again.csv").records[0].mask is None
 
@@ -144,7 +144,7 @@ def test_a_data_set_is_opened_again_by_the_manifest_that_it_was_opened_by(tmp_pa
 
 def listed(root: Path, **row: str) -> Listing:
     path = root / "list.json"
-    path.write_text(json.dumps([{"case": "a", "patient": "p", **row}]))
+    path.write_text(json.dumps([{"slice_id": "a", "patient": "p", **row}]))
     return list_dataset(path)
 
 
@@ -173,7 +173,7 @@ def test_an_image_that_is_its_own_mask_is_an_error(tmp_path: Path) -> None:
     for mask in ("a.png", "link.png"):
         (finding,) = listed(tmp_path, image="a.png", mask=mask).findings
         assert (finding.severity, finding.code) == ("error", "own-mask")
-        assert "the same file as its image (case a)" in finding.message
+        assert "the same file as its image (slice a)" in finding.message
 
 
 def test_an_npz_file_may_hold_image_and_mask(tmp_path: Path) -> None:
@@ -184,3 +184,15 @@ def test_an_npz_file_may_hold_image_and_mask(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused_with_its_length(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 1: image has a name of 304 bytes"):
         listed(tmp_path, image="x" * 300 + ".png")
+
+
+def test_a_manifest_of_0_1_which_calls_slices_cases_reads_alike(tmp_path: Path) -> None:
+    present = open_dataset(make_manifest(tmp_path, ROWS))
+    former = [{"case" if name == "slice_id" else name: value for name, value in row.items()} for row in ROWS]
+    assert open_dataset(make_manifest(tmp_path, former)) == present
+
+
+def test_a_column_case_beside_the_slice_id_is_a_further_fact(tmp_path: Path) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, [row | {"case": f"visit {row['patient']}"} for row in ROWS]))
+    assert [record.slice_id for record in dataset.records] == ["x1", "x2", "y1"]
+    assert dataset.columns["case"] == {"x1": "visit p1", "x2": "visit p1", "y1": "visit p2"}

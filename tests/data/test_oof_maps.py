@@ -14,12 +14,12 @@ from segmed.core.split import Partition, Split
 from segmed.data.oof_maps import INDEX, MapFile, ProposalMaps, made_by, to_bytes, write_index, write_maps
 
 MAPS = {f"{patient}_{z}": np.full((5, 7), 10 * z, np.uint8) for patient in "abv" for z in (1, 2)}
-CASES = {patient: tuple(f"{patient}_{z}" for z in (1, 2)) for patient in "abcvt"}
-PATIENT_OF = {case: patient for patient, cases in CASES.items() for case in cases}
+SLICES = {patient: tuple(f"{patient}_{z}" for z in (1, 2)) for patient in "abcvt"}
+PATIENT_OF = {slice_id: patient for patient, slice_ids in SLICES.items() for slice_id in slice_ids}
 
 
 def split_of(train: str, validation: str, test: str) -> Split:
-    parts = [tuple(case for patient in some for case in CASES[patient]) for some in (train, validation, test)]
+    parts = [tuple(slice_id for patient in some for slice_id in SLICES[patient]) for some in (train, validation, test)]
     return Split("patient", 0, "data", False, PATIENT_OF, (Partition(*parts),))
 
 
@@ -38,7 +38,7 @@ def maps(tmp_path: Path) -> ProposalMaps:
 
 def test_maps_are_read_as_they_were_written_also_in_another_process(maps: ProposalMaps) -> None:
     for one in (maps, pickle.loads(pickle.dumps(maps))):
-        assert sorted(one.cases) == sorted(MAPS)
+        assert sorted(one.slice_ids) == sorted(MAPS)
         assert np.array_equal(one.map("b_2"), MAPS["b_2"])
     assert made_by(maps.folder / "fold-0.safetensors") == ("w1", "w2")
     assert made_by(maps.folder / "fold-1.safetensors") is None

@@ -29,11 +29,13 @@ def parts(tmp_path: Path) -> Path:
 def test_parts_are_one_data_set_whose_split_is_taken(parts: Path) -> None:
     assert layout_of(parts) == "parts"
     data = decode(open_dataset(parts, patient_regex=None), cache_dir=parts.parent / "cache")
-    cases = [record.case for record in data.dataset.records]
-    assert cases == [f"{part}/p{p}_{n}" for part in ("train", "val", "Test") for p in (1, 2) for n in (1, 2)]
-    assert [int(data.image(case).max()) for case in cases] == [10] * 4 + [20] * 4 + [0] * 4
+    slice_ids = [record.slice_id for record in data.dataset.records]
+    assert slice_ids == [f"{part}/p{p}_{n}" for part in ("train", "val", "Test") for p in (1, 2) for n in (1, 2)]
+    assert [int(data.image(slice_id).max()) for slice_id in slice_ids] == [10] * 4 + [20] * 4 + [0] * 4
     assert split_columns(data.dataset) == ("split",)
-    assert [record.image.stem for record in find_inputs(parts).records] == [Path(case).name for case in cases]
+    assert [record.image.stem for record in find_inputs(parts).records] == [
+        Path(slice_id).name for slice_id in slice_ids
+    ]
 
 
 def test_a_patient_of_two_parts_is_one_and_its_split_leaks(parts: Path) -> None:

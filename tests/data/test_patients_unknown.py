@@ -92,7 +92,7 @@ def test_the_word_is_refused_where_the_data_names_patients(tmp_path: Path) -> No
 
 def test_a_manifest_of_unknown_patients_names_none_and_reads_back_as_that(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.csv", open_dataset(pictures(tmp_path / "pictures", NAMES)))
-    assert (tmp_path / "manifest.csv").read_text().splitlines()[0] == "case,image,mask"
+    assert (tmp_path / "manifest.csv").read_text().splitlines()[0] == "slice_id,image,mask"
     again = open_dataset(tmp_path)
     assert not again.patients_known
     assert again.patients == NAMES
@@ -106,27 +106,29 @@ def test_a_manifest_on_the_word_of_the_user_keeps_the_word(tmp_path: Path) -> No
 
 
 def test_a_manifest_without_patients_asks_as_a_folder_does_and_takes_an_expression(tmp_path: Path) -> None:
-    lines = [f"{case},{case}.png,{place},{site}" for case, place, site in (("a_1", 9, "N"), ("a_2", 4, "N"))]
-    (tmp_path / "manifest.csv").write_text("\n".join(["case,image,slice,site", *lines, "b_1,b_1.png,2,S"]))
+    lines = [
+        f"{slice_id},{slice_id}.png,{place},{site}" for slice_id, place, site in (("a_1", 9, "N"), ("a_2", 4, "N"))
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(["slice_id,image,slice,site", *lines, "b_1,b_1.png,2,S"]))
     for name in ("a_1", "a_2", "b_1"):
         (tmp_path / f"{name}.png").write_bytes(b"pixels")
     with pytest.raises(DataError, match="a_1 and a_2 look like slices of one patient"):
         require_told(open_dataset(tmp_path))
     dataset = open_dataset(tmp_path, patient_regex="^(.)_")
     assert dataset.patients_known
-    found = [(record.case, record.patient, record.slice_index) for record in dataset.records]
+    found = [(record.slice_id, record.patient, record.slice_index) for record in dataset.records]
     assert found == [("a_2", "a", 4), ("a_1", "a", 9), ("b_1", "b", 2)]
     assert dataset.attributes == {"a": {"site": "N"}, "b": {"site": "S"}}
 
 
 @pytest.mark.parametrize("name", ["Patient", "patient_id", "subject"])
 def test_a_column_of_patients_under_another_name_is_not_passed_by(tmp_path: Path, name: str) -> None:
-    (tmp_path / "manifest.csv").write_text(f"case,{name},image\na,p,a.png")
+    (tmp_path / "manifest.csv").write_text(f"slice_id,{name},image\na,p,a.png")
     with pytest.raises(DataError, match=f"has no column patient, but '{name}'"):
         open_dataset(tmp_path)
 
 
 def test_a_manifest_that_names_patients_takes_no_expression(tmp_path: Path) -> None:
-    (tmp_path / "manifest.csv").write_text("case,patient,image\na,p,a.png")
+    (tmp_path / "manifest.csv").write_text("slice_id,patient,image\na,p,a.png")
     with pytest.raises(DataError, match="its manifest says who the patients are, so --patient-regex says nothing"):
         open_dataset(tmp_path, patient_regex="(.)")

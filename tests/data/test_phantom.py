@@ -39,8 +39,8 @@ def test_the_phantom_as_volumes_has_the_same_slices_with_their_place(phantom: Pa
     data = decode(open_dataset(folder), cache_dir=tmp_path / "cache")
     tiff = decode(open_dataset(phantom), cache_dir=tmp_path / "cache")
     for record in data.dataset.records:
-        np.testing.assert_array_equal(data.image(record.case), tiff.image(record.case))
-        np.testing.assert_array_equal(data.mask(record.case), tiff.mask(record.case))
+        np.testing.assert_array_equal(data.image(record.slice_id), tiff.image(record.slice_id))
+        np.testing.assert_array_equal(data.mask(record.slice_id), tiff.mask(record.slice_id))
     grid = data.grid(data.dataset.records[0].volume)
     assert grid is not None
     assert grid.spacing == (6.0, 3.75, 3.75)

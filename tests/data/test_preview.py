@@ -54,7 +54,7 @@ def test_the_same_seed_draws_the_same_sheet_and_another_does_not(decoded, tmp_pa
 def test_rows_are_slices_with_tumour_of_different_patients(decoded):
     chosen = _choose(decoded, 3, np.random.default_rng(0))
     assert len({record.patient for record in chosen}) == 3
-    assert all(decoded.mask(record.case).any() for record in chosen)
+    assert all(decoded.mask(record.slice_id).any() for record in chosen)
 
 
 def test_there_are_never_more_rows_than_patients(decoded):

@@ -37,8 +37,8 @@ def test_an_empty_images_folder_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_in_a_folder_goes_before_other_layouts(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     Pillow.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "images" / "a.png")
-    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,images/a.png\n")
-    assert [record.case for record in open_dataset(tmp_path).records] == ["x"]
+    (tmp_path / "manifest.csv").write_text("slice_id,patient,image\nx,p,images/a.png\n")
+    assert [record.slice_id for record in open_dataset(tmp_path).records] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_pattern_for_patients_is_refused_where_a_manifest_names_them(tmp_path:
     (tmp_path / "images").mkdir()
     Pillow.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "images" / "a_1.png")
     assert open_dataset(tmp_path, patient_regex="^([^_]+)_").patients == ("a",)
-    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,images/a_1.png\n")
+    (tmp_path / "manifest.csv").write_text("slice_id,patient,image\nx,p,images/a_1.png\n")
     with pytest.raises(DataError, match="its manifest says who the patients are, so --patient-regex says nothing"):
         open_dataset(tmp_path / named, patient_regex="^([^_]+)_")
 

@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 def test_an_object_is_as_large_in_every_volume_and_all_slices_stack(data: DecodedDataset) -> None:
     config = fit_size(CONFIG, data)
     assert config.size == (48, 48)  # 46 x 42.5 mm and 30.5 x 32 mm, to multiples of 8
-    slices = PreprocessedSlices(data, [record.case for record in data.dataset.records], Preprocess(config))
+    slices = PreprocessedSlices(data, [record.slice_id for record in data.dataset.records], Preprocess(config))
     batch = Collate(1)([slices[index] for index in range(len(slices))])
     areas = batch.mask.sum((1, 2, 3)).tolist()
     assert areas == pytest.approx([np.pi * 81] * 5, rel=0.06)

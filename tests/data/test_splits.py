@@ -21,8 +21,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 
 
 def patients(data: DecodedDataset, fold: Partition, part: str) -> set[str]:
-    records = data.dataset.by_case()
-    return {records[case].patient for case in fold.part(part)}  # type: ignore[arg-type]
+    records = data.dataset.by_slice_id()
+    return {records[slice_id].patient for slice_id in fold.part(part)}  # type: ignore[arg-type]
 
 
 def test_no_patient_is_in_two_parts_and_all_are_in_one(data: DecodedDataset) -> None:
@@ -51,7 +51,7 @@ def test_every_fold_has_both_institutions_in_proportion(data: DecodedDataset) ->
 
 def test_small_and_large_tumours_are_spread_over_the_folds(data: DecodedDataset) -> None:
     volume = {
-        patient: sum(int(data.mask(r.case).sum()) for r in data.dataset.records if r.patient == patient)
+        patient: sum(int(data.mask(r.slice_id).sum()) for r in data.dataset.records if r.patient == patient)
         for patient in data.dataset.patients
     }
     means = [
@@ -102,7 +102,7 @@ def test_the_slice_split_has_the_reports_proportions_and_is_marked_leaking(data:
 
 def test_a_split_that_gives_a_patient_several_names_is_refused(data: DecodedDataset) -> None:
     slices = split_by_slice(data)
-    disguised = replace(slices, leaking=False, patient_of={case: case for case in slices.patient_of})
+    disguised = replace(slices, leaking=False, patient_of={slice_id: slice_id for slice_id in slices.patient_of})
     disguised.validate()
     with pytest.raises(SplitError, match=r"is of patient \w+_1, the data says TOY"):
         require_fit(disguised, data)
@@ -146,13 +146,13 @@ def with_records(data: DecodedDataset, records: tuple[Record, ...]) -> DecodedDa
     return other
 
 
-def test_cases_without_a_mask_are_in_no_part(data: DecodedDataset) -> None:
+def test_slices_without_a_mask_are_in_no_part(data: DecodedDataset) -> None:
     first = data.dataset.records[0]
     records = (replace(first, mask=None), *data.dataset.records[1:])
     partly = with_records(data, records)
     for split in (split_by_patient(partly, folds=3), split_by_slice(partly)):
-        dealt = {case for fold in split.folds for part in PARTS for case in fold.part(part)}
-        assert dealt == {record.case for record in records[1:]}
+        dealt = {slice_id for fold in split.folds for part in PARTS for slice_id in fold.part(part)}
+        assert dealt == {record.slice_id for record in records[1:]}
         require_fit(split, partly)
 
 

@@ -36,8 +36,8 @@ def labelled(root: Path, labels: Sequence[tuple[int, ...]]) -> DecodedDataset:
 
 
 def found(data: DecodedDataset, split: Split, fold: int, part: str) -> set[int]:
-    cases = split.fold(fold).part(part)  # type: ignore[arg-type]
-    return set(np.unique(np.concatenate([data.mask(case).ravel() for case in cases]))) - {0}
+    slice_ids = split.fold(fold).part(part)  # type: ignore[arg-type]
+    return set(np.unique(np.concatenate([data.mask(slice_id).ravel() for slice_id in slice_ids]))) - {0}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 def test_no_part_lacks_the_lesions_that_six_of_20_patients_have(few: DecodedDataset, seed: int) -> None:
     split = split_by_patient(few, seed=seed)
     assert [found(few, split, 0, part) for part in PARTS] == [{1}, {1}, {1}]
-    sizes = [len({split.patient_of[case] for case in split.fold(0).part(part)}) for part in PARTS]
+    sizes = [len({split.patient_of[slice_id] for slice_id in split.fold(0).part(part)}) for part in PARTS]
     assert sizes == [14, 2, 4]
 
 
@@ -60,7 +60,7 @@ def test_no_part_lacks_the_lesions_that_six_of_20_patients_have(few: DecodedData
 def test_every_fold_trains_chooses_and_judges_on_lesions(few: DecodedDataset, seed: int) -> None:
     split = split_by_patient(few, folds=5, seed=seed)
     assert all(found(few, split, fold, part) == {1} for fold in range(5) for part in PARTS)
-    tested = [patient for fold in split.folds for patient in {split.patient_of[case] for case in fold.test}]
+    tested = [patient for fold in split.folds for patient in {split.patient_of[slice_id] for slice_id in fold.test}]
     assert sorted(tested) == sorted(few.dataset.patients)
 
 
@@ -90,9 +90,9 @@ def test_labels_are_dealt_in_proportion() -> None:
 def test_splits_are_those_of_earlier_versions_where_all_patients_have_the_same_labels(tmp_path: Path) -> None:
     data = toy(tmp_path, patients=20, slices=2, size=(40, 36))
 
-    def numbers(cases: Sequence[str]) -> set[int]:
-        records = data.dataset.by_case()
-        return {int(records[case].patient[-2:]) for case in cases}
+    def numbers(slice_ids: Sequence[str]) -> set[int]:
+        records = data.dataset.by_slice_id()
+        return {int(records[slice_id].patient[-2:]) for slice_id in slice_ids}
 
     split = split_by_patient(data, seed=3).fold(0)
     assert (numbers(split.validation), numbers(split.test)) == ({14, 15}, {3, 6, 7, 12})

@@ -56,7 +56,7 @@ def folder_of(root: Path, names: tuple[str, ...] = ("liver_1", "liver_2", "liver
 def test_a_folder_of_volumes_is_read_as_slices_with_their_grid(tmp_path: Path) -> None:
     data = decode(open_dataset(folder_of(tmp_path / "set")), cache_dir=tmp_path / "cache")
 
-    assert [record.case for record in data.dataset.records][4:6] == ["liver_1_5", "liver_2_1"]
+    assert [record.slice_id for record in data.dataset.records][4:6] == ["liver_1_5", "liver_2_1"]
     assert data.dataset.patients == ("liver_1", "liver_2", "liver_10")
     assert data.dataset.patients_known
     np.testing.assert_array_equal(data.image("liver_2_3")[..., 0], image_of(1).array[2])
@@ -98,7 +98,7 @@ def test_slices_run_along_the_chosen_plane_and_go_back_exactly(tmp_path: Path, p
     put(tmp_path / "masks" / "a_seg.nii.gz", mask_of(0, grid))
     data = decode(open_dataset(tmp_path, plane=plane), cache_dir=tmp_path / "cache")
     cut = stacking(grid, plane)
-    slices = np.stack([data.mask(record.case) for record in data.dataset.records])
+    slices = np.stack([data.mask(record.slice_id) for record in data.dataset.records])
     np.testing.assert_array_equal(cut.undo(slices), mask_of(0, grid).array)
 
 
@@ -110,8 +110,8 @@ def test_volumes_nested_by_patient_say_whose_they_are(tmp_path: Path) -> None:
         put(tmp_path / "b" / patient / "images" / f"{point}.nii.gz", image_of(number))
         put(tmp_path / "b" / patient / "masks" / f"{point}.nii.gz", mask_of(number))
     first, second = (open_dataset(tmp_path / name) for name in "ab")
-    assert [(r.case, r.patient, r.volume) for r in first.records] == [
-        (r.case, r.patient, r.volume) for r in second.records
+    assert [(r.slice_id, r.patient, r.volume) for r in first.records] == [
+        (r.slice_id, r.patient, r.volume) for r in second.records
     ]
     assert first.patients == ("p01", "p02")
     assert first.patients_known
@@ -163,7 +163,7 @@ def test_nnunets_raw_data_has_channels_labels_and_its_own_folds(tmp_path: Path) 
     split = import_split(data, str(tmp_path / "splits_final.json"))
     assert len(split.folds) == 2
     assert len(split.fold(0).train) == 10
-    assert {split.patient_of[case] for case in split.fold(1).validation} == {"brain_001", "brain_002"}
+    assert {split.patient_of[slice_id] for slice_id in split.fold(1).validation} == {"brain_001", "brain_002"}
 
 
 def test_a_split_in_the_folder_of_the_data_is_taken_by_name_and_never_ignored_in_silence(
@@ -243,7 +243,7 @@ def test_a_manifest_has_a_column_for_each_sequence(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     record = dataset.records[0]
     assert [path.name for path in record.files] == ["t1.nii.gz", "flair.nii.gz", "seg.nii.gz"]
-    assert (record.case, record.patient, record.volume) == ("scan a_1", "p1", "scan a")
+    assert (record.slice_id, record.patient, record.volume) == ("scan a_1", "p1", "scan a")
     assert dataset.attributes["p1"] == {"sex": "f", "split": "train"}
     assert dataset.columns["split"]["scan a_3"] == "train"
 

@@ -21,19 +21,19 @@ DATA_HASH = "5eed" * 16
 
 
 class Pictures:
-    """Images and references by case, like a decoded data set."""
+    """Images and references by slice, like a decoded data set."""
 
     in_colour = False
 
-    def image(self, case: str) -> np.ndarray:
+    def image(self, slice_id: str) -> np.ndarray:
         rows = np.arange(SHAPE[0], dtype=np.uint8)[:, None, None]
         return np.broadcast_to(rows, (*SHAPE, 3)).copy()
 
-    def spacing(self, case: str) -> None:
+    def spacing(self, slice_id: str) -> None:
         return None
 
-    def mask(self, case: str) -> np.ndarray:
-        return square(int(case.rpartition("_")[2]))
+    def mask(self, slice_id: str) -> np.ndarray:
+        return square(int(slice_id.rpartition("_")[2]))
 
 
 def square(slice_index: int, shift: int = 0) -> np.ndarray:
@@ -47,7 +47,7 @@ def square(slice_index: int, shift: int = 0) -> np.ndarray:
 def evaluation(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
     """An evaluation whose patients P0, P1, … have exactly the Dice values given."""
     patients = [f"P{index}" for index in range(len(dice))]
-    cases = {patient: [f"{patient}_{z}" for z in range(SLICES)] for patient in patients}
+    slice_ids = {patient: [f"{patient}_{z}" for z in range(SLICES)] for patient in patients}
     fields: dict[str, Any] = {
         "name": name,
         "kind": "run",
@@ -59,8 +59,8 @@ def evaluation(name: str, dice: Sequence[float], **changes: Any) -> Evaluation:
         "split": SplitFacts(strategy="patient", seed=0, fold=0),
         "metrics": metrics(dice),
         "patients": tuple(patient_row(p, d) for p, d in zip(patients, dice, strict=True)),
-        "slices": tuple(slice_row(c, p, z) for p in patients for z, c in enumerate(cases[p])),
-        "predictions": {c: square(z, shift=1) for p in patients for z, c in enumerate(cases[p])},
+        "slices": tuple(slice_row(c, p, z) for p in patients for z, c in enumerate(slice_ids[p])),
+        "predictions": {c: square(z, shift=1) for p in patients for z, c in enumerate(slice_ids[p])},
         "cost": Cost(parameters=31_200_000, ms_per_image=12.5, peak_memory_mib=512.0, training_seconds=4210.0),
         "calibration": Calibration((0.0, 0.5, 1.0), (0.2, 0.8), (0.1, 0.7), (50, 70)),
         "provenance": Provenance(
@@ -97,14 +97,14 @@ def patient_row(patient: str, dice: float, **changes: Any) -> PatientRow:
     return PatientRow(**{**counts, **known, **changes}, scores=scores)
 
 
-def slice_row(case: str, patient: str, slice_index: int) -> SliceRow:
+def slice_row(slice_id: str, patient: str, slice_index: int) -> SliceRow:
     reference, prediction = square(slice_index) > 0, square(slice_index, shift=1) > 0
     tp = int((reference & prediction).sum())
     fp, fn = int(prediction.sum()) - tp, int(reference.sum()) - tp
     tn = reference.size - tp - fp - fn
     dice = 2 * tp / (2 * tp + fp + fn)
     return SliceRow(
-        case=case,
+        slice_id=slice_id,
         patient=patient,
         slice=slice_index,
         label="tumour",

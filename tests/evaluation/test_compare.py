@@ -105,15 +105,15 @@ def test_the_shares_of_ranks_of_a_clear_order_are_certain():
     [
         ({"part": "validation"}, "scored on validation and on test"),
         ({"data_hash": "other"}, "different data"),
-        ({"slices": evaluation("x", GOOD[:7]).slices}, "3 cases were scored for only one of them, such as P7_0"),
+        ({"slices": evaluation("x", GOOD[:7]).slices}, "3 slices were scored for only one of them, such as P7_0"),
     ],
 )
-def test_evaluations_of_other_cases_parts_or_data_are_refused(changes, message):
+def test_evaluations_of_other_slices_parts_or_data_are_refused(changes, message):
     with pytest.raises(DataError, match=message):
         compare([evaluation("a", GOOD), evaluation("b", GOOD, **changes)])
 
 
-def test_other_references_under_the_same_case_ids_are_refused():
+def test_other_references_under_the_same_slice_ids_are_refused():
     other = evaluation("b", GOOD, data_hash=None)
     changed = dataclasses.replace(other.slices[0], reference_px=1)
     other = dataclasses.replace(other, slices=(changed, *other.slices[1:]))

@@ -36,7 +36,9 @@ def three(shifts: tuple[int, int, int] = (0, 1, 2), **options: bool) -> list[Pat
 
 def predicting_nothing() -> list[PatientVolume]:
     return [
-        PatientVolume(p.patient, p.cases, p.reference, [np.zeros_like(m) for m in p.reference], None, p.slice_indices)
+        PatientVolume(
+            p.patient, p.slice_ids, p.reference, [np.zeros_like(m) for m in p.reference], None, p.slice_indices
+        )
         for p in three()
     ]
 
@@ -113,7 +115,7 @@ def test_every_metric_is_given_for_each_label_as_if_it_were_scored_alone():
     for index, one in enumerate(three((0, 1, 2), probability=True)):
         both = [truth + 2 * np.roll(truth, 5, axis=0) for truth in one.reference]
         soft = [np.concatenate([p, np.zeros_like(p)]) for p in one.probability or []]
-        volumes.append(PatientVolume(one.patient, one.cases, both, one.prediction, soft, one.slice_indices))
+        volumes.append(PatientVolume(one.patient, one.slice_ids, both, one.prediction, soft, one.slice_indices))
         alone.append(three((0, 1, 2), probability=True)[index])
     together = evaluate(volumes, labels, name="two", resamples=50).by_label["core"]
     assert repr(together) == repr(evaluate(alone, LABELS, name="one", resamples=50).metrics)
@@ -155,9 +157,9 @@ def test_a_confident_shift_is_seen_by_calibration():
     assert math.isnan(top.mean_probability[5])
 
 
-def test_every_case_has_a_row_and_a_mask():
+def test_every_slice_has_a_row_and_a_mask():
     result = evaluate(three(), LABELS, name="all", resamples=10)
-    assert [row.case for row in result.slices] == list(result.predictions)
+    assert [row.slice_id for row in result.slices] == list(result.predictions)
     assert result.slices[0].slice == 1
     assert math.isnan(result.slices[0].dice)
 
@@ -167,9 +169,9 @@ def test_a_patient_given_in_two_pieces_is_refused():
         evaluate([three()[0], three()[0]], LABELS, name="twice")
 
 
-def test_a_case_in_two_patients_is_refused():
+def test_a_slice_in_two_patients_is_refused():
     other = PatientVolume("q", ("p0_0",), [blob((9, 9), 0, 0)], [blob((9, 9), 0, 0)])
-    with pytest.raises(DataError, match="case p0_0 belongs to two patients"):
+    with pytest.raises(DataError, match="slice p0_0 belongs to two patients"):
         evaluate([three()[0], other], LABELS, name="twice")
 
 

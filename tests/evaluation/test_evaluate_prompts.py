@@ -98,7 +98,7 @@ def test_every_slice_is_encoded_once_for_all_kinds(predictor, decoded, plan, mon
 
 def test_a_box_row_says_how_good_the_box_was_and_what_floors_make_of_it(results) -> None:
     rows = results["gt"].boxes
-    assert [row.case for row in rows] == ["c_2", "c_3", "d_2", "d_3"]
+    assert [row.slice_id for row in rows] == ["c_2", "c_3", "d_2", "d_3"]
     grid = np.arange(SQUARE) + 0.5 - SQUARE / 2
     disc = (grid[:, None] ** 2 + grid**2 <= (SQUARE / 2) ** 2).mean()
     assert all((row.box_iou, row.filled_iou) == (1, 1) for row in rows)
@@ -109,9 +109,9 @@ def test_a_box_row_says_how_good_the_box_was_and_what_floors_make_of_it(results)
 
 
 def test_a_box_row_holds_the_models_own_iou(results) -> None:
-    slices = {row.case: row.iou for row in results["jitter:4"].slices}
+    slices = {row.slice_id: row.iou for row in results["jitter:4"].slices}
     for row in results["jitter:4"].boxes:
-        assert row.mask_iou == pytest.approx(slices[row.case], abs=0.05)  # merging before resizing moves few pixels
+        assert row.mask_iou == pytest.approx(slices[row.slice_id], abs=0.05)  # merging before resizing moves few pixels
 
 
 def test_evaluations_survive_the_disk_and_those_of_before_are_automatic(results, tmp_path) -> None:
@@ -136,15 +136,15 @@ def test_floors_under_the_exact_box_of_a_square_have_known_scores(decoded, plan)
     assert all(floor.oracle for floor in found.values())
     assert found["filled box"].metrics["dice"].value == 1
     assert found["whole image"].metrics["iou_positive_slices"].value == pytest.approx(SQUARE**2 / (SIZE[0] * SIZE[1]))
-    previous = {row.case: row.iou for row in found["previous slice's mask"].slices}
+    previous = {row.slice_id: row.iou for row in found["previous slice's mask"].slices}
     assert previous["c_2"] == 0  # the tumour begins here
     assert previous["c_3"] == 1
     assert np.isnan(previous["c_4"])  # nobody asks about a slice without tumour
 
 
 def test_floors_fill_the_very_boxes_that_the_model_was_given(decoded, plan, results) -> None:
-    filled = {row.case: row.iou for row in floors(decoded, plan, "jitter:4")["filled box"].slices}
-    assert all(row.filled_iou == pytest.approx(filled[row.case]) for row in results["jitter:4"].boxes)
+    filled = {row.slice_id: row.iou for row in floors(decoded, plan, "jitter:4")["filled box"].slices}
+    assert all(row.filled_iou == pytest.approx(filled[row.slice_id]) for row in results["jitter:4"].boxes)
 
 
 def test_points_have_no_boxes_to_fill(decoded, plan) -> None:

@@ -22,6 +22,6 @@ def test_the_row_is_an_oracle_that_was_told_one_box_a_lesion(decoded: DecodedDat
     [carried] = evaluate_prompts(bright_finder(), decoded, plan, protocols[2:], name="bright", resamples=100)
     assert carried.oracle
     assert str(carried.prompts) == "propagate"
-    assert [row.case for row in carried.boxes] == ["c_2", "d_2"]  # the square is on slices 2 and 3
+    assert [row.slice_id for row in carried.boxes] == ["c_2", "d_2"]  # the square is on slices 2 and 3
     assert carried.metrics["dice"].value == 1.0
     assert "One tight box for each lesion" in carried.provenance.others["told"]

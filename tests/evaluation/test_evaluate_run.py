@@ -59,7 +59,7 @@ def test_costs_are_counted_and_measured(run, decoded):
 
 def test_the_time_of_reading_is_not_that_of_predicting(run, decoded, monkeypatch):
     read = decoded.image
-    monkeypatch.setattr(decoded, "image", lambda case: (time.sleep(0.3), read(case))[1])
+    monkeypatch.setattr(decoded, "image", lambda slice_id: (time.sleep(0.3), read(slice_id))[1])
     assert scored(run, decoded).cost.ms_per_image < 300
 
 
@@ -112,14 +112,20 @@ def test_the_plan_knows_whether_split_fold_and_data_are_the_runs_own(run, decode
 
 
 def test_another_fold_of_the_split_is_refused_where_it_was_trained_on(tmp_path, decoded):
-    folds = [Partition(tiny.cases(a), tiny.cases(b), tiny.cases(c)) for a, b, c in (("ab", "c", "d"), ("cd", "a", "b"))]
+    folds = [
+        Partition(tiny.slice_ids(a), tiny.slice_ids(b), tiny.slice_ids(c))
+        for a, b, c in (("ab", "c", "d"), ("cd", "a", "b"))
+    ]
     tiny.split_of(decoded, *folds).save(tmp_path / "split.json")
     with pytest.raises(SplitError, match="was trained on patient b"):
         scored(tmp_path, decoded, fold=1)
 
 
 def test_the_fold_is_the_one_it_was_trained_for(tmp_path, decoded):
-    folds = [Partition(tiny.cases(a), tiny.cases(b), tiny.cases(c)) for a, b, c in (("ab", "c", "d"), ("cd", "a", "b"))]
+    folds = [
+        Partition(tiny.slice_ids(a), tiny.slice_ids(b), tiny.slice_ids(c))
+        for a, b, c in (("ab", "c", "d"), ("cd", "a", "b"))
+    ]
     tiny.split_of(decoded, *folds).save(tmp_path / "split.json")
     plan = plan_evaluation(tmp_path, tiny.config_of(decoded, fold=1), decoded)
     assert plan.fold == 1

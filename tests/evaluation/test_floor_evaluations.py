@@ -34,13 +34,13 @@ def decoded(tmp_path_factory):
 
 
 def split_of(decoded, partition: Partition, *, leaking: bool) -> Split:
-    patient_of = {record.case: record.patient for record in decoded.dataset.records}
+    patient_of = {record.slice_id: record.patient for record in decoded.dataset.records}
     return Split("patient", 0, decoded.data_hash, leaking, patient_of, (partition,))
 
 
 def by_patient(decoded) -> Split:
-    cases = {p: tuple(f"{p}_{z}" for z in range(1, 6)) for p in "abc"}
-    return split_of(decoded, Partition(cases["a"], cases["b"], cases["c"]), leaking=False)
+    slice_ids = {p: tuple(f"{p}_{z}" for z in range(1, 6)) for p in "abc"}
+    return split_of(decoded, Partition(slice_ids["a"], slice_ids["b"], slice_ids["c"]), leaking=False)
 
 
 def by_slice(decoded) -> Split:

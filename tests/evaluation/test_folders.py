@@ -47,7 +47,7 @@ def test_a_pattern_without_a_slice_group_numbers_the_slices_in_order(folders):
 
 def test_a_missing_prediction_stops_and_is_named(folders):
     (folders[0] / "p2_9.png").unlink()
-    with pytest.raises(DataError, match="no prediction for case p2_9"):
+    with pytest.raises(DataError, match="no prediction for slice p2_9"):
         pair_folders(*folders)
 
 
@@ -103,7 +103,7 @@ def test_masks_alone_are_plain_references_even_where_their_names_are_those_of_sl
         write(tmp_path / folder, "p1_1.tif", 4)
         write(tmp_path / folder, "p1_2.tif", 3)
     pairs = pair_folders(tmp_path / "predictions", tmp_path / "references")
-    assert [record.case for record in pairs.references] == ["p1_1", "p1_2"]
+    assert [record.slice_id for record in pairs.references] == ["p1_1", "p1_2"]
 
 
 def test_one_prediction_called_a_mask_hides_no_other(folders):
@@ -117,7 +117,7 @@ def test_an_image_with_its_mask_beside_it_is_no_prediction(folders):
     assert pair_folders(*folders).predictions["p1_2"].name == "p1_2_mask.png"
 
 
-def test_names_in_either_form_of_unicode_are_one_case(folders):
+def test_names_in_either_form_of_unicode_are_one_slice(folders):
     write(folders[0], "e\u0301.png", 4)
     write(folders[1], "\u00e9.png", 4)
     assert pair_folders(*folders).predictions["\u00e9"].name == "e\u0301.png"
@@ -125,7 +125,7 @@ def test_names_in_either_form_of_unicode_are_one_case(folders):
 
 def test_two_predictions_with_one_stem_are_refused(folders):
     write(folders[0] / "again", "p1_1.png", 4)
-    with pytest.raises(DataError, match="a second mask of case p1_1"):
+    with pytest.raises(DataError, match="a second mask of slice p1_1"):
         pair_folders(*folders)
 
 
@@ -155,7 +155,7 @@ def test_a_wrong_pattern_is_explained(folders, regex, reason):
 @pytest.fixture
 def same_names(tmp_path):
     """A manifest of two patients whose files are called alike, the second with another mask."""
-    rows = ["case,patient,image,mask"]
+    rows = ["slice_id,patient,image,mask"]
     for patient, columns in (("p1", 4), ("p2", 2)):
         write(tmp_path / "data" / patient, "001.png", columns)
         write(tmp_path / "data" / "masks" / patient, "001.png", columns)
@@ -166,19 +166,19 @@ def same_names(tmp_path):
 
 def test_one_prediction_does_not_serve_two_references_of_one_name(same_names, tmp_path):
     write(tmp_path / "predictions", "001.png", 4)
-    with pytest.raises(DataError, match=r"001\.png: matches case p1_first and case p2_first"):
+    with pytest.raises(DataError, match=r"001\.png: matches slice p1_first and slice p2_first"):
         pair_folders(tmp_path / "predictions", same_names)
 
 
 def test_two_predictions_of_one_name_that_nothing_tells_apart_are_refused(same_names, tmp_path):
     for folder in "xy":
         write(tmp_path / "predictions" / folder, "001.png", 4)
-    with pytest.raises(DataError, match="a second mask of case p1_first"):
+    with pytest.raises(DataError, match="a second mask of slice p1_first"):
         pair_folders(tmp_path / "predictions", same_names)
 
 
 @pytest.mark.parametrize("names", [("p1_first.png", "p2_first.png"), ("p1/001.png", "p2/001.png")])
-def test_the_case_id_or_the_folder_tells_predictions_of_one_name_apart(same_names, tmp_path, names):
+def test_the_slice_id_or_the_folder_tells_predictions_of_one_name_apart(same_names, tmp_path, names):
     for name, columns in zip(names, (4, 2), strict=True):
         path = tmp_path / "predictions" / name
         write(path.parent, path.name, columns)
@@ -187,7 +187,7 @@ def test_the_case_id_or_the_folder_tells_predictions_of_one_name_apart(same_name
     assert result.by_patient("dice") == {"p1": 1.0, "p2": 1.0}
 
 
-def test_the_case_id_comes_before_the_name_of_the_image(same_names, tmp_path):
+def test_the_slice_id_comes_before_the_name_of_the_image(same_names, tmp_path):
     for name, columns in (("p1_first.png", 4), ("p2_first.png", 2), ("001.png", 1)):
         write(tmp_path / "predictions", name, columns)
     pairs = pair_folders(tmp_path / "predictions", same_names)
@@ -196,5 +196,5 @@ def test_the_case_id_comes_before_the_name_of_the_image(same_names, tmp_path):
 
 def test_two_references_of_one_name_in_a_plain_folder_are_refused(folders):
     write(folders[1] / "again", "p1_1.png", 4)
-    with pytest.raises(DataError, match="a second mask of case p1_1"):
+    with pytest.raises(DataError, match="a second mask of slice p1_1"):
         pair_folders(*folders)

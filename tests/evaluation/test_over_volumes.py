@@ -19,7 +19,7 @@ TRUTH[1, 1:3] = 1
 def volume(patient: str, name: str | None, guess: np.ndarray, count: int = 1) -> PatientVolume:
     return PatientVolume(
         patient=patient,
-        cases=tuple(f"{name or patient}_{number}" for number in range(count)),
+        slice_ids=tuple(f"{name or patient}_{number}" for number in range(count)),
         reference=[TRUTH] * count,
         prediction=[guess] * count,
         volume=name,

@@ -199,8 +199,8 @@ def test_hostile_ids_and_names_are_escaped_everywhere(tmp_path):
     evil = "<script>alert(1)</script>\"'><img src=x onerror=y> $a_b$"
     one = evaluation(evil, (0.5,))
     renamed = [row.__class__(**{**vars(row), "patient": evil}) for row in one.patients]
-    slices = [row.__class__(**{**vars(row), "patient": evil, "case": f"{evil}{row.slice}"}) for row in one.slices]
-    predictions = {row.case: square(row.slice) for row in slices}
+    slices = [row.__class__(**{**vars(row), "patient": evil, "slice_id": f"{evil}{row.slice}"}) for row in one.slices]
+    predictions = {row.slice_id: square(row.slice) for row in slices}
     hostile = evaluation(
         evil,
         (0.5,),
@@ -224,7 +224,7 @@ def test_the_leaking_banner_and_tags_are_there_if_and_only_if_a_result_leaks(htm
     text = leak.read_text(encoding="utf-8")
     assert text.index('<div class="banner"') < text.index("<h1")
     captions = re.findall(r'<p class="caption">.*?</p>|<figcaption>.*?</figcaption>', text, flags=re.DOTALL)
-    assert len(captions) >= 8 + 6 * 2  # tables and figures, and each picture of a case
+    assert len(captions) >= 8 + 6 * 2  # tables and figures, and each picture of a slice
     assert [caption for caption in captions if "LEAKING" not in caption] == []
     headings = re.findall(r"^## .*", (tmp_path / "comparison.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings
@@ -372,7 +372,7 @@ def test_the_worst_patients_are_pictured_where_most_pixels_are_wrong_too():
     assert chosen_slices(sample, "P0", "median") == {"P0_2": "most foreground"}
 
 
-def test_references_named_otherwise_than_cases_leave_pictures_to_the_data():
+def test_references_named_otherwise_than_slices_leave_pictures_to_the_data():
     sample = evaluation("a", (0.5,))
     shown, others = names_of(sample.slices, None), {"elsewhere": square(1)}
     with_data = picture_rows([sample], Pictures(), shown, references=others)

@@ -37,7 +37,7 @@ PATIENT = PatientRow(
     scores={**dict.fromkeys(COLUMNS, math.nan), "dice": 0.0, "hd95": 8.6, "nsd_1px": 0.0, "volume_error": -1.0},
 )
 SLICE = SliceRow(
-    case="a_1",
+    slice_id="a_1",
     patient="p, one",
     slice=1,
     label="tumour",
@@ -107,7 +107,7 @@ def test_predicted_masks_are_stored_with_the_values_of_the_data_set(tmp_path):
         assert set(np.unique(np.asarray(image))) == {0, 255}
 
 
-def test_an_unknown_case_is_a_key_error(tmp_path):
+def test_an_unknown_slice_is_a_key_error(tmp_path):
     evaluation().save(tmp_path)
     with pytest.raises(KeyError):
         Evaluation.load(tmp_path).predictions["other"]
@@ -116,7 +116,7 @@ def test_an_unknown_case_is_a_key_error(tmp_path):
 def test_masks_of_an_earlier_evaluation_in_the_folder_are_removed(tmp_path):
     one = evaluation()
     mask = one.predictions["a_1"]
-    rows = (*one.slices, replace(SLICE, case="old/b_2"))
+    rows = (*one.slices, replace(SLICE, slice_id="old/b_2"))
     replace(one, slices=rows, predictions={"a_1": mask, "old/b_2": mask}).save(tmp_path)
     one.save(tmp_path)
     assert [path.name for path in (tmp_path / "predictions").rglob("*.png")] == ["a_1.png"]
@@ -135,18 +135,20 @@ def test_a_loaded_evaluation_can_be_saved_where_it_was(tmp_path):
     assert Evaluation.load(tmp_path).predictions["a_1"].any()
 
 
-@pytest.mark.parametrize("case", ["../../evil", "/tmp/evil", "a/../../../evil"])
-def test_a_case_whose_name_leads_out_of_the_folder_is_not_written(tmp_path, case):
+@pytest.mark.parametrize("slice_id", ["../../evil", "/tmp/evil", "a/../../../evil"])
+def test_a_slice_whose_name_leads_out_of_the_folder_is_not_written(tmp_path, slice_id):
     mask = np.zeros((5, 7), np.uint8)
     with pytest.raises(DataError, match="leads out of"):
-        replace(evaluation(), slices=(replace(SLICE, case=case),), predictions={case: mask}).save(tmp_path / "a" / "b")
+        replace(evaluation(), slices=(replace(SLICE, slice_id=slice_id),), predictions={slice_id: mask}).save(
+            tmp_path / "a" / "b"
+        )
     assert not list(tmp_path.rglob("evil*"))
 
 
 def test_a_lost_mask_names_its_file(tmp_path):
     whole = evaluation()
     masks = {**whole.predictions, "a_2": np.zeros((5, 7), np.uint8)}
-    replace(whole, slices=(SLICE, replace(SLICE, case="a_2")), predictions=masks).save(tmp_path)
+    replace(whole, slices=(SLICE, replace(SLICE, slice_id="a_2")), predictions=masks).save(tmp_path)
     (tmp_path / "predictions" / "a_2.png").unlink()
     with pytest.raises(DataError, match=r"a_2\.png"):
         Evaluation.load(tmp_path).predictions["a_2"]
@@ -339,6 +341,18 @@ def test_what_a_killed_evaluation_left_aside_is_removed_by_the_next(tmp_path):
     (tmp_path / ".segmed-part-killed" / "predictions").mkdir(parents=True)
     evaluation().save(tmp_path)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_masks_of_0_1_whose_table_calls_slices_cases_are_replaced_with_it(tmp_path):
+    whole = evaluation()
+    whole.save(tmp_path)
+    table = tmp_path / "slices.csv"
+    table.write_text(table.read_text().replace("slice_id", "case"))
+    assert repr(Evaluation.load(tmp_path).slices) == repr(whole.slices)
+    replace(whole, slices=(replace(SLICE, slice_id="b_1"),), predictions={"b_1": whole.predictions["a_1"]}).save(
+        tmp_path
+    )
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["b_1.png"]
 
 
 def test_a_floor_of_0_1_is_told_from_its_kind_of_boxes_by_its_name_alone(tmp_path):

@@ -65,9 +65,9 @@ def test_degraded_evaluations_of_a_run_are_set_beside_its_own_mild_ones_first(ru
     assert results[1].loss.low <= results[1].loss.value <= results[1].loss.high
 
 
-def test_degraded_evaluations_of_other_cases_are_refused(run):
+def test_degraded_evaluations_of_other_slices_are_refused(run):
     degraded("net", CLEAN[:4], "ghost:0.2").save(run / "evaluation-test-ghost-0.2")
-    with pytest.raises(DataError, match=r"evaluation under ghost:0\.2 is of other cases or data"):
+    with pytest.raises(DataError, match=r"evaluation under ghost:0\.2 is of other slices or data"):
         degraded_results(compare([evaluation("net", CLEAN)]), {"net": run})
 
 

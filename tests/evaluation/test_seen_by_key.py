@@ -42,14 +42,14 @@ def test_a_numbered_split_names_nobody_and_is_the_split_again_with_its_data(deco
     split = tiny.by_patient(decoded, train="bd", validation="a", test="c")
     numbered(split, decoded).save(tmp_path / "split.json")
     text = (tmp_path / "split.json").read_text()
-    assert not [case for case in split.patient_of if case in text]
-    assert Split.load(tmp_path / "split.json").fold(0).test == tuple(f"case-{number}" for number in range(8, 12))
+    assert not [slice_id for slice_id in split.patient_of if slice_id in text]
+    assert Split.load(tmp_path / "split.json").fold(0).test == tuple(f"slice-{number}" for number in range(8, 12))
     plan = plan_evaluation(tmp_path, tiny.config_of(decoded), decoded)
     assert plan.split == split
     assert plan.own
 
 
-def test_a_split_of_cases_that_the_data_has_not_cannot_be_numbered(decoded):
+def test_a_split_of_slices_that_the_data_has_not_cannot_be_numbered(decoded):
     with pytest.raises(SplitError, match="The split has a_1, which the data has not"):
         tiny.by_patient(decoded).as_numbers(["b_1"], ["b"])
 

@@ -21,7 +21,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> DecodedDataset:
 
 
 def test_a_refiner_that_fills_the_tight_box_is_chosen_without_margin(decoded: DecodedDataset) -> None:
-    choice = tune_cascade(half_finder(), filler(), decoded, tiny.cases("ab"))
+    choice = tune_cascade(half_finder(), filler(), decoded, tiny.slice_ids("ab"))
     assert choice.dice == 1.0
     assert choice.dense == pytest.approx(2 / 3, abs=0.01)  # half of a square's pixels, none wrong
     assert choice.settings.margin == 0.0
@@ -30,7 +30,7 @@ def test_a_refiner_that_fills_the_tight_box_is_chosen_without_margin(decoded: De
 
 
 def test_a_refiner_that_takes_everything_away_is_never_used(decoded: DecodedDataset) -> None:
-    choice = tune_cascade(half_finder(), filler(answer=-20.0), decoded, tiny.cases("ab"))
+    choice = tune_cascade(half_finder(), filler(answer=-20.0), decoded, tiny.slice_ids("ab"))
     assert choice.settings.gate == NEVER
     assert choice.dice == choice.dense
     assert choice.always == 0.0
@@ -38,15 +38,15 @@ def test_a_refiner_that_takes_everything_away_is_never_used(decoded: DecodedData
 
 def test_the_chosen_dice_is_the_one_that_evaluation_finds(decoded: DecodedDataset) -> None:
     dense, promptable = half_finder(threshold=0.4), filler()
-    choice = tune_cascade(dense, promptable, decoded, tiny.cases("abc"), kinds=["box"])
+    choice = tune_cascade(dense, promptable, decoded, tiny.slice_ids("abc"), kinds=["box"])
     for settings, dice in choice.tried[::25]:
         joined = join(dense, promptable, settings, Path("cascade"))
 
         def predict(records, joined=joined):  # type: ignore[no-untyped-def]
-            read = [np.array(decoded.image(record.case)) for record in records]
+            read = [np.array(decoded.image(record.slice_id)) for record in records]
             return [mask.array for mask in joined.predict_volume(read)], None
 
-        groups = records_of(decoded, tiny.cases("abc"))
+        groups = records_of(decoded, tiny.slice_ids("abc"))
         found = evaluate(volumes(decoded, groups, predict), decoded.dataset.labels, name="cascade", resamples=100)
         assert found.metrics["dice"].value == pytest.approx(dice)
 

@@ -15,7 +15,7 @@ def test_two_studies_of_a_patient_with_the_same_slice_numbers_are_no_volume():
         PatientVolume("p", ("first_1", "second_1"), [blank()] * 2, [blank()] * 2, None, (1, 1))
 
 
-def test_a_prediction_on_another_grid_names_its_case():
+def test_a_prediction_on_another_grid_names_its_slice():
     with pytest.raises(DataError, match=r"b: the prediction is \(5, 8\)"):
         PatientVolume("p", ("a", "b"), [blank(), blank()], [blank(), blank(5, 8)])
 
@@ -26,7 +26,7 @@ def test_slices_of_different_size_within_a_patient_are_refused():
 
 
 def test_a_lost_prediction_is_refused_by_number():
-    with pytest.raises(DataError, match="2 cases but 2 references and 1 predictions"):
+    with pytest.raises(DataError, match="2 slices but 2 references and 1 predictions"):
         PatientVolume("p", ("a", "b"), [blank(), blank()], [blank()])
 
 

@@ -49,22 +49,22 @@ def decoded_of(root: Path) -> DecodedDataset:
     return decode(SliceDataset("tiny", root, tuple(records), LabelMap()), cache_dir=root.parent / "cache")
 
 
-def cases(patients: str) -> tuple[str, ...]:
+def slice_ids(patients: str) -> tuple[str, ...]:
     return tuple(f"{patient}_{z}" for patient in patients for z in POSITIONS)
 
 
 def split_of(decoded: DecodedDataset, *parts: Partition, leaking: bool = False) -> Split:
-    patient_of = {record.case: record.patient for record in decoded.dataset.records}
+    patient_of = {record.slice_id: record.patient for record in decoded.dataset.records}
     return Split("patient", 0, decoded.data_hash, leaking, patient_of, parts)
 
 
 def by_patient(decoded: DecodedDataset, train: str = "ab", validation: str = "c", test: str = "d") -> Split:
-    return split_of(decoded, Partition(cases(train), cases(validation), cases(test)))
+    return split_of(decoded, Partition(slice_ids(train), slice_ids(validation), slice_ids(test)))
 
 
 def by_slice(decoded: DecodedDataset) -> Split:
-    even = tuple(case for case in cases("abcd") if int(case[-1]) % 2 == 0)
-    odd = tuple(case for case in cases("abcd") if int(case[-1]) % 2 == 1)
+    even = tuple(slice_id for slice_id in slice_ids("abcd") if int(slice_id[-1]) % 2 == 0)
+    odd = tuple(slice_id for slice_id in slice_ids("abcd") if int(slice_id[-1]) % 2 == 1)
     return split_of(decoded, Partition(even, (), odd), leaking=True)
 
 

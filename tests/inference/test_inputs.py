@@ -37,7 +37,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
         records = [record for record in decoded.dataset.records if record.patient == patient]
         asked = patient_slices(decoded, records)
         masks = predictor.predict_volume(asked.images, positions=asked.positions)
-        found |= {record.case: mask.array for record, mask in zip(records, masks, strict=True)}
+        found |= {record.slice_id: mask.array for record, mask in zip(records, masks, strict=True)}
     return found
 
 
@@ -46,7 +46,7 @@ def test_one_slice_has_one_mask_however_it_is_found(way: str, expected: dict[str
     root = written(tmp_path / "in", masks=way == "data set", nested=way in ("sub-folders", "--volumes"))
     if way == "manifest":
         rows = [f"{name},{name[:2]},images/{name}.png" for name in slices()]
-        (root / "manifest.csv").write_text("\n".join(["case,patient,image", *rows]))
+        (root / "manifest.csv").write_text("\n".join(["slice_id,patient,image", *rows]))
     inputs = {
         "data set": lambda: find_inputs(root, patient_regex=REGEX),
         "images alone": lambda: find_inputs(root, patient_regex=REGEX),
@@ -142,7 +142,7 @@ def test_masks_and_overlays_of_images_beside_are_passed_over_and_no_others(tmp_p
     for name in ("x.png", "x_mask.png", "x_overlay.png", "y_mask.png", "deep/x_mask.tif"):
         save(tmp_path / name, slices()["p0_1"])
     inputs = find_inputs(tmp_path)
-    assert sorted(record.case for record in inputs.records) == ["deep/x_mask.tif", "x.png", "y_mask.png"]
+    assert sorted(record.slice_id for record in inputs.records) == ["deep/x_mask.tif", "x.png", "y_mask.png"]
     assert [path.name for path in inputs.passed_over] == ["x_mask.png", "x_overlay.png"]
 
 

@@ -86,18 +86,18 @@ def test_records_of_a_data_set_bring_all_slices_of_their_patient(tmp_path: Path)
     assert slices.positions == [record.slice_index for record in asked]
     assert slices.whole_positions == [record.slice_index for record in records]
     for image, record in zip([*slices.images, *slices.everything], [*asked, *records], strict=True):
-        assert np.array_equal(image, decoded.image(record.case))
+        assert np.array_equal(image, decoded.image(record.slice_id))
 
 
 def test_degradation_is_that_of_the_whole_patient(tmp_path: Path) -> None:
     decoded = toy(tmp_path, patients=2, slices=4)
     records = [record for record in decoded.dataset.records if record.patient == decoded.dataset.patients[0]]
     noise = Degradation("noise", 0.2)
-    whole = {record.case: np.array(decoded.image(record.case)) for record in records}
+    whole = {record.slice_id: np.array(decoded.image(record.slice_id)) for record in records}
     expected = degrade_volume(whole, noise, patient=records[0].patient)
     slices = patient_slices(decoded, records[2:3], noise)
-    assert np.array_equal(slices.images[0], expected[records[2].case])
-    assert not np.array_equal(slices.images[0], whole[records[2].case])
+    assert np.array_equal(slices.images[0], expected[records[2].slice_id])
+    assert not np.array_equal(slices.images[0], whole[records[2].slice_id])
 
 
 @pytest.mark.parametrize("arguments", [(VOLUME[:2], [1]), (VOLUME[:1], [1], VOLUME[:3], [1, 2])])

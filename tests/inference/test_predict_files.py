@@ -166,7 +166,7 @@ def test_a_name_too_long_for_an_overlay_costs_its_image_alone(tmp_path: Path) ->
 
 def test_a_file_that_is_missing_in_a_manifest_is_listed_once(tmp_path: Path) -> None:
     save(tmp_path / "x.png", slices()["p0_1"])
-    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,x.png\ny,p,gone.png\n")
+    (tmp_path / "manifest.csv").write_text("slice_id,patient,image\nx,p,x.png\ny,p,gone.png\n")
     outcome = predict_files(bright(tmp_path), find_inputs(tmp_path), tmp_path / "out")
     assert len(outcome.written) == 1
     assert [path.name for path, _ in outcome.failures] == ["gone.png"]

@@ -210,7 +210,7 @@ def test_a_manifest_of_images_in_several_places_is_written_below_the_output(
     absolute = save(tmp_path / "b" / "y.png")
     save(tmp_path / "a" / "x.png")
     (tmp_path / "lists").mkdir()
-    rows = f"case,patient,image\nx,p,../a/x.png\ny,q,{absolute}\n"
+    rows = f"slice_id,patient,image\nx,p,../a/x.png\ny,q,{absolute}\n"
     (tmp_path / "lists" / "manifest.csv").write_text(rows)
     outcome = predict_files(predictor, find_inputs(tmp_path / "lists" / "manifest.csv"), tmp_path / "out")
     assert sorted(path.relative_to(tmp_path / "out") for path in outcome.written) == [Path("a/x.png"), Path("b/y.png")]
@@ -226,7 +226,7 @@ def test_no_image_of_a_folder_is_passed_over_because_others_look_like_slices(tmp
 
 def test_an_image_that_a_manifest_names_and_that_is_not_there_is_listed(predictor: Predictor, tmp_path: Path) -> None:
     save(tmp_path / "x.png")
-    (tmp_path / "manifest.csv").write_text("case,patient,image\nx,p,x.png\ny,p,gone.png\n")
+    (tmp_path / "manifest.csv").write_text("slice_id,patient,image\nx,p,x.png\ny,p,gone.png\n")
     outcome = predict_files(predictor, find_inputs(tmp_path / "manifest.csv"), tmp_path / "out")
     assert len(outcome.written) == 1
     assert any("gone.png" in reason for _, reason in outcome.failures)

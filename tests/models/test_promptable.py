@@ -89,7 +89,7 @@ def test_three_levels_are_encoded_kept_in_shards_read_back_and_decoded_alike(
     fill(plan, tmp_path, encode, batch=2)
     cache = EmbeddingCache(tmp_path)
     assert cache.plan == plan
-    kept = Embedding.join([cache.embedding(case) for case, _ in entries])
+    kept = Embedding.join([cache.embedding(slice_id) for slice_id, _ in entries])
     assert [level.dtype for level in kept.levels] == [torch.float16] * 3
     whole = model.encode(inputs)
     for level, expected in zip(kept.levels, whole.levels, strict=True):
@@ -101,7 +101,7 @@ def test_three_levels_are_encoded_kept_in_shards_read_back_and_decoded_alike(
         require_same_plan(EmbeddingPlan(plan.key, entries, SHAPES[:2], "32-true"), tmp_path)
 
 
-def test_an_encoder_that_gives_other_levels_than_it_said_is_an_error_with_the_case(tmp_path: Path) -> None:
+def test_an_encoder_that_gives_other_levels_than_it_said_is_an_error_with_the_slice(tmp_path: Path) -> None:
     plan = EmbeddingPlan(EmbeddingKey("d", "w", {}), (("a", "identity"),), SHAPES, "32-true")
     with pytest.raises(DataError, match=r"^a: its embedding has levels of"):
         fill(plan, tmp_path, lambda _: Embedding((torch.zeros(1, 3, 2, 3),)))

@@ -6,7 +6,7 @@ from test_prompts_masks import SIZE, mask_of
 
 from segmed.core.config import config_from_mapping
 from segmed.core.errors import ConfigError, DataError
-from segmed.prompts.sampling import PROMPTS, PromptConfig, Prompter, case_generator
+from segmed.prompts.sampling import PROMPTS, PromptConfig, Prompter, slice_generator
 
 MASK = mask_of((10, 9, 18, 15))
 TIGHT = [10, 9, 18, 15]
@@ -134,11 +134,11 @@ def test_draws_for_another_number_of_objects_are_refused():
         prompter.apply(TWO, prompter.draw(3, np.random.default_rng(0)))
 
 
-def test_a_cases_prompts_do_not_depend_on_what_came_before():
-    one, other = case_generator(0, "TCGA_1").random(4), case_generator(0, "TCGA_2").random(4)
-    np.testing.assert_array_equal(one, case_generator(0, "TCGA_1").random(4))
+def test_a_slices_prompts_do_not_depend_on_what_came_before():
+    one, other = slice_generator(0, "TCGA_1").random(4), slice_generator(0, "TCGA_2").random(4)
+    np.testing.assert_array_equal(one, slice_generator(0, "TCGA_1").random(4))
     assert (one != other).all()
-    assert (one != case_generator(1, "TCGA_1").random(4)).all()
+    assert (one != slice_generator(1, "TCGA_1").random(4)).all()
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,10 @@ from toydata import toy
 def renamed(evaluation, prefix: str):
     patients = tuple(dataclasses.replace(row, patient=prefix + row.patient) for row in evaluation.patients)
     slices = tuple(
-        dataclasses.replace(row, patient=prefix + row.patient, case=prefix + row.case) for row in evaluation.slices
+        dataclasses.replace(row, patient=prefix + row.patient, slice_id=prefix + row.slice_id)
+        for row in evaluation.slices
     )
-    predictions = {prefix + case: mask for case, mask in evaluation.predictions.items()}
+    predictions = {prefix + slice_id: mask for slice_id, mask in evaluation.predictions.items()}
     return dataclasses.replace(evaluation, patients=patients, slices=slices, predictions=predictions)
 
 
@@ -136,9 +137,9 @@ def test_the_dice_under_a_picture_is_of_the_seed_whose_mask_is_drawn() -> None:
     seeds[1] = dataclasses.replace(
         seeds[1], slices=tuple(dataclasses.replace(row, dice=0.25) for row in seeds[1].slices)
     )
-    case = seeds[0].slices[1].case
-    assert slice_dice(seeds[0], case) != slice_dice(seeds[1], case)
-    assert slice_dice(nest_seeds(seeds, name="a", resamples=50), case) == slice_dice(seeds[0], case)
+    slice_id = seeds[0].slices[1].slice_id
+    assert slice_dice(seeds[0], slice_id) != slice_dice(seeds[1], slice_id)
+    assert slice_dice(nest_seeds(seeds, name="a", resamples=50), slice_id) == slice_dice(seeds[0], slice_id)
 
 
 def test_a_run_that_is_tested_on_several_folds_was_trained_once() -> None:
@@ -303,8 +304,8 @@ def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path:
     split = split_by_institution(data)
     assert len(split.folds) == 2
     for fold in split.folds:
-        tested = {split.patient_of[case].split("_")[1] for case in fold.test}
-        others = {split.patient_of[case].split("_")[1] for case in (*fold.train, *fold.validation)}
+        tested = {split.patient_of[slice_id].split("_")[1] for slice_id in fold.test}
+        others = {split.patient_of[slice_id].split("_")[1] for slice_id in (*fold.train, *fold.validation)}
         assert len(tested) == 1
         assert not tested & others
     bare = dataclasses.replace(data.dataset, attributes={})

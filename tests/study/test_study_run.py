@@ -72,12 +72,12 @@ def with_masks(study: Study, out: Path, name: str, masks: Path) -> Study:
 
 
 def write_references(study: Study, folder: Path) -> None:
-    """The reference of every case as a mask of another tool."""
+    """The reference of every slice as a mask of another tool."""
     folder.mkdir(exist_ok=True)
     for record in study.data.dataset.records:
-        labels = study.data.mask(record.case)
+        labels = study.data.mask(record.slice_id)
         mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
-        write_mask(folder / f"{record.case}.png", mask, study.data.dataset.labels)
+        write_mask(folder / f"{record.slice_id}.png", mask, study.data.dataset.labels)
 
 
 @pytest.fixture(scope="module")
@@ -311,9 +311,9 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
     masks.mkdir()
     for filled in (0, 1):
         for record in study.data.dataset.records:
-            labels = np.full_like(study.data.mask(record.case), filled)
+            labels = np.full_like(study.data.mask(record.slice_id), filled)
             mask = Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
-            write_mask(masks / f"{record.case}.png", mask, study.data.dataset.labels)
+            write_mask(masks / f"{record.slice_id}.png", mask, study.data.dataset.labels)
         own = external_evaluations(with_masks(study, out, "mine", masks))
         assert not own.refused
         for row in (*own.patient, *own.report):
@@ -368,7 +368,7 @@ def test_a_run_of_ones_own_stands_in_the_reports_table_with_its_losses(study: St
     assert own["validation_loss"]
 
 
-def test_masks_that_lack_a_case_are_told_though_they_are_a_row_of_the_other_protocol(
+def test_masks_that_lack_a_slice_are_told_though_they_are_a_row_of_the_other_protocol(
     study: Study, tmp_path: Path
 ) -> None:
     out, masks = Path(shutil.copytree(study.out, tmp_path / "study")), tmp_path / "masks"

@@ -24,13 +24,13 @@ def test_a_trained_one_takes_boxes_and_goes_without(tmp_path: Path) -> None:
     run = train(boxed_recipe("epochs=1"), data=data, split=split, out=tmp_path / "run", hardware=Hardware("cpu"))
     predictor = load(run, device="cpu")
     assert isinstance(predictor, PromptedPredictor)
-    case = split.fold(0).test[-1]
-    encoded = predictor.encode(np.array(data.image(case)))  # 48 x 40: not square, and padded
+    slice_id = split.fold(0).test[-1]
+    encoded = predictor.encode(np.array(data.image(slice_id)))  # 48 x 40: not square, and padded
     with_box = predictor.decode(encoded, Prompts(boxes=[(10, 4, 40, 30)]))
     without = predictor.decode(encoded)
     assert with_box.objects.shape == without.probabilities.shape == (1, 48, 40)
     assert not np.array_equal(with_box.probabilities, without.probabilities)
-    assert predictor.predict(np.array(data.image(case))).array.shape == (48, 40)
+    assert predictor.predict(np.array(data.image(slice_id))).array.shape == (48, 40)
 
 
 @pytest.mark.parametrize(

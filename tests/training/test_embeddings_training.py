@@ -78,7 +78,7 @@ def test_a_cache_holds_what_the_encoder_says_of_each_view(toy: Toy, cache: Embed
     for view in SETS["flips"]:
         with torch.inference_mode():
             expected = model.encode(viewed(item.image, view)[None]).first
-        torch.testing.assert_close(cache.embedding(item.case, view).first.float(), expected, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(cache.embedding(item.slice_id, view).first.float(), expected, atol=2e-3, rtol=2e-3)
 
 
 @pytest.mark.usefixtures("broken_encoder")
@@ -162,18 +162,18 @@ def test_a_run_from_a_cache_stopped_after_an_epoch_ends_as_one_that_was_not(
 
 def test_mask_and_embedding_of_an_item_are_the_same_view(toy: Toy, cache: EmbeddingCache) -> None:
     data, split = toy
-    cases = [case for case in split.fold(0).train if data.mask(case).any()]
+    slice_ids = [slice_id for slice_id in split.fold(0).train if data.mask(slice_id).any()]
     preprocess = Preprocess(recipe_of().preprocess)
-    slices = EmbeddedSlices(data, cases, preprocess, cache, views=SETS["flips"], with_images=True)
-    assert len(slices) == 4 * len(cases)
-    plain = preprocess.apply_mask(data.mask(cases[1]))
+    slices = EmbeddedSlices(data, slice_ids, preprocess, cache, views=SETS["flips"], with_images=True)
+    assert len(slices) == 4 * len(slice_ids)
+    plain = preprocess.apply_mask(data.mask(slice_ids[1]))
     for turn, view in enumerate(SETS["flips"]):
         item = slices[4 + turn]
-        assert item.case == cases[1]
+        assert item.slice_id == slice_ids[1]
         assert torch.equal(item.labels, viewed(plain, view))
         assert item.image.shape == (3, 64, 64)
         assert item.embedding is not None
-        assert torch.equal(item.embedding.first, cache.embedding(cases[1], view).first)
+        assert torch.equal(item.embedding.first, cache.embedding(slice_ids[1], view).first)
 
 
 def test_views_are_drawn_anew_in_each_step_and_alike_for_a_seed(toy: Toy, cache: EmbeddingCache) -> None:
@@ -228,9 +228,9 @@ def test_objectives_on_features_are_refused_too() -> None:
         require_cacheable(recipe)
 
 
-def test_a_fold_with_other_cases_is_refused(toy: Toy, cache: EmbeddingCache) -> None:
+def test_a_fold_with_other_slices_is_refused(toy: Toy, cache: EmbeddingCache) -> None:
     other = split_by_patient(toy[0], ratios=(0.5, 0.25, 0.25), seed=9)
-    with pytest.raises(DataError, match=r"lacks \d+ of \d+ cases"):
+    with pytest.raises(DataError, match=r"lacks \d+ of \d+ slices"):
         prepare(recipe_of(), data=toy[0], split=other, fold=0, embeddings=cache)
 
 

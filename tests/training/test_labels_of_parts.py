@@ -23,7 +23,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[DecodedDataset, Split
 def emptied(data: DecodedDataset, split: Split, part: PartName) -> Split:
     """The split with only those slices in a part that have no foreground."""
     fold = split.fold(0)
-    empty = tuple(case for case in fold.part(part) if not data.mask(case).any())
+    empty = tuple(slice_id for slice_id in fold.part(part) if not data.mask(slice_id).any())
     return replace(split, folds=(replace(fold, **{part: empty}),))
 
 

@@ -38,8 +38,8 @@ def folder(data: DecodedDataset, split: Split, tmp_path_factory: pytest.TempPath
     return out_of_fold(DENSE, data=data, split=split, out=out, folds=2, hardware=CPU)
 
 
-def patients(data: DecodedDataset, cases: tuple[str, ...]) -> set[str]:
-    return {data.dataset.by_case()[case].patient for case in cases}
+def patients(data: DecodedDataset, slice_ids: tuple[str, ...]) -> set[str]:
+    return {data.dataset.by_slice_id()[slice_id].patient for slice_id in slice_ids}
 
 
 def promptable(folder: Path, *overrides: str) -> Recipe:
@@ -51,10 +51,10 @@ def promptable(folder: Path, *overrides: str) -> Recipe:
     return tiny_recipe(*settings, *overrides)
 
 
-def test_no_case_has_a_map_from_a_model_that_saw_its_patient(folder: Path, data: DecodedDataset, split: Split) -> None:
+def test_no_slice_has_a_map_from_a_model_that_saw_its_patient(folder: Path, data: DecodedDataset, split: Split) -> None:
     maps = ProposalMaps(folder)
     outer = split.fold(0)
-    assert sorted(maps.cases) == sorted((*outer.train, *outer.validation))
+    assert sorted(maps.slice_ids) == sorted((*outer.train, *outer.validation))
     for made in maps.files:
         runs = [folder / made.file.removesuffix(".safetensors")] if made.file.startswith("fold") else []
         for run in runs or [folder / "fold-0", folder / "fold-1"]:
@@ -67,10 +67,12 @@ def test_no_case_has_a_map_from_a_model_that_saw_its_patient(folder: Path, data:
 def test_maps_are_the_models_own_probabilities(folder: Path, data: DecodedDataset, split: Split) -> None:
     maps = ProposalMaps(folder)
     made = next(each for each in maps.files if each.file == "fold-1.safetensors")
-    volume = [record.case for record in data.dataset.records if record.patient == made.predicted[0]]
-    expected = load(folder / "fold-1", device="cpu").probabilities([np.array(data.image(case)) for case in volume])
-    for case, probability in zip(volume, expected, strict=True):
-        assert np.array_equal(maps.map(case), to_bytes(probability[0]))
+    volume = [record.slice_id for record in data.dataset.records if record.patient == made.predicted[0]]
+    expected = load(folder / "fold-1", device="cpu").probabilities(
+        [np.array(data.image(slice_id)) for slice_id in volume]
+    )
+    for slice_id, probability in zip(volume, expected, strict=True):
+        assert np.array_equal(maps.map(slice_id), to_bytes(probability[0]))
 
 
 def test_what_is_finished_is_skipped_and_what_is_missing_made_again(

@@ -36,17 +36,17 @@ def run(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPathFact
     return train(tiny_recipe(*STACK), data=toy[0], split=toy[1], out=out, hardware=Hardware("cpu"))
 
 
-def cases_of_one(data: DecodedDataset, split: Split) -> list[str]:
+def slices_of_one(data: DecodedDataset, split: Split) -> list[str]:
     patient = split.patient_of[split.fold(0).test[0]]
-    return [record.case for record in data.dataset.records if record.patient == patient]
+    return [record.slice_id for record in data.dataset.records if record.patient == patient]
 
 
 def test_a_training_slice_carries_its_neighbours_below_to_above(toy: tuple[DecodedDataset, Split]) -> None:
     data, split = toy
-    cases = cases_of_one(data, split)
-    plain = PreprocessedSlices(data, cases, Preprocess(PreprocessConfig()))
-    stack = PreprocessedSlices(data, cases, Preprocess(PreprocessConfig(neighbours=1)))
-    middle, last = stack[1].image, stack[len(cases) - 1].image
+    slice_ids = slices_of_one(data, split)
+    plain = PreprocessedSlices(data, slice_ids, Preprocess(PreprocessConfig()))
+    stack = PreprocessedSlices(data, slice_ids, Preprocess(PreprocessConfig(neighbours=1)))
+    middle, last = stack[1].image, stack[len(slice_ids) - 1].image
     assert torch.equal(middle, torch.cat([plain[0].image, plain[1].image, plain[2].image]))
     assert torch.equal(last[6:], last[3:6])
     assert torch.equal(stack[1].labels, plain[1].labels)
@@ -54,16 +54,16 @@ def test_a_training_slice_carries_its_neighbours_below_to_above(toy: tuple[Decod
 
 def test_the_predictor_feeds_the_network_what_training_did(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
     data, split = toy
-    cases = cases_of_one(data, split)
+    slice_ids = slices_of_one(data, split)
     predictor = load(run, device="cpu")
-    expected = PreprocessedSlices(data, cases, Preprocess(predictor.config.preprocess))
+    expected = PreprocessedSlices(data, slice_ids, Preprocess(predictor.config.preprocess))
     seen: list[torch.Tensor] = []
     predictor.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    volume = [data.image(case) for case in cases]
+    volume = [data.image(slice_id) for slice_id in slice_ids]
     predictor.probabilities(volume, batch_size=3)
-    assert torch.allclose(torch.cat(seen), torch.stack([expected[index].image for index in range(len(cases))]))
+    assert torch.allclose(torch.cat(seen), torch.stack([expected[index].image for index in range(len(slice_ids))]))
     seen.clear()
-    order = range(len(cases))
+    order = range(len(slice_ids))
     predictor.probabilities(PatientSlices(volume[2:3], [2], volume, order))
     assert torch.allclose(seen[0][0], expected[2].image)
     with pytest.raises(ModelError, match="Give both positions"):
@@ -76,14 +76,14 @@ def test_evaluation_and_predicted_files_are_those_of_the_volume(
     data, split = toy
     predictor = load(run, device="cpu")
     scored = evaluate_run(predictor, data, plan_evaluation(run, predictor.config, data), name="stack", resamples=100)
-    cases = cases_of_one(data, split)
-    masks = predictor.predict_volume([data.image(case) for case in cases])
-    records = data.dataset.by_case()
-    outcome = predict_files(predictor, find_inputs(records[cases[0]].image.parent), tmp_path)
+    slice_ids = slices_of_one(data, split)
+    masks = predictor.predict_volume([data.image(slice_id) for slice_id in slice_ids])
+    records = data.dataset.by_slice_id()
+    outcome = predict_files(predictor, find_inputs(records[slice_ids[0]].image.parent), tmp_path)
     written = {path.stem: read_mask(path, data.dataset.labels).array for path in outcome.written}
-    for case, mask in zip(cases, masks, strict=True):
-        assert np.array_equal(scored.predictions[case], mask.array)
-        assert np.array_equal(written[records[case].image.stem], mask.array)
+    for slice_id, mask in zip(slice_ids, masks, strict=True):
+        assert np.array_equal(scored.predictions[slice_id], mask.array)
+        assert np.array_equal(written[records[slice_id].image.stem], mask.array)
 
 
 def test_a_single_image_stands_in_for_its_neighbours(run: Path, toy: tuple[DecodedDataset, Split]) -> None:

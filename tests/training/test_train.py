@@ -88,12 +88,12 @@ def test_the_config_tells_data_split_threshold_and_machine(run: Path, toy: tuple
 def test_the_kept_weights_score_what_the_metrics_say(run: Path, toy: tuple[DecodedDataset, Split]) -> None:
     data, split = toy
     predictor = load(run, device="cpu")
-    records = data.dataset.by_case()
+    records = data.dataset.by_slice_id()
     hits: dict[str, list[int]] = {}
-    for patient in dict.fromkeys(records[case].patient for case in split.fold(0).validation):
-        cases = [record.case for record in data.dataset.records if record.patient == patient]
-        masks = predictor.predict_volume([data.image(case) for case in cases])
-        truth = np.stack([data.mask(case) for case in cases])
+    for patient in dict.fromkeys(records[slice_id].patient for slice_id in split.fold(0).validation):
+        slice_ids = [record.slice_id for record in data.dataset.records if record.patient == patient]
+        masks = predictor.predict_volume([data.image(slice_id) for slice_id in slice_ids])
+        truth = np.stack([data.mask(slice_id) for slice_id in slice_ids])
         mine = np.stack([mask.array for mask in masks])
         hits[patient] = [int((truth & mine).sum()), int(truth.sum() + mine.sum())]
     dice = np.mean([2 * both / total for both, total in hits.values()])
@@ -107,7 +107,7 @@ def test_every_epoch_draws_its_own_batches(
     training_step = module.SegmentationModule.training_step
 
     def watched(self: module.SegmentationModule, batch: Batch, batch_idx: int) -> torch.Tensor:
-        drawn.setdefault(self.current_epoch, []).append(batch.cases)
+        drawn.setdefault(self.current_epoch, []).append(batch.slice_ids)
         return training_step(self, batch, batch_idx)
 
     monkeypatch.setattr(module.SegmentationModule, "training_step", watched)
@@ -237,7 +237,7 @@ def test_a_run_names_no_patient_and_no_folder_of_the_machine(run: Path, toy: tup
     texts = [path.read_text() for path in run.iterdir() if path.suffix in (".json", ".yaml", ".csv", ".txt")]
     assert len(texts) == 5
     for text in texts:
-        assert not [each for each in (*data.dataset.patients, *data.dataset.by_case()) if each in text]
+        assert not [each for each in (*data.dataset.patients, *data.dataset.by_slice_id()) if each in text]
         assert str(run.parent) not in text
         assert str(Path.home()) not in text
 
@@ -304,8 +304,10 @@ def test_a_split_of_other_data_is_refused(toy: tuple[DecodedDataset, Split], tmp
 
 def test_a_split_that_leaks_without_the_mark_is_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
     data, split = toy
-    cases = [record.case for record in data.dataset.records]
-    leaky = dataclasses.replace(split, folds=(Partition(tuple(cases[:9]), tuple(cases[9:12]), tuple(cases[12:])),))
+    slice_ids = [record.slice_id for record in data.dataset.records]
+    leaky = dataclasses.replace(
+        split, folds=(Partition(tuple(slice_ids[:9]), tuple(slice_ids[9:12]), tuple(slice_ids[12:])),)
+    )
     with pytest.raises(SplitError, match="is in both"):
         train(tiny_recipe(), data=data, split=leaky, out=tmp_path / "r")
 
@@ -316,7 +318,7 @@ def test_a_run_on_the_marked_slice_split_is_marked_too(toy: tuple[DecodedDataset
     assert json.loads((out / "config.json").read_text())["LEAKING"] is True
 
 
-def test_a_loss_that_is_not_a_number_stops_with_the_cases(
+def test_a_loss_that_is_not_a_number_stops_with_the_slices(
     toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objectives, "build_loss", lambda config: lambda logits, target: logits.sum() * float("nan"))
@@ -383,7 +385,7 @@ def test_the_estimate_augments_batches_as_training_does(
     augmented, seen = SegmentationModule.augmented, []
 
     def watched(self: SegmentationModule, batch: Batch, generator: torch.Generator) -> Batch:
-        seen.append(batch.cases)
+        seen.append(batch.slice_ids)
         return augmented(self, batch, generator)
 
     monkeypatch.setattr(SegmentationModule, "augmented", watched)

@@ -53,9 +53,9 @@ def cascade(
     )
     plan = plan_evaluation(dense, joined.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
-    cases = plan.split.fold(plan.fold).validation
+    slice_ids = plan.split.fold(plan.fold).validation
     with progress_bar("validation patients") as progress:
-        choice = tune_cascade(joined.dense, joined.promptable, decoded, cases, kinds=kinds, progress=progress)
+        choice = tune_cascade(joined.dense, joined.promptable, decoded, slice_ids, kinds=kinds, progress=progress)
     save_cascade(out, dense, promptable, choice.settings, dict(facts_of(choice)), copy=copy)
     say(f"Mean Dice of {choice.patients} validation {plan.unit.many}, on which it was chosen: {choice.dice:.4f}")
     say(f"  the dense run alone {choice.dense:.4f}, refined wherever it proposes {choice.always:.4f}")

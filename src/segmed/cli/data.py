@@ -160,7 +160,7 @@ def split(
     if len(alike) > 3:
         note(f"so do {len(alike) - 3} more; `segmed data check --all` shows them.")
     print_split(plan, decoded)
-    if unlabelled := [record.case for record in decoded.dataset.records if record.mask is None]:
+    if unlabelled := [record.slice_id for record in decoded.dataset.records if record.mask is None]:
         without = plural(len(unlabelled), "slice without a mask is", "slices without a mask are")
         note(f"{without} in no part, such as {unlabelled[0]}.")
     for number in range(len(plan.folds)):

@@ -100,9 +100,9 @@ def _short(where: str, root: Path) -> str:
     return str(path.relative_to(root)) if path != root and path.is_relative_to(root) else where
 
 
-def _part_counts(split: Split, decoded: DecodedDataset, cases: Sequence[str]) -> tuple[int, int, int]:
-    positive = sum(decoded.has_mask(case) and bool(decoded.mask(case).any()) for case in cases)
-    return len({split.patient_of[case] for case in cases}), len(cases), positive
+def _part_counts(split: Split, decoded: DecodedDataset, slice_ids: Sequence[str]) -> tuple[int, int, int]:
+    positive = sum(decoded.has_mask(slice_id) and bool(decoded.mask(slice_id).any()) for slice_id in slice_ids)
+    return len({split.patient_of[slice_id] for slice_id in slice_ids}), len(slice_ids), positive
 
 
 def _leak_line(decoded: DecodedDataset, number: int, fold: Partition) -> str:

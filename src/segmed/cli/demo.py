@@ -174,7 +174,7 @@ def make_split(out: Path, decoded: "DecodedDataset", *, seed: int) -> "Split":
     split = split_by_patient(decoded, ratios=(0.6, 0.15, 0.25), seed=seed)
     split.save(out / "split.json")
     fold = split.fold(0)
-    patients = {part: len({split.patient_of[case] for case in fold.part(part)}) for part in PARTS}
+    patients = {part: len({split.patient_of[slice_id] for slice_id in fold.part(part)}) for part in PARTS}
     say("      " + ", ".join(f"{plural(number, 'patient')} for {part}" for part, number in patients.items()))
     leak = leak_figures(decoded.dataset.records, fold)
     say(f"      {leak.with_train_neighbour} of {leak.test_slices} test slices have a neighbour in training")
@@ -246,7 +246,7 @@ def predict_one(out: Path, decoded: "DecodedDataset", split: "Split") -> None:
     from segmed.inference.files import predict_files
     from segmed.inference.inputs import find_inputs
 
-    record = decoded.dataset.by_case()[split.fold(0).test[0]]
+    record = decoded.dataset.by_slice_id()[split.fold(0).test[0]]
     if record.source is not None:
         predict_volume_of(out, record.source, dicom=record.image.is_dir())
         return

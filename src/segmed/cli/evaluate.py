@@ -124,7 +124,7 @@ def _against_folder(options: EvaluateOptions, predictions: Path, references: Pat
     if options.each_image_is_a_patient:
         pairs = replace(pairs, patients_known=True)
     elif not pairs.patients_known:
-        require_unlike(references, (record.case for record in pairs.references))
+        require_unlike(references, (record.slice_id for record in pairs.references))
     announce_leak(False, patients_known=pairs.patients_known)
     if pairs.unused:
         unused = plural(

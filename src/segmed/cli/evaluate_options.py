@@ -85,7 +85,7 @@ def _conflicts_of_masks(options: EvaluateOptions) -> Iterator[str]:
             "to be compared with runs; and without a run."
         )
     if options.data is not None and options.split is None:
-        yield "--data says where the references are; name the cases with --split too."
+        yield "--data says where the references are; name the slices or volumes with --split too."
     if options.each_image_is_a_patient and options.references is None:
         yield "--each-image-is-a-patient is for --references; a split says itself whether patients are known."
 

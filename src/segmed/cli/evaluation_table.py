@@ -88,10 +88,11 @@ def show_degraded(results: "Mapping[Degradation, Evaluation]") -> None:
 
 
 def size_of(result: "Evaluation") -> str:
-    """`20 patients, 400 slices`, or `400 images` where patients are not known."""
+    """`20 patients, 400 slices`, `20 patients, 25 cases` of volumes, or `400 images` where patients are not known."""
     counted = result.unit.count(len({row.patient for row in result.patients}))
-    slices = len({row.case for row in (result.cases or result.slices)})
-    return f"{counted}, {plural(slices, 'slice')}" if result.patients_known else counted
+    slices, cases = len({row.slice_id for row in result.slices}), len({row.case for row in result.cases})
+    parts = plural(cases, "case") if result.space else plural(slices, "slice")
+    return f"{counted}, {parts}" if result.patients_known else counted
 
 
 def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":

@@ -40,7 +40,7 @@ LabelsOption = Annotated[
     str | None, typer.Option(help="Mask values, such as background=0,tumour=255, or colours as #rrggbb.")
 ]
 PatientRegexOption = Annotated[
-    str | None, typer.Option(help="Finds the patient in names of images or cases, such as '^([^_]+)_'.")
+    str | None, typer.Option(help="Finds the patient in names of images or volumes, such as '^([^_]+)_'.")
 ]
 PlaneName = Literal["acquired", "axial", "coronal", "sagittal"]
 PlaneOption = Annotated[PlaneName, typer.Option(help="How volumes are cut, as preprocess.plane of the recipe.")]

@@ -1,4 +1,4 @@
-"""Names that stand for patients and cases in what is shared: made with a key that stays beside the data.
+"""Names that stand for patients, cases and slices in what is shared: made with a key that stays beside the data.
 
 A plain hash of an id hides little: whoever can list likely ids can hash them all. A keyed one (HMAC, RFC 2104) says
 nothing without the key, and gives equal names in all reports that are made with the same one.

@@ -42,14 +42,14 @@ class VolumeFiles:
 
 @dataclass(frozen=True)
 class Record:
-    """One slice: a unique `case` id, the `patient` it belongs to, its position in the volume and its files.
+    """One slice: its unique `slice_id`, the `patient` it belongs to, its position in the volume and its files.
 
     `source` has the files of the volume that it is a slice of, numbered from 1 as the volume is cut; None where the
     slice has files of its own. `image` is the first of the files then. `annotated` is the name by which COCO's
     annotations in the file `mask` know the image; None of a mask that is an image.
     """
 
-    case: str
+    slice_id: str
     patient: str
     slice_index: int
     image: Path
@@ -76,7 +76,7 @@ class SliceDataset:
 
     `root` is the folder it lies in, `manifest` the file that lists it where there is one.
     `attributes[patient]` holds whatever the data set says of a patient: sex, age, institution.
-    `columns[name][case]` holds the further columns of a manifest.
+    `columns[name][slice_id]` holds the further columns of a manifest.
     `patients_known` is False where nothing said which images are of one patient: each then counts as one, and
     whatever is made of the data says so.
     """
@@ -114,9 +114,9 @@ class SliceDataset:
                 f"plane {plane}."
             )
 
-    def by_case(self) -> dict[str, Record]:
-        """The records by case id."""
-        return {record.case: record for record in self.records}
+    def by_slice_id(self) -> dict[str, Record]:
+        """The records by slice id."""
+        return {record.slice_id: record for record in self.records}
 
 
 def by_patient(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -1,6 +1,7 @@
 """Which slices train, which choose, which judge: a value that knows whether it leaks."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Partition:
-    """Case ids of one fold: training, validation (epoch, threshold and post-processing are chosen on it), test."""
+    """Slice ids of one fold: training, validation (epoch, threshold and post-processing are chosen on it), test."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -39,11 +40,11 @@ class Split:
         data_hash: SHA-256 of the decoded pixels; it ties the split to the data.
         leaking: Whether a patient's slices are spread over the parts, as in the seed report's. Every output made
             with such a split says LEAKING.
-        patient_of: The patient of each case.
-        folds: Training, validation and test cases of each fold.
+        patient_of: The patient of each slice.
+        folds: Training, validation and test slices of each fold.
         patients_known: False where nobody said which images are of one patient. Each image is then a patient of its
             own in `patient_of`, the split may leak, and every output made with it says PATIENTS UNKNOWN.
-        numbered: Whether it names cases and patients by their numbers among those of the data, as a run's own split
+        numbered: Whether it names slices and patients by their numbers among those of the data, as a run's own split
             does, so that the run names nobody. `named` gives their ids back.
 
     Example:
@@ -73,7 +74,7 @@ class Split:
             index: Its number, from 0.
 
         Returns:
-            The case ids of its parts.
+            The slice ids of its parts.
 
         Raises:
             SplitError: There is no such fold.
@@ -91,11 +92,11 @@ class Split:
         """Raise `SplitError` where parts share a slice, or a patient unless the split is marked as leaking."""
         for number, fold in enumerate(self.folds):
             _require_disjoint({part: fold.part(part) for part in PARTS}, f"fold {number}: slice")
-            unknown = [case for part in PARTS for case in fold.part(part) if case not in self.patient_of]
+            unknown = [slice_id for part in PARTS for slice_id in fold.part(part) if slice_id not in self.patient_of]
             if unknown:
                 raise SplitError(f"fold {number}: slice {unknown[0]} has no patient. Make the split again.")
             if not self.leaking:
-                patients = {part: {self.patient_of[case] for case in fold.part(part)} for part in PARTS}
+                patients = {part: {self.patient_of[slice_id] for slice_id in fold.part(part)} for part in PARTS}
                 _require_disjoint(patients, f"fold {number}: patient")
 
     def require_data(self, data_hash: str) -> None:
@@ -107,35 +108,38 @@ class Split:
                 "for the split, or make a new one with `segmed data split`."
             )
 
-    def as_numbers(self, cases: Iterable[str], patients: Iterable[str]) -> "Split":
-        """The split with numbers for ids: `case-0` is the first case of the data in the order of their ids.
+    def as_numbers(self, slice_ids: Iterable[str], patients: Iterable[str]) -> "Split":
+        """The split with numbers for ids: `slice-0` is the first slice of the data in the order of their ids.
 
         Args:
-            cases: Ids of all cases of the data.
+            slice_ids: Those of all slices of the data.
             patients: Ids of all its patients.
 
         Raises:
-            SplitError: The split has a case or patient that the data has not.
+            SplitError: The split has a slice or patient that the data has not.
         """
         if self.numbered:
             return self
-        return self._renamed(_numbers("case", cases), _numbers("patient", patients), numbered=True)
+        return self._renamed(_numbers("slice", slice_ids), _numbers("patient", patients), numbered=True)
 
-    def named(self, cases: Iterable[str], patients: Iterable[str]) -> "Split":
+    def named(self, slice_ids: Iterable[str], patients: Iterable[str]) -> "Split":
         """The split with the ids of the data for numbers; as `as_numbers`, whose reverse it is."""
         if not self.numbered:
             return self
-        case_of, patient_of = _numbers("case", cases), _numbers("patient", patients)
+        slice_of, patient_of = _numbers("slice", slice_ids), _numbers("patient", patients)
         return self._renamed(
-            {number: case for case, number in case_of.items()},
+            {number: slice_id for slice_id, number in slice_of.items()},
             {number: patient for patient, number in patient_of.items()},
             numbered=False,
         )
 
-    def _renamed(self, cases: Mapping[str, str], patients: Mapping[str, str], *, numbered: bool) -> "Split":
+    def _renamed(self, slice_ids: Mapping[str, str], patients: Mapping[str, str], *, numbered: bool) -> "Split":
         try:
-            folds = [{part: tuple(cases[case] for case in fold.part(part)) for part in PARTS} for fold in self.folds]
-            patient_of = {cases[case]: patients[patient] for case, patient in self.patient_of.items()}
+            folds = [
+                {part: tuple(slice_ids[slice_id] for slice_id in fold.part(part)) for part in PARTS}
+                for fold in self.folds
+            ]
+            patient_of = {slice_ids[slice_id]: patients[patient] for slice_id, patient in self.patient_of.items()}
         except KeyError as error:
             raise SplitError(
                 f"The split has {error.args[0]}, which the data has not. Read the data as for the split, or make a new "
@@ -174,7 +178,7 @@ class Split:
             The split; one of 0.1 whose images have names of patients of their own counts as known.
 
         Raises:
-            SplitError: The file is missing, damaged or of a later version, or its parts share a case or patient.
+            SplitError: The file is missing, damaged or of a later version, or its parts share a slice or patient.
         """
         path = Path(path)
         value = read_json(
@@ -205,17 +209,23 @@ class _Stored:
 
     def split(self) -> Split:
         """The value, not yet validated."""
-        named = any(case != patient for case, patient in self.patients.items())
+        named = any(slice_id != patient for slice_id, patient in self.patients.items())
         return Split(
             strategy=self.strategy,
             seed=self.seed,
             data_hash=self.data_hash,
             leaking=self.LEAKING,
-            patient_of=self.patients,
-            folds=self.folds,
+            patient_of={self._id(slice_id): patient for slice_id, patient in self.patients.items()},
+            folds=tuple(
+                Partition(**{part: tuple(map(self._id, fold.part(part))) for part in PARTS}) for fold in self.folds
+            ),
             patients_known=named if self.patients_known is None else self.patients_known,
             numbered=self.numbered,
         )
+
+    def _id(self, slice_id: str) -> str:
+        """An id of the file; the numbers of slices were called `case-0` in 0.1."""
+        return re.sub("^case-", "slice-", slice_id) if self.numbered else slice_id
 
 
 def _numbers(what: str, ids: Iterable[str]) -> dict[str, str]:

@@ -96,7 +96,7 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
 
     Labels are the categories in the order of their numbers, or those that `labels` names. An image without annotations
     has an empty mask. Where there are several files, the column `split` has the part in each one's name or folder;
-    where images of several have one name, cases are named with the part.
+    where images of several have one name, slices are named with the part.
     """
     files = [path] if path.is_file() else _files(path)
     root = path if path.is_dir() else path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
@@ -112,21 +112,21 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
     within = _apart(read)
     for file, annotated in read.items():
         for record in _records(root, file, annotated, findings):
-            key = (within.get(file, ""), record.case)
+            key = (within.get(file, ""), record.slice_id)
             if key in records or record.image in images:
                 beside = records[key].image if key in records else "another file of annotations"
-                text = f"a second image of case {record.case}, besides {beside}. Keep one."
+                text = f"a second image of slice {record.slice_id}, besides {beside}. Keep one."
                 findings.error("doubled-image", record.image, text)
                 continue
             records[key] = record
             images.add(record.image)
-    listed = sorted(records.values(), key=lambda record: natural_key(record.case))
+    listed = sorted(records.values(), key=lambda record: natural_key(record.slice_id))
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings)
     told = patient_regex is not None
     listed = [_within(within.get(record.mask or root, ""), record, told=told) for record in listed]
-    listed.sort(key=lambda record: natural_key(record.case))
-    parts = {record.case: _part(record.mask or root) for record in listed}
+    listed.sort(key=lambda record: natural_key(record.slice_id))
+    parts = {record.slice_id: _part(record.mask or root) for record in listed}
     dataset = SliceDataset(
         root.resolve().name, root, in_order(listed), chosen, patients_known=patient_regex is not None,
         manifest=path if path.is_file() else None, columns={"split": parts} if all(parts.values()) else {},
@@ -216,8 +216,8 @@ def _apart(read: Mapping[Path, _Annotated]) -> dict[Path, str]:
 
 def _within(part: str, record: Record, *, told: bool) -> Record:
     """The record named with its part, and so its patient where nobody has told who that is."""
-    case = f"{part}/{record.case}" if part else record.case
-    return replace(record, case=case, patient=record.patient if told else case)
+    slice_id = f"{part}/{record.slice_id}" if part else record.slice_id
+    return replace(record, slice_id=slice_id, patient=record.patient if told else slice_id)
 
 
 def _places(root: Path, file: Path) -> Iterator[Path]:
@@ -239,8 +239,8 @@ def _records(root: Path, file: Path, annotated: _Annotated, findings: Findings) 
         if image is None:
             findings.error("missing-image", file, f"names the image {name}, which is not there. Add it.")
             continue
-        case = composed(inside.with_suffix("").as_posix())
-        yield Record(case, case, 1, image, file, annotated=name)
+        slice_id = composed(inside.with_suffix("").as_posix())
+        yield Record(slice_id, slice_id, 1, image, file, annotated=name)
 
 
 def _part(file: Path) -> str:

@@ -1,6 +1,6 @@
 """A data set decoded once: every pixel in one memory-mapped, checksummed file, so that training never waits for files.
 
-The cache is rebuilt when a file, its size or its time changed, or the labels did; each case is checked against its
+The cache is rebuilt when a file, its size or its time changed, or the labels did; each slice is checked against its
 checksum when first read. The folder is `SEGMED_CACHE`, or the user's cache folder.
 """
 
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import platformdirs
@@ -24,6 +24,7 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.files import write_json
+from segmed.core.former_names import formerly
 from segmed.core.image import PixelSpacing, require_same_grid
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
@@ -93,7 +94,7 @@ class _StoredGrid:
 
 @dataclass(frozen=True)
 class _Index:
-    """What `index.json` holds: what the pixels were read from, how many bytes they have, and where each case lies.
+    """What `index.json` holds: what the pixels were read from, how many bytes they have, and where each slice lies.
 
     `grids` are those of volumes with files of their own, as they are cut.
     """
@@ -101,7 +102,7 @@ class _Index:
     signature: str
     bytes: int
     data_hash: str
-    cases: dict[str, _Entry]
+    slices: Annotated[dict[str, _Entry], formerly("slices")]
     grids: dict[str, _StoredGrid] = field(default_factory=dict)
 
 
@@ -109,14 +110,14 @@ _MAKE_AGAIN = "Delete {} and run again."
 
 
 class DecodedDataset:
-    """Images and masks of a `SliceDataset`, read from the cache by case id."""
+    """Images and masks of a `SliceDataset`, read from the cache by slice id."""
 
     def __init__(self, dataset: SliceDataset, folder: Path) -> None:
         index = _read_index(folder)
         self.dataset = dataset
         self.data_hash = index.data_hash
-        self._entries = index.cases
-        if lacking := [record.case for record in dataset.records if record.case not in self._entries]:
+        self._entries = index.slices
+        if lacking := [record.slice_id for record in dataset.records if record.slice_id not in self._entries]:
             raise DataError(f"{folder / 'index.json'}: has no slice {lacking[0]}. {_MAKE_AGAIN.format(folder)}")
         self._grids = {name: stored.grid for name, stored in index.grids.items()}
         try:
@@ -128,17 +129,17 @@ class DecodedDataset:
         self._checked: set[str] = set()
         self._folder = folder
 
-    def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
-        """The image of a case, `h w c`, in the dtype of its file; read-only."""
-        entry, block = self._block(case)
+    def image(self, slice_id: str) -> Shaped[np.ndarray, "h w c"]:
+        """The image of a slice, `h w c`, in the dtype of its file; read-only."""
+        entry, block = self._block(slice_id)
         return block[: entry.image_bytes].view(entry.dtype).reshape(entry.shape)
 
-    def mask(self, case: str) -> UInt8[np.ndarray, "h w"]:
-        """The mask of a case as labels 0 … K; read-only. Raises `DataError` where the case has none."""
-        entry, block = self._block(case)
+    def mask(self, slice_id: str) -> UInt8[np.ndarray, "h w"]:
+        """The mask of a slice as labels 0 … K; read-only. Raises `DataError` where the slice has none."""
+        entry, block = self._block(slice_id)
         if not entry.has_mask:
             raise DataError(
-                f"{case}: has no mask, and this step needs one. Add it or leave the slice out of the split."
+                f"{slice_id}: has no mask, and this step needs one. Add it or leave the slice out of the split."
             )
         return block[entry.image_bytes :].reshape(entry.shape[:2])
 
@@ -149,7 +150,7 @@ class DecodedDataset:
         No file says that its channels are sequences of their own. LGG's are, and so are those of NPY and NPZ files.
         """
         record = self.dataset.records[0]
-        entry = self._entries[record.case]
+        entry = self._entries[record.slice_id]
         is_picture = record.image.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
         return is_picture and np.dtype(entry.dtype) == np.uint8 and entry.shape[2] == 3 and not is_lgg(self.dataset)
 
@@ -158,18 +159,20 @@ class DecodedDataset:
         """Size of the decoded pixels on disk."""
         return int(self._pixels.size)
 
-    def has_mask(self, case: str) -> bool:
-        """Whether the case has a reference mask."""
-        return self._entries[case].has_mask
+    def has_mask(self, slice_id: str) -> bool:
+        """Whether the slice has a reference mask."""
+        return self._entries[slice_id].has_mask
 
-    def shape(self, case: str) -> tuple[int, int, int]:
-        """Height, width and channels of a case, without reading its pixels."""
-        return self._entries[case].shape
+    def shape(self, slice_id: str) -> tuple[int, int, int]:
+        """Height, width and channels of a slice, without reading its pixels."""
+        return self._entries[slice_id].shape
 
     @property
     def formats(self) -> dict[str, PixelFormat]:
-        """Shape and type of every case's image, without reading its pixels."""
-        return {case: PixelFormat(entry.shape, str(np.dtype(entry.dtype))) for case, entry in self._entries.items()}
+        """Shape and type of every slice's image, without reading its pixels."""
+        return {
+            slice_id: PixelFormat(entry.shape, str(np.dtype(entry.dtype))) for slice_id, entry in self._entries.items()
+        }
 
     def grid(self, volume: str) -> Grid | None:
         """Where the slices of a volume lie, as they are cut: slices, rows, columns; None where no file says anything.
@@ -183,27 +186,27 @@ class DecodedDataset:
         grid = self._grids.get(volume)
         return None if grid is None else grid.pixel_spacing
 
-    def spacing(self, case: str) -> PixelSpacing | None:
-        """`pixel_spacing` of the volume that a case is of."""
-        return self.pixel_spacing(self.dataset.by_case()[case].volume)
+    def spacing(self, slice_id: str) -> PixelSpacing | None:
+        """`pixel_spacing` of the volume that a slice is of."""
+        return self.pixel_spacing(self.dataset.by_slice_id()[slice_id].volume)
 
-    def dtype(self, case: str) -> str:
-        """The type of a case's pixels, without reading them."""
-        return self._entries[case].dtype
+    def dtype(self, slice_id: str) -> str:
+        """The type of a slice's pixels, without reading them."""
+        return self._entries[slice_id].dtype
 
     def __reduce__(self) -> tuple[type["DecodedDataset"], tuple[SliceDataset, Path]]:
         """Pickle as the folder, so that loader processes map the same file."""
         return DecodedDataset, (self.dataset, self._folder)
 
-    def _block(self, case: str) -> tuple[_Entry, UInt8[np.ndarray, " bytes"]]:
-        if case not in self._entries:
-            raise DataError(f"{case}: not in the data set {self.dataset.name}. Check that the split belongs to it.")
-        entry = self._entries[case]
+    def _block(self, slice_id: str) -> tuple[_Entry, UInt8[np.ndarray, " bytes"]]:
+        if slice_id not in self._entries:
+            raise DataError(f"{slice_id}: not in the data set {self.dataset.name}. Check that the split belongs to it.")
+        entry = self._entries[slice_id]
         block = np.asarray(self._pixels[entry.offset : entry.offset + entry.total_bytes])
-        if case not in self._checked:
+        if slice_id not in self._checked:
             if len(block) != entry.total_bytes or zlib.crc32(block.tobytes()) != entry.crc32:
-                raise DataError(f"{case}: the decoded copy is damaged. Delete {self._folder} and run again.")
-            self._checked.add(case)
+                raise DataError(f"{slice_id}: the decoded copy is damaged. Delete {self._folder} and run again.")
+            self._checked.add(slice_id)
         return entry, block
 
 
@@ -216,7 +219,7 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
         progress: Called as files are read, with how many are done and how many there are.
 
     Returns:
-        Images and masks by case id, in memory that is mapped from one file.
+        Images and masks by slice id, in memory that is mapped from one file.
 
     Raises:
         DataError: A file that is not as it should be; the cache then stays as it was. Also where images do not belong
@@ -224,7 +227,7 @@ def decode(dataset: SliceDataset, *, cache_dir: Path | None = None, progress: Pr
 
     Example:
         >>> decoded = segmed.decode(segmed.open_dataset("data"))
-        >>> decoded.image(decoded.dataset.records[0].case).shape
+        >>> decoded.image(decoded.dataset.records[0].slice_id).shape
         (64, 64, 3)
     """
     if not dataset.records:
@@ -268,11 +271,11 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
             f"{folder.parent}: cannot be written ({error.strerror}). Set SEGMED_CACHE to a folder with space."
         ) from error
     try:
-        cases, grids, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
-        data_hash = _data_hash(dataset, cases, grids)
+        slices, grids, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
+        data_hash = _data_hash(dataset, slices, grids)
         index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": data_hash}
         stored = {name: asdict(_StoredGrid.of(grid)) for name, grid in grids.items()}
-        write_json(temporary / "index.json", {**index, "cases": cases, "grids": stored})
+        write_json(temporary / "index.json", {**index, "slices": slices, "grids": stored})
         _put(temporary, folder, signature)
         _remove_stale(folder)
     except OSError as error:
@@ -308,7 +311,7 @@ def _remove_stale(folder: Path) -> None:
 def _write_pixels(
     dataset: SliceDataset, path: Path, progress: Progress | None
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Grid], int]:
-    cases: dict[str, dict[str, Any]] = {}
+    slices: dict[str, dict[str, Any]] = {}
     grids: dict[str, Grid] = {}
     offset = 0
     with path.open("wb") as file:
@@ -320,7 +323,7 @@ def _write_pixels(
                 checksum, length = zlib.crc32(part, checksum), length + part.nbytes
                 digest.update(part)
                 file.write(part)
-            cases[record.case] = {
+            slices[record.slice_id] = {
                 "offset": offset,
                 "shape": list(pixels.shape),
                 "dtype": pixels.dtype.str,
@@ -331,7 +334,7 @@ def _write_pixels(
             padding = -length % 16
             file.write(bytes(padding))
             offset += length + padding
-    return cases, grids, offset
+    return slices, grids, offset
 
 
 _Pixels = tuple[Record, Shaped[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"] | None]
@@ -369,12 +372,12 @@ def _of_volume(
         yield record, cut.images[index], None if cut.masks is None else cut.masks[index]
 
 
-def _data_hash(dataset: SliceDataset, cases: dict[str, dict[str, Any]], grids: dict[str, Grid]) -> str:
-    """One hash of all decoded pixels with their cases, patients and grids, whatever the files' place or format."""
+def _data_hash(dataset: SliceDataset, slices: dict[str, dict[str, Any]], grids: dict[str, Grid]) -> str:
+    """One hash of all decoded pixels with their slices, patients and grids, whatever the files' place or format."""
     digest = hashlib.sha256()
-    for record in sorted(dataset.records, key=lambda record: record.case):
-        entry = cases[record.case]
-        digest.update(repr((record.case, record.patient, tuple(entry["shape"]), entry["dtype"])).encode())
+    for record in sorted(dataset.records, key=lambda record: record.slice_id):
+        entry = slices[record.slice_id]
+        digest.update(repr((record.slice_id, record.patient, tuple(entry["shape"]), entry["dtype"])).encode())
         digest.update(bytes.fromhex(entry["sha256"]))
     for name, grid in sorted(grids.items()):
         affine = None if grid.affine is None else np.round(grid.affine, 4).tolist()

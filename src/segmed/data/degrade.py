@@ -2,7 +2,7 @@
 
 All work on one patient's slices together, from the stored pixels, before anything else is done to them. What is
 exactly 0 in a sequence stays 0: brains are cut out of their background after the acquisition, not before it, and 0 is
-how the background is known. Chance comes from case or patient alone and not from the severity, so that a rising
+how the background is known. Chance comes from slice or patient alone and not from the severity, so that a rising
 severity is the same accident getting worse.
 """
 
@@ -63,13 +63,13 @@ class Kind:
     """The severity that changes nothing."""
 
 
-def lowpass(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def lowpass(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Keep the middle `severity` of k-space along both axes, zeros elsewhere; the magnitude of what is left."""
     inside = [np.abs(np.fft.fftfreq(side)) <= severity / 2 for side in image.shape[:2]]
     return _through_k_space(image, np.outer(*inside).astype(np.float64))
 
 
-def ghost(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def ghost(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Modulate the phase-encoding lines (rows of k-space) with a period of `GHOST_PERIOD` lines.
 
     `1 + 2 s cos(2 pi k / p + phi)` adds two copies, `s` as bright and shifted by 1/p of the height up and down, with
@@ -80,16 +80,16 @@ def ghost(image: Slice, severity: float, level: float, case: str, patient: str) 
     return _through_k_space(image, (1 + 2 * severity * np.cos(2 * np.pi * lines / GHOST_PERIOD + phase))[:, None])
 
 
-def noise(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def noise(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Rician noise (Gudbjartsson & Patz, MRM 1995): the magnitude after Gaussian noise in both parts.
 
     Its deviation is `severity` times `level`, the volume's brightness.
     """
-    real, imaginary = severity * level * _generator("noise", case).standard_normal((2, *image.shape))
+    real, imaginary = severity * level * _generator("noise", slice_id).standard_normal((2, *image.shape))
     return np.hypot(image + real, imaginary)
 
 
-def bandgain(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def bandgain(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Multiply the spectrum by `exp(severity g)`, as a scanner's sharpening or smoothing filter does.
 
     `g` is the patient's curve over the radius of the frequency, from -1 to 1 and 0 at frequency 0. It changes what a
@@ -98,18 +98,18 @@ def bandgain(image: Slice, severity: float, level: float, case: str, patient: st
     return _through_k_space(image, np.exp(severity * band_curve(image.shape[:2], patient)))
 
 
-def ringnoise(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def ringnoise(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Add noise whose frequencies lie in one ring, of the patient, within what a network at half the size sees.
 
     Its deviation is `severity` times `level`, the volume's brightness; the magnitude is kept.
     """
-    white = _generator("ringnoise", case).standard_normal(image.shape[:2])
+    white = _generator("ringnoise", slice_id).standard_normal(image.shape[:2])
     ring = ring_profile(image.shape[:2], patient)
     shaped = np.fft.ifft2(np.fft.fft2(white) * ring).real
     return np.abs(image + (severity * level * shaped / shaped.std())[..., None])
 
 
-def bias(image: Slice, severity: float, level: float, case: str, patient: str) -> Slice:
+def bias(image: Slice, severity: float, level: float, slice_id: str, patient: str) -> Slice:
     """Multiply by `exp(severity g)`, the same for all slices and sequences of a patient.
 
     `g` is a smooth field of a few half waves from -1 to 1.
@@ -161,20 +161,22 @@ def parse_degradations(text: str) -> tuple[Degradation, ...]:
 def degrade_volume(
     volume: Mapping[str, Shaped[np.ndarray, "..."]], degradation: Degradation, *, patient: str
 ) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """The slices (`h w c` each) of a patient by case, degraded, in their own dtypes.
+    """The slices (`h w c` each) of a patient by slice, degraded, in their own dtypes.
 
     Brightness is the 99th percentile of each sequence's non-zero voxels, over all slices that are given.
     """
     kind = KINDS[degradation.kind]
     levels = _levels(list(volume.values()))
     degraded = {}
-    for case, image in volume.items():
+    for slice_id, image in volume.items():
         planes = [
-            kind.change(image[..., c : c + 1].astype(np.float64), degradation.severity, level, f"{case} {c}", patient)
+            kind.change(
+                image[..., c : c + 1].astype(np.float64), degradation.severity, level, f"{slice_id} {c}", patient
+            )
             for c, level in enumerate(levels)
         ]
         changed = np.where(image == 0, 0.0, np.concatenate(planes, axis=-1))
-        degraded[case] = _in_dtype(changed, image.dtype)
+        degraded[slice_id] = _in_dtype(changed, image.dtype)
     return degraded
 
 

@@ -36,7 +36,7 @@ def list_fairseg(root: Path, labels: LabelMap | None = None) -> Listing:
     for path in sorted(_files(root), key=lambda file: natural_key(str(file))):
         if path.stem in records:
             other = records[path.stem].image
-            findings.error("doubled-case", path, f"a second file of case {path.stem}, besides {other}. Keep one.")
+            findings.error("doubled-slice", path, f"a second file of slice {path.stem}, besides {other}. Keep one.")
             continue
         try:
             facts = facts_of(path)

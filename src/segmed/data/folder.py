@@ -63,7 +63,7 @@ def _by_stem(folder: Path, suffixes: Sequence[str], findings: Findings, *, kind:
         else:
             stem = composed(path.stem.removesuffix("_mask") if kind == "mask" else path.stem)
             if stem in files:
-                text = f"a second {kind} of case {stem}, besides {files[stem].name}. Keep one."
+                text = f"a second {kind} of slice {stem}, besides {files[stem].name}. Keep one."
                 findings.error(f"doubled-{kind}", path, text)
             else:
                 files[stem] = path

@@ -18,14 +18,16 @@ class PixelFormat:
 
 def find_mixed(dataset: SliceDataset, grids: Mapping[str, PixelFormat], findings: Findings) -> None:
     """An error for each image with another number of channels or another type than most, and each volume whose slices
-    differ in size; volumes in files of their own may be of different types. Cases that `grids` does not hold could not
+    differ in size; volumes in files of their own may be of different types. Slices that `grids` does not hold could not
     be read, and are left out.
     """
-    _find_odd_ones(dataset, "channels", {case: grid.shape[2] for case, grid in grids.items()}, findings)
-    alone = {record.case for record in dataset.records if record.source is None}
-    _find_odd_ones(dataset, "dtype", {case: grid.dtype for case, grid in grids.items() if case in alone}, findings)
+    _find_odd_ones(dataset, "channels", {slice_id: grid.shape[2] for slice_id, grid in grids.items()}, findings)
+    alone = {record.slice_id for record in dataset.records if record.source is None}
+    _find_odd_ones(
+        dataset, "dtype", {slice_id: grid.dtype for slice_id, grid in grids.items() if slice_id in alone}, findings
+    )
     for volume, records in by_volume(dataset.records).items():
-        sizes = sorted({grids[record.case].shape[:2] for record in records if record.case in grids})
+        sizes = sorted({grids[record.slice_id].shape[:2] for record in records if record.slice_id in grids})
         if len(sizes) > 1:
             shown = ", ".join(f"{height}x{width}" for height, width in sizes)
             text = f"slices of different sizes ({shown}). Export the volume on one grid."
@@ -46,7 +48,7 @@ def _find_odd_ones(
         return
     usual = Counter(value_of.values()).most_common(1)[0][0]
     for record in {record.files: record for record in dataset.records}.values():
-        value = value_of.get(record.case, usual)
+        value = value_of.get(record.slice_id, usual)
         if value != usual:
             text = f"{what} {value}, expected {usual} as in most images. Convert it."
             findings.error(what, record.image, text)

@@ -1,4 +1,4 @@
-"""Splits that somebody else has made: a column of the data set, or lists of cases or patients in a file."""
+"""Splits that somebody else has made: a column of the data set, or lists of slices, cases or patients in a file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ WORDS: Mapping[str, PartName] = {
 }
 """What parts are called elsewhere, in lower case."""
 WHAT = (
-    "a CSV file with columns case or patient, and split; or JSON with lists train, validation and test, or a list of "
-    "such folds"
+    "a CSV file with columns slice_id, case or patient, and split; or JSON with lists train, validation and test, or "
+    "a list of such folds"
 )
 
 SPLIT_FILES = ("splits_final.json",)
@@ -30,7 +30,7 @@ SPLIT_FILES = ("splits_final.json",)
 
 Lists = dict[str, list[str | int]]
 Named = list[tuple[str, str]]
-"""Names of cases or patients, each with the word for its part."""
+"""Names of slices, cases or patients, each with the word for its part."""
 
 
 class _OneOrSeveral(RootModel[Lists | list[Lists]]):
@@ -40,7 +40,7 @@ class _OneOrSeveral(RootModel[Lists | list[Lists]]):
 def split_columns(dataset: SliceDataset) -> tuple[str, ...]:
     """The columns of a data set that name a part for whatever they name, and so are a split already."""
     names = [*dataset.columns, *{name for values in dataset.attributes.values() for name in values}]
-    found = {name: {word.lower() for word in _by_case(dataset, name).values() if word} for name in names}
+    found = {name: {word.lower() for word in _by_slice_id(dataset, name).values() if word} for name in names}
     return tuple(name for name, words in found.items() if len(words) > 1 and words <= WORDS.keys())
 
 
@@ -53,18 +53,18 @@ def own_splits(dataset: SliceDataset) -> dict[str, str]:
 def import_split(decoded: DecodedDataset, source: str) -> Split:
     """The split in a file, or in the column `source` of the data set; `SplitError` names what is wrong.
 
-    A file may lie in the data set's folder. Names in it are of cases, volumes or patients. Cases without a mask, and
+    A file may lie in the data set's folder. Names in it are of slices, cases or patients. Slices without a mask, and
     those that are not named, are in no part.
     A JSON list of several such lists, as nnU-Net's `splits_final.json`, gives as many folds.
     """
     require_told(decoded.dataset)
     dataset = decoded.dataset
     file = _file_named(dataset, source)
-    folds = [_by_case(dataset, source)] if file is None else _of_file(dataset, file)
+    folds = [_by_slice_id(dataset, source)] if file is None else _of_file(dataset, file)
     if not any(word for words in folds for word in words.values()):
         known = ", ".join(own_splits(dataset)) or "none"
         raise SplitError(f"--from {source}: neither a file nor a column of the data. Splits of the data: {known}.")
-    patient_of = {record.case: record.patient for record in labelled(dataset)}
+    patient_of = {record.slice_id: record.patient for record in labelled(dataset)}
     parts = tuple(_partition(dataset, words, source) for words in folds)
     split = Split("imported", 0, decoded.data_hash, False, patient_of, parts, dataset.patients_known)
     try:
@@ -91,45 +91,47 @@ def _file_named(dataset: SliceDataset, source: str) -> Path | None:
 
 
 def _partition(dataset: SliceDataset, words: Mapping[str, str], source: str) -> Partition:
-    """One fold, of the word for each case."""
+    """One fold, of the word for each slice."""
     members: dict[PartName, list[str]] = {part: [] for part in PARTS}
     for record in labelled(dataset):
-        word = words.get(record.case, "")
+        word = words.get(record.slice_id, "")
         if word and word.lower() not in WORDS:
-            raise SplitError(f"{source}: {word!r} of slice {record.case} is no part. Use train, validation and test.")
+            raise SplitError(
+                f"{source}: {word!r} of slice {record.slice_id} is no part. Use train, validation and test."
+            )
         if word:
-            members[WORDS[word.lower()]].append(record.case)
-    return Partition(**{part: tuple(cases) for part, cases in members.items()})
+            members[WORDS[word.lower()]].append(record.slice_id)
+    return Partition(**{part: tuple(slice_ids) for part, slice_ids in members.items()})
 
 
-def _by_case(dataset: SliceDataset, name: str) -> dict[str, str]:
-    """A column's value for each case, from the case's own row or its patient's facts."""
+def _by_slice_id(dataset: SliceDataset, name: str) -> dict[str, str]:
+    """A column's value for each slice, from the slice's own row or its patient's facts."""
     own = dataset.columns.get(name, {})
     return {
-        record.case: own.get(record.case, "") or dataset.attributes.get(record.patient, {}).get(name, "")
+        record.slice_id: own.get(record.slice_id, "") or dataset.attributes.get(record.patient, {}).get(name, "")
         for record in dataset.records
     }
 
 
 def _of_file(dataset: SliceDataset, path: Path) -> list[dict[str, str]]:
-    """The word for each case, fold after fold."""
-    cases: dict[str, list[str]] = {}
+    """The word for each slice, fold after fold."""
+    slice_ids: dict[str, list[str]] = {}
     for record in dataset.records:
-        for name in dict.fromkeys((record.case, record.volume, record.patient)):
-            cases.setdefault(name, []).append(record.case)
+        for name in dict.fromkeys((record.slice_id, record.volume, record.patient)):
+            slice_ids.setdefault(name, []).append(record.slice_id)
     folds = _of_json(path) if path.suffix.lower() == ".json" else [_of_csv(path)]
     where = [f"{path}: fold {number}" if len(folds) > 1 else str(path) for number in range(len(folds))]
-    return [_words(named, cases, each, dataset) for named, each in zip(folds, where, strict=True)]
+    return [_words(named, slice_ids, each, dataset) for named, each in zip(folds, where, strict=True)]
 
 
-def _words(named: Named, cases: Mapping[str, Sequence[str]], where: str, dataset: SliceDataset) -> dict[str, str]:
+def _words(named: Named, slice_ids: Mapping[str, Sequence[str]], where: str, dataset: SliceDataset) -> dict[str, str]:
     words: dict[str, str] = {}
     for name, word in named:
-        if name not in cases:
-            raise SplitError(f"{where}: {name!r} is no case, volume or patient of {dataset.path}. Correct the name.")
-        for case in cases[name]:
-            if words.setdefault(case, word) != word:
-                raise SplitError(f"{where}: slice {case} is in {words[case]} and in {word}. Name it once.")
+        if name not in slice_ids:
+            raise SplitError(f"{where}: {name!r} is no slice, case or patient of {dataset.path}. Correct the name.")
+        for slice_id in slice_ids[name]:
+            if words.setdefault(slice_id, word) != word:
+                raise SplitError(f"{where}: slice {slice_id} is in {words[slice_id]} and in {word}. Name it once.")
     return words
 
 
@@ -144,7 +146,7 @@ def _of_json(path: Path) -> list[Named]:
 def _of_csv(path: Path) -> Named:
     rows = read_rows(path, what=WHAT)
     columns = rows[0].keys() if rows else set()
-    named = next((name for name in ("case", "patient") if name in columns), None)
+    named = next((name for name in ("slice_id", "case", "patient") if name in columns), None)
     if named is None or "split" not in columns:
         raise SplitError(f"{path}: expected {WHAT}.")
     return [(row[named], row["split"]) for row in rows if row["split"]]

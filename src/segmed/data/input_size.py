@@ -21,7 +21,7 @@ def fit_size(config: PreprocessConfig, data: DecodedDataset) -> PreprocessConfig
     preprocess, heights, widths = Preprocess(config), [1], [1]
     for volume, records in by_volume(data.dataset.records).items():
         try:
-            height, width = preprocess.network_size(data.shape(records[0].case), data.pixel_spacing(volume))
+            height, width = preprocess.network_size(data.shape(records[0].slice_id), data.pixel_spacing(volume))
         except DataError as error:
             raise DataError(f"{records[0].image}: {error}") from error
         heights.append(height)

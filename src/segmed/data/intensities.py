@@ -16,12 +16,12 @@ def fit_intensities(config: PreprocessConfig, data: DecodedDataset) -> Preproces
     """
     if config.normalisation != "imagenet" or config.intensity_range is not None:
         return config
-    cases = [record.case for record in data.dataset.records]
-    dtype = np.result_type(*{data.dtype(case) for case in cases})
+    slice_ids = [record.slice_id for record in data.dataset.records]
+    dtype = np.result_type(*{data.dtype(slice_id) for slice_id in slice_ids})
     if dtype == np.uint8:
         return replace(config, intensity_range=scale_holding(0.0, 255.0, dtype))
     channels = slice(None) if config.channels is None else list(config.channels)
-    ends = [extremes([data.image(case)[..., channels]]) for case in cases]
+    ends = [extremes([data.image(slice_id)[..., channels]]) for slice_id in slice_ids]
     lows, highs = zip(*ends, strict=True)
     return replace(config, intensity_range=scale_holding(min(lows), max(highs), dtype))
 

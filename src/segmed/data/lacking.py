@@ -15,14 +15,14 @@ _CONSEQUENCE: dict[PartName, str] = {
 }
 
 
-def lacking(data: DecodedDataset, cases: Sequence[str]) -> tuple[str, ...]:
-    """The labels of a data set, in its order, that no mask of these cases has."""
+def lacking(data: DecodedDataset, slice_ids: Sequence[str]) -> tuple[str, ...]:
+    """The labels of a data set, in its order, that no mask of these slices has."""
     names = data.dataset.labels.names
     seen = np.zeros(len(names) + 1, bool)
-    for case in cases:
+    for slice_id in slice_ids:
         if seen[1:].all():
             break
-        seen |= np.bincount(data.mask(case).ravel(), minlength=len(seen))[: len(seen)] > 0
+        seen |= np.bincount(data.mask(slice_id).ravel(), minlength=len(seen))[: len(seen)] > 0
     return tuple(name for name, there in zip(names, seen[1:], strict=True) if not there)
 
 
@@ -30,8 +30,8 @@ def lacking_warnings(data: DecodedDataset, split: Split, fold: int) -> tuple[str
     """A sentence for each part of a fold that lacks labels, with what comes of it."""
     warnings = []
     for part in PARTS:
-        cases = split.fold(fold).part(part)
-        if absent := lacking(data, cases) if cases else ():
+        slice_ids = split.fold(fold).part(part)
+        if absent := lacking(data, slice_ids) if slice_ids else ():
             warnings.append(f"Fold {fold}: no mask of the {part} part has {', '.join(absent)}: {_CONSEQUENCE[part]}.")
     return tuple(warnings)
 
@@ -44,8 +44,8 @@ def require_labels(data: DecodedDataset, split: Split, fold: int, *, learnt: boo
     parts: tuple[PartName, ...] = ("train", "validation") if learnt else ("validation",)
     everything = len(data.dataset.labels.names)
     for part in parts:
-        cases = split.fold(fold).part(part)
-        if cases and len(lacking(data, cases)) == everything:
+        slice_ids = split.fold(fold).part(part)
+        if slice_ids and len(lacking(data, slice_ids)) == everything:
             why = "there is nothing to learn" if part == "train" else "epoch and threshold cannot be chosen"
             raise SplitError(
                 f"Fold {fold}: all masks of the {part} part are empty, so {why}. Check the masks and --labels with "

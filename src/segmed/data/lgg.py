@@ -42,9 +42,11 @@ def list_lgg(root: Path, labels: LabelMap) -> Listing:
     files = sorted(_named(_files(root), findings), key=_nearest_first)
     images, image_copies = _once(files, findings, mask=False)
     masks, mask_copies = _once(files, findings, mask=True)
-    find_unpaired(images, masks, findings, lambda case: f"{images[case].stem}_mask{images[case].suffix}")
+    find_unpaired(images, masks, findings, lambda slice_id: f"{images[slice_id].stem}_mask{images[slice_id].suffix}")
     _find_strays(files, findings)
-    records = in_order(_record(case, path, masks.get(case)) for case, path in sorted(images.items(), key=_by_name))
+    records = in_order(
+        _record(slice_id, path, masks.get(slice_id)) for slice_id, path in sorted(images.items(), key=_by_name)
+    )
     attributes = _attributes(files, records, findings)
     dataset = SliceDataset(NAME, root, records, labels, attributes)
     return Listing(dataset, tuple(findings.found), (*image_copies, *mask_copies))
@@ -133,7 +135,7 @@ def _by_name(item: tuple[str, Path]) -> tuple[tuple[int, int | str], ...]:
 
 
 def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
-    """Each case's file, and further copies of it; two files of one case that differ are an error.
+    """Each slice's file, and further copies of it; two files of one slice that differ are an error.
 
     Copies are compared by size, and the first of each study by content, for speed; the check compares all.
     """
@@ -144,15 +146,19 @@ def _once(files: Sequence[Path], findings: Findings, *, mask: bool) -> tuple[dic
         match = SLICE.match(path.name)
         if match is None or bool(match["mask"]) != mask:
             continue
-        case = f"{composed(match['study'])}_{int(match['number'])}"
-        if case not in kept:
-            kept[case] = path
-        elif path.parent != kept[case].parent and _same(path, kept[case], by_content=path.parent not in compared):
+        slice_id = f"{composed(match['study'])}_{int(match['number'])}"
+        if slice_id not in kept:
+            kept[slice_id] = path
+        elif path.parent != kept[slice_id].parent and _same(
+            path, kept[slice_id], by_content=path.parent not in compared
+        ):
             compared.add(path.parent)
-            copies.append((kept[case], path))
+            copies.append((kept[slice_id], path))
         else:
-            what = "mask" if mask else "slice"
-            findings.error(f"doubled-{what}", path, f"a second {what} of case {case}, besides {kept[case]}. Keep one.")
+            what, kind = ("mask", "mask") if mask else ("slice", "image")
+            findings.error(
+                f"doubled-{what}", path, f"a second {kind} of slice {slice_id}, besides {kept[slice_id]}. Keep one."
+            )
     if copies:
         kept_root = Path(os.path.commonpath([original.parent for original, _ in copies]))
         doubled = plural(len(copies), "file here is a copy", "files here are copies")
@@ -170,9 +176,9 @@ def _same(path: Path, other: Path, *, by_content: bool) -> bool:
         raise unreadable(path, error) from error
 
 
-def _record(case: str, image: Path, mask: Path | None) -> Record:
-    study, _, number = case.rpartition("_")
-    return Record(case, patient_of(study), int(number), image, mask)
+def _record(slice_id: str, image: Path, mask: Path | None) -> Record:
+    study, _, number = slice_id.rpartition("_")
+    return Record(slice_id, patient_of(study), int(number), image, mask)
 
 
 def _find_strays(files: Sequence[Path], findings: Findings) -> None:

@@ -17,7 +17,7 @@ Severity = Literal["error", "warning", "note"]
 class Finding:
     """One thing to know about a data set.
 
-    `where` is a file, a case or a patient; `code` is stable and short, for scripts; `message` says what is wrong,
+    `where` is a file, a slice or a patient; `code` is stable and short, for scripts; `message` says what is wrong,
     what was expected and what to do.
     """
 
@@ -31,7 +31,7 @@ class Finding:
 class Listing:
     """A data set as listed, before a pixel is read, with every finding on the way.
 
-    `copies` pairs each file that is used with a further file of the same case, as in a doubled tree.
+    `copies` pairs each file that is used with a further file of the same slice, as in a doubled tree.
     """
 
     dataset: SliceDataset
@@ -83,7 +83,9 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
     records = list(records)
     rank = {patient: place for place, patient in enumerate(dict.fromkeys(record.patient for record in records))}
     volume = {name: place for place, name in enumerate(dict.fromkeys(record.volume for record in records))}
-    return tuple(sorted(records, key=lambda r: (rank[r.patient], volume[r.volume], r.slice_index, natural_key(r.case))))
+    return tuple(
+        sorted(records, key=lambda r: (rank[r.patient], volume[r.volume], r.slice_index, natural_key(r.slice_id)))
+    )
 
 
 def numbered(records: Sequence[Record]) -> list[Record]:
@@ -97,10 +99,10 @@ def numbered(records: Sequence[Record]) -> list[Record]:
 
 
 def grouped(records: Sequence[Record], patient_regex: str, findings: Findings, *, placed: bool = False) -> list[Record]:
-    """Records with the patient that the expression finds in their case: group `patient`, else the first, else all.
+    """Records with the patient that the expression finds in their slice ids: group `patient`, else the first, else all.
 
     A group `slice`, a number, gives the position; without one it is that of the record where records are `placed`
-    already, else the order given. Cases in which either is not
+    already, else the order given. Slices in whose ids either is not
     found are left out, with an error each. Raises `DataError` for what is no regular expression.
     """
     try:
@@ -112,11 +114,11 @@ def grouped(records: Sequence[Record], patient_regex: str, findings: Findings, *
     positioned = "slice" in pattern.groupindex
     found = []
     for record in records:
-        match = pattern.search(record.case)
+        match = pattern.search(record.slice_id)
         patient = _patient(match) if match else None
         number = match["slice"] if match and positioned else str(record.slice_index)
         if not patient or number is None or not number.isdecimal():
-            text = f"--patient-regex {patient_regex!r} finds no patient or slice in {record.case!r}. Correct it."
+            text = f"--patient-regex {patient_regex!r} finds no patient or slice in {record.slice_id!r}. Correct it."
             findings.error("no-patient", record.image, text)
             continue
         found.append(replace(record, patient=patient, slice_index=int(number)))
@@ -132,20 +134,20 @@ def _patient(match: re.Match[str]) -> str | None:
 def find_unpaired(
     images: Mapping[str, Path], masks: Mapping[str, Path], findings: Findings, expected: Callable[[str], str]
 ) -> None:
-    """An error for each image without a mask and each mask without an image, by case; `expected` names the mask.
+    """An error for each image without a mask and each mask without an image, by slice; `expected` names the mask.
 
     A folder of images alone is there to be predicted: then a missing mask is no error.
     """
     if images and not masks:
         return
-    alike = {alike_key(case): path.name for case, path in masks.items() if case not in images}
-    for case in sorted(images.keys() - masks.keys(), key=natural_key):
-        text = f"has no mask, expected {expected(case)}. Add it, or remove the image."
-        if other := alike.get(alike_key(case)):
+    alike = {alike_key(slice_id): path.name for slice_id, path in masks.items() if slice_id not in images}
+    for slice_id in sorted(images.keys() - masks.keys(), key=natural_key):
+        text = f"has no mask, expected {expected(slice_id)}. Add it, or remove the image."
+        if other := alike.get(alike_key(slice_id)):
             text = f"has no mask; {other} differs by case or leading zeros. Name both alike."
-        findings.error("missing-mask", images[case], text)
-    for case in sorted(masks.keys() - images.keys(), key=natural_key):
-        findings.error("missing-image", masks[case], "a mask without its image. Add the image, or remove the mask.")
+        findings.error("missing-mask", images[slice_id], text)
+    for slice_id in sorted(masks.keys() - images.keys(), key=natural_key):
+        findings.error("missing-image", masks[slice_id], "a mask without its image. Add the image, or remove the mask.")
 
 
 def find_own_masks(records: Iterable[Record], findings: Findings) -> None:
@@ -153,7 +155,7 @@ def find_own_masks(records: Iterable[Record], findings: Findings) -> None:
     for files, record in {record.files: record for record in records}.items():
         is_own = any(record.mask is not None and _one_file(image, record.mask) for image in files[:-1])
         if record.mask is not None and is_own and record.image.suffix.lower() != ".npz":
-            text = f"the same file as its image (case {record.case}). Name the mask's own file."
+            text = f"the same file as its image (slice {record.slice_id}). Name the mask's own file."
             findings.error("own-mask", record.mask, text)
 
 

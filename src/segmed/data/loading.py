@@ -1,4 +1,4 @@
-"""From cases to batches: preprocessed tensors, and an order that depends on seed and epoch alone.
+"""From slices to batches: preprocessed tensors, and an order that depends on seed and epoch alone.
 
 Neither the order nor the content of a batch depends on hidden random state, so that a resumed run sees exactly the
 batches that the interrupted one would have seen.
@@ -34,7 +34,7 @@ class Batch:
     image: Float[Tensor, "b c h w"]
     mask: Float[Tensor, "b k h w"]
     """One channel per foreground label, on the network's grid: binary, or shares of each pixel's area."""
-    cases: tuple[str, ...]
+    slice_ids: tuple[str, ...]
     undo: tuple[Undo, ...]
     proposal: Float[Tensor, "b 1 h w"] | None = None
     """Out-of-fold probabilities on the network's grid, where training draws proposals from them."""
@@ -47,7 +47,7 @@ class Batch:
         proposal = None if self.proposal is None else self.proposal.to(device, non_blocking=True)
         embedding = None if self.embedding is None else self.embedding.to(device)
         mask = self.mask.to(device, non_blocking=True)
-        return Batch(image, mask, self.cases, self.undo, proposal, embedding)
+        return Batch(image, mask, self.slice_ids, self.undo, proposal, embedding)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Item:
 
     image: Float[Tensor, "c h w"]
     labels: Int[Tensor, "h w"]
-    case: str
+    slice_id: str
     undo: Undo
     proposal: Float[Tensor, "h w"] | None = None
     """An out-of-fold map from 0 to 1, fitted as the mask is: nearest neighbour, 0 where padded."""
@@ -93,44 +93,46 @@ class SamplingConfig:
 
 
 class PreprocessedSlices(Dataset[Item]):
-    """The cases of one part, preprocessed with the statistics of their whole volume."""
+    """The slices of one part, preprocessed with the statistics of their whole volume."""
 
     def __init__(
         self,
         decoded: DecodedDataset,
-        cases: Sequence[str],
+        slice_ids: Sequence[str],
         preprocess: Preprocess,
         maps: ProposalMaps | None = None,
         *,
         soft: bool = False,
     ) -> None:
-        """`maps` has out-of-fold maps of all cases, where they are wanted beside the masks; `soft` asks for shares."""
-        self.decoded, self.cases, self.preprocess, self.maps = decoded, tuple(cases), preprocess, maps
+        """`maps` has out-of-fold maps of all slices, where they are wanted beside the masks; `soft` asks for shares."""
+        self.decoded, self.slice_ids, self.preprocess, self.maps = decoded, tuple(slice_ids), preprocess, maps
         self._labels = len(decoded.dataset.labels.names) if soft else None
-        self.statistics = volume_statistics(decoded, cases, preprocess)
-        records = decoded.dataset.by_case()
-        self._volume = {case: records[case].volume for case in cases}
-        self._stack = neighbour_cases(decoded, set(self._volume.values()), preprocess.config.neighbours)
+        self.statistics = volume_statistics(decoded, slice_ids, preprocess)
+        records = decoded.dataset.by_slice_id()
+        self._volume = {slice_id: records[slice_id].volume for slice_id in slice_ids}
+        self._stack = neighbour_slice_ids(decoded, set(self._volume.values()), preprocess.config.neighbours)
 
     def __len__(self) -> int:
         """The number of slices."""
-        return len(self.cases)
+        return len(self.slice_ids)
 
     def __getitem__(self, index: int) -> Item:
         """The slice at `index`."""
-        case = self.cases[index]
-        images = [self.decoded.image(near) for near in self._stack[case]]
-        volume = self._volume[case]
+        slice_id = self.slice_ids[index]
+        images = [self.decoded.image(near) for near in self._stack[slice_id]]
+        volume = self._volume[slice_id]
         spacing = self.decoded.pixel_spacing(volume)
         image, undo = self.preprocess.apply_stack(images, self.statistics[volume], spacing)
-        proposal = None if self.maps is None else self.preprocess.apply_mask(self.maps.map(case), spacing).float() / 255
-        mask = self.decoded.mask(case)
+        proposal = (
+            None if self.maps is None else self.preprocess.apply_mask(self.maps.map(slice_id), spacing).float() / 255
+        )
+        mask = self.decoded.mask(slice_id)
         shares = None if self._labels is None else self.preprocess.apply_mask_shares(mask, self._labels, spacing)
-        return Item(image, self.preprocess.apply_mask(mask, spacing), case, undo, proposal, shares=shares)
+        return Item(image, self.preprocess.apply_mask(mask, spacing), slice_id, undo, proposal, shares=shares)
 
     def drawn(self) -> "Drawn":
         """What the order of training depends on."""
-        return drawn_from(self.decoded, self.cases)
+        return drawn_from(self.decoded, self.slice_ids)
 
 
 @dataclass(frozen=True)
@@ -143,28 +145,30 @@ class Drawn:
     """The patient of each slice."""
 
 
-def drawn_from(decoded: DecodedDataset, cases: Sequence[str]) -> Drawn:
-    """The foreground and the patient of each case."""
-    records = decoded.dataset.by_case()
-    foreground = np.array([np.count_nonzero(decoded.mask(case)) for case in cases], np.int64)
-    return Drawn(foreground, tuple(records[case].patient for case in cases))
+def drawn_from(decoded: DecodedDataset, slice_ids: Sequence[str]) -> Drawn:
+    """The foreground and the patient of each slice."""
+    records = decoded.dataset.by_slice_id()
+    foreground = np.array([np.count_nonzero(decoded.mask(slice_id)) for slice_id in slice_ids], np.int64)
+    return Drawn(foreground, tuple(records[slice_id].patient for slice_id in slice_ids))
 
 
-def volume_statistics(decoded: DecodedDataset, cases: Sequence[str], preprocess: Preprocess) -> dict[str, Statistics]:
-    """Intensity statistics of each volume that `cases` are of, over all slices that the data set has of it."""
-    records = decoded.dataset.by_case()
-    unknown = [case for case in cases if case not in records]
+def volume_statistics(
+    decoded: DecodedDataset, slice_ids: Sequence[str], preprocess: Preprocess
+) -> dict[str, Statistics]:
+    """Intensity statistics of each volume that `slice_ids` are of, over all slices that the data set has of it."""
+    records = decoded.dataset.by_slice_id()
+    unknown = [slice_id for slice_id in slice_ids if slice_id not in records]
     if unknown:
         raise SplitError(f"{unknown[0]}: not in the data set {decoded.dataset.name}. Make a split for this data.")
-    wanted = {records[case].volume for case in cases}
+    wanted = {records[slice_id].volume for slice_id in slice_ids}
     statistics = {}
     for volume, slices in by_volume(decoded.dataset.records).items():
         if volume in wanted:
-            statistics[volume] = preprocess.statistics([decoded.image(record.case) for record in slices])
+            statistics[volume] = preprocess.statistics([decoded.image(record.slice_id) for record in slices])
     return statistics
 
 
-def neighbour_cases(decoded: DecodedDataset, volumes: Collection[str], reach: int) -> dict[str, tuple[str, ...]]:
+def neighbour_slice_ids(decoded: DecodedDataset, volumes: Collection[str], reach: int) -> dict[str, tuple[str, ...]]:
     """Each slice of some volumes with its `reach` neighbours on either side, from below to above.
 
     Neighbours come from all slices of the data set, whatever part they are in: under a split by patient that is the
@@ -180,7 +184,7 @@ def neighbour_cases(decoded: DecodedDataset, volumes: Collection[str], reach: in
             except DataError as error:
                 raise DataError(f"patient {volume}: {error}") from error
             for record, near in zip(ordered, indices, strict=True):
-                stacks[record.case] = tuple(ordered[index].case for index in near)
+                stacks[record.slice_id] = tuple(ordered[index].slice_id for index in near)
     return stacks
 
 
@@ -195,7 +199,7 @@ class Collate:
         sizes = {tuple(item.image.shape[1:]) for item in items}
         if len(sizes) > 1:
             raise DataError(
-                f"{items[0].case} and others of its batch differ in size: {sorted(sizes)}. "
+                f"{items[0].slice_id} and others of its batch differ in size: {sorted(sizes)}. "
                 "Set preprocess.size to one size for all."
             )
         values = torch.arange(1, self.labels + 1).view(1, -1, 1, 1)
@@ -206,7 +210,7 @@ class Collate:
         return Batch(
             image=torch.stack([item.image for item in items]),
             mask=torch.stack(shares) if shares else (labels == values).float(),
-            cases=tuple(item.case for item in items),
+            slice_ids=tuple(item.slice_id for item in items),
             undo=tuple(item.undo for item in items),
             proposal=torch.stack(proposals)[:, None] if proposals else None,
             embedding=Embedding.join(embeddings) if embeddings else None,

@@ -1,4 +1,4 @@
-"""A CSV or JSON manifest: a row for each slice or volume with case, patient, image, mask; for data in any place."""
+"""A CSV or JSON manifest: a row for each slice with slice_id, patient, image, mask, or for each volume with case."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +11,18 @@ from segmed.core.records import Record, SliceDataset
 from segmed.core.stacking import Plane
 from segmed.data.listing import Findings, Listing, grouped, in_order, numbered
 from segmed.data.manifest_rows import (
-    OWN_COLUMNS,
-    REQUIRED,
+    SLICE,
     WHAT,
     Row,
     attributes_of,
     file_of,
     further_columns,
     is_file,
+    is_own,
     relative_to,
-    require_case,
+    require_name,
     tells_patients,
+    with_slice_ids,
 )
 from segmed.data.mask_reading import require_own_mask_files
 from segmed.data.names import composed
@@ -34,54 +35,56 @@ def list_manifest(
 ) -> Listing:
     """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
 
-    A row is a slice; where images are volumes it is a volume, which may have a column for each sequence instead of
-    `image`: `image_t1`, `image_flair`, whose order is that of the channels.
+    A row is a slice, with its `slice_id`, which may be called `case` as in version 0.1 where there is no other column
+    of that name. Where images are volumes a row is a volume, with the column `case`, and may have a column for each
+    sequence instead of `image`: `image_t1`, `image_flair`, whose order is that of the channels.
 
     JSON is a list of objects with the same keys. Without `slice`, the order of rows is the order of slices. Any
     other column whose value is one and the same for all of a patient's slices is an attribute of the patient.
-    Without a column `patient`, patients are not known: each case counts as one, unless `patient_regex` finds the
-    patient in the case, see `grouped`.
+    Without a column `patient`, patients are not known: each slice counts as one, unless `patient_regex` finds the
+    patient in its id, see `grouped`.
 
     Raises:
         DataError: It is no manifest, or it says who the patients are and `patient_regex` does too.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, what=WHAT)
     if not rows:
-        raise DataError(f"{path}: lists no case, expected {WHAT}.")
+        raise DataError(f"{path}: lists nothing, expected {WHAT}.")
     if name_volumes(rows):
         return list_volume_manifest(path, rows, labels, patient_regex, plane)
+    rows = with_slice_ids(rows)
     told = tells_patients(path, rows)
     if told and patient_regex is not None:
         raise DataError(
             f"{path}: its manifest says who the patients are, so --patient-regex says nothing. Leave it out."
         )
     rows = [
-        {name: composed(value) if name in ("case", "patient") else value for name, value in r.items()} for r in rows
+        {name: composed(value) if name in ("slice_id", "patient") else value for name, value in r.items()} for r in rows
     ]
     if not told:
-        rows = [row | {"patient": row.get("case", "")} for row in rows]
+        rows = [row | {"patient": row.get("slice_id", "")} for row in rows]
     findings = Findings()
     records: dict[str, Record] = {}
     for number, row in enumerate(rows, start=1):
         record = _record(path, number, row)
-        if record.case in records:
-            text = f"row {number}: case {record.case!r} is listed twice. Give each slice a case id of its own."
-            findings.error("doubled-case", path, text)
+        if record.slice_id in records:
+            text = f"row {number}: slice {record.slice_id!r} is listed twice. Give each slice an id of its own."
+            findings.error("doubled-slice", path, text)
             continue
-        records[record.case] = record
+        records[record.slice_id] = record
     listed = list(records.values())
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
     placed = any(row.get("slice") for row in rows)
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings, placed=placed)
-        patient_of = {record.case: record.patient for record in listed}
-        rows = [row | {"patient": patient_of[row["case"]]} for row in rows if row["case"] in patient_of]
+        patient_of = {record.slice_id: record.patient for record in listed}
+        rows = [row | {"patient": patient_of[row["slice_id"]]} for row in rows if row["slice_id"] in patient_of]
     elif not placed:
         listed = numbered(listed)
     dataset = SliceDataset(
-        path.stem, path.parent, in_order(listed), labels or LabelMap(), attributes_of(rows), path,
-        patients_known=told or patient_regex is not None, columns=further_columns(rows),
+        path.stem, path.parent, in_order(listed), labels or LabelMap(), attributes_of(rows, SLICE), path,
+        patients_known=told or patient_regex is not None, columns=further_columns(rows, SLICE),
     )  # fmt: skip
     return Listing(dataset, tuple(findings.found))
 
@@ -96,39 +99,43 @@ def write_manifest(path: Path, dataset: SliceDataset) -> None:
         write_volume_manifest(path, dataset)
         return
     require_own_mask_files(dataset.records)
-    extra = sorted({name for values in dataset.attributes.values() for name in values} - set(OWN_COLUMNS))
+    extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name, SLICE)})
     known = dataset.patients_known
     rows = list[list[object]]()
     for record in dataset.records:
         files = [relative_to(record.image, path), relative_to(record.mask, path) if record.mask else ""]
         values = dataset.attributes.get(record.patient, {})
         patient, position = ([record.patient], [record.slice_index]) if known else ([], [])
-        rows.append([record.case, *patient, *files, *position, *(values.get(name, "") for name in extra)])
-    header = [*REQUIRED, "mask", "slice"] if known else ["case", "image", "mask"]
+        rows.append([record.slice_id, *patient, *files, *position, *(values.get(name, "") for name in extra)])
+    header = [SLICE, "patient", "image", "mask", "slice"] if known else [SLICE, "image", "mask"]
     write_table(path, [*header, *extra], rows)
 
 
 def _json_rows(path: Path) -> list[dict[str, str]]:
-    what = "a list of objects with keys case, patient, image, mask"
+    what = "a list of objects with keys slice_id, patient, image, mask"
     rows = read_json(path, list[dict[str, str | int | float | bool | None]], what=what, remedy="Rewrite it so.")
     return [{key: "" if item is None else str(item) for key, item in row.items()} for row in rows]
 
 
 def _record(path: Path, number: int, row: Row) -> Record:
-    require_case(path, number, row, ("image", "mask"))
+    require_name(path, number, row, SLICE, ("image", "mask"))
     position = row.get("slice") or "1"
     if not position.isdecimal():
         raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")
     mask = file_of(path.parent, row["mask"]) if row.get("mask") else None
-    return Record(row["case"], row["patient"], int(position), file_of(path.parent, row["image"]), mask)
+    return Record(row["slice_id"], row["patient"], int(position), file_of(path.parent, row["image"]), mask)
 
 
 def _find_missing(records: Sequence[Record], findings: Findings) -> None:
     for record in records:
         if not is_file(record.image):
-            findings.error("missing-image", record.image, f"not found (image of case {record.case}). Correct the path.")
+            findings.error(
+                "missing-image", record.image, f"not found (image of slice {record.slice_id}). Correct the path."
+            )
         if record.mask is not None and not is_file(record.mask):
-            findings.error("missing-mask", record.mask, f"not found (mask of case {record.case}). Correct the path.")
+            findings.error(
+                "missing-mask", record.mask, f"not found (mask of slice {record.slice_id}). Correct the path."
+            )
 
 
 def _find_shared_files(records: Sequence[Record], findings: Findings) -> None:
@@ -137,7 +144,7 @@ def _find_shared_files(records: Sequence[Record], findings: Findings) -> None:
         for path, code in ((record.image, "doubled-image"), (record.mask, "doubled-mask")):
             if path is None:
                 continue
-            if owner.get(path, record.case) != record.case:
-                text = f"listed for case {owner[path]} and for case {record.case}. Give each case its own file."
+            if owner.get(path, record.slice_id) != record.slice_id:
+                text = f"listed for slice {owner[path]} and for slice {record.slice_id}. Give each slice its own file."
                 findings.error(code, path, text)
-            owner.setdefault(path, record.case)
+            owner.setdefault(path, record.slice_id)

@@ -5,13 +5,18 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
+from typing import Literal
 
 from segmed.core.errors import DataError
+from segmed.core.former_names import present_names
 from segmed.data.names import composed
 
-REQUIRED = ("case", "patient", "image")
-OWN_COLUMNS = (*REQUIRED, "mask", "slice")
-WHAT = "a manifest with columns case, patient, image, mask"
+NameColumn = Literal["slice_id", "case"]
+"""The column that names what a row is: a slice, or a volume."""
+SLICE: NameColumn = "slice_id"
+CASE: NameColumn = "case"
+OWN_COLUMNS = ("patient", "image", "mask", "slice")
+WHAT = "a manifest with columns slice_id (of volumes: case), patient, image, mask"
 OTHER_NAMES = frozenset({"patient", "patients", "patient id", "patientid", "subject", "subject id", "subjectid"})
 """What the column `patient` is called elsewhere, in lower case and with blanks: refused, never passed by."""
 SEQUENCE = "image_"
@@ -20,20 +25,27 @@ SEQUENCE = "image_"
 Row = dict[str, str]
 
 
-def is_own(column: str) -> bool:
-    """Whether a column is the manifest's own, and no further fact."""
-    return column in OWN_COLUMNS or column.startswith(SEQUENCE)
+def with_slice_ids(rows: Sequence[Row]) -> list[Row]:
+    """Rows of slices with the column `slice_id`, also where it is called as in version 0.1."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    called = dict(zip(names, present_names(names, [SLICE]), strict=True))
+    return [{called[name]: value for name, value in row.items()} for row in rows]
 
 
-def require_case(path: Path, number: int, row: Row, files: Sequence[str]) -> None:
-    """Raise `DataError` where a row lacks its case or patient, or a name cannot be that of a file."""
-    for name in ("case", "patient", *files[:1]):
+def is_own(column: str, named: NameColumn) -> bool:
+    """Whether a column is the manifest's own, and no further fact; `named` is that of the rows' names."""
+    return column in (named, *OWN_COLUMNS) or column.startswith(SEQUENCE)
+
+
+def require_name(path: Path, number: int, row: Row, named: NameColumn, files: Sequence[str]) -> None:
+    """Raise `DataError` where a row lacks its name or patient, or a name cannot be that of a file."""
+    for name in (named, "patient", *files[:1]):
         if not row.get(name):
             raise DataError(f"{path}: row {number} has no {name}; expected {WHAT}. Fill it in.")
-    if PureWindowsPath(row["case"]).anchor or ".." in PureWindowsPath(row["case"]).parts:
+    if PureWindowsPath(row[named]).anchor or ".." in PureWindowsPath(row[named]).parts:
         text = "results are written under it and would leave their folder"
-        raise DataError(f"{path}: row {number}: case {row['case']!r} is a path; {text}. Use a plain name.")
-    for name in ("case", *files):
+        raise DataError(f"{path}: row {number}: {named} {row[named]!r} is a path; {text}. Use a plain name.")
+    for name in (named, *files):
         longest = max((len(os.fsencode(part)) for part in PureWindowsPath(row.get(name) or "").parts), default=0)
         if longest > 255:
             raise DataError(f"{path}: row {number}: {name} has a name of {longest} bytes, and no file has. Shorten it.")
@@ -78,23 +90,23 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def further_columns(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-    """The further columns, each by case; empty values are left out."""
+def further_columns(rows: Sequence[Row], named: NameColumn) -> dict[str, dict[str, str]]:
+    """The further columns, each by the rows' names; empty values are left out."""
     columns: dict[str, dict[str, str]] = {}
     for row in rows:
         for name, value in row.items():
-            if not is_own(name) and value:
-                columns.setdefault(name, {}).setdefault(row["case"], value)
+            if not is_own(name, named) and value:
+                columns.setdefault(name, {}).setdefault(row[named], value)
     return columns
 
 
-def attributes_of(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+def attributes_of(rows: Sequence[Row], named: NameColumn) -> dict[str, dict[str, str]]:
     """The further columns by patient whose value is one for all of a patient's rows."""
     attributes: dict[str, dict[str, str]] = {}
     varying: set[str] = set()
     for row in rows:
         known = attributes.setdefault(row["patient"], {})
         for name, value in row.items():
-            if not is_own(name) and value and known.setdefault(name, value) != value:
+            if not is_own(name, named) and value and known.setdefault(name, value) != value:
                 varying.add(name)
     return {patient: {k: v for k, v in known.items() if k not in varying} for patient, known in attributes.items()}

@@ -1,7 +1,7 @@
 """Probability maps on disk, each from a dense model that has not seen its patient: what the cascade is trained on.
 
 The folder holds `maps.json` (which patients each model was trained and chosen on, whom it predicts, hashes) and one
-safetensors file a fold with a map of 8 bits per case, read by memory map. `segmed oof` makes it.
+safetensors file a fold with a map of 8 bits per slice, read by memory map. `segmed oof` makes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ class ProposalMaps:
             if not (folder / each.file).is_file() or sha256_of(folder / each.file) != each.sha256:
                 raise DataError(f"{folder / each.file}: is missing or not what was written. Run `segmed oof` again.")
         self._open: dict[str, Any] = {}
-        self._place = {case: each.file for each in self._files for case in self._handle(each.file).keys()}  # noqa: SIM118
+        self._place = {slice_id: each.file for each in self._files for slice_id in self._handle(each.file).keys()}  # noqa: SIM118
 
     @property
     def files(self) -> tuple[MapFile, ...]:
@@ -68,30 +68,30 @@ class ProposalMaps:
         return self._files
 
     @property
-    def cases(self) -> tuple[str, ...]:
-        """The cases that have a map."""
+    def slice_ids(self) -> tuple[str, ...]:
+        """The slices that have a map."""
         return tuple(self._place)
 
-    def map(self, case: str) -> UInt8[np.ndarray, "h w"]:
-        """Probability times 255 on the image's own grid; raises `DataError` for a case without a map."""
-        if case not in self._place:
-            raise DataError(f"{case}: has no map in {self.folder}. Run `segmed oof` with this data and split.")
-        stored: UInt8[np.ndarray, "h w"] = self._handle(self._place[case]).get_tensor(case)
+    def map(self, slice_id: str) -> UInt8[np.ndarray, "h w"]:
+        """Probability times 255 on the image's own grid; raises `DataError` for a slice without a map."""
+        if slice_id not in self._place:
+            raise DataError(f"{slice_id}: has no map in {self.folder}. Run `segmed oof` with this data and split.")
+        stored: UInt8[np.ndarray, "h w"] = self._handle(self._place[slice_id]).get_tensor(slice_id)
         return stored
 
     def require(self, data_hash: str, split: Split, fold: int) -> None:
-        """Raise unless the maps are fit to train on a fold: all its training and validation cases, nobody seen.
+        """Raise unless the maps are fit to train on a fold: all its training and validation slices, nobody seen.
 
-        `DataError` for other data or missing cases; `SplitError` where a model behind the maps was trained or chosen
+        `DataError` for other data or missing slices; `SplitError` where a model behind the maps was trained or chosen
         on a patient of the fold's validation or test part, so that a map could tell of them.
         """
         if data_hash != self.data_hash:
             raise DataError(f"{self.folder}: its maps are of other data. Run `segmed oof` with this data.")
         partition = split.fold(fold)
-        missing = [case for case in (*partition.train, *partition.validation) if case not in self._place]
+        missing = [slice_id for slice_id in (*partition.train, *partition.validation) if slice_id not in self._place]
         if missing:
             raise DataError(f"{self.folder}: has no map of {missing[0]}. Run `segmed oof` with this split and fold.")
-        kept = {split.patient_of[case] for case in (*partition.validation, *partition.test)}
+        kept = {split.patient_of[slice_id] for slice_id in (*partition.validation, *partition.test)}
         used = {patient for each in self._files for patient in (*each.trained_on, *each.chosen_on)}
         if kept & used:
             raise SplitError(

@@ -26,7 +26,7 @@ def has_masks(root: Path) -> bool:
 
 
 def list_part_folders(root: Path, labels: LabelMap, patient_regex: str | None = None) -> Listing:
-    """List every part as `list_folder` does, cases named with the part, which is the column `split`.
+    """List every part as `list_folder` does, slices named with the part, which is the column `split`.
 
     `patient_regex` looks at the stem alone, so that a patient of two parts is one, and a leak is found.
     """
@@ -40,7 +40,7 @@ def list_part_folders(root: Path, labels: LabelMap, patient_regex: str | None = 
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, own)
     named = [_within(parts[record.image], record, told=patient_regex is not None) for record in listed]
-    columns: Mapping[str, Mapping[str, str]] = {"split": {record.case: parts[record.image] for record in named}}
+    columns: Mapping[str, Mapping[str, str]] = {"split": {record.slice_id: parts[record.image] for record in named}}
     dataset = SliceDataset(
         root.resolve().name, root, in_order(named), labels, patients_known=patient_regex is not None, columns=columns
     )
@@ -59,5 +59,5 @@ def _has_images(part: Path) -> bool:
 
 
 def _within(part: str, record: Record, *, told: bool) -> Record:
-    case = f"{part}/{record.case}"
-    return replace(record, case=case, patient=record.patient if told else case)
+    slice_id = f"{part}/{record.slice_id}"
+    return replace(record, slice_id=slice_id, patient=record.patient if told else slice_id)

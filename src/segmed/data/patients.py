@@ -12,13 +12,13 @@ NUMBERED = re.compile(r"^(?P<name>.+?)[ _.-]+[A-Za-z]*(?P<number>\d+)$")
 """`p01_003`, `p01-slice003`: a name and a number, as slices of one patient are called."""
 
 
-def alike(cases: Iterable[str]) -> tuple[str, str] | None:
-    """The first two cases that differ in their number alone, so that they may be slices of one patient."""
+def alike(slice_ids: Iterable[str]) -> tuple[str, str] | None:
+    """The first two slices that differ in their number alone, so that they may be slices of one patient."""
     first: dict[str, str] = {}
-    for case in cases:
-        match = NUMBERED.match(case)
-        if match and first.setdefault(match["name"], case) != case:
-            return first[match["name"]], case
+    for slice_id in slice_ids:
+        match = NUMBERED.match(slice_id)
+        if match and first.setdefault(match["name"], slice_id) != slice_id:
+            return first[match["name"]], slice_id
     return None
 
 
@@ -26,7 +26,7 @@ def require_told(dataset: SliceDataset) -> None:
     """Raise `DataError` where patients are not known though names of images look as if they told them."""
     if dataset.patients_known:
         return
-    require_unlike(dataset.path, (record.case for record in dataset.records if record.source is None))
+    require_unlike(dataset.path, (record.slice_id for record in dataset.records if record.source is None))
     pair = alike(dict.fromkeys(record.volume for record in dataset.records if record.source is not None))
     if pair is not None:
         raise DataError(
@@ -35,9 +35,9 @@ def require_told(dataset: SliceDataset) -> None:
         )
 
 
-def require_unlike(path: Path, cases: Iterable[str]) -> None:
-    """Raise `DataError` where two of the cases at `path`, of patients who are not known, may be slices of one."""
-    pair = alike(cases)
+def require_unlike(path: Path, slice_ids: Iterable[str]) -> None:
+    """Raise `DataError` where two of the slices at `path`, of patients who are not known, may be slices of one."""
+    pair = alike(slice_ids)
     if pair is not None:
         raise DataError(
             f"{path}: {pair[0]} and {pair[1]} look like slices of one patient. Say who the patient is with "

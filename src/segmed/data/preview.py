@@ -79,7 +79,7 @@ def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> lis
     chosen: list[Record] = []
     for patient in rng.permutation(sorted(patients)):
         records = [record for record in patients[str(patient)] if record.mask is not None]
-        areas = np.array([np.count_nonzero(decoded.mask(record.case)) for record in records])
+        areas = np.array([np.count_nonzero(decoded.mask(record.slice_id)) for record in records])
         positive = areas[areas > 0]
         if positive.size:
             large = np.flatnonzero(areas >= np.median(positive))
@@ -92,9 +92,9 @@ def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> lis
 
 
 def _row(decoded: DecodedDataset, record: Record, config: AugmentConfig, generator: torch.Generator) -> _Row:
-    image, mask = decoded.image(record.case), decoded.mask(record.case)
+    image, mask = decoded.image(record.slice_id), decoded.mask(record.slice_id)
     preprocess = Preprocess(PreprocessConfig(channels=tuple(range(image.shape[2]))))
-    volume = [decoded.image(other.case) for other in by_volume(decoded.dataset.records)[record.volume]]
+    volume = [decoded.image(other.slice_id) for other in by_volume(decoded.dataset.records)[record.volume]]
     network_image, _ = preprocess.apply(image, preprocess.statistics(volume))
     labels = preprocess.apply_mask(mask).numpy().astype(np.uint8)
     planes = torch.from_numpy(one_hot(labels, len(decoded.dataset.labels.names) + 1)[1:]).float()

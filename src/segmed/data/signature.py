@@ -17,7 +17,7 @@ def signature_of(dataset: SliceDataset, version: int) -> str:
     for records in by_volume(dataset.records).values():
         for record in records if records[0].source is None else records[:1]:
             digest.update(
-                repr((record.case, record.patient, record.slice_index, *_read_from(record, records))).encode()
+                repr((record.slice_id, record.patient, record.slice_index, *_read_from(record, records))).encode()
             )
     return digest.hexdigest()
 

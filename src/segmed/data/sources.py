@@ -175,7 +175,7 @@ def open_dataset(
         The records. No pixel is read, of volumes the headers.
 
     Raises:
-        DataError: An unknown or empty layout, a missing or doubled mask or case.
+        DataError: An unknown or empty layout, a missing or doubled mask or slice.
 
     Example:
         >>> dataset = segmed.open_dataset("data")

@@ -54,7 +54,7 @@ def split_by_patient(
     """Deal patients into training, validation and test, each label, institution and volume tertile in proportion.
 
     A label that three patients have is in every part; of two patients with a label one trains and one validates.
-    Cases without a mask are in no part.
+    Slices without a mask are in no part.
 
     Args:
         decoded: The data.
@@ -72,7 +72,7 @@ def split_by_patient(
     Example:
         >>> decoded = segmed.decode(segmed.open_dataset("data"))
         >>> split = segmed.split_by_patient(decoded, folds=4, seed=1)
-        >>> [len({split.patient_of[case] for case in fold.test}) for fold in split.folds]
+        >>> [len({split.patient_of[slice_id] for slice_id in fold.test}) for fold in split.folds]
         [2, 2, 2, 2]
     """
     _require_ratios(ratios)
@@ -111,8 +111,8 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
     split = require_fit(split, decoded)
     if split.leaking:
         raise SplitError("Folds within a split that leaks would leak as well. Make a split with `segmed data split`.")
-    cases = set(split.fold(fold).train)
-    groups = by_patient(record for record in decoded.dataset.records if record.case in cases)
+    slice_ids = set(split.fold(fold).train)
+    groups = by_patient(record for record in decoded.dataset.records if record.slice_id in slice_ids)
     everyone = by_patient(labelled(decoded.dataset))
     dealt = strata(decoded, everyone, seed).without(everyone.keys() - groups.keys())
     inner = Split(
@@ -120,7 +120,7 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
         seed=seed,
         data_hash=decoded.data_hash,
         leaking=False,
-        patient_of={case: split.patient_of[case] for case in sorted(cases)},
+        patient_of={slice_id: split.patient_of[slice_id] for slice_id in sorted(slice_ids)},
         folds=_folds(groups, dealt, folds),
         patients_known=patients_known(split, decoded),
     )
@@ -131,10 +131,10 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
 def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     """The seed report's split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
 
-    Cases without a mask are in no part.
+    Slices without a mask are in no part.
     """
-    cases = [record.case for record in labelled(decoded.dataset)]
-    order = [cases[index] for index in np.random.default_rng(seed).permutation(len(cases))]
+    slice_ids = [record.slice_id for record in labelled(decoded.dataset)]
+    order = [slice_ids[index] for index in np.random.default_rng(seed).permutation(len(slice_ids))]
     total = sum(REPORT_SLICES)
     first = round(len(order) * REPORT_SLICES[0] / total)
     second = first + round(len(order) * REPORT_SLICES[1] / total)
@@ -145,8 +145,8 @@ def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
 
 
 def numbered(split: Split, decoded: DecodedDataset) -> Split:
-    """The split as a run keeps it, with the numbers of cases and patients for their ids."""
-    return split.as_numbers((record.case for record in decoded.dataset.records), decoded.dataset.patients)
+    """The split as a run keeps it, with the numbers of slices and patients for their ids."""
+    return split.as_numbers((record.slice_id for record in decoded.dataset.records), decoded.dataset.patients)
 
 
 def require_fit(split: Split, decoded: DecodedDataset) -> Split:
@@ -157,12 +157,12 @@ def require_fit(split: Split, decoded: DecodedDataset) -> Split:
     """
     split.validate()
     split.require_data(decoded.data_hash)
-    split = split.named((record.case for record in decoded.dataset.records), decoded.dataset.patients)
+    split = split.named((record.slice_id for record in decoded.dataset.records), decoded.dataset.patients)
     for record in decoded.dataset.records:
-        named = split.patient_of.get(record.case, record.patient)
+        named = split.patient_of.get(record.slice_id, record.patient)
         if named != record.patient:
             raise SplitError(
-                f"The split says slice {record.case} is of patient {named}, the data says {record.patient}. "
+                f"The split says slice {record.slice_id} is of patient {named}, the data says {record.patient}. "
                 "Make a new split with `segmed data split`."
             )
     return split
@@ -175,17 +175,17 @@ def patients_known(split: Split, decoded: DecodedDataset) -> bool:
 
 def leak_figures(records: Sequence[Record], fold: Partition) -> LeakFigures:
     """Count test slices with an immediate neighbour in training, and test patients with slices in training."""
-    place = {record.case: (record.volume, record.slice_index) for record in records}
-    train = {place[case] for case in fold.train}
-    test = [place[case] for case in fold.test]
+    place = {record.slice_id: (record.volume, record.slice_index) for record in records}
+    train = {place[slice_id] for slice_id in fold.train}
+    test = [place[slice_id] for slice_id in fold.test]
     neighbours = sum((volume, z - 1) in train or (volume, z + 1) in train for volume, z in test)
-    patient_of = {record.case: record.patient for record in records}
-    test_patients, train_patients = ({patient_of[case] for case in part} for part in (fold.test, fold.train))
+    patient_of = {record.slice_id: record.patient for record in records}
+    test_patients, train_patients = ({patient_of[slice_id] for slice_id in part} for part in (fold.test, fold.train))
     return LeakFigures(len(test), neighbours, len(test_patients), len(test_patients & train_patients))
 
 
 def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Partition, ...], *, leaking: bool) -> Split:
-    patient_of = {record.case: record.patient for record in labelled(decoded.dataset)}
+    patient_of = {record.slice_id: record.patient for record in labelled(decoded.dataset)}
     known = decoded.dataset.patients_known
     split = Split(strategy, seed, decoded.data_hash, leaking, patient_of, folds, known)
     split.validate()
@@ -195,7 +195,7 @@ def _split(strategy: str, decoded: DecodedDataset, seed: int, folds: tuple[Parti
 def _partition(groups: Mapping[str, Sequence[Record]], parts: Mapping[str, int]) -> Partition:
     members: list[list[str]] = [[], [], []]
     for patient, part in parts.items():
-        members[part].extend(record.case for record in groups[patient])
+        members[part].extend(record.slice_id for record in groups[patient])
     if not all(members):
         empty = PARTS[[bool(part) for part in members].index(False)]
         raise SplitError(

@@ -92,7 +92,7 @@ def _tertiles(volumes: Sequence[int]) -> list[float]:
 def _pixels(decoded: DecodedDataset, records: Sequence[Record]) -> np.ndarray:
     """How many pixels of each label, background first, the masks of a patient have."""
     count = len(decoded.dataset.labels.names) + 1
-    masks = [decoded.mask(record.case) for record in records]
+    masks = [decoded.mask(record.slice_id) for record in records]
     return np.sum([np.bincount(mask.ravel(), minlength=count) for mask in masks], axis=0)
 
 

@@ -14,6 +14,7 @@ from segmed.core.records import SliceDataset, VolumeFiles
 from segmed.core.stacking import Plane
 from segmed.data.listing import Findings, Listing
 from segmed.data.manifest_rows import (
+    CASE,
     SEQUENCE,
     WHAT,
     Row,
@@ -24,7 +25,7 @@ from segmed.data.manifest_rows import (
     is_folder,
     is_own,
     relative_to,
-    require_case,
+    require_name,
     tells_patients,
 )
 from segmed.data.names import composed
@@ -60,12 +61,12 @@ def list_volume_manifest(
     columns = sequences(rows)
     found: dict[str, PatientVolumeFiles] = {}
     for number, row in enumerate(rows, start=1):
-        named = row | {"patient": row.get("patient", "") if told else row.get("case", "")}
+        named = row | {"patient": row.get("patient", "") if told else row.get(CASE, "")}
         volume = _volume(path, number, named, columns, findings)
         if volume is None:
             continue
         if volume.name in found:
-            text = f"row {number}: case {volume.name!r} is listed twice. Give each volume a case id of its own."
+            text = f"row {number}: case {volume.name!r} is listed twice. Give each volume a name of its own."
             findings.error("doubled-case", path, text)
             continue
         found[volume.name] = PatientVolumeFiles(volume, composed(row["patient"]) if told else None)
@@ -83,7 +84,7 @@ def write_volume_manifest(path: Path, dataset: SliceDataset) -> None:
         raise DataError(f"{dataset.path}: series of DICOM are folders, which no manifest lists. Use the folder itself.")
     count = max(len(record.source.images) for record in volumes.values() if record.source is not None)
     columns = ["image"] if count == 1 else [f"{SEQUENCE}{number}" for number in range(1, count + 1)]
-    extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name)})
+    extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name, CASE)})
     rows = list[list[object]]()
     for name, record in volumes.items():
         assert record.source is not None
@@ -93,12 +94,12 @@ def write_volume_manifest(path: Path, dataset: SliceDataset) -> None:
         patient = [record.patient] if dataset.patients_known else []
         rows.append([name, *patient, *images, mask, *(values.get(each, "") for each in extra)])
     known = ["patient"] if dataset.patients_known else []
-    write_table(path, ["case", *known, *columns, "mask", *extra], rows)
+    write_table(path, [CASE, *known, *columns, "mask", *extra], rows)
 
 
 def _volume(path: Path, number: int, row: Row, columns: Sequence[str], findings: Findings) -> VolumeFiles | None:
     """The files of a row; None, and an error for each that is not there, or no volume."""
-    require_case(path, number, row, (*columns, "mask"))
+    require_name(path, number, row, CASE, (*columns, "mask"))
     if row.get("slice"):
         raise DataError(f"{path}: row {number} names a slice, but its image is a volume. Leave the column out.")
     empty = next((column for column in columns if not row.get(column)), None)
@@ -110,7 +111,7 @@ def _volume(path: Path, number: int, row: Row, columns: Sequence[str], findings:
     for file in (*images, mask):
         if file is not None and not _is_there(file):
             kind = "mask" if file is mask else "image"
-            findings.error(f"missing-{kind}", file, f"not found ({kind} of case {row['case']}). Correct the path.")
+            findings.error(f"missing-{kind}", file, f"not found ({kind} of case {row[CASE]}). Correct the path.")
             sound = False
         elif file is not None and suffix_of(file) is None and not is_dicom_path(file):
             text = (
@@ -118,7 +119,7 @@ def _volume(path: Path, number: int, row: Row, columns: Sequence[str], findings:
             )
             findings.error("mixed-formats", file, text)
             sound = False
-    return VolumeFiles(composed(row["case"]), tuple(images), mask) if sound else None
+    return VolumeFiles(composed(row[CASE]), tuple(images), mask) if sound else None
 
 
 def _is_there(path: Path) -> bool:
@@ -139,12 +140,10 @@ def _find_shared(found: Sequence[PatientVolumeFiles], findings: Findings) -> Non
 def _with_columns(dataset: SliceDataset, path: Path, rows: Sequence[Row]) -> SliceDataset:
     """The data set with the manifest's further columns, of patients and, for each slice, of its volume."""
     patient_of = {record.volume: record.patient for record in dataset.records}
-    named = [
-        row | {"patient": patient_of[composed(row["case"])]} for row in rows if composed(row["case"]) in patient_of
-    ]
-    of_volume = further_columns([row | {"case": composed(row["case"])} for row in named])
+    named = [row | {"patient": patient_of[composed(row[CASE])]} for row in rows if composed(row[CASE]) in patient_of]
+    of_volume = further_columns([row | {CASE: composed(row[CASE])} for row in named], CASE)
     columns = {
-        name: {record.case: values[record.volume] for record in dataset.records if record.volume in values}
+        name: {record.slice_id: values[record.volume] for record in dataset.records if record.volume in values}
         for name, values in of_volume.items()
     }
-    return replace(dataset, name=path.stem, manifest=path, attributes=attributes_of(named), columns=columns)
+    return replace(dataset, name=path.stem, manifest=path, attributes=attributes_of(named, CASE), columns=columns)

@@ -88,15 +88,15 @@ class _Floor:
 
     def __call__(self, records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         neighbours = (
-            {record.slice_index: self._decoded.mask(record.case) for record in self._volumes[records[0].volume]}
+            {record.slice_index: self._decoded.mask(record.slice_id) for record in self._volumes[records[0].volume]}
             if self._name == PREVIOUS
             else {}
         )
         masks = []
         for record in records:
-            reference = self._decoded.mask(record.case)
+            reference = self._decoded.mask(record.slice_id)
             size = (reference.shape[0], reference.shape[1])
-            prompts = self._protocol.prompted(record.case, reference).prompts
+            prompts = self._protocol.prompted(record.slice_id, reference).prompts
             masks.append(self._mask(prompts, size, neighbours, record.slice_index))
         return masks, None
 

@@ -261,24 +261,25 @@ def _require_same(first: Evaluation, other: Evaluation) -> None:
         raise DataError(f"{who}: scored on different data ({hashes}). Evaluate both on the same data.")
     ours, theirs = _references(first), _references(other)
     if ours.keys() != theirs.keys():
-        odd = sorted({case for case, _ in ours.keys() ^ theirs.keys()})
+        counted = ("slice was", "slices were") if first.space is None else ("case was", "cases were")
+        odd = sorted({name for name, _ in ours.keys() ^ theirs.keys()})
         raise DataError(
-            f"{who}: {plural(len(odd), 'case was', 'cases were')} scored for only one of them, such as {odd[0]}. "
+            f"{who}: {plural(len(odd), *counted)} scored for only one of them, such as {odd[0]}. "
             "Evaluate both with the same split and fold."
         )
     if first.by_patient(PRIMARY).keys() != other.by_patient(PRIMARY).keys():
         raise DataError(f"{who}: their patients differ. Evaluate both with the same data and split.")
-    for (case, label), pixels in ours.items():
-        if theirs[case, label] != pixels:
+    for (name, label), pixels in ours.items():
+        if theirs[name, label] != pixels:
             raise DataError(
-                f"{who}: the reference of {case} has {theirs[case, label]} and {pixels} pixels of {label}. "
+                f"{who}: the reference of {name} has {theirs[name, label]} and {pixels} pixels of {label}. "
                 "Evaluate both against the same references."
             )
 
 
 def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
     voxels = {(row.case, row.label): row.reference_voxels for row in evaluation.cases}
-    return voxels or {(row.case, row.label): row.reference_px for row in evaluation.slices}
+    return voxels or {(row.slice_id, row.label): row.reference_px for row in evaluation.slices}
 
 
 def _shared_patients(

@@ -56,14 +56,14 @@ class Tally:
         self._seen: set[str] = set()
 
     def add(self, volume: PatientVolume) -> None:
-        """Score a volume of a patient; raises `DataError` where it was added before, or one of its cases."""
+        """Score a volume of a patient; raises `DataError` where it was added before, or one of its slices."""
         _require_new(volume, self._seen, self._predictions)
         measured = measure(volume, self._labels)
         self._rows.setdefault(volume.patient, []).extend(measured.patients)
         self._slices += measured.slices
         for label, sums in measured.reliability.items():
             self._reliability.setdefault(label, {}).setdefault(volume.patient, []).append(sums)
-        self._predictions.update(zip(volume.cases, volume.prediction, strict=True))
+        self._predictions.update(zip(volume.slice_ids, volume.prediction, strict=True))
         self._seen.add(volume.name)
 
     def evaluation(
@@ -141,6 +141,6 @@ def calibration_of(reliability: Sequence[ReliabilitySums]) -> Calibration | None
 def _require_new(volume: PatientVolume, seen: set[str], predictions: dict[str, UInt8[np.ndarray, "h w"]]) -> None:
     if volume.name in seen:
         raise DataError(f"patient {volume.name} comes twice. Give all slices of a patient as one volume.")
-    repeated = [case for case in volume.cases if case in predictions]
+    repeated = [slice_id for slice_id in volume.slice_ids if slice_id in predictions]
     if repeated:
-        raise DataError(f"case {repeated[0]} belongs to two patients. Give every slice an id of its own.")
+        raise DataError(f"slice {repeated[0]} belongs to two patients. Give every slice an id of its own.")

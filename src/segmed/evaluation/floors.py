@@ -123,7 +123,7 @@ def _with_floors(folder: Path) -> list[Path]:
 def _known_masks(decoded: DecodedDataset, train: Sequence[Record]) -> KnownMasks:
     known: dict[str, dict[int, UInt8[np.ndarray, "_h _w"]]] = {}
     for record in train:
-        known.setdefault(record.volume, {})[record.slice_index] = decoded.mask(record.case)
+        known.setdefault(record.volume, {})[record.slice_index] = decoded.mask(record.slice_id)
     return known
 
 
@@ -136,12 +136,12 @@ def _remark(groups: Mapping[str, Sequence[Record]], known: KnownMasks) -> str:
 
 
 def _nothing(decoded: DecodedDataset, records: Sequence[Record]) -> Masks:
-    return [floors.predict_nothing(decoded.shape(record.case)[:2]) for record in records]
+    return [floors.predict_nothing(decoded.shape(record.slice_id)[:2]) for record in records]
 
 
 def _interpolated(decoded: DecodedDataset, known: KnownMasks, records: Sequence[Record]) -> Masks:
     return [
-        floors.interpolate_mask(known.get(record.volume, {}), record.slice_index, decoded.shape(record.case)[:2])
+        floors.interpolate_mask(known.get(record.volume, {}), record.slice_index, decoded.shape(record.slice_id)[:2])
         for record in records
     ]
 
@@ -149,18 +149,18 @@ def _interpolated(decoded: DecodedDataset, known: KnownMasks, records: Sequence[
 def _most_similar(
     decoded: DecodedDataset, train: Sequence[Record], groups: Mapping[str, Sequence[Record]]
 ) -> dict[str, Record]:
-    """For each case of the part the training slice with the nearest thumbnail."""
+    """For each slice of the part the training slice with the nearest thumbnail."""
     asked = [record for records in groups.values() for record in records]
     chosen = floors.nearest(_thumbnails(decoded, asked), _thumbnails(decoded, train))
-    return {record.case: train[index] for record, index in zip(asked, chosen, strict=True)}
+    return {record.slice_id: train[index] for record, index in zip(asked, chosen, strict=True)}
 
 
 def _thumbnails(decoded: DecodedDataset, records: Sequence[Record]) -> Float32[np.ndarray, "r n"]:
-    return np.stack([floors.thumbnail(decoded.image(record.case)) for record in records])
+    return np.stack([floors.thumbnail(decoded.image(record.slice_id)) for record in records])
 
 
 def _copied(decoded: DecodedDataset, similar: Mapping[str, Record], records: Sequence[Record]) -> Masks:
     return [
-        floors.resized_mask(decoded.mask(similar[record.case].case), decoded.shape(record.case)[:2])
+        floors.resized_mask(decoded.mask(similar[record.slice_id].slice_id), decoded.shape(record.slice_id)[:2])
         for record in records
     ]

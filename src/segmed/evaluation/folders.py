@@ -29,7 +29,7 @@ from segmed.io.formats import MASK_SUFFIXES
 
 @dataclass(frozen=True)
 class Pairs:
-    """References with their patient, and the prediction of each case. `unused` predictions have no reference.
+    """References with their patient, and the prediction of each slice. `unused` predictions have no reference.
 
     `patients_known` is False where nothing told which files belong to one patient: each then counts as one, and
     intervals are too narrow if several are slices of the same.
@@ -44,7 +44,7 @@ class Pairs:
 def pair_folders(
     predictions: Path, references: Path, *, labels: LabelMap | None = None, patient_regex: str | None = None
 ) -> Pairs:
-    """Match predicted masks to references by case id, path or file name, with or without `_mask` at its end.
+    """Match predicted masks to references by slice id, path or file name, with or without `_mask` at its end.
 
     `references` is a folder of masks, or any data set that `open_dataset` reads, which may tell patients too. In a
     plain folder `patient_regex` finds the patient, and a group `slice` the position, in the stem. Raises `DataError`
@@ -81,10 +81,10 @@ def evaluate_masks(
 ) -> Evaluation:
     """Score a folder of masks of any tool on a part of a split, so that it can be compared with runs on that part.
 
-    Files are matched to cases as by `pair_folders`, those of volumes by their names as by `mask_files.matched`.
+    Files are matched to slices as by `pair_folders`, those of volumes by their names as by `mask_files.matched`.
 
     Raises `SplitError` for a split that leaks unmarked or belongs to other data, and `DataError` naming the first
-    case without a prediction, or of another size.
+    slice without a prediction, or of another size.
     """
     split = require_fit(split, decoded)
     groups = records_of(decoded, split.fold(fold).part(part))
@@ -99,7 +99,7 @@ def evaluate_masks(
     def read(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         source = records[0].source
         if source is None:
-            return [read_mask(predicted[record.case], labels).array for record in records], None
+            return [read_mask(predicted[record.slice_id], labels).array for record in records], None
         grid = decoded.grid(source.name)
         assert grid is not None  # of every volume with files of its own
         whole = read_cut_mask(by_volume[source.name], grid, source, labels)
@@ -134,27 +134,27 @@ def _volume_masks(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def _matched(folder: Path, predicted: Mapping[str, Path], records: Sequence[Record]) -> dict[str, Path]:
-    """The prediction of each case: the file named as the case, else one below the same folders, else as its image."""
+    """The prediction of each slice: the file named as the slice, else one below the same folders, else as its image."""
     by_stem: dict[str, list[Path]] = {}
     for name, path in predicted.items():
         by_stem.setdefault(PurePosixPath(name).name, []).append(path)
     owner: dict[Path, str] = {}
     for record in records:
-        names = composed(record.case), *_path_names(record, predicted), _stem_of(record)
+        names = composed(record.slice_id), *_path_names(record, predicted), _stem_of(record)
         files = next((found for name in names if (found := _named(name, predicted, by_stem))), [])
         if not files:
             raise DataError(
-                f"{folder}: no prediction for case {record.case} (reference {record.mask}). Add "
+                f"{folder}: no prediction for slice {record.slice_id} (reference {record.mask}). Add "
                 f"{_stem_of(record)}.png or the like: a missing prediction is not left out."
             )
         if len(files) > 1:
-            raise DataError(f"{files[1]}: a second mask of case {record.case}, besides {files[0]}. Keep one.")
+            raise DataError(f"{files[1]}: a second mask of slice {record.slice_id}, besides {files[0]}. Keep one.")
         if files[0] in owner:
             raise DataError(
-                f"{files[0]}: matches case {owner[files[0]]} and case {record.case}. Name predictions by case id."
+                f"{files[0]}: matches slice {owner[files[0]]} and slice {record.slice_id}. Name them by slice id."
             )
-        owner[files[0]] = record.case
-    return {case: path for path, case in owner.items()}
+        owner[files[0]] = record.slice_id
+    return {slice_id: path for path, slice_id in owner.items()}
 
 
 def _named(name: str, predicted: Mapping[str, Path], by_stem: Mapping[str, list[Path]]) -> list[Path]:
@@ -175,9 +175,9 @@ def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
         masks = [mask for record in ordered if (mask := read_record_mask(record, labels)) is not None]
         yield PatientVolume(
             patient=patient,
-            cases=tuple(record.case for record in ordered),
+            slice_ids=tuple(record.slice_id for record in ordered),
             reference=[mask.array for mask in masks],
-            prediction=[read_mask(pairs.predictions[record.case], labels).array for record in ordered],
+            prediction=[read_mask(pairs.predictions[record.slice_id], labels).array for record in ordered],
             slice_indices=tuple(record.slice_index for record in ordered),
         )
 
@@ -190,15 +190,17 @@ def _references(path: Path, labels: LabelMap, patient_regex: str | None) -> tupl
         dataset = open_dataset(path, labels=labels, patient_regex=patient_regex)
         without = [record for record in dataset.records if record.mask is None]
         if without:
-            raise DataError(f"{path}: case {without[0].case} has no reference mask. Add it, or leave the case out.")
+            raise DataError(
+                f"{path}: slice {without[0].slice_id} has no reference mask. Add it, or leave the slice out."
+            )
         return dataset.records, dataset.patients_known
     stems = [(mask.stem.removesuffix("_mask"), mask) for mask in _masks_below(path).values()]
     records = [Record(stem, stem, 1, mask, mask) for stem, mask in stems]
-    cases = {record.case: record for record in records}
-    if len(cases) < len(records):
-        first = next(record for record in records if record is not cases[record.case])
+    by_id = {record.slice_id: record for record in records}
+    if len(by_id) < len(records):
+        first = next(record for record in records if record is not by_id[record.slice_id])
         raise DataError(
-            f"{cases[first.case].mask}: a second mask of case {first.case}, besides {first.mask}. Keep one."
+            f"{by_id[first.slice_id].mask}: a second mask of slice {first.slice_id}, besides {first.mask}. Keep one."
         )
     if patient_regex is not None:
         findings = Findings()
@@ -218,7 +220,7 @@ def _masks_below(folder: Path) -> dict[str, Path]:
     for path in sorted((path for path in files if path not in images), key=lambda path: natural_key(str(path))):
         name = composed(path.relative_to(folder).with_suffix("").as_posix().removesuffix("_mask"))
         if name in found:
-            raise DataError(f"{path}: a second mask of case {name}, besides {found[name]}. Keep one.")
+            raise DataError(f"{path}: a second mask of slice {name}, besides {found[name]}. Keep one.")
         found[name] = path
     if not found:
         raise DataError(f"{folder}: holds no masks; expected files ending in {', '.join(MASK_SUFFIXES)}.")
@@ -236,5 +238,5 @@ def _visible(folder: Path) -> Sequence[Path]:
 
 
 def _stem_of(record: Record) -> str:
-    """The name of a case's image, under which `segmed predict` writes its prediction."""
+    """The name of a slice's image, under which `segmed predict` writes its prediction."""
     return composed(record.image.stem.removesuffix("_mask"))

@@ -54,7 +54,7 @@ def save_in_mm(
                 for number, (name, records) in enumerate(groups.items())
             }
 
-        truth = {record.case: decoded.mask(record.case) for records in groups.values() for record in records}
+        truth = {record.slice_id: decoded.mask(record.slice_id) for records in groups.values() for record in records}
         references = open_references(written("reference", truth), labels=numbers, patients=patients)
         scored = [
             score_masks(

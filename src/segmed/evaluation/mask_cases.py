@@ -90,8 +90,8 @@ def open_references(
     return References(
         files=files,
         labels=known or labels_found(values),
-        patients={record.case: record.patient for record in records},
-        positions={record.case: record.slice_index for record in records},
+        patients={record.slice_id: record.patient for record in records},
+        positions={record.slice_id: record.slice_index for record in records},
         patients_known=patients is not None or patient_regex is not None or each_case_is_a_patient,
         space=Space("voxels" if without_spacing else "mm", tuple(tolerances)) if files.are_volumes else None,
         remarks=tuple(remarks),

@@ -67,7 +67,7 @@ def part_of(
         )
     case_of = {path: case for case, path in references.files.files.items()}
     told = {case_of[files[name]]: some for name, some in named.items()}
-    called = {case if references.files.are_volumes else some[0].case: case for case, some in told.items()}
+    called = {case if references.files.are_volumes else some[0].slice_id: case for case, some in told.items()}
     groups = {case: told[name] for case, name in called.items()}
     known = patients_known(split, decoded)
     by_data = known or not (references.files.are_volumes or references.patients_known)
@@ -110,7 +110,7 @@ def _scored(scored: ScoredPart, floor: Floor, folder: Path, resamples: int, seed
     folder.mkdir()
     files = {}
     for number, (case, records) in enumerate(scored.groups.items()):
-        masks = {record.case: mask for record, mask in zip(records, floor.predict(records), strict=True)}
+        masks = {record.slice_id: mask for record, mask in zip(records, floor.predict(records), strict=True)}
         as_volume = scored.references.files.are_volumes
         files[case] = write_slices(folder / str(number), masks, records, scored.decoded, as_volume=as_volume)
     context = replace(scored.context, kind="floor", provenance=floor.provenance(scored.decoded))

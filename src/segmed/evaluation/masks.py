@@ -249,7 +249,7 @@ def _require_none(refused: Sequence[str]) -> None:
 
 
 def _slices(source: Predictions, name: str, context: Context, cost: Cost, resamples: int, seed: int) -> Evaluation:
-    """Images of one slice: each patient's are one volume, as everywhere else."""
+    """Images of one slice, each a case here and a slice of its patient's volume in the result, as everywhere else."""
     references = source.references
     names = references.labels.names
     groups: dict[str, list[str]] = {}
@@ -262,7 +262,7 @@ def _slices(source: Predictions, name: str, context: Context, cost: Cost, resamp
             truth = [source.reference(case) for case in ordered]
             yield PatientVolume(
                 patient=patient,
-                cases=ordered,
+                slice_ids=ordered,
                 reference=[_plane(one) for one in truth],
                 prediction=[_plane(source.placed(case, one).volume) for case, one in zip(ordered, truth, strict=True)],
                 slice_indices=tuple(references.positions[case] for case in ordered),

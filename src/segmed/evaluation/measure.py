@@ -62,7 +62,7 @@ def _patient_row(
     return PatientRow(
         patient=volume.patient,
         label=name,
-        slices=len(volume.cases),
+        slices=len(volume.slice_ids),
         reference_px=counts.reference,
         predicted_px=counts.predicted,
         tp=counts.tp,
@@ -77,7 +77,7 @@ def _patient_row(
 
 def _slice_row(volume: PatientVolume, number: int, name: str, counts: Counts) -> SliceRow:
     return SliceRow(
-        case=volume.cases[number],
+        slice_id=volume.slice_ids[number],
         patient=volume.patient,
         slice=volume.positions[number],
         label=name,

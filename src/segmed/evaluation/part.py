@@ -21,14 +21,16 @@ Predict = Callable[[Sequence[Record]], tuple[Masks, Probabilities | None]]
 """Predict the slices of one volume, in order: labels on the original grid, and probabilities where there are any."""
 
 
-def records_of(decoded: DecodedDataset, cases: Sequence[str]) -> dict[str, list[Record]]:
-    """The records of some cases by volume, slices in order. Raises `SplitError` naming a case that is not there."""
-    known = decoded.dataset.by_case()
-    lost = [case for case in cases if case not in known]
+def records_of(decoded: DecodedDataset, slice_ids: Sequence[str]) -> dict[str, list[Record]]:
+    """The records of some slices by volume, slices in order. Raises `SplitError` naming a slice that is not there."""
+    known = decoded.dataset.by_slice_id()
+    lost = [slice_id for slice_id in slice_ids if slice_id not in known]
     if lost:
-        raise SplitError(f"case {lost[0]} of the split is not in {decoded.dataset.root}. Use the data it was made for.")
-    wanted = set(cases)
-    groups = by_volume(record for record in decoded.dataset.records if record.case in wanted)
+        raise SplitError(
+            f"slice {lost[0]} of the split is not in {decoded.dataset.root}. Use the data it was made for."
+        )
+    wanted = set(slice_ids)
+    groups = by_volume(record for record in decoded.dataset.records if record.slice_id in wanted)
     return {volume: sorted(records, key=lambda record: record.slice_index) for volume, records in groups.items()}
 
 
@@ -42,8 +44,8 @@ def volumes(
             patient=records[0].patient,
             volume=volume,
             spacing=spacing_of(decoded, volume),
-            cases=tuple(record.case for record in records),
-            reference=[decoded.mask(record.case) for record in records],
+            slice_ids=tuple(record.slice_id for record in records),
+            reference=[decoded.mask(record.slice_id) for record in records],
             prediction=masks,
             probability=probabilities,
             slice_indices=tuple(record.slice_index for record in records),
@@ -59,8 +61,8 @@ def spacing_of(decoded: DecodedDataset, volume: str) -> Triple | None:
 def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName) -> SplitFacts:
     """The facts for the report: how the split was made, its sizes, and how far the part is known from training."""
     partition = split.fold(fold)
-    cases = partition.part(part)
-    leak = leak_figures(decoded.dataset.records, Partition(partition.train, (), cases))
+    slice_ids = partition.part(part)
+    leak = leak_figures(decoded.dataset.records, Partition(partition.train, (), slice_ids))
     known = patients_known(split, decoded)
     facts = SplitFacts(
         strategy=split.strategy,
@@ -69,8 +71,8 @@ def split_facts(decoded: DecodedDataset, split: Split, fold: int, part: PartName
         folds=len(split.folds),
         patients_known=known,
         units=leak.test_patients,
-        slices=len(cases),
-        train_units=len({split.patient_of[case] for case in partition.train}),
+        slices=len(slice_ids),
+        train_units=len({split.patient_of[slice_id] for slice_id in partition.train}),
         train_slices=len(partition.train),
     )
     if not known:  # who is in training too cannot be counted

@@ -10,11 +10,11 @@ from segmed.core.errors import ConfigError
 from segmed.inference.automatic_prompts import AUTOMATIC, NEEDS, Automatic
 from segmed.inference.propagate import PropagateConfig
 from segmed.prompts.kinds import PromptKind, parse_prompt, prompt_names
-from segmed.prompts.sampling import PROMPTS, Prompted, Prompter, case_generator
+from segmed.prompts.sampling import PROMPTS, Prompted, Prompter, slice_generator
 from segmed.prompts.volumes import largest_slices
 
 SEED = 0
-"""Prompts are drawn from this and the case's id, so that every model, and every floor, sees the same boxes."""
+"""Prompts are drawn from this and the slice's id, so that every model, and every floor, sees the same boxes."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class PromptProtocol:
         """Whether what is drawn from the reference has boxes."""
         return self.prompter is not None and self.prompter.config.box_share > 0
 
-    def prompted(self, case: str, mask: UInt8[np.ndarray, "h w"]) -> Prompted:
-        """What an oracle draws for a case, the same every time. Raises `ConfigError` for an automatic kind."""
+    def prompted(self, slice_id: str, mask: UInt8[np.ndarray, "h w"]) -> Prompted:
+        """What an oracle draws for a slice, the same every time. Raises `ConfigError` for an automatic kind."""
         if self.prompter is None:
             raise ConfigError(f"Prompts {self.name!r} are not drawn from the reference.")
-        return self.prompter(mask > 0, case_generator(SEED, case))
+        return self.prompter(mask > 0, slice_generator(SEED, slice_id))
 
     def drawn(
-        self, cases: Sequence[str], masks: Sequence[UInt8[np.ndarray, "_h _w"]], positions: Sequence[int]
+        self, slice_ids: Sequence[str], masks: Sequence[UInt8[np.ndarray, "_h _w"]], positions: Sequence[int]
     ) -> list[Prompted]:
         """What an oracle draws for the slices of one patient: slice by slice, or lesion by lesion of the volume."""
         if self.carry is not None:
             return largest_slices([np.asarray(mask > 0) for mask in masks], positions)
-        return [self.prompted(case, mask) for case, mask in zip(cases, masks, strict=True)]
+        return [self.prompted(slice_id, mask) for slice_id, mask in zip(slice_ids, masks, strict=True)]
 
     @property
     def remark(self) -> str:

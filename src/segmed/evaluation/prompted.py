@@ -30,7 +30,7 @@ from segmed.models.box_floors import filled_box, inscribed_ellipse
 from segmed.models.prediction import PredictionConfig
 from segmed.prompts.masks import tight_boxes
 from segmed.prompts.quality import box_iou
-from segmed.prompts.sampling import Prompted, case_generator
+from segmed.prompts.sampling import Prompted, slice_generator
 from segmed.prompts.value import Prompts
 
 JITTER_SEED = SEED + 1
@@ -105,9 +105,9 @@ class _ProtocolScores:
 
     def add(self, records: Sequence[Record], volume: EncodedVolume, encoding_ms: float) -> None:
         """Prompt for a patient's slices and score the answers."""
-        reference = [self._decoded.mask(record.case) for record in records]
-        cases, positions = [record.case for record in records], [record.slice_index for record in records]
-        drawn = self.protocol.drawn(cases, reference, positions) if self.protocol.oracle else []
+        reference = [self._decoded.mask(record.slice_id) for record in records]
+        slice_ids, positions = [record.slice_id for record in records], [record.slice_index for record in records]
+        drawn = self.protocol.drawn(slice_ids, reference, positions) if self.protocol.oracle else []
         self._encoding.append((encoding_ms, len(records)))
         with self.memory.measuring(), self.timer.timing(len(records)):
             answers = self._answers(records, volume, drawn)
@@ -119,7 +119,7 @@ class _ProtocolScores:
                 patient=records[0].patient,
                 volume=records[0].volume,
                 spacing=spacing_of(self._decoded, records[0].volume),
-                cases=tuple(record.case for record in records),
+                slice_ids=tuple(record.slice_id for record in records),
                 reference=reference,
                 prediction=self._masks(records, answers),
                 probability=[answer.probabilities for answer in answers],
@@ -143,20 +143,20 @@ class _ProtocolScores:
             positions = [record.slice_index for record in records]
             return propagate(self._predictor, volume.encoded, prompts, self.protocol.carry, positions=positions)
         if self.protocol.kind.boxes > 1:
-            cases = [record.case for record in records]
-            return [self._averaged(*each) for each in zip(cases, volume.encoded, prompts, strict=True)]
+            slice_ids = [record.slice_id for record in records]
+            return [self._averaged(*each) for each in zip(slice_ids, volume.encoded, prompts, strict=True)]
         return self._predictor.decode_volume(volume.encoded, prompts, batch_size=self._batch_size)
 
-    def _averaged(self, case: str, encoded: EncodedImage, prompts: Prompts) -> Answer:
+    def _averaged(self, slice_id: str, encoded: EncodedImage, prompts: Prompts) -> Answer:
         if not len(prompts.boxes):
             return self._predictor.decode(encoded, prompts)
-        generator, count = case_generator(JITTER_SEED, case), self.protocol.kind.boxes
+        generator, count = slice_generator(JITTER_SEED, slice_id), self.protocol.kind.boxes
         spread = decode_jittered(self._predictor, encoded, prompts, count, generator, batch_size=self._batch_size)
         return spread.answer
 
 
 def box_rows(record: Record, prompted: Prompted, answer: Answer) -> list[BoxRow]:
-    """How good each box of a case was, and what the model, all of the box and the ellipse in it made of it."""
+    """How good each box of a slice was, and what the model, all of the box and the ellipse in it made of it."""
     boxes = prompted.prompts.boxes
     if not len(boxes):
         return []
@@ -167,7 +167,7 @@ def box_rows(record: Record, prompted: Prompted, answer: Answer) -> list[BoxRow]
         alone = Prompts(boxes=boxes[index : index + 1])
         rows.append(
             BoxRow(
-                case=record.case,
+                slice_id=record.slice_id,
                 patient=record.patient,
                 object=index,
                 box_iou=float(quality[index]),

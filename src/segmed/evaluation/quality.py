@@ -33,7 +33,7 @@ def quality_curves(evaluations: Sequence[Evaluation]) -> dict[str, QualityCurve]
     for evaluation in evaluations:
         if evaluation.boxes:
             systems.setdefault(evaluation.system, []).extend(evaluation.boxes)
-        given |= {(evaluation.prompts, row.case, row.object): row for row in evaluation.boxes}
+        given |= {(evaluation.prompts, row.slice_id, row.object): row for row in evaluation.boxes}
     curves = {name: _curve(rows, "mask_iou") for name, rows in systems.items()}
     return curves | {name: _curve(list(given.values()), column) for name, column in FLOORS.items() if given}
 

@@ -1,7 +1,7 @@
 """What an evaluation found, as a value and as a folder that a report can be made from.
 
 The folder holds `evaluation.json` (facts and summary numbers), `patients.csv` (a row per patient and label),
-`slices.csv` (a row per slice and label), `predictions/<case>.png` (the masks, stored as the data set stores them)
+`slices.csv` (a row per slice and label), `predictions/<slice_id>.png` (the masks, stored as the data set stores them)
 and, where boxes were given, `boxes.csv` (a row per box). Where whole volumes were scored, `cases.csv` (a row per
 volume and label) and `predictions/<case>.nii.gz` are in the place of slices and their masks. An undefined number is
 NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise.
@@ -20,6 +20,7 @@ from PIL import Image as PillowImage
 
 from segmed.core.errors import DataError
 from segmed.core.files import write_json, written_aside
+from segmed.core.former_names import present_names
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json, read_table
 from segmed.core.replacing import replaced
@@ -173,8 +174,8 @@ class Evaluation:
             write_volumes(folder, self.volumes)
         if self.boxes:
             write_rows(folder / "boxes.csv", self.boxes, BoxRow, marks)
-        for case, mask in self.predictions.items():
-            with written_aside(mask_path(folder, case)) as temporary:
+        for slice_id, mask in self.predictions.items():
+            with written_aside(mask_path(folder, slice_id)) as temporary:
                 PillowImage.fromarray(self.labels.encode(mask)).save(temporary, format="PNG")
         write_json(folder / EVALUATION, self._facts())
 
@@ -191,7 +192,7 @@ class Evaluation:
         _require_whole(folder, patients, cases if space else slices)
         known = stored.patients_known
         if known is None:  # one of an earlier version tells by its names alone
-            known = not slices or any(row.case != row.patient for row in slices)
+            known = not slices or any(row.slice_id != row.patient for row in slices)
         try:
             labels = LabelMap.from_json(stored.labels)
             provenance = Provenance.from_json(stored.provenance)
@@ -220,7 +221,7 @@ class Evaluation:
             oracle=stored.oracle,
             patients=patients,
             slices=slices,
-            predictions=SavedMasks(folder, tuple(dict.fromkeys(row.case for row in slices)), labels),
+            predictions=SavedMasks(folder, tuple(dict.fromkeys(row.slice_id for row in slices)), labels),
             boxes=read_rows(folder / "boxes.csv", BoxRow) if (folder / "boxes.csv").is_file() else (),
             patients_known=known,
             space=space,
@@ -266,19 +267,20 @@ class Evaluation:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of the evaluation in a folder: its tables, and the masks of the cases that they list.
+    """The files of the evaluation in a folder: its tables, and the masks of the slices or cases that they list.
 
     Nothing where there is no evaluation; masks that no table lists are not ours.
     """
     if not (folder / EVALUATION).is_file():
         return []
     masks: list[Path] = []
-    for table_name, path_of in (("slices", mask_path), ("cases", volume_path)):
-        with suppress(DataError):  # nothing is ours where the table cannot be read or a case leads out
+    for table_name, named, path_of in (("slices", "slice_id", mask_path), ("cases", "case", volume_path)):
+        with suppress(DataError):  # nothing is ours where the table cannot be read or a name leads out
             table = read_table(folder / f"{table_name}.csv", what="a table made by `segmed evaluate`")
-            place = table.header.index("case") if "case" in table.header else None
+            header = present_names(table.header, [named])
+            place = header.index(named) if named in header else None
             if place is not None:
-                masks += [path_of(folder, case) for case in {row[place] for row in table.rows} if case]
+                masks += [path_of(folder, name) for name in {row[place] for row in table.rows} if name]
     return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *masks]
 
 

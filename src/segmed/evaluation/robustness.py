@@ -35,10 +35,10 @@ class Degraded:
 
 
 def degraded_results(comparison: Comparison, runs: Mapping[str, Path]) -> tuple[Degraded, ...]:
-    """What the run folders of a comparison's systems hold of degraded evaluations of the same part and cases.
+    """What the run folders of a comparison's systems hold of degraded evaluations of the same part and slices.
 
     Systems come in order of rank, degradations in that of `KINDS` and from mild to bad. Raises `DataError` where one
-    is of other cases or data than the comparison.
+    is of other slices or data than the comparison.
     """
     return degraded_rows(comparison, {each.name: _of_run(runs.get(each.name), each) for each in comparison.systems})
 
@@ -46,7 +46,7 @@ def degraded_results(comparison: Comparison, runs: Mapping[str, Path]) -> tuple[
 def degraded_rows(
     comparison: Comparison, evaluations: Mapping[str, Mapping[Degradation, Evaluation]]
 ) -> tuple[Degraded, ...]:
-    """The same from evaluations of each system, by its name, of the comparison's cases."""
+    """The same from evaluations of each system, by its name, of the comparison's slices."""
     return tuple(
         _result(system, degradation, evaluation, comparison.patients)
         for system in comparison.systems
@@ -74,11 +74,11 @@ def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluatio
     if run is None:
         return {}
     found = degraded_evaluations(run, system.part)
-    cases = {row.case for row in system.slices}
+    slice_ids = {row.slice_id for row in system.slices}
     for degradation, evaluation in found.items():
-        if evaluation.data_hash != system.data_hash or {row.case for row in evaluation.slices} != cases:
+        if evaluation.data_hash != system.data_hash or {row.slice_id for row in evaluation.slices} != slice_ids:
             raise DataError(
-                f"{run}: its evaluation under {degradation} is of other cases or data than that on {system.part}. "
+                f"{run}: its evaluation under {degradation} is of other slices or data than that on {system.part}. "
                 f"Repeat it with `segmed evaluate {run} --degrade {degradation}`."
             )
         if _applied(evaluation) != _applied(system):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from segmed.core.errors import DataError
 from segmed.core.escaping import shortened, shortened_text
 from segmed.core.files import write_table
+from segmed.core.former_names import present_names
 from segmed.core.reading import WIDEST, read_table
 
 R = TypeVar("R")
@@ -47,7 +48,7 @@ class PatientRow:
 class SliceRow:
     """One slice and one foreground label. Counts are pixels; Dice and IoU are NaN where both masks are empty."""
 
-    case: str
+    slice_id: str
     patient: str
     slice: int
     label: str
@@ -99,7 +100,7 @@ class BoxRow:
     ellipse in it with the object's pixels. `expected_iou` is what the model said of its mask. All from 0 to 1.
     """
 
-    case: str
+    slice_id: str
     patient: str
     object: int
     box_iou: float
@@ -137,7 +138,7 @@ def read_scored(path: Path, kind: type[R], scores: Iterable[str]) -> tuple[R, ..
     Raises `DataError` naming the file and line.
     """
     rows, scores = [], tuple(scores)
-    for line, where in _lines(path):
+    for line, where in _lines(path, kind):
         found = {name: _score(line.get(name, ""), name, where) for name in scores}
         rows.append(_parse(line, kind, where, scores=found))
     return tuple(rows)
@@ -151,7 +152,7 @@ def write_rows(path: Path, rows: Sequence[Any], kind: type[Any], marks: Mapping[
 
 def read_rows(path: Path, kind: type[R]) -> tuple[R, ...]:
     """Read rows that `write_rows` wrote; raises `DataError` naming the file and line."""
-    return tuple(_parse(line, kind, where) for line, where in _lines(path))
+    return tuple(_parse(line, kind, where) for line, where in _lines(path, kind))
 
 
 def _counts_of(kind: type[Any]) -> list[str]:
@@ -162,11 +163,12 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]], m
     write_table(path, [*names, *marks], ([*row, *marks.values()] for row in rows))
 
 
-def _lines(path: Path) -> list[tuple[dict[str, str], str]]:
-    """The lines of a table, each with the file and number that an error names."""
+def _lines(path: Path, kind: type[Any]) -> list[tuple[dict[str, str], str]]:
+    """The lines of a table, each with the file and number that an error names; columns are called as now."""
     table = read_table(path, what="a table made by `segmed evaluate`", remedy="Run `segmed evaluate` again.")
+    header = present_names(table.header, _counts_of(kind))
     return [
-        (dict(zip(table.header, row, strict=True)), f"{path}, line {line}")
+        (dict(zip(header, row, strict=True)), f"{path}, line {line}")
         for row, line in zip(table.rows, table.lines, strict=True)
     ]
 

@@ -101,8 +101,8 @@ def plan_evaluation(
         own = require_fit(own, decoded) if own.data_hash == decoded.data_hash else None
     if fold is None:
         fold = config.fold if chosen == own else 0
-    cases = chosen.fold(fold).part(part)
-    if not cases:
+    slice_ids = chosen.fold(fold).part(part)
+    if not slice_ids:
         raise SplitError(f"Fold {fold} of the split has no {part} part. Choose another part or make another split.")
     known = own is not None or bool(config.seen)
     if not known and config.data_hash == decoded.data_hash:
@@ -110,7 +110,7 @@ def plan_evaluation(
             f"{folder}: holds no split.json, so which patients it was trained on is unknown, and this is the data it "
             "was trained on. Copy the split it was trained with there."
         )
-    complete = _require_unseen(folder, config, own, chosen, cases, part, known_pseudonyms(decoded.dataset))
+    complete = _require_unseen(folder, config, own, chosen, slice_ids, part, known_pseudonyms(decoded.dataset))
     if not complete and own is None and config.data_hash == decoded.data_hash:
         raise SplitError(f"{folder}: {ANOTHER_KEY}")
     is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
@@ -194,17 +194,17 @@ def _require_unseen(
     config: SystemConfig,
     own: Split | None,
     chosen: Split,
-    cases: Sequence[str],
+    slice_ids: Sequence[str],
     part: PartName,
     pseudonyms: Pseudonyms | None,
 ) -> bool:
     """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by.
 
-    Patients are compared, both those of the run's config and those of its split; cases under a split that leaks.
+    Patients are compared, both those of the run's config and those of its split; slices under a split that leaks.
     Returns whether all that the run has seen could be compared: digests of another key cannot, unless they are as many
     as the patients of the run's own split and hence of these.
     """
-    patients = sorted({chosen.patient_of[case] for case in cases})
+    patients = sorted({chosen.patient_of[slice_id] for slice_id in slice_ids})
     used: dict[str, PartName] = {"trained": "train"}
     if part == "test":
         used["chosen"] = "validation"
@@ -212,9 +212,9 @@ def _require_unseen(
     for verb, name in used.items():
         seen = own.fold(config.fold).part(name) if own is not None else ()
         if chosen.leaking and own is not None:
-            shared = [f"case {case}" for case in sorted(set(cases) & set(seen))]
+            shared = [f"slice {slice_id}" for slice_id in sorted(set(slice_ids) & set(seen))]
         else:
-            trained = {own.patient_of[case] for case in seen if own}
+            trained = {own.patient_of[slice_id] for slice_id in seen if own}
             digests = config.seen.get(name, ())
             found = overlap(digests, patients, pseudonyms)
             complete &= found.complete or (own is not None and len(trained) == len(digests))

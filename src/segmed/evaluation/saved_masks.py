@@ -14,17 +14,17 @@ from segmed.io.volumes import read_volume, write_volume
 
 
 class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
-    """The masks of a saved evaluation, by case, each read from its file when asked for."""
+    """The masks of a saved evaluation, by slice id, each read from its file when asked for."""
 
-    def __init__(self, folder: Path, cases: tuple[str, ...], labels: LabelMap) -> None:
+    def __init__(self, folder: Path, slice_ids: tuple[str, ...], labels: LabelMap) -> None:
         """Remember where the masks are; nothing is read."""
-        self._folder, self._cases, self._labels = folder, dict.fromkeys(cases), labels
+        self._folder, self._cases, self._labels = folder, dict.fromkeys(slice_ids), labels
 
-    def __getitem__(self, case: str) -> UInt8[np.ndarray, "h w"]:
-        """Labels 0 … K of one case; raises `KeyError` for an unknown case and `DataError` for a lost file."""
-        if case not in self._cases:
-            raise KeyError(case)
-        path = mask_path(self._folder, case)
+    def __getitem__(self, slice_id: str) -> UInt8[np.ndarray, "h w"]:
+        """Labels 0 … K of one slice; raises `KeyError` for an unknown slice and `DataError` for a lost file."""
+        if slice_id not in self._cases:
+            raise KeyError(slice_id)
+        path = mask_path(self._folder, slice_id)
         try:
             with PillowImage.open(path) as image:
                 stored = np.asarray(image)
@@ -33,7 +33,7 @@ class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
         return self._labels.decode(stored, str(path))
 
     def __iter__(self) -> Iterator[str]:
-        """The case ids, in the order of `slices.csv`."""
+        """The slice ids, in the order of `slices.csv`."""
         return iter(self._cases)
 
     def __len__(self) -> int:
@@ -41,9 +41,9 @@ class SavedMasks(Mapping[str, UInt8[np.ndarray, "h w"]]):
         return len(self._cases)
 
 
-def mask_path(folder: Path, case: str) -> Path:
-    """Where the predicted mask of a case lies in an evaluation folder; `DataError` for a case id that leads out."""
-    return _path(folder, case, ".png")
+def mask_path(folder: Path, slice_id: str) -> Path:
+    """Where the predicted mask of a slice lies in an evaluation folder; `DataError` for a slice id that leads out."""
+    return _path(folder, slice_id, ".png")
 
 
 def volume_path(folder: Path, case: str) -> Path:
@@ -81,9 +81,9 @@ def write_volumes(folder: Path, volumes: Mapping[str, Volume]) -> None:
         write_volume(path, volume)
 
 
-def _path(folder: Path, case: str, suffix: str) -> Path:
+def _path(folder: Path, name: str, suffix: str) -> Path:
     masks = folder / "predictions"
-    path = masks / f"{case}{suffix}"
+    path = masks / f"{name}{suffix}"
     if not path.resolve().is_relative_to(folder.resolve() / "predictions"):  # a link in place of the folder leads out
-        raise DataError(f"case {case!r} leads out of {masks}. Give it a plain name.")
+        raise DataError(f"{name!r} leads out of {masks}. Give it a plain name.")
     return path

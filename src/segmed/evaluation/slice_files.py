@@ -47,10 +47,10 @@ def write_slices(
         grid = decoded.grid(records[0].volume)
         assert grid is not None
         volume = path.with_name(f"{path.name}.nii")
-        write_volume(volume, Volume(np.stack([masks[record.case] for record in records]), grid))
+        write_volume(volume, Volume(np.stack([masks[record.slice_id] for record in records]), grid))
         return volume
     (record,) = records
     names = decoded.dataset.labels.names
-    image, mask = path.with_name(f"{path.name}.png"), masks[record.case]
+    image, mask = path.with_name(f"{path.name}.png"), masks[record.slice_id]
     write_mask(image, Mask(mask, Geometry(mask.shape)), LabelMap(names, tuple(range(len(names) + 1))))
     return image

@@ -147,7 +147,7 @@ def _volume_dice(
     batch_size: int,
 ) -> Float64[np.ndarray, " c"]:
     probabilities = predictor.probabilities(patient_slices(decoded, records), batch_size=batch_size)
-    reference = [decoded.mask(record.case) for record in records]
+    reference = [decoded.mask(record.slice_id) for record in records]
     positions = [record.slice_index for record in records]
     return patient_dice([each.astype(np.float64) for each in probabilities], reference, positions, candidates)
 

@@ -44,17 +44,17 @@ def tune_cascade(
     dense: VolumePredictor,
     promptable: PromptedPredictor,
     decoded: DecodedDataset,
-    cases: Sequence[str],
+    slice_ids: Sequence[str],
     *,
     kinds: Sequence[PromptKinds] = ("box",),
     progress: Progress | None = None,
 ) -> CascadeChoice:
-    """Try every candidate on the patients of `cases`, which neither run may have been trained on.
+    """Try every candidate on the patients of `slice_ids`, which neither run may have been trained on.
 
     Never refining is among the candidates, so that here, and only here, a cascade cannot be worse than its dense run.
-    Raises `SplitError` without cases.
+    Raises `SplitError` without slices.
     """
-    groups = records_of(decoded, cases)
+    groups = records_of(decoded, slice_ids)
     if not groups:
         raise SplitError("The split has no validation patients to choose a cascade on. Make another split.")
     candidates = list(_candidates(kinds))
@@ -98,7 +98,7 @@ def _patient(
     totals = np.zeros((len(candidates), 2), np.int64)  # hits, predicted
     reference = 0
     for index, record in enumerate(records):
-        truth = np.asarray(decoded.mask(record.case)) > 0
+        truth = np.asarray(decoded.mask(record.slice_id)) > 0
         reference += int(truth.sum())
         mask = maps[index][0] >= dense.config.threshold
         if index not in encoded:

@@ -23,8 +23,8 @@ class PatientVolume:
     """
 
     patient: str
-    cases: tuple[str, ...]
-    reference: Sequence[UInt8[np.ndarray, "_h _w"]]  # sizes are compared below, with an error that names the case
+    slice_ids: tuple[str, ...]
+    reference: Sequence[UInt8[np.ndarray, "_h _w"]]  # sizes are compared below, with an error that names the slice
     prediction: Sequence[UInt8[np.ndarray, "_h _w"]]
     probability: Sequence[Float32[np.ndarray, "_k _h _w"]] | None = None
     slice_indices: tuple[int, ...] | None = None
@@ -32,35 +32,35 @@ class PatientVolume:
     spacing: Triple | None = None
 
     def __post_init__(self) -> None:
-        """Raise `DataError`, naming the case, where the parts do not belong together."""
-        if not self.cases:
+        """Raise `DataError`, naming the slice, where the parts do not belong together."""
+        if not self.slice_ids:
             raise DataError(f"patient {self.patient}: no slices to evaluate. Check the split or the folder.")
         parts = (self.reference, self.prediction, self.probability, self.slice_indices)
-        if any(part is not None and len(part) != len(self.cases) for part in parts):
+        if any(part is not None and len(part) != len(self.slice_ids) for part in parts):
             raise DataError(
-                f"patient {self.patient}: {len(self.cases)} cases but {len(self.reference)} references and "
-                f"{len(self.prediction)} predictions. Give one of each per case."
+                f"patient {self.patient}: {len(self.slice_ids)} slices but {len(self.reference)} references and "
+                f"{len(self.prediction)} predictions. Give one of each per slice."
             )
-        for (before, case), (low, high) in zip(pairwise(self.cases), pairwise(self.positions), strict=True):
+        for (before, slice_id), (low, high) in zip(pairwise(self.slice_ids), pairwise(self.positions), strict=True):
             if high <= low:
                 raise DataError(
-                    f"patient {self.patient}: {before} and {case} are slice {low} and then {high} of one volume. Two "
-                    "studies of one patient? Number the second's slices on, two after the first's last."
+                    f"patient {self.patient}: {before} and {slice_id} are slice {low} and then {high} of one volume. "
+                    "Two studies of one patient? Number the second's slices on, two after the first's last."
                 )
         grid = self.reference[0].shape
-        for case, truth, guess in zip(self.cases, self.reference, self.prediction, strict=True):
+        for slice_id, truth, guess in zip(self.slice_ids, self.reference, self.prediction, strict=True):
             if truth.shape != grid:
-                raise DataError(f"{case}: {truth.shape} differs from {grid} of the patient's first slice.")
+                raise DataError(f"{slice_id}: {truth.shape} differs from {grid} of the patient's first slice.")
             if guess.shape != grid:
                 raise DataError(
-                    f"{case}: the prediction is {guess.shape} but the reference is {truth.shape}. "
+                    f"{slice_id}: the prediction is {guess.shape} but the reference is {truth.shape}. "
                     "Write predictions on the original grid."
                 )
-        for case, probability in zip(self.cases, self.probability or (), strict=False):
+        for slice_id, probability in zip(self.slice_ids, self.probability or (), strict=False):
             if probability.shape[1:] != grid:
-                raise DataError(f"{case}: probabilities are {probability.shape[1:]} but the reference is {grid}.")
+                raise DataError(f"{slice_id}: probabilities are {probability.shape[1:]} but the reference is {grid}.")
             if not (probability.min() >= 0 and probability.max() <= 1):
-                raise DataError(f"{case}: probabilities must be 0 to 1, got NaN or others. Apply the sigmoid once.")
+                raise DataError(f"{slice_id}: probabilities must be 0 to 1, got NaN or others. Apply the sigmoid once.")
 
     @property
     def name(self) -> str:
@@ -70,4 +70,4 @@ class PatientVolume:
     @property
     def positions(self) -> tuple[int, ...]:
         """Where each slice lies in the volume; consecutive if nothing is known."""
-        return self.slice_indices if self.slice_indices is not None else tuple(range(len(self.cases)))
+        return self.slice_indices if self.slice_indices is not None else tuple(range(len(self.slice_ids)))

@@ -65,18 +65,18 @@ def embedding_key(model: nn.Module, preprocess: PreprocessConfig, data: DecodedD
 
     Raises `ModelError` for a model that has no image encoder of its own.
     """
-    read = preprocess.with_channels(data.shape(data.dataset.records[0].case)[2])
+    read = preprocess.with_channels(data.shape(data.dataset.records[0].slice_id)[2])
     return EmbeddingKey(data.data_hash, weights_digest(_encoder(model)), config_to_mapping(read))
 
 
 def entries_of(data: DecodedDataset, views: Sequence[View], split: Split | None = None, fold: int = 0) -> list[Entry]:
-    """What to embed: all views of a fold's training cases and its validation cases as they are; without a split, all
-    views of every case."""
+    """What to embed: all views of a fold's training slices and its validation slices as they are; without a split, all
+    views of every slice."""
     if split is None:
-        return [(record.case, view) for record in data.dataset.records for view in views]
+        return [(record.slice_id, view) for record in data.dataset.records for view in views]
     partition = split.fold(fold)
-    training: list[Entry] = [(case, view) for case in partition.train for view in views]
-    return [*training, *((case, "identity") for case in partition.validation)]
+    training: list[Entry] = [(slice_id, view) for slice_id in partition.train for view in views]
+    return [*training, *((slice_id, "identity") for slice_id in partition.validation)]
 
 
 def embed(
@@ -100,7 +100,9 @@ def embed(
     """
     refuse_links(out)
     device = device or torch.device("cpu")
-    encoder = SliceEncoder(model.to(device).eval(), preprocess, data, [case for case, _ in entries], device, precision)
+    encoder = SliceEncoder(
+        model.to(device).eval(), preprocess, data, [slice_id for slice_id, _ in entries], device, precision
+    )
     key = embedding_key(model, preprocess, data)
     with alone(out):
         plan = EmbeddingPlan(key, tuple(entries), encoder.shapes, precision)
@@ -124,20 +126,20 @@ class SliceEncoder:
         model: nn.Module,
         preprocess: PreprocessConfig,
         data: DecodedDataset,
-        cases: Sequence[str],
+        slice_ids: Sequence[str],
         device: torch.device,
         precision: str,
     ) -> None:
         _encoder(model)
         self._model = require_promptable(model)
-        self._slices = PreprocessedSlices(data, tuple(dict.fromkeys(cases)), Preprocess(preprocess))
-        self._number = {case: number for number, case in enumerate(self._slices.cases)}
+        self._slices = PreprocessedSlices(data, tuple(dict.fromkeys(slice_ids)), Preprocess(preprocess))
+        self._number = {slice_id: number for number, slice_id in enumerate(self._slices.slice_ids)}
         self._device, self._precision = device, precision
         self._last: tuple[str, Tensor] | None = None
 
     def __call__(self, entries: Sequence[Entry]) -> Embedding:
         """The embeddings of entries."""
-        images = torch.stack([viewed(self._image(case), view) for case, view in entries]).to(self._device)
+        images = torch.stack([viewed(self._image(slice_id), view) for slice_id, view in entries]).to(self._device)
         with torch.inference_mode(), autocast(self._device, self._precision):
             return self._model.features(images)
 
@@ -157,10 +159,10 @@ class SliceEncoder:
                 break
         return min(times)
 
-    def _image(self, case: str) -> Float[Tensor, "c h w"]:
+    def _image(self, slice_id: str) -> Float[Tensor, "c h w"]:
         """The preprocessed slice; the last is kept, since its views follow each other."""
-        if self._last is None or self._last[0] != case:
-            self._last = case, self._slices[self._number[case]].image
+        if self._last is None or self._last[0] != slice_id:
+            self._last = slice_id, self._slices[self._number[slice_id]].image
         return self._last[1]
 
 

@@ -25,11 +25,11 @@ def patient_slices(
     `DecodedDataset.image` does.
     """
     volume = [record for record in decoded.dataset.records if record.volume == records[0].volume]
-    read = {record.case: np.array(decoded.image(record.case)) for record in volume}
+    read = {record.slice_id: np.array(decoded.image(record.slice_id)) for record in volume}
     if degradation is not None:
         read = degrade_volume(read, degradation, patient=records[0].volume)
     return PatientSlices(
-        images=[read[record.case] for record in records],
+        images=[read[record.slice_id] for record in records],
         positions=[record.slice_index for record in records],
         whole=list(read.values()),
         whole_positions=[record.slice_index for record in volume],

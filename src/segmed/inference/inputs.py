@@ -108,10 +108,10 @@ def _of_folder(folder: Path, volumes: bool | None, patient_regex: str | None) ->
     records = [_loose(root, file) for file in found.images]
     findings = Findings()
     if patient_regex is not None:
-        named = {record.image: record.case for record in records}
-        stemmed = [replace(r, case=Path(r.case).with_suffix("").as_posix()) for r in records]
+        named = {record.image: record.slice_id for record in records}
+        stemmed = [replace(r, slice_id=Path(r.slice_id).with_suffix("").as_posix()) for r in records]
         told = grouped(stemmed, patient_regex, findings)
-        records = list(in_order(replace(record, case=named[record.image]) for record in told))
+        records = list(in_order(replace(record, slice_id=named[record.image]) for record in told))
         kind: Volumes = "patients"
     else:
         nested = any(record.image.parent != root for record in records)
@@ -138,7 +138,7 @@ def _regrouped(
     def alone(record: Record) -> bool:
         return kind == "images" or (top_alone and record.image.parent == folder)
 
-    patients = [record.case if alone(record) else f"{record.image.parent}{os.sep}" for record in records]
+    patients = [record.slice_id if alone(record) else f"{record.image.parent}{os.sep}" for record in records]
     return in_order(numbered([replace(each, patient=who) for each, who in zip(records, patients, strict=True)]))
 
 
@@ -200,7 +200,7 @@ def doubts(inputs: Inputs, config: SystemConfig) -> tuple[str, ...]:
             f"the images of one folder are normalised together, but names such as {pooled[0]} and {pooled[1]} look "
             "like those of several patients. Say who the patient is with --patient-regex."
         )
-    pair = alike(Path(record.case).stem for record in inputs.records) if inputs.volumes == "images" else None
+    pair = alike(Path(record.slice_id).stem for record in inputs.records) if inputs.volumes == "images" else None
     if pair is not None and config.volumes is not False:
         found.append(
             f"{pair[0]} and {pair[1]} look like slices of one patient, but are normalised alone. Say who the patient "

@@ -33,7 +33,7 @@ def patient_digest(patient: str, pseudonyms: Pseudonyms | None = None) -> str:
 
 def seen_patients(split: Split, fold: int, pseudonyms: Pseudonyms | None = None) -> Seen:
     """What a run that is trained on a fold of a split has seen."""
-    found = {part: {split.patient_of[case] for case in split.fold(fold).part(part)} for part in SEEN_PARTS}
+    found = {part: {split.patient_of[slice_id] for slice_id in split.fold(fold).part(part)} for part in SEEN_PARTS}
     return {part: sorted(patient_digest(each, pseudonyms) for each in some) for part, some in found.items()}
 
 

@@ -42,7 +42,9 @@ def quality_curve(
     in number, a value lies outside 0 to 1 or outside the borders, or the borders do not rise.
     """
     if len(box_ious) != len(mask_ious):
-        raise DataError(f"{len(box_ious)} boxes and {len(mask_ious)} masks make no pairs. Give one IoU each per case.")
+        raise DataError(
+            f"{len(box_ious)} boxes and {len(mask_ious)} masks make no pairs. Give one IoU each per object."
+        )
     edges = _edges(bins)
     known = ~(np.isnan(box_ious) | np.isnan(mask_ious))
     boxes, masks = np.asarray(box_ious, np.float64)[known], np.asarray(mask_ious, np.float64)[known]

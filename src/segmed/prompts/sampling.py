@@ -170,6 +170,6 @@ class Prompter:
         return np.asarray(size, np.float64) / (self.config.pixels_at or size)
 
 
-def case_generator(seed: int, case: str) -> np.random.Generator:
-    """The generator of one case: evaluation draws the same prompts for it in whatever order cases come."""
-    return np.random.default_rng([seed, zlib.crc32(case.encode())])
+def slice_generator(seed: int, slice_id: str) -> np.random.Generator:
+    """The generator of one slice: evaluation draws the same prompts for it in whatever order slices come."""
+    return np.random.default_rng([seed, zlib.crc32(slice_id.encode())])

@@ -55,7 +55,7 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         by_label=summary.by_label,
         patients=tuple(rows),
         slices=tuple(slices),
-        predictions={case: mask for fold in folds for case, mask in fold.predictions.items()}
+        predictions={slice_id: mask for fold in folds for slice_id, mask in fold.predictions.items()}
         if len(folds) < 2
         else _Joined([fold.predictions for fold in folds]),
         cost=pool_costs([fold.cost for fold in folds], runs=[fold.provenance.run for fold in folds]),
@@ -150,13 +150,13 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 class _Joined(Mapping[str, Any]):
-    """The masks of several folds, by case, each read where it is."""
+    """The masks of several folds, by slice, each read where it is."""
 
     def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
-        self._home = {case: part for part in parts for case in part}
+        self._home = {slice_id: part for part in parts for slice_id in part}
 
-    def __getitem__(self, case: str) -> Any:
-        return self._home[case][case]
+    def __getitem__(self, slice_id: str) -> Any:
+        return self._home[slice_id][slice_id]
 
     def __iter__(self) -> Any:
         return iter(self._home)

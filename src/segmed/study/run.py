@@ -124,7 +124,7 @@ def run_study(
         teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name, what=what))
     joined = settled(out, settings, data.data_hash, resume=resume)
     splits = make_splits(data, joined, out)
-    channels = data.shape(data.dataset.records[0].case)[2]
+    channels = data.shape(data.dataset.records[0].slice_id)[2]
     study = Study(out, joined, data, splits, make_jobs(joined, splits, channels))
     save_settings(out, joined, data.data_hash)
     for protocol, split in splits.items():

@@ -94,8 +94,8 @@ def boxes_of_another_model(task: ScoringTask) -> Evaluation:
     if not (task.proposer / CONFIG).is_file():
         raise ConfigError(f"{task.name}: the U-Net of its fold is not trained. Add the row unet, or resume later.")
     dense = load(task.proposer, device=task.device)
-    cases = task.plan.split.fold(task.plan.fold).part("validation")
-    choice = tune_cascade(dense, task.predictor, task.data, cases)
+    slice_ids = task.plan.split.fold(task.plan.fold).part("validation")
+    choice = tune_cascade(dense, task.predictor, task.data, slice_ids)
     cascade = join(dense, task.predictor, choice.settings, task.predictor.folder)
     return evaluate_run(cascade, task.data, task.plan, name=task.name, resamples=task.resamples)
 

@@ -87,7 +87,7 @@ def _missing_sequences(data: DecodedDataset, kept: Path) -> Mapping[str, str]:
             return facts.sequences
     found: dict[str, str] = {}
     for patient, records in by_patient(data.dataset.records).items():
-        copies = np.array([copies_of_flair(data.image(record.case)) for record in records])
+        copies = np.array([copies_of_flair(data.image(record.slice_id)) for record in records])
         found[patient] = "one missing" if copies.all(axis=0).any() else "complete"
     write_json(kept, {"data_hash": data.data_hash, "sequences": found})
     return found

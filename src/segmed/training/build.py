@@ -43,7 +43,7 @@ def fit_recipe(recipe: Recipe, data: DecodedDataset) -> Recipe:
     model = dataclasses.replace(recipe.model, labels=len(data.dataset.labels.names))
     preprocess = fit_size(recipe.preprocess, data)
     first = data.dataset.records[0]
-    size = Preprocess(preprocess).network_size(data.shape(first.case)[:2], data.pixel_spacing(first.volume))
+    size = Preprocess(preprocess).network_size(data.shape(first.slice_id)[:2], data.pixel_spacing(first.volume))
     return dataclasses.replace(
         recipe,
         model=fit_filter(model, size),
@@ -91,7 +91,7 @@ def prepare(
     ordered = OrderedBatches(len(partition.validation), recipe.sampling.batch_size, rank=rank, world=world)
     labels, workers = recipe.model.labels, _workers(recipe)
     steps = -(-batches.steps // recipe.optim.accumulate) * recipe.epochs
-    module = SegmentationModule(model, recipe, decoded=data, validation_cases=partition.validation, steps=steps)
+    module = SegmentationModule(model, recipe, decoded=data, validation_slice_ids=partition.validation, steps=steps)
     return module, (
         make_loader(training, batches, labels=labels, workers=workers),
         make_loader(validation, ordered, labels=labels, workers=workers) if partition.validation else None,

@@ -31,8 +31,8 @@ def cached_slices(
     Raises `ConfigError` where the recipe cannot train from a cache, and `DataError` where this one is stale.
     """
     require_cacheable(recipe)
-    cases = (*partition.train, *partition.validation)
-    cache.require(embedding_key(model, recipe.preprocess, data), cases)
+    slice_ids = (*partition.train, *partition.validation)
+    cache.require(embedding_key(model, recipe.preprocess, data), slice_ids)
     _require_shapes(recipe, model, cache)
     views = cache.views(partition.train)
     preprocess, guided = Preprocess(recipe.preprocess), require_promptable(model).guided

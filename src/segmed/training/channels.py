@@ -24,16 +24,16 @@ def fit_channels(recipe: Recipe, data: DecodedDataset) -> Recipe:
         DataError: An image lacks a channel that the recipe names.
         ConfigError: The recipe's model has another number of channels than its data, or needs three of more.
     """
-    case = min((record.case for record in data.dataset.records), key=lambda each: data.shape(each)[2])
-    count, preprocess = data.shape(case)[2], recipe.preprocess
+    slice_id = min((record.slice_id for record in data.dataset.records), key=lambda each: data.shape(each)[2])
+    count, preprocess = data.shape(slice_id)[2], recipe.preprocess
     if preprocess.channels is not None:
         if max(preprocess.channels) >= count:
             raise DataError(
-                f"{case}: has {plural(count, 'channel')}, but the recipe reads {preprocess.channels}. Leave "
+                f"{slice_id}: has {plural(count, 'channel')}, but the recipe reads {preprocess.channels}. Leave "
                 "preprocess.channels and model.channels out, or set them to what the data has."
             )
         return recipe
-    if _has_transparency(data, case):
+    if _has_transparency(data, slice_id):
         count -= 1
     read = tuple(range(count))
     if needs_a_picture(recipe) and count != PICTURE:
@@ -81,7 +81,7 @@ def repeated_note(recipe: Recipe) -> str | None:
     )
 
 
-def _has_transparency(data: DecodedDataset, case: str) -> bool:
-    record = data.dataset.by_case()[case]
-    is_png = record.image.suffix.lower() == ".png" and np.dtype(data.dtype(case)).kind == "u"
-    return is_png and data.shape(case)[2] in (2, 4)
+def _has_transparency(data: DecodedDataset, slice_id: str) -> bool:
+    record = data.dataset.by_slice_id()[slice_id]
+    is_png = record.image.suffix.lower() == ".png" and np.dtype(data.dtype(slice_id)).kind == "u"
+    return is_png and data.shape(slice_id)[2] in (2, 4)

@@ -36,7 +36,13 @@ class SegmentationModule(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, *, decoded: DecodedDataset, validation_cases: Sequence[str], steps: int
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        decoded: DecodedDataset,
+        validation_slice_ids: Sequence[str],
+        steps: int,
     ) -> None:
         super().__init__()
         self.model = model
@@ -44,10 +50,10 @@ class SegmentationModule(pl.LightningModule):
         self.averaged = _averaged(model, recipe.ema_decay)
         self.objective = build_objective(recipe, decoded, model)
         self.threshold, self.dice, self.validation_loss = recipe.threshold, float("nan"), float("nan")
-        records = decoded.dataset.by_case()
-        self._volume = {case: records[case].volume for case in validation_cases}
+        records = decoded.dataset.by_slice_id()
+        self._volume = {slice_id: records[slice_id].volume for slice_id in validation_slice_ids}
         self._number = {volume: index for index, volume in enumerate(dict.fromkeys(self._volume.values()))}
-        patients = {records[case].volume: records[case].patient for case in validation_cases}
+        patients = {records[slice_id].volume: records[slice_id].patient for slice_id in validation_slice_ids}
         numbered = {patient: index for index, patient in enumerate(dict.fromkeys(patients.values()))}
         self._patients = [numbered[patients[volume]] for volume in self._number]
         self._losses: list[Tensor] = []
@@ -78,11 +84,11 @@ class SegmentationModule(pl.LightningModule):
         loss = self.objective.loss(self.model, self.augmented(batch, generator), seed=seed)
         if not torch.isfinite(loss):
             raise DataError(
-                f"The loss is {loss.item()} at step {self.global_step} on slices {', '.join(batch.cases)}. "
+                f"The loss is {loss.item()} at step {self.global_step} on slices {', '.join(batch.slice_ids)}. "
                 "Look at them with `segmed data check`, or lower optim.learning_rate."
             )
         self._losses.append(loss.detach())
-        self.log("train/loss", loss, batch_size=len(batch.cases))
+        self.log("train/loss", loss, batch_size=len(batch.slice_ids))
         return loss * self._share_of_group(batch_idx)
 
     def latest_loss(self) -> float:
@@ -97,11 +103,11 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count hits of the averaged network on the original grid."""
         logits, loss = self.objective.validate(self.kept, batch)
-        self._validation_loss.append(loss * len(batch.cases))
-        self._validated += len(batch.cases)
-        for index, (case, undo) in enumerate(zip(batch.cases, batch.undo, strict=True)):
+        self._validation_loss.append(loss * len(batch.slice_ids))
+        self._validated += len(batch.slice_ids)
+        for index, (slice_id, undo) in enumerate(zip(batch.slice_ids, batch.undo, strict=True)):
             probabilities = undo(logits[index]).sigmoid()
-            self._counts.add(self._number[self._volume[case]], probabilities, self.decoded.mask(case))
+            self._counts.add(self._number[self._volume[slice_id]], probabilities, self.decoded.mask(slice_id))
 
     def on_validation_epoch_end(self) -> None:
         """Choose the threshold, and log the Dice that selects the epoch."""

@@ -84,20 +84,20 @@ def _predicted(
     path: Path,
     runs: Mapping[int, Path],
     data: DecodedDataset,
-    cases: Sequence[str],
+    slice_ids: Sequence[str],
     device: str,
     progress: Progress | None,
 ) -> _Predicted:
-    """Write the mean maps of `runs`, by fold, for `cases`, unless the file is there and from the same weights."""
+    """Write the mean maps of `runs`, by fold, for `slice_ids`, unless the file is there and from the same weights."""
     weights = {fold: sha256_of(run / WEIGHTS) for fold, run in runs.items()}
-    wanted = set(cases)
-    groups = by_volume(record for record in data.dataset.records if record.case in wanted)
+    wanted = set(slice_ids)
+    groups = by_volume(record for record in data.dataset.records if record.slice_id in wanted)
     if made_by(path) != tuple(weights.values()):
         predictors = [load(run, device=device) for run in runs.values()]
         maps: dict[str, UInt8[np.ndarray, "_h _w"]] = {}
         for records in tracked(groups.values(), progress):
             found = _of_patient(predictors, data, records)
-            maps |= {case: to_bytes(each) for case, each in found.items()}
+            maps |= {slice_id: to_bytes(each) for slice_id, each in found.items()}
         write_maps(path, maps, list(weights.values()))
     patients = dict.fromkeys(records[0].patient for records in groups.values())
     return _Predicted(path, weights, tuple(patients))
@@ -108,15 +108,15 @@ def _of_patient(
 ) -> dict[str, Float32[np.ndarray, "_h _w"]]:
     slices = patient_slices(data, records)
     found = [predictor.probabilities(slices) for predictor in predictors]
-    return {record.case: np.mean([one[index][0] for one in found], axis=0) for index, record in enumerate(records)}
+    return {record.slice_id: np.mean([one[index][0] for one in found], axis=0) for index, record in enumerate(records)}
 
 
 def _described(made: _Predicted, inner: Split) -> MapFile:
     """What the index says of a file, from the folds behind it."""
     parts = [inner.fold(number) for number in made.weights]
 
-    def patients(cases: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-        return tuple(sorted({inner.patient_of[case] for some in cases for case in some}))
+    def patients(slice_ids: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(sorted({inner.patient_of[slice_id] for some in slice_ids for slice_id in some}))
 
     return MapFile(
         file=made.path.name,

@@ -19,7 +19,7 @@ from segmed.models.promptable import Decoded, Promptable, prompted_logits, requi
 from segmed.prompts.grid import PromptGrid, prompt_grid
 from segmed.prompts.masks import correction_point
 from segmed.prompts.proposals import propose
-from segmed.prompts.sampling import case_generator
+from segmed.prompts.sampling import slice_generator
 from segmed.prompts.value import NO_POINT, Prompts
 from segmed.training.prompting import (
     PROPOSALS,
@@ -99,21 +99,21 @@ class PromptedObjective:
         if self._prompter is None and self.config.validation != PROPOSALS:
             logits = promptable.unprompted(embedding).float()
         else:
-            prompts = [self._prompts(case, index, batch) for index, case in enumerate(batch.cases)]
+            prompts = [self._prompts(slice_id, index, batch) for index, slice_id in enumerate(batch.slice_ids)]
             logits = prompted_logits(promptable, embedding, prompts)[:, None]
         return logits, self._loss(logits, batch.mask)
 
-    def _prompts(self, case: str, index: int, batch: Batch) -> Prompts:
-        """The prompts of a case, the same in every epoch, on the network's grid."""
+    def _prompts(self, slice_id: str, index: int, batch: Batch) -> Prompts:
+        """The prompts of a slice, the same in every epoch, on the network's grid."""
         if self._prompter is None and batch.proposal is not None:
             size = (batch.image.shape[2], batch.image.shape[3])
             found = propose(batch.proposal[index, 0].float().cpu().numpy(), self.config.proposals.middle)
             return found.prompts("box", PromptGrid(size, size, size))
         if self._prompter is None:
             return Prompts()
-        mask = np.asarray(self._decoded.mask(case)) > 0
+        mask = np.asarray(self._decoded.mask(slice_id)) > 0
         grid = prompt_grid(batch.undo[index], (batch.mask.shape[2], batch.mask.shape[3]))
-        return grid.to_network(self._prompter(mask, case_generator(0, case)).prompts)
+        return grid.to_network(self._prompter(mask, slice_generator(0, slice_id)).prompts)
 
     def _gridded(self, model: Promptable, questions: Questions) -> Questions:
         """Targets on the grid of the comparison: a cell of the mask grid is what most of its pixels are."""

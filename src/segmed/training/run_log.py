@@ -68,12 +68,12 @@ def logged(out: Path, rank: int, records: Iterable[Record] = ()) -> Iterator[log
 
 
 def _may_be_quoted(error: BaseException, records: Iterable[Record]) -> bool:
-    """Whether an error is one in words that names no case, volume or patient, nor a file of theirs."""
+    """Whether an error is one in words that names no slice, volume or patient, nor a file of theirs."""
     if not isinstance(error, SegmedError) or isinstance(error, DataError | SplitError) or not str(error):
         return False  # data and splits are told of by names; errors of libraries may quote anything
     text = str(error)
     words = set(re.findall(r"\w+", text))
-    names = {name for record in records for name in (record.case, record.volume, record.patient)}
+    names = {name for record in records for name in (record.slice_id, record.volume, record.patient)}
     names |= {name.rpartition("/")[2] for name in names}
     return not any(words.issuperset(re.findall(r"\w+", name)) or (len(name) > 3 and name in text) for name in names)
 

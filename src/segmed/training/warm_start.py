@@ -58,7 +58,7 @@ def begun_from(recipe: Recipe, split: Split, fold: int, data: DecodedDataset) ->
     pseudonyms = known_pseudonyms(data.dataset)
     parts: tuple[tuple[PartName, PartName], ...] = (("train", "validation"), ("train", "test"), ("validation", "test"))
     for then, now in parts:
-        patients = {split.patient_of[case] for case in split.fold(fold).part(now)}
+        patients = {split.patient_of[slice_id] for slice_id in split.fold(fold).part(now)}
         found = overlap(config.seen.get(then, ()), patients, pseudonyms)
         if not found.complete and config.data_hash == data.data_hash:
             raise SplitError(f"start: {folder} {ANOTHER_KEY}")

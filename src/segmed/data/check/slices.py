@@ -16,7 +16,7 @@ def check_grids(dataset: SliceDataset, slices: Sequence[SliceMeasures], findings
         if image and mask and image.shape[:2] != mask.size:
             text = f"the mask is {mask.size[0]}x{mask.size[1]} but its image is {image.shape[0]}x{image.shape[1]}."
             findings.error("grid", measured.record.mask, f"{text} Export both on the same grid.")
-    grids = {m.record.case: PixelFormat(m.image.shape, m.image.dtype) for m in slices if m.image}
+    grids = {m.record.slice_id: PixelFormat(m.image.shape, m.image.dtype) for m in slices if m.image}
     find_mixed(dataset, grids, findings)
 
 
@@ -44,7 +44,7 @@ def check_labels(slices: Sequence[SliceMeasures], labels: LabelMap, findings: Fi
     if len(masked) < len(slices):
         count = len(slices) - len(masked)
         text = f"{count} of {len(slices)} slices have no mask; they can be predicted on, not trained on or scored."
-        findings.note("no-mask", next(m.record.case for m in slices if m.record.mask is None), text)
+        findings.note("no-mask", next(m.record.slice_id for m in slices if m.record.mask is None), text)
     if not masked:
         return
     counts = label_pixels(slices, labels)

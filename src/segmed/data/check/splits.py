@@ -12,9 +12,9 @@ WHERE = "split"
 def check_split(dataset: SliceDataset, split: Split, findings: Findings) -> None:
     """Validate `split` against the data set and count what leaks; pixels are not compared here."""
     try:
-        split = split.named((record.case for record in dataset.records), dataset.patients)
+        split = split.named((record.slice_id for record in dataset.records), dataset.patients)
     except SplitError as error:
-        findings.error("split-unknown-case", WHERE, str(error))
+        findings.error("split-unknown-slice", WHERE, str(error))
         return
     try:
         split.validate()
@@ -32,20 +32,22 @@ def check_split(dataset: SliceDataset, split: Split, findings: Findings) -> None
 
 
 def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> None:
-    patient_of = {record.case: record.patient for record in dataset.records}
+    patient_of = {record.slice_id: record.patient for record in dataset.records}
     for number, fold in enumerate(split.folds):
-        members = {case for part in PARTS for case in fold.part(part)}
+        members = {slice_id for part in PARTS for slice_id in fold.part(part)}
         if unknown := sorted(members - patient_of.keys()):
-            cases = plural(len(unknown), "slice is", "slices are")
-            text = f"fold {number}: {cases} not in the data, such as {unknown[0]}. Make a new split."
-            findings.error("split-unknown-case", WHERE, text)
+            those = plural(len(unknown), "slice is", "slices are")
+            text = f"fold {number}: {those} not in the data, such as {unknown[0]}. Make a new split."
+            findings.error("split-unknown-slice", WHERE, text)
         if unused := patient_of.keys() - members:
             findings.note(
-                "split-unused-case",
+                "split-unused-slice",
                 WHERE,
                 f"fold {number}: {plural(len(unused), 'slice is', 'slices are')} in no part.",
             )
-    moved = sorted(case for case, patient in split.patient_of.items() if patient_of.get(case, patient) != patient)
+    moved = sorted(
+        slice_id for slice_id, patient in split.patient_of.items() if patient_of.get(slice_id, patient) != patient
+    )
     if moved:
         was, now = split.patient_of[moved[0]], patient_of[moved[0]]
         text = f"slice {moved[0]} belongs to {now}, the split has it with {was}. Make a new split."
@@ -55,8 +57,10 @@ def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> N
 def _check_neighbours(dataset: SliceDataset, split: Split, number: int, fold: Partition, findings: Findings) -> None:
     from segmed.data.splits import leak_figures
 
-    known = dataset.by_case().keys()
-    present = Partition(**{part: tuple(case for case in fold.part(part) if case in known) for part in PARTS})
+    known = dataset.by_slice_id().keys()
+    present = Partition(
+        **{part: tuple(slice_id for slice_id in fold.part(part) if slice_id in known) for part in PARTS}
+    )
     figures = leak_figures(dataset.records, present)
     if figures.with_train_neighbour or figures.patients_also_in_train:
         text = (

@@ -31,7 +31,7 @@ def require_room(plan: EmbeddingPlan, folder: Path, *, missing: int, max_gib: fl
     if max_gib is not None and plan.bytes > max_gib * GIB:
         raise DataError(
             f"{folder}: the cache takes {plan.bytes / GIB:.2f} GiB, more than --max-gib {max_gib:g}. Raise it, keep "
-            "fewer --views, embed the cases of one --split, or choose a smaller preprocess.size."
+            "fewer --views, embed the slices of one --split, or choose a smaller preprocess.size."
         )
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free, wanted = shutil.disk_usage(there).free, missing * plan.entry_bytes
@@ -53,7 +53,7 @@ def require_same_plan(plan: EmbeddingPlan, folder: Path) -> None:
     if stale is None and present.precision != plan.precision:
         stale = f"another arithmetic ({present.precision}, not {plan.precision})"
     if stale is None and present.entries != plan.entries:
-        stale = f"other cases or views ({len(present.entries)} embeddings, not {len(plan.entries)})"
+        stale = f"other slices or views ({len(present.entries)} embeddings, not {len(plan.entries)})"
     if stale is None and present.shapes != plan.shapes:
         stale = f"other levels ({present.shapes}, not {plan.shapes})"
     if stale is not None:
@@ -87,7 +87,7 @@ def fill(
 ) -> EmbeddingCache:
     """Make every shard that is not among `whole`, `batch` entries at a time, and open the cache.
 
-    Raises `DataError` where an embedding is not finite in half precision, naming its case.
+    Raises `DataError` where an embedding is not finite in half precision, naming its slice.
     """
     missing = [number for number in plan.shards if number not in set(whole)]
     total = sum(len(plan.shard_entries(number)) for number in missing)

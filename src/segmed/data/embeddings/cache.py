@@ -1,4 +1,4 @@
-"""Read an embedding cache: by case and view, from memory-mapped shards, refused where it is stale or unfinished."""
+"""Read an embedding cache: by slice and view, from memory-mapped shards, refused where it is stale or unfinished."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,34 +25,34 @@ class EmbeddingCache:
         self._place = {entry: index for index, entry in enumerate(self.plan.entries)}
         self._shards: dict[int, Shard] = {}
 
-    def embedding(self, case: str, view: View = "identity") -> Embedding:
-        """A copy of the embedding of a case's view, in half precision.
+    def embedding(self, slice_id: str, view: View = "identity") -> Embedding:
+        """A copy of the embedding of a slice's view, in half precision.
 
         Raises `DataError` where it is damaged or not in the cache.
         """
-        if (case, view) not in self._place:
-            raise DataError(f"{self.folder}: holds no {view} of case {case}. Make the cache for this split.")
-        number = self._place[case, view] // self.plan.per_shard
+        if (slice_id, view) not in self._place:
+            raise DataError(f"{self.folder}: holds no {view} of slice {slice_id}. Make the cache for this split.")
+        number = self._place[slice_id, view] // self.plan.per_shard
         if number not in self._shards:
             self._shards[number] = Shard(self.folder, self.plan, number)
-        return self._shards[number][case, view]
+        return self._shards[number][slice_id, view]
 
-    def views(self, cases: Sequence[str]) -> tuple[View, ...]:
-        """The views that the cache holds of every one of these cases."""
-        return tuple(view for view in VIEWS if all((case, view) in self._place for case in cases))
+    def views(self, slice_ids: Sequence[str]) -> tuple[View, ...]:
+        """The views that the cache holds of every one of these slices."""
+        return tuple(view for view in VIEWS if all((slice_id, view) in self._place for slice_id in slice_ids))
 
-    def require(self, key: EmbeddingKey, cases: Sequence[str]) -> None:
-        """Raise `DataError` unless the cache is of these pixels, weights and preprocessing and has all cases."""
+    def require(self, key: EmbeddingKey, slice_ids: Sequence[str]) -> None:
+        """Raise `DataError` unless the cache is of these pixels, weights and preprocessing and has all slices."""
         stale = self.plan.key.difference(key)
         if stale is not None:
             raise DataError(
                 f"{self.folder}: the embeddings are stale, they are of {stale}. "
                 "Make them again with `segmed embed` into another folder."
             )
-        missing = [case for case in cases if (case, "identity") not in self._place]
+        missing = [slice_id for slice_id in slice_ids if (slice_id, "identity") not in self._place]
         if missing:
             raise DataError(
-                f"{self.folder}: lacks {len(missing)} of {len(cases)} cases, such as {missing[0]}. "
+                f"{self.folder}: lacks {len(missing)} of {len(slice_ids)} slices, such as {missing[0]}. "
                 "Make the cache with the split and fold that are trained on, or without --split."
             )
 

@@ -24,7 +24,7 @@ LONGEST = 2**20
 """More channels, rows or columns than an embedding has."""
 
 Entry = tuple[str, View]
-"""A case and the view of it."""
+"""A slice and the view of it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EmbeddingKey:
     """What embeddings depend on; a cache of another key is stale."""
 
     data: str
-    """The data set's hash: of all pixels with their cases and patients."""
+    """The data set's hash: of all pixels with their slices and patients."""
     weights: str
     """The digest of the image encoder's weights."""
     preprocess: dict[str, Any]
@@ -139,5 +139,5 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def entry_name(entry: Entry, level: int) -> str:
     """The name of one level of an embedding within its shard."""
-    case, view = entry
-    return f"{level}:{view}:{case}"
+    slice_id, view = entry
+    return f"{level}:{view}:{slice_id}"

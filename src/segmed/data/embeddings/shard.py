@@ -63,11 +63,11 @@ class Shard:
         name = entry_name(entry, level)
         place = self._file.get_slice(name)
         if place.get_dtype() != "F16" or tuple(place.get_shape()) != self._shapes[level]:
-            raise self._damaged(f"holds an embedding of another shape for case {entry[0]}")
+            raise self._damaged(f"holds an embedding of another shape for slice {entry[0]}")
         values: Level = self._file.get_tensor(name)
         if name not in self._checked:
             if zlib.crc32(values.tobytes()) != self._checksums[name]:
-                raise self._damaged(f"holds a damaged embedding of case {entry[0]}")
+                raise self._damaged(f"holds a damaged embedding of slice {entry[0]}")
             self._checked.add(name)
         return values
 

@@ -14,7 +14,7 @@ from segmed.preprocess import Preprocess
 
 
 class EmbeddedSlices(Dataset[Item]):
-    """Every view of every case of one part: item `n * views + v` is view v of case n.
+    """Every view of every slice of one part: item `n * views + v` is view v of slice n.
 
     The image is read only `with_images` (some questions are made from it); else it has no channels, which no encoder
     can take for an image.
@@ -23,40 +23,40 @@ class EmbeddedSlices(Dataset[Item]):
     def __init__(
         self,
         decoded: DecodedDataset,
-        cases: Sequence[str],
+        slice_ids: Sequence[str],
         preprocess: Preprocess,
         cache: EmbeddingCache,
         *,
         views: Sequence[View] = ("identity",),
         with_images: bool = False,
     ) -> None:
-        self.decoded, self.cases, self.preprocess, self.cache = decoded, tuple(cases), preprocess, cache
+        self.decoded, self.slice_ids, self.preprocess, self.cache = decoded, tuple(slice_ids), preprocess, cache
         self.views = tuple(views)
-        records = decoded.dataset.by_case()
-        self._volume = {case: records[case].volume for case in self.cases}
-        self._images = PreprocessedSlices(decoded, cases, preprocess) if with_images else None
+        records = decoded.dataset.by_slice_id()
+        self._volume = {slice_id: records[slice_id].volume for slice_id in self.slice_ids}
+        self._images = PreprocessedSlices(decoded, slice_ids, preprocess) if with_images else None
 
     def __len__(self) -> int:
         """The number of views of all slices."""
-        return len(self.cases) * len(self.views)
+        return len(self.slice_ids) * len(self.views)
 
     def __getitem__(self, index: int) -> Item:
         """One view of one slice. `Item.undo` knows no view, so only the identity goes back to the image's grid."""
         number, turn = divmod(index, len(self.views))
-        case, view = self.cases[number], self.views[turn]
+        slice_id, view = self.slice_ids[number], self.views[turn]
         if self._images is not None:
             whole = self._images[number]
             image, labels, undo = whole.image, whole.labels, whole.undo
         else:
-            spacing = self.decoded.pixel_spacing(self._volume[case])
-            labels = self.preprocess.apply_mask(self.decoded.mask(case), spacing)
-            image, undo = torch.zeros(0, *labels.shape), self.preprocess.undo(self.decoded.shape(case)[:2], spacing)
+            spacing = self.decoded.pixel_spacing(self._volume[slice_id])
+            labels = self.preprocess.apply_mask(self.decoded.mask(slice_id), spacing)
+            image, undo = torch.zeros(0, *labels.shape), self.preprocess.undo(self.decoded.shape(slice_id)[:2], spacing)
         turned = viewed(image, view).contiguous(), viewed(labels, view).contiguous()
-        return Item(*turned, case=case, undo=undo, embedding=self.cache.embedding(case, view))
+        return Item(*turned, slice_id=slice_id, undo=undo, embedding=self.cache.embedding(slice_id, view))
 
     def drawn(self) -> Drawn:
         """What the order of training depends on."""
-        return drawn_from(self.decoded, self.cases)
+        return drawn_from(self.decoded, self.slice_ids)
 
 
 class ViewedBatches(TrainingBatches):

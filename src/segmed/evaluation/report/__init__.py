@@ -39,8 +39,8 @@ def write_report(
         decoded: Images and references for the pictures (a `DecodedDataset`); without it they show predictions alone.
         runs: The run folder of each evaluation's name, for learning curves, configuration and evaluations of degraded
             images (whose rows go to `robustness.csv` too).
-        anonymise: Put pseudonyms in the place of patient and case ids, made with the key beside the data of `decoded`
-            (without it they are of this report alone), and cut folders out of paths.
+        anonymise: Put pseudonyms in the place of the ids of patients, cases and slices, made with the key beside the
+            data of `decoded` (without it they are of this report alone), and cut folders out of paths.
         channel: The one shown, from 0; by default the middle one (FLAIR for LGG).
         seed: Draws the bootstraps.
 

@@ -12,17 +12,18 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.image import PixelSpacing, shown_channel
 from segmed.core.pseudonyms import Pseudonyms
+from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.data.lgg import channel_names, is_lgg
 from segmed.evaluation.compare import PRIMARY
 from segmed.evaluation.overlays import crop_box, overlay, png_bytes
 from segmed.evaluation.report import numbers
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.rows import PatientRow
+from segmed.evaluation.rows import CaseRow, PatientRow, SliceRow
 
 WORST, BEST = 3, 2
 References = Mapping[str, UInt8[np.ndarray, "_h _w"]]
-"""References of slices by case, where no data set is at hand: labels 0 … K."""
+"""References by slice id, where no data set is at hand: labels 0 … K."""
 _PICTURE = 384
 """About how many pixels a picture is high: sharp at the size at which the page shows it."""
 
@@ -36,58 +37,48 @@ class Pictures(Protocol):
         """Whether the three channels of images are the colours of a picture."""
         ...
 
-    def image(self, case: str) -> Shaped[np.ndarray, "h w c"]:
-        """The image of a case."""
+    def image(self, slice_id: str) -> Shaped[np.ndarray, "h w c"]:
+        """The image of a slice."""
         ...
 
-    def spacing(self, case: str) -> PixelSpacing | None:
-        """Millimetres per pixel of a case; None where they are not known."""
+    def spacing(self, slice_id: str) -> PixelSpacing | None:
+        """Millimetres per pixel of a slice; None where they are not known."""
         ...
 
-    def mask(self, case: str) -> UInt8[np.ndarray, "h w"]:
-        """The reference of a case, labels 0 … K."""
-        ...
-
-
-@runtime_checkable
-class HasIds(Protocol):
-    """What belongs to a case of a patient."""
-
-    @property
-    def patient(self) -> str:
-        """The patient's id."""
-        ...
-
-    @property
-    def case(self) -> str:
-        """The case's id."""
+    def mask(self, slice_id: str) -> UInt8[np.ndarray, "h w"]:
+        """The reference of a slice, labels 0 … K."""
         ...
 
 
 @dataclass(frozen=True)
 class Names:
-    """What is printed for each patient id and each case id."""
+    """What is printed for each patient id, and for each id of a slice or, where volumes were scored, of a case."""
 
     patients: Mapping[str, str]
-    cases: Mapping[str, str]
+    parts: Mapping[str, str]
 
     def in_text(self, text: str) -> str:
         """A sentence with every id that it names printed as it is to be."""
-        for ids in (self.cases, self.patients):  # a case's id may hold its patient's
+        for ids in (self.parts, self.patients):  # a slice's id may hold its patient's
             for name in sorted(ids, key=len, reverse=True):
                 text = text.replace(name, ids[name])
         return text
 
 
-def names_of(rows: Iterable[HasIds], pseudonyms: Pseudonyms | None) -> Names:
-    """The ids themselves, or the names that stand for them, of slices or records."""
+def names_of(rows: Iterable[SliceRow | CaseRow | Record], pseudonyms: Pseudonyms | None) -> Names:
+    """The ids themselves, or the names that stand for them, of slices or of cases."""
     patients: dict[str, str] = {}
-    cases: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    prefix = "slice"
     for row in rows:
-        patients[row.patient], cases[row.case] = row.patient, row.case
+        if isinstance(row, CaseRow):
+            prefix, name = "case", row.case
+        else:
+            name = row.slice_id
+        patients[row.patient], parts[name] = row.patient, name
     if pseudonyms is not None:
-        return Names(pseudonyms.names(patients, prefix="patient"), pseudonyms.names(cases, prefix="case"))
-    return Names(patients, cases)
+        return Names(pseudonyms.names(patients, prefix="patient"), pseudonyms.names(parts, prefix=prefix))
+    return Names(patients, parts)
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ class PictureRow:
 
     patient: str
     rank: str
-    case: str
+    slice_id: str
     why: str
     window: str
     channel: str
@@ -196,7 +187,7 @@ def chosen_patients(leader: Evaluation) -> dict[str, str]:
     return {patient: chosen[patient] for patient in order if patient in chosen}
 
 
-def example_case(leader: Evaluation) -> str:
+def example_slice(leader: Evaluation) -> str:
     """The largest slice of the median patient: what pictures of networks are drawn of."""
     ranks = chosen_patients(leader)
     patient = next((each for each, rank in ranks.items() if rank == "median"), next(iter(ranks), None))
@@ -204,22 +195,22 @@ def example_case(leader: Evaluation) -> str:
 
 
 def largest_slice(evaluation: Evaluation, patient: str) -> str:
-    """The case with the most reference pixels of a patient; with the most predicted ones where there are none."""
+    """The slice with the most reference pixels of a patient; with the most predicted ones where there are none."""
     sizes: dict[str, tuple[int, int]] = {}
     for row in evaluation.slices:
         if row.patient == patient:
-            reference, predicted = sizes.get(row.case, (0, 0))
-            sizes[row.case] = (reference + row.reference_px, predicted + row.predicted_px)
-    return max(sizes, key=lambda case: sizes[case])
+            reference, predicted = sizes.get(row.slice_id, (0, 0))
+            sizes[row.slice_id] = (reference + row.reference_px, predicted + row.predicted_px)
+    return max(sizes, key=lambda slice_id: sizes[slice_id])
 
 
 def most_wrong_slice(evaluation: Evaluation, patient: str) -> str:
-    """The case with the most wrong pixels of a patient, over all labels."""
+    """The slice with the most wrong pixels of a patient, over all labels."""
     wrong: Counter[str] = Counter()
     for row in evaluation.slices:
         if row.patient == patient:
-            wrong[row.case] += row.fp + row.fn
-    return max(wrong, key=lambda case: wrong[case])
+            wrong[row.slice_id] += row.fp + row.fn
+    return max(wrong, key=lambda slice_id: wrong[slice_id])
 
 
 def chosen_slices(evaluation: Evaluation, patient: str, rank: str) -> dict[str, str]:
@@ -284,18 +275,18 @@ def picture_rows(
     dice = leader.by_patient(PRIMARY)
     rows = []
     for patient, rank in chosen_patients(leader).items():
-        for case, why in chosen_slices(leader, patient, rank).items():
-            name = f"{shown.cases[case]} of {shown.patients[patient]}"
-            reference = references.get(case) if pictures is None and references is not None else None
-            tiles, window, bar = _tiles(systems, pictures, case, channel, name, reference)
+        for slice_id, why in chosen_slices(leader, patient, rank).items():
+            name = f"{shown.parts[slice_id]} of {shown.patients[patient]}"
+            reference = references.get(slice_id) if pictures is None and references is not None else None
+            tiles, window, bar = _tiles(systems, pictures, slice_id, channel, name, reference)
             rows.append(
                 PictureRow(
                     patient=shown.patients[patient],
                     rank=rank,
-                    case=shown.cases[case],
+                    slice_id=shown.parts[slice_id],
                     why=why,
                     window=window,
-                    channel=_channel_text(pictures, case, channel),
+                    channel=_channel_text(pictures, slice_id, channel),
                     scale=bar,
                     dice=numbers.number(dice[patient], 3),
                     tiles=tiles,
@@ -316,11 +307,11 @@ def scale_bar(width: int) -> ScaleBar:
     return ScaleBar(pixels, round(100 * pixels / width, 2))
 
 
-def _channel_text(pictures: Pictures | None, case: str, channel: int | None) -> str:
+def _channel_text(pictures: Pictures | None, slice_id: str, channel: int | None) -> str:
     """What is shown of the image: the sequence where the data set names it, else the channel's number."""
     if pictures is None:
         return ""
-    channels = pictures.image(case).shape[-1]
+    channels = pictures.image(slice_id).shape[-1]
     if pictures.in_colour and channel is None:
         return "in colour"
     if channels == 1:
@@ -334,15 +325,15 @@ def _channel_text(pictures: Pictures | None, case: str, channel: int | None) -> 
 def _tiles(
     systems: Sequence[Evaluation],
     pictures: Pictures | None,
-    case: str,
+    slice_id: str,
     channel: int | None,
     shown: str,
     reference: UInt8[np.ndarray, "_h _w"] | None,
 ) -> tuple[tuple[Tile, ...], str, ScaleBar]:
     """A slice's picture under every system, what part of it they show, and their scale; `shown` names the slice."""
-    predictions = [system.predictions[case] for system in systems]
-    image = None if pictures is None else pictures.image(case)
-    reference = reference if pictures is None else pictures.mask(case)
+    predictions = [system.predictions[slice_id] for system in systems]
+    image = None if pictures is None else pictures.image(slice_id)
+    reference = reference if pictures is None else pictures.mask(slice_id)
     shape = predictions[0].shape
     rows, columns = crop_box(reference, *predictions, minimum=(min(shape) + 1) // 2)
     cut = (rows, columns)
@@ -358,7 +349,7 @@ def _tiles(
             scale=scale,
             thickness=2 if scale > 1 else 1,
         )
-        here = slice_dice(system, case)
+        here = slice_dice(system, slice_id)
         text = f"Slice {shown}: reference and prediction of {system.name}, slice Dice {here}"
         tiles.append(Tile(system.name, place, here, data_address(png_bytes(picture)), text))
     height, width = rows.stop - rows.start, columns.stop - columns.start
@@ -366,11 +357,11 @@ def _tiles(
     return tuple(tiles), window, scale_bar(width)
 
 
-def slice_dice(system: Evaluation, case: str) -> str:
+def slice_dice(system: Evaluation, slice_id: str) -> str:
     """The Dice of a slice as text, the mean over labels that have one; of several seeds the first, which is drawn."""
     by_label: dict[str, float] = {}
     for row in system.slices:
-        if row.case == case:
+        if row.slice_id == slice_id:
             by_label.setdefault(row.label, row.dice)
     values = [dice for dice in by_label.values() if not math.isnan(dice)]
     return numbers.number(sum(values) / len(values) if values else None, 3)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.evaluation.filters import png_of
-from segmed.evaluation.report.cases import Pictures, data_address, example_case
+from segmed.evaluation.report.cases import Pictures, data_address, example_slice
 from segmed.evaluation.result import Evaluation
 from segmed.inference import Predictor, load
 from segmed.inference.features import draw_features, feature_panels
@@ -37,8 +37,8 @@ def feature_pictures(
         predictor = load(runs[system.name], device="cpu")
         if not isinstance(predictor, Predictor):
             continue
-        case = example_case(systems[0])
-        panels = feature_panels(predictor, pictures.image(case), spacing=pictures.spacing(case))
+        slice_id = example_slice(systems[0])
+        panels = feature_panels(predictor, pictures.image(slice_id), spacing=pictures.spacing(slice_id))
         picture = png_of(draw_features(panels, system.name))
         found.append(FeaturePicture(system.name, place, data_address(picture), panels.kept))
     return tuple(found)

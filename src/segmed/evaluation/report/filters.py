@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.evaluation.filters import filter_figure, png_of
-from segmed.evaluation.report.cases import Pictures, data_address, example_case
+from segmed.evaluation.report.cases import Pictures, data_address, example_slice
 from segmed.evaluation.result import Evaluation
 from segmed.inference.filters import filter_image, filter_response, learned_filter
 
@@ -34,8 +34,8 @@ def filter_pictures(
             continue
         views = None
         if pictures is not None and learned.inputs:
-            case = example_case(systems[0])
-            views = filter_image(learned, pictures.image(case), pictures.spacing(case))
+            slice_id = example_slice(systems[0])
+            views = filter_image(learned, pictures.image(slice_id), pictures.spacing(slice_id))
         elif not learned.layer.linear:
             continue
         config = learned.config

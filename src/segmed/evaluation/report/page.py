@@ -17,7 +17,6 @@ from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
 from segmed.evaluation.report.cases import (
-    HasIds,
     Names,
     Pictures,
     References,
@@ -40,6 +39,7 @@ from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.report.viewer import LIMIT, VolumePictures, script, script_hash, volume_views
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
 from segmed.evaluation.robustness import Degraded
+from segmed.evaluation.rows import CaseRow, SliceRow
 from segmed.evaluation.split_facts import SplitFacts
 from segmed.models.checkpoint import CONFIG, RECIPE
 from segmed.version import __version__
@@ -175,9 +175,9 @@ def render(page: Sections, *, package: str = "segmed.evaluation.report", templat
 def _front(comparison: Comparison, written: datetime) -> Sections:
     leader = comparison.systems[0]
     patients = len(leader.by_patient(PRIMARY))
-    cases = len({row.case for row in _rows(leader)})
+    parts = len({row.case for row in leader.cases} if leader.space else {row.slice_id for row in leader.slices})
     facts = [f"{leader.part} part", comparison.unit.count(patients)]
-    facts += [plural(cases, "volume" if leader.space else "slice")] if comparison.patients_known else []
+    facts += [plural(parts, "case" if leader.space else "slice")] if comparison.patients_known else []
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
@@ -312,8 +312,8 @@ def _calibration(systems: Sequence[Evaluation]) -> Sections:
     return {"calibration": picture, "calibration_key": _key(known, places)}
 
 
-def _rows(evaluation: Evaluation) -> Sequence[HasIds]:
-    """What an evaluation scored: volumes, or slices."""
+def _rows(evaluation: Evaluation) -> Sequence[CaseRow] | Sequence[SliceRow]:
+    """What an evaluation scored: cases, which are volumes, or slices."""
     return evaluation.cases if evaluation.space else evaluation.slices
 
 

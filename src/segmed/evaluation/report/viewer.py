@@ -83,7 +83,7 @@ def volume_views(
             pictures,
             worst_case(leader, patient),
             limit=LIMIT // max(1, len(chosen)),
-            names=(f"volume-{number}", shown.patients[patient], shown.cases[worst_case(leader, patient)]),
+            names=(f"volume-{number}", shown.patients[patient], shown.parts[worst_case(leader, patient)]),
             rank=(rank, numbers.number(dice[patient], 3)),
         )
         for number, (patient, rank) in enumerate(chosen.items(), start=1)
