@@ -89,5 +89,5 @@ def test_the_config_of_an_ensemble_of_0_1_reads_with_the_one_network_that_it_kep
 def test_networks_that_read_volumes_along_several_planes_make_no_ensemble() -> None:
     network = RunConfig.from_json(json.loads((SAMPLES / "run" / "config.json").read_text()), "config.json").networks[0]
     other = replace(network, preprocess=replace(network.preprocess, plane="axial"))
-    with pytest.raises(ModelError, match="along acquired and axial"):
+    with pytest.raises(ModelError, match="plane axial, network 1 along acquired"):
         EnsembleConfig(networks=(network, other), labels=LabelMap())
