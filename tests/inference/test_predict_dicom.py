@@ -15,7 +15,7 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.volume import Grid, Volume
 from segmed.inference import dicom_inputs
-from segmed.inference.files import Existing, Outcome
+from segmed.inference.targets import Existing, Outcome
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
 from segmed.io.volumes import read_volume, write_volume

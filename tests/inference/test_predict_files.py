@@ -11,8 +11,9 @@ from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.image import Image, Mask
 from segmed.core.labels import LabelMap
-from segmed.inference.files import Existing, Outcome, predict_files
+from segmed.inference.files import predict_files
 from segmed.inference.inputs import find_inputs
+from segmed.inference.targets import Existing, Outcome
 from segmed.io import read_mask
 
 
@@ -81,17 +82,27 @@ def test_resuming_keeps_what_is_there_and_gives_what_one_go_gives(tmp_path: Path
     assert contents(out) == contents(tmp_path / "fresh")
 
 
-def test_resuming_draws_the_overlays_that_are_not_there(tmp_path: Path) -> None:
+def test_resuming_draws_the_overlays_that_are_not_there_and_predicts_nothing_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, out = written(tmp_path), tmp_path / "out"
     predicted(root, out)
     edited = np.zeros(read_mask(out / "p1_2.png", LabelMap()).array.shape, np.uint8)
     edited[0, :5] = 255
     save(out / "p1_2.png", edited)
     before = contents(out)
+    monkeypatch.setattr("segmed.inference.files._masks", lambda *_, **__: pytest.fail("A volume was predicted."))
     outcome = predicted(root, out, existing="keep", overlays=True)
     assert (len(outcome.written), len(outcome.kept), len(outcome.added)) == (0, 9, 9)
     assert {name: (out / name).read_bytes() for name in before} == before
     assert len((out / "p1_2_overlay.png").read_bytes()) == 5  # of the mask that is there
+
+
+def test_no_overlay_is_drawn_of_a_mask_of_another_size(tmp_path: Path) -> None:
+    image, mask = written(tmp_path) / "images" / "p0_1.png", save(tmp_path / "m.png", np.zeros((3, 4), np.uint8))
+    outcome = predicted(image, mask, existing="keep", overlays=True)
+    assert outcome.failures == ((image, f"{mask}: has another size than {image}. Say --overwrite."),)
+    assert not outcome.kept
 
 
 def test_volumes_that_are_done_are_not_predicted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +120,7 @@ def test_a_file_that_is_named_for_one_image_is_the_mask(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "new" / "mask.tif", LabelMap()).array.shape == (13, 18)
     with pytest.raises(DataError, match=r"mask.tif: exists already. Choose another place with -o, or say --overwrite"):
         predicted(image, tmp_path / "new" / "mask.tif")
-    with pytest.raises(DataError, match="an image would be replaced"):
+    with pytest.raises(DataError, match="an input would be replaced"):
         predicted(image, image, existing="replace")
 
 
@@ -118,7 +129,7 @@ def test_a_file_that_is_named_for_one_image_is_the_mask(tmp_path: Path) -> None:
     [
         ("images", "mask.png", r"mask.png: is the name of one file, for 9 images. Name a folder"),
         ("images/p0_1.png", "mask.jpg", r"masks are not written with suffix .jpg. Choose of .tif"),
-        ("images/p0_1.png", "mask.nii.gz", r"masks are not written with suffix .gz. Choose of .tif"),
+        ("images/p0_1.png", "mask.nii.gz", r"masks are not written with suffix .nii.gz. Choose of .tif"),
     ],
 )
 def test_a_file_that_cannot_be_the_mask_is_refused_and_no_folder_is_made(

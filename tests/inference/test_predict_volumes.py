@@ -13,10 +13,10 @@ from segmed.core.errors import ConfigError, DataError
 from segmed.core.stacking import Plane, stacking
 from segmed.core.volume import Grid, Volume
 from segmed.inference.ensemble import EnsemblePredictor
-from segmed.inference.files import Existing, Outcome
 from segmed.inference.inputs import find_inputs
 from segmed.inference.predictor import Predictor
-from segmed.inference.volume_files import Extras, entropy, predict_volumes
+from segmed.inference.targets import Existing, Outcome, names_a_file
+from segmed.inference.volume_files import WRITTEN, Extras, entropy, predict_volumes
 from segmed.inference.volume_inputs import find_volumes, sequence_doubts
 from segmed.io.volumes import read_volume, write_volume
 from segmed.models.joint_config import EnsembleConfig
@@ -200,11 +200,35 @@ def test_a_bad_volume_is_listed_and_the_others_are_predicted(tmp_path: Path) -> 
 def test_one_volume_may_name_the_file_of_its_mask(tmp_path: Path) -> None:
     file = put(tmp_path / "a.nii.gz", ramp())
     assert run(file, tmp_path / "mask.nii").written == (tmp_path / "mask.nii",)
-    with pytest.raises(DataError, match="would be replaced by its mask"):
+    with pytest.raises(DataError, match="an input would be replaced"):
         run(file, file, existing="replace")
     put(tmp_path / "b.nii.gz", ramp())
     with pytest.raises(DataError, match="is the name of one file, for 3 volumes"):
         run(tmp_path, tmp_path / "out.nii.gz")
+
+
+def test_a_file_that_cannot_be_the_mask_of_a_volume_is_refused(tmp_path: Path) -> None:
+    file = put(tmp_path / "a.nii.gz", ramp())
+    for name, suffix in (("mask.png", ".png"), ("mask.dcm", ".dcm")):
+        with pytest.raises(DataError, match=rf"{name}: masks are not written with suffix \{suffix}. Choose of .nii.gz"):
+            run(file, tmp_path / name)
+    assert names_a_file(tmp_path / "mask.ome.tif", 1, "volume", WRITTEN)
+
+
+def test_volumes_whose_results_would_be_one_file_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for name in ("a", "a_probability"):
+        put(tmp_path / "in" / f"{name}.nii.gz", ramp())
+    with pytest.raises(DataError, match=r"would both be .*a_probability\.nii\.gz\. Rename one"):
+        run(tmp_path / "in", tmp_path / "out", extras=Extras(probabilities=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_too_long_for_a_result_costs_its_volume_alone(tmp_path: Path) -> None:
+    for name in ("a" * 240, "b"):
+        put(tmp_path / "in" / f"{name}.nii", ramp())
+    outcome = run(tmp_path / "in", tmp_path / "out", extras=Extras(probabilities=True))
+    assert [path.name for path in outcome.written] == ["b.nii"]
+    assert ["cannot be written" in reason for _, reason in outcome.failures] == [True]
 
 
 def test_sequences_are_found_by_nnunets_names_and_by_brats_folders(tmp_path: Path) -> None:

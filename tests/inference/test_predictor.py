@@ -189,7 +189,7 @@ def save(path: Path, size: tuple[int, int] = (8, 8)) -> Path:
 def test_an_image_is_never_replaced_by_its_mask(predictor: Predictor, tmp_path: Path) -> None:
     scan = save(tmp_path / "scan.png")
     before = scan.read_bytes()
-    with pytest.raises(DataError, match=r"scan\.png: an image would be replaced by its mask"):
+    with pytest.raises(DataError, match=r"scan\.png: an input would be replaced"):
         predict_files(predictor, find_inputs(scan), tmp_path)
     assert scan.read_bytes() == before
 
@@ -199,7 +199,7 @@ def test_two_images_whose_masks_would_share_a_name_are_refused_before_anything_i
 ) -> None:
     save(tmp_path / "in" / "a.png")
     save(tmp_path / "in" / "a.jpg")
-    with pytest.raises(DataError, match="Rename one image"):
+    with pytest.raises(DataError, match="Rename one"):
         predict_files(predictor, find_inputs(tmp_path / "in"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -18,9 +18,9 @@ from segmed.core.wording import plural
 if TYPE_CHECKING:
     from segmed.core.image import Image, Mask
     from segmed.inference import VolumePredictor
-    from segmed.inference.files import Existing, Outcome
     from segmed.inference.inputs import Inputs
     from segmed.inference.prompt_files import PromptedFiles
+    from segmed.inference.targets import Existing, Outcome
     from segmed.inference.volume_files import Extras
     from segmed.inference.volume_inputs import VolumeInputs
     from segmed.inference.volume_prompts import PromptedVolumes

@@ -1,6 +1,5 @@
 """Predict volumes: masks out in the container and on the grid of each, whole or not at all, and their size in ml."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,23 +9,32 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from segmed.core.errors import DataError, SegmedError, StoppedError
-from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.image import Mask
 from segmed.core.progress import Progress
 from segmed.core.records import VolumeFiles
 from segmed.core.volume import Volume, as_labels
-from segmed.core.wording import plural
 from segmed.data.cutting import CutVolume, read_cut
 from segmed.inference.base import VolumePredictor
 from segmed.inference.dicom_masks import SEGMENTATION, STRUCTURES, require_dicom, write_dicom_masks
-from segmed.inference.files import Existing, Outcome
 from segmed.inference.from_data import cut_slices
 from segmed.inference.summary import SUMMARY, LabelVolume, Row, read_summary, voxel_ml, write_summary
+from segmed.inference.targets import (
+    Existing,
+    Log,
+    Outcome,
+    Target,
+    costs_all,
+    names_a_file,
+    place_below,
+    require_free,
+)
 from segmed.inference.volume_inputs import VolumeInputs
-from segmed.io.volumes import read_volume, suffix_of, write_volume
+from segmed.io.volumes import FORMATS, read_volume, stem_of, suffix_of, write_volume
 
 CONTAINER = ".nii.gz"
 """What is written where the input has no container that is written, as folders of DICOM."""
+WRITTEN = tuple(suffix for row in FORMATS for suffix in row.writers)
+"""The suffixes with which masks are written."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +65,6 @@ class PredictedVolume:
     masks: UInt8[np.ndarray, "slices rows columns"]
     opinions: Sequence[UInt8[np.ndarray, "slices rows columns"]]
     probabilities: Float[np.ndarray, "slices k rows columns"] | None
-
-
-@dataclass(frozen=True)
-class _Target:
-    """The files that a volume's results go to; the mask comes last, so that it says that all are there."""
-
-    mask: Path
-    probabilities: tuple[Path, ...]
-    uncertainty: Path | None
-    dicom: tuple[Path, ...]
-    overlay: Path | None
-
-    @property
-    def maps(self) -> tuple[Path, ...]:
-        return (*self.probabilities, *(() if self.uncertainty is None else (self.uncertainty,)))
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (*self.maps, *self.dicom, *(() if self.overlay is None else (self.overlay,)), self.mask)
 
 
 PredictVolume = Callable[[VolumeFiles, CutVolume], PredictedVolume]
@@ -159,40 +148,37 @@ def predict_volumes(
     how = _How(predictor, batch_size, predict, draw)
     _require_different(inputs)
     targets = {volume.name: _target(how, volume, inputs, out, chosen) for volume in inputs.volumes}
-    summary = _summary_path(inputs, out)
-    _require_free(out, inputs, targets, summary, existing)
-    written, kept, added, failures = list[Path](), list[Path](), list[Path](), dict(inputs.faults)
+    summary = None if names_a_file(out, len(inputs.volumes), "volume", WRITTEN) else out / SUMMARY
+    images = {path.resolve() for volume in inputs.volumes for path in volume.images}
+    require_free(out, list(targets.values()), images, existing, besides=() if summary is None else (summary,))
+    log = Log(dict(inputs.faults))
     rows = read_summary(summary) if existing == "keep" and summary is not None else {}
     done: dict[str, Sequence[Row]] = {}
     for number, volume in enumerate(inputs.volumes, start=1):
         target = targets[volume.name]
         try:
-            missing = [file for file in target.files if existing != "keep" or not os.path.lexists(file)]
+            missing = target.missing(existing)
             if target.mask not in missing:
                 _add_to(how, volume, target, missing)
-                kept.append(target.mask)
-                added += missing
                 done[volume.name] = rows.get(volume.name) or [each.row for each in _of_mask(predictor, target.mask)]
             else:
-                sizes = _predict_one(how, volume, target, missing)
-                done[volume.name] = [each.row for each in sizes]
-                written.append(target.mask)
+                done[volume.name] = [each.row for each in _predict_one(how, volume, target, missing)]
             if summary is not None:
                 write_summary(summary, done)
         except StoppedError:
             raise
         except (SegmedError, RuntimeError) as error:
-            if isinstance(error.__cause__, OSError) and str(error).startswith(str(target.mask.parent)):
-                raise  # the folder cannot be written, which is so for all
-            text = str(error)
-            named = text if any(text.startswith(f"{path}:") for path in volume.files) else f"{volume.images[0]}: {text}"
-            failures.setdefault(volume.images[0], " ".join(named.split()))
+            if costs_all(error, target):
+                raise
+            log.fail(target.source, str(error), (*volume.files, target.mask))
+        else:
+            log.done(target, missing)
         if progress is not None:
             progress(number, len(inputs.volumes))
-    return Outcome(tuple(written), tuple(failures.items()), tuple(kept), tuple(added))
+    return log.outcome
 
 
-def _predict_one(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]) -> list[LabelVolume]:
+def _predict_one(how: _How, volume: VolumeFiles, target: Target, missing: Sequence[Path]) -> list[LabelVolume]:
     """Write the mask of a volume, and what is missing beside it."""
     cut, found = _predicted(how, volume, target, missing)
     if dicom := [path for path in target.dicom if path in missing]:
@@ -204,7 +190,7 @@ def _predict_one(how: _How, volume: VolumeFiles, target: _Target, missing: Seque
     return list(_sizes(how.predictor, cut, found))
 
 
-def _add_to(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]) -> None:
+def _add_to(how: _How, volume: VolumeFiles, target: Target, missing: Sequence[Path]) -> None:
     """Write what is missing beside a mask that is kept."""
     if any(path in missing for path in target.maps):
         _predicted(how, volume, target, missing)
@@ -225,14 +211,14 @@ def _add_to(how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[P
 
 
 def _draw(
-    how: _How, cut: CutVolume, masks: UInt8[np.ndarray, "slices rows columns"], target: _Target, missing: Sequence[Path]
+    how: _How, cut: CutVolume, masks: UInt8[np.ndarray, "slices rows columns"], target: Target, missing: Sequence[Path]
 ) -> None:
     if how.draw is not None and target.overlay is not None and target.overlay in missing:
         how.draw(target.overlay, cut, masks)
 
 
 def _predicted(
-    how: _How, volume: VolumeFiles, target: _Target, missing: Sequence[Path]
+    how: _How, volume: VolumeFiles, target: Target, missing: Sequence[Path]
 ) -> tuple[CutVolume, PredictedVolume]:
     """Predict a volume, and write its missing probabilities and uncertainty."""
     cut = read_cut(replace(volume, plane=how.predictor.config.plane))
@@ -287,22 +273,19 @@ def mask_name(volume: VolumeFiles) -> str:
     return f"{volume.name}{suffix_of(volume.images[0]) or CONTAINER}"
 
 
-def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> _Target:
-    ending = suffix_of(volume.images[0]) or CONTAINER
-    mask = out if _is_file(inputs, out) else out / mask_name(volume)
-    stem = mask.name.removesuffix(suffix_of(mask) or "")
-    refuse_links_on_the_way(out, mask)
-    if not mask.resolve().is_relative_to(out.resolve()):
-        raise DataError(f"{volume.images[0]}: its mask would lie outside {out}. Move it into the data set's folder.")
-    for path in volume.images:
-        if mask.resolve() == path.resolve():
-            raise DataError(f"{mask}: a volume would be replaced by its mask. Choose another folder with -o.")
+def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> Target:
+    source = volume.images[0]
+    if names_a_file(out, len(inputs.volumes), "volume", WRITTEN):
+        mask = out
+    else:
+        mask = place_below(out, mask_name(volume), source)
+    stem, ending = stem_of(mask), suffix_of(source) or CONTAINER
     names = how.predictor.config.labels.names
     endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]
     places = tuple(mask.with_name(f"{stem}{each}{ending}") for each in endings) if extras.probabilities else ()
     uncertain = mask.with_name(f"{stem}_uncertainty{ending}") if extras.uncertainty else None
     picture = None if how.draw is None else mask.with_name(f"{stem}_overlay.png")
-    return _Target(mask, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras), picture)
+    return Target(source, mask, picture, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras))
 
 
 def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path, ...]:
@@ -313,41 +296,9 @@ def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path,
     return tuple(stem.with_name(stem.name + ending) for wanted, ending in chosen.values() if wanted)
 
 
-def _is_file(inputs: VolumeInputs, out: Path) -> bool:
-    """Whether `out` names the mask of the one volume."""
-    if out.is_dir() or suffix_of(out) is None:
-        require_folder(out)
-        return False
-    if len(inputs.volumes) != 1:
-        raise DataError(f"{out}: is the name of one file, for {len(inputs.volumes)} volumes. Name a folder with -o.")
-    return True
-
-
-def _summary_path(inputs: VolumeInputs, out: Path) -> Path | None:
-    return None if _is_file(inputs, out) else out / SUMMARY
-
-
 def _require_different(inputs: VolumeInputs) -> None:
     """Results are told apart by their volumes' names."""
     twice = [name for name, count in Counter(volume.name for volume in inputs.volumes).items() if count > 1]
     if twice:
         places = ", ".join(str(volume.images[0]) for volume in inputs.volumes if volume.name == twice[0])
         raise DataError(f"{places}: these volumes are all called {twice[0]}. Rename their files or folders.")
-
-
-def _require_free(
-    out: Path, inputs: VolumeInputs, targets: dict[str, _Target], summary: Path | None, existing: Existing
-) -> None:
-    images = {path.resolve() for volume in inputs.volumes for path in volume.images}
-    files = [file for target in targets.values() for file in target.files]
-    for file in (*files, *((summary,) if summary else ())):
-        refuse_links_on_the_way(file.parent, file)  # of folders above `_target` sees
-    replaced = next((file for file in files if file.resolve() in images), None)
-    if replaced is not None:
-        raise DataError(f"{replaced}: a volume would be replaced by a result. Choose another folder with -o.")
-    there = sorted(file for file in (*files, *((summary,) if summary else ())) if os.path.lexists(file))
-    if existing == "refuse" and there:
-        raise DataError(
-            f"{out}: {plural(len(there), 'file')} would be replaced, such as {there[0]}. Choose another place "
-            "with -o, or say --overwrite to replace them, or --resume to keep them and predict the others."
-        )
