@@ -128,8 +128,8 @@ def test_a_file_that_is_named_for_one_image_is_the_mask(tmp_path: Path) -> None:
     ("source", "name", "message"),
     [
         ("images", "mask.png", r"mask.png: is the name of one file, for 9 images. Name a folder"),
-        ("images/p0_1.png", "mask.jpg", r"masks are not written with suffix .jpg. Choose of .tif"),
-        ("images/p0_1.png", "mask.nii.gz", r"masks are not written with suffix .nii.gz. Choose of .tif"),
+        ("images/p0_1.png", "mask.jpg", r"masks are not written with suffix .jpg. Choose of .png"),
+        ("images/p0_1.png", "mask.nii.gz", r"masks are not written with suffix .nii.gz. Choose of .png"),
     ],
 )
 def test_a_file_that_cannot_be_the_mask_is_refused_and_no_folder_is_made(

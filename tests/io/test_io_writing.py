@@ -11,7 +11,7 @@ from segmed.core.errors import DataError
 from segmed.core.image import Geometry, Mask
 from segmed.core.labels import LabelMap
 from segmed.io import read_mask, write_mask
-from segmed.io.writing import WRITERS
+from segmed.io.formats import MASK_SUFFIXES
 
 MASK = Mask(np.array([[0, 1, 2, 0, 1], [2, 2, 0, 0, 1], [0, 0, 0, 1, 1]], np.uint8), Geometry((3, 5)))
 GREYS = LabelMap(("rim", "cup"), (0, 100, 200))
@@ -19,7 +19,7 @@ COLOURS = LabelMap(("rim", "cup"), ((0, 0, 0), (255, 128, 0), (0, 0, 255)))
 
 
 @pytest.mark.parametrize("labels", [GREYS, COLOURS], ids=["greys", "colours"])
-@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("suffix", MASK_SUFFIXES)
 def test_a_written_mask_is_read_back_the_same(tmp_path: Path, suffix: str, labels: LabelMap) -> None:
     path = tmp_path / f"a{suffix}"
     write_mask(path, MASK, labels)
@@ -27,7 +27,7 @@ def test_a_written_mask_is_read_back_the_same(tmp_path: Path, suffix: str, label
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("suffix", MASK_SUFFIXES)
 def test_a_full_disk_gives_a_clear_error_and_leaves_the_old_file(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from segmed.core.errors import DataError
 from segmed.core.escaping import shortened
 from segmed.io.arrays import read_member
 from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, has_keys
-from segmed.io.formats import damaged, unreadable
+from segmed.io.refusals import damaged, unreadable
 
 DAYS_IN_YEAR = 365.0
 """What the published code divides by."""

@@ -7,8 +7,8 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.core.wording import with_article
 from segmed.data.listing import Findings, Listing, find_unpaired, grouped, in_order, natural_key
-from segmed.data.names import COCO, COCO_WHAT, JPEG, composed, undecodable, unread
-from segmed.io.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
+from segmed.data.names import COCO, COCO_WHAT, composed, undecodable, unread
+from segmed.io.formats import FORMATS, IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
 def list_folder(root: Path, labels: LabelMap, patient_regex: str | None = None) -> Listing:
@@ -86,8 +86,9 @@ def _find_nested(folder: Path, suffixes: Sequence[str], findings: Findings, *, k
 
 def _find_extra(path: Path, suffixes: Sequence[str], findings: Findings, *, kind: str) -> None:
     reason = unread(path)
-    if kind == "mask" and path.suffix.lower() in JPEG:
-        reason = "JPEG changes the values of labels, so it is not read as a mask. Export masks again, as PNG."
+    image = next((row.name for row in FORMATS if path.suffix.lower() in row.suffixes), None)
+    if image is not None and kind == "mask":
+        reason = f"{image} changes the values of labels, so it is not read as a mask. Export masks again, as PNG."
     if reason is not None:
         findings.error(f"unread-{kind}", path, reason)
     else:

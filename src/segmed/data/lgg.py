@@ -22,7 +22,7 @@ from segmed.core.wording import plural
 from segmed.data.listing import Findings, Listing, find_unpaired, in_order, natural_key
 from segmed.data.names import composed, undecodable
 from segmed.data.tables import read_rows
-from segmed.io.formats import unreadable
+from segmed.io.refusals import unreadable
 
 SLICE = re.compile(r"^(?P<study>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tiff?$", re.IGNORECASE)
 STUDY_DATE = re.compile(r"_\d{8}$")

@@ -5,11 +5,13 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-VOLUMES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".dicom")
-PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".svs", ".ndpi", ".czi", ".mat", ".h5", ".hdf5")
-READ_ALONE = (".nii.gz", ".nii", ".nrrd", ".mha")
+from segmed.io.formats import IMAGE_SUFFIXES
+from segmed.io.volumes import VOLUME_SUFFIXES
+
+READ_ALONE = tuple(suffix for suffix in VOLUME_SUFFIXES if not suffix.endswith(IMAGE_SUFFIXES))
 """Volumes that are read, though not beside images of slices."""
-JPEG = (".jpg", ".jpeg")
+VOLUMES = (*READ_ALONE, ".nhdr", ".mhd", ".dcm", ".dicom")
+PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".svs", ".ndpi", ".czi", ".mat", ".h5", ".hdf5")
 MADE = ("_mask", "_overlay")
 """What is added to an image's name for what is made of it."""
 COCO = re.compile(r"coco|annotation|^instances", re.IGNORECASE)
@@ -61,7 +63,7 @@ def unread(path: Path) -> str | None:
     """Why a file that holds images or masks of some kind is not read, and what to do; None of any other file."""
     name = path.name.lower()
     ending = next((ending for ending in (*VOLUMES, *PICTURES) if name.endswith(ending)), None)
-    if ending is None:
+    if ending is None or ending in IMAGE_SUFFIXES:
         return None
     if ending in READ_ALONE:
         return f"{ending} files are not read beside images of slices. Put volumes into folders of their own."

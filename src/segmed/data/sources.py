@@ -24,6 +24,7 @@ from segmed.data.part_folders import has_masks as masks_in_parts
 from segmed.data.part_folders import holds_part_folders, list_part_folders
 from segmed.data.sequences import holds_sequences, list_sequences
 from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volume_folder
+from segmed.io.formats import IMAGE_FORMATS
 
 LAYOUTS = (
     "a folder with images/ and masks/ of images or of volumes, or of images in each of train/, val/ and test/, "
@@ -74,7 +75,7 @@ def _folder_with_files(path: Path, how: Reading) -> Listing:
     listing = list_folder(path, how.labels or LabelMap(), how.patient_regex)
     if listing.dataset.records or listing.findings:
         return listing
-    raise DataError(f"{path / 'images'}: holds no image; expected PNG, TIFF, JPEG, NPY or NPZ files, or volumes.")
+    raise DataError(f"{path / 'images'}: holds no image; expected {IMAGE_FORMATS} files, or volumes.")
 
 
 def _manifest_in(folder: Path) -> Path | None:

@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from segmed.core.errors import DataError
 from segmed.core.wording import plural
 from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, as_labels
-from segmed.io.formats import damaged
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
+from segmed.io.refusals import damaged
 
 
 def read_npy(path: Path) -> Pixels:

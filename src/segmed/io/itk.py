@@ -10,8 +10,8 @@ import numpy as np
 from segmed.core.errors import DataError
 from segmed.core.optional import optional_import
 from segmed.core.volume import Grid, Volume
-from segmed.io.formats import unreadable
 from segmed.io.itk_headers import HEADER_BYTES, HEADER_READERS, ItkHeader, damaged_itk
+from segmed.io.refusals import unreadable
 from segmed.io.voxels import require_finite, require_moderate_volume, storable
 
 DROPPED = {

@@ -18,7 +18,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from segmed.core.errors import DataError
 from segmed.core.volume import Affine, Grid, Shape, Volume, sides
-from segmed.io.formats import unreadable
+from segmed.io.refusals import unreadable
 from segmed.io.voxels import MAX_VOLUME_BYTES, require_finite, require_moderate_volume, scaled, storable
 
 FORMS_DIFFER = 0.1

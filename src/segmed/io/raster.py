@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
-from segmed.io.formats import Format, damaged
 from segmed.io.jpeg_checks import require_whole_jpeg
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
 from segmed.io.png_chunks import checked_chunks
+from segmed.io.refusals import damaged
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
@@ -46,6 +46,11 @@ def read_jpeg(path: Path) -> Pixels:
     return _read_by_pillow(path, "JPEG", data)
 
 
+def write_png(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
+    """Write grey or RGB pixels of 8 bits."""
+    Pillow.fromarray(array).save(path, format="PNG")
+
+
 def _read_deep_png(path: Path, data: bytes) -> Pixels:
     import imagecodecs
 
@@ -55,7 +60,7 @@ def _read_deep_png(path: Path, data: bytes) -> Pixels:
         raise damaged(path, "PNG", error) from error
 
 
-def _read_by_pillow(path: Path, what: Format, data: bytes) -> Pixels:
+def _read_by_pillow(path: Path, what: str, data: bytes) -> Pixels:
     try:
         with Pillow.open(io.BytesIO(data), formats=[what]) as picture:
             _require_plain(path, picture)

@@ -8,11 +8,9 @@ from jaxtyping import Shaped, UInt8
 from segmed.core.errors import DataError
 from segmed.core.image import Geometry, Image, Mask
 from segmed.core.labels import LabelMap
-from segmed.io.arrays import read_npy, read_npz
-from segmed.io.formats import detect_format, unreadable
+from segmed.io.formats import Content, format_of
 from segmed.io.pixels import Pixels
-from segmed.io.raster import read_jpeg, read_png
-from segmed.io.tiff import read_tiff
+from segmed.io.refusals import unreadable
 
 MAX_CHANNELS = 16
 """More last-axis entries than this are no channels: the array is a volume, or has its channels first."""
@@ -85,20 +83,12 @@ def read_mask(path: Path | str, labels: LabelMap) -> Mask:
     return Mask(array, Geometry((array.shape[0], array.shape[1])))
 
 
-def _decode(path: Path, wanted: str) -> Pixels:
-    what = detect_format(path)
+def _decode(path: Path, wanted: Content) -> Pixels:
+    row = format_of(path)
+    if wanted == "mask" and row.write_mask is None:
+        raise DataError(f"{path}: a {row.name} mask, whose compression changes labels. Export masks as PNG or TIFF.")
     try:
-        if what == "TIFF":
-            return read_tiff(path)
-        if what == "PNG":
-            return read_png(path)
-        if what == "NPY":
-            return read_npy(path)
-        if what == "NPZ":
-            return read_npz(path, wanted)
-        if wanted == "mask":
-            raise DataError(f"{path}: a JPEG mask, whose compression changes labels. Export masks as PNG or TIFF.")
-        return read_jpeg(path)
+        return row.read(path, wanted)
     except OSError as error:
         raise unreadable(path, error) from error
 

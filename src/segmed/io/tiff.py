@@ -10,12 +10,19 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.wording import plural
-from segmed.io.formats import damaged
 from segmed.io.pixels import Pixels, require_moderate_size
+from segmed.io.refusals import damaged
 from segmed.io.tiff_checks import require_sound
 
 CHANNELS_LAST = ("YX", "YXS")
 CHANNELS_FIRST = "SYX"
+SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+"""Little and big endian, of 32-bit and of 64-bit offsets (BigTIFF)."""
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file begins like TIFF."""
+    return head.startswith(SIGNATURES)
 
 
 def read_tiff(path: Path) -> Pixels:

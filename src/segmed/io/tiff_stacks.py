@@ -15,7 +15,7 @@ from tifffile import PHOTOMETRIC
 from segmed.core.errors import DataError
 from segmed.core.volume import Grid, Triple, Volume
 from segmed.core.wording import plural
-from segmed.io.formats import SIGNATURES, damaged
+from segmed.io.refusals import damaged
 from segmed.io.tiff_checks import places_of, require_sound
 from segmed.io.voxels import require_finite, require_moderate_volume, storable
 
@@ -24,11 +24,6 @@ UNITS = {
     **dict.fromkeys(("um", "µm", "μm", "\\u00B5m", "\\u00b5m", "micron", "microns", "micrometer"), 1e-3),
 }  # fmt: skip
 """Millimetres in each unit of length; others, such as pixels, state no spacing."""
-
-
-def is_tiff(head: bytes) -> bool:
-    """Whether a file begins like TIFF."""
-    return any(head.startswith(each) for each, name in SIGNATURES.items() if name == "TIFF")
 
 
 def read_tiff_stack(path: Path) -> Volume:

@@ -9,11 +9,12 @@ from segmed.core.files import written_aside
 from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.headers import is_dicom
 from segmed.io.dicom.reading import read_dicom, read_dicom_grid
-from segmed.io.formats import unreadable
 from segmed.io.itk import read_meta, read_meta_grid, read_nrrd, read_nrrd_grid, write_meta, write_nrrd
 from segmed.io.itk_headers import is_meta, is_nrrd
 from segmed.io.nifti import is_nifti, read_nifti, read_nifti_grid, write_nifti
-from segmed.io.tiff_stacks import is_tiff, read_tiff_stack, write_tiff_stack
+from segmed.io.refusals import unreadable
+from segmed.io.tiff import is_tiff
+from segmed.io.tiff_stacks import read_tiff_stack, write_tiff_stack
 
 HEAD = 256
 """The first bytes of a file by which its format is told."""
@@ -108,10 +109,14 @@ def _format_of(path: Path) -> VolumeFormat:
     raise DataError(f"{path}: not a volume ({found}); expected {', '.join(row.name for row in FORMATS)}. Convert it.")
 
 
+VOLUME_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.writers)
+"""Suffixes, in lower case, by which a file is taken for a volume."""
+
+
 def suffix_of(path: Path) -> str | None:
     """The suffix by which a file is taken for a volume, as it is written there; None of any other file."""
     name = path.name
-    found = next((suffix for row in FORMATS for suffix in row.writers if name.lower().endswith(suffix)), None)
+    found = next((suffix for suffix in VOLUME_SUFFIXES if name.lower().endswith(suffix)), None)
     return None if found is None else name[len(name) - len(found) :]
 
 

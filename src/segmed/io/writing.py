@@ -1,18 +1,12 @@
 """Write masks: aside first, then renamed, so that nobody sees half a file."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.image import Mask
 from segmed.core.labels import LabelMap
-from segmed.io.arrays import write_npy, write_npz
-from segmed.io.tiff import write_tiff
+from segmed.io.formats import FORMATS, MASK_SUFFIXES
 
 
 def write_mask(path: Path | str, mask: Mask, labels: LabelMap) -> None:
@@ -34,11 +28,12 @@ def write_mask(path: Path | str, mask: Mask, labels: LabelMap) -> None:
         255
     """
     path = Path(path)
-    write = WRITERS.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    write = next((row.write_mask for row in FORMATS if suffix in row.suffixes), None)
     if write is None:
         raise DataError(
             f"{path}: masks cannot be written with suffix {path.suffix!r}; "
-            f"expected one of {', '.join(WRITERS)}. Choose another name."
+            f"expected one of {', '.join(MASK_SUFFIXES)}. Choose another name."
         )
     highest = int(mask.array.max(initial=0))
     if highest > len(labels.names):
@@ -47,16 +42,3 @@ def write_mask(path: Path | str, mask: Mask, labels: LabelMap) -> None:
         )
     with written_aside(path) as temporary:
         write(temporary, labels.encode(mask.array))
-
-
-def _write_png(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
-    Pillow.fromarray(array).save(path, format="PNG")
-
-
-WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
-    ".png": _write_png,
-    ".tif": write_tiff,
-    ".tiff": write_tiff,
-    ".npy": write_npy,
-    ".npz": write_npz,
-}

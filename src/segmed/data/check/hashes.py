@@ -9,7 +9,7 @@ from segmed.core.records import SliceDataset
 from segmed.data.listing import Findings
 from segmed.data.tables import read_rows
 from segmed.io.dicom.headers import files_of
-from segmed.io.formats import unreadable
+from segmed.io.refusals import unreadable
 
 WHAT = "a list of files with columns file, sha256, written by `segmed data check --write-hashes`"
 

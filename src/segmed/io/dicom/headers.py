@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from segmed.core.errors import DataError, SegmedError
 from segmed.core.optional import optional_import
-from segmed.io.formats import unreadable
+from segmed.io.refusals import unreadable
 
 Dataset = Any
 """pydicom's Dataset; pydicom is imported only where a DICOM file is read."""
