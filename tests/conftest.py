@@ -3,7 +3,10 @@
 import importlib
 import os
 import signal
+import sys
 import tempfile
+
+import pytest
 
 _cache = tempfile.TemporaryDirectory(prefix="segmed-test-cache-")
 os.environ["SEGMED_CACHE"] = _cache.name
@@ -14,15 +17,23 @@ os.fsync = lambda fd: None  # what a power cut would need, which no test can see
 if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the processors; read when torch is imported
     os.environ["OMP_NUM_THREADS"] = "1"
 
+# Where bytecode is not kept, compiling SegMed and its tests takes 8 s in each worker and in each command a test starts.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Imported before the hook: a library that a module of ours is the first to import would be compiled anew in every
 # process, since the hook gives bytecode another name meanwhile.
 LIBRARIES = """
 highdicom lightning.pytorch matplotlib.pyplot nibabel scipy.optimize scipy.stats segmentation_models_pytorch timm
 torchvision transformers.models.sam.modeling_sam
 """
-for library in LIBRARIES.split():
-    importlib.import_module(library)
 
-from signatures import check_signatures_of
 
-check_signatures_of("segmed")
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        return  # this process hands out tests to workers and imports none
+    for library in LIBRARIES.split():
+        importlib.import_module(library)
+    from signatures import check_signatures_of
+
+    check_signatures_of("segmed")
