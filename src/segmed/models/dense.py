@@ -9,7 +9,7 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
-from segmed.models.encoder_weights import find_encoder_file, load_encoder, without_hub
+from segmed.models.encoder_weights import find_encoder_file, load_encoder, out_of_reach
 from segmed.models.guided import guide_decoder
 from segmed.models.hub import quiet_hub
 
@@ -73,10 +73,7 @@ def _named_model(config: ModelConfig, weights: str | bool | None) -> nn.Module:
                 **decoder,
             )
     except OSError as error:
-        raise ModelError(
-            f"The {config.encoder_weights} weights of {config.encoder} cannot be fetched: no connection to the hub. "
-            f"{without_hub(config.encoder)}, or start from random weights with --encoder-weights none."
-        ) from error
+        raise out_of_reach(config.encoder, config.encoder_weights) from error
     except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(

@@ -55,7 +55,7 @@ def _unwrapped(tensors: Tensors, own: Mapping[str, Tensor]) -> Tensors:
 
 
 def _from_efficientnet_pytorch(tensors: Tensors, own: Mapping[str, Tensor]) -> Tensors:
-    """EfficientNet-PyTorch's names as timm's, in smp's wrapper."""
+    """EfficientNet-PyTorch's names as timm's, in smp's wrapper where the encoder has it."""
     stages = sorted({(int(found[1]), int(found[2])) for name in own if (found := STAGED.match(name))})
     expanded = {found[1] for name in tensors if (found := BLOCK.match(name)) and found[2].startswith("_expand_conv.")}
     renamed = {}
@@ -69,7 +69,7 @@ def _from_efficientnet_pytorch(tensors: Tensors, own: Mapping[str, Tensor]) -> T
             renamed[f"blocks.{stage}.{index}.{_part_renamed(block[2], parts)}"] = each
         else:
             renamed[name] = each  # a block that the encoder does not have
-    return _wrapped(renamed, own)
+    return _wrapped(renamed, own) if any(name.startswith("model.") for name in own) else renamed
 
 
 def _to_efficientnet_pytorch(tensors: Tensors, own: Mapping[str, Tensor]) -> Tensors:

@@ -1,4 +1,4 @@
-"""Pre-trained weights of a dense model's encoder from a file: no hub is needed.
+"""Pre-trained weights of a convolutional encoder from a file: no hub is needed.
 
 A file is a state dict of timm, torchvision, segmentation_models_pytorch (an encoder or a whole model) or of the
 EfficientNet-PyTorch family. Its names are brought to the encoder's own (`encoder_key_mapping`), and every tensor is
@@ -67,7 +67,7 @@ def find_encoder_file(encoder: str, weights: str) -> EncoderFile | None:
 
 def packaged_weights(encoder: str) -> EncoderFile | None:
     """The ImageNet weights of an encoder where its package is installed; nothing of the package is imported."""
-    package = PACKAGED.get(encoder)
+    package = _package_of(encoder)
     if package is None:
         return None
     try:
@@ -80,11 +80,23 @@ def packaged_weights(encoder: str) -> EncoderFile | None:
     return EncoderFile(Path(str(found[0].locate())), origin)
 
 
-def without_hub(encoder: str) -> str:
-    """What gives an encoder its weights where the hub is out of reach, as the beginning of a sentence."""
-    if encoder in PACKAGED:
-        return f"Install them: {WEIGHTS_EXTRA}"
-    return "Give their file to --encoder-weights, connect once to cache them"
+def out_of_reach(encoder: str, weights: str) -> ModelError:
+    """What to raise where weights by name need the hub and it cannot be reached, with what gives them all the same."""
+    packaged = _package_of(encoder) is not None
+    remedy = (
+        f"Install them: {WEIGHTS_EXTRA}"
+        if packaged
+        else "Give their file to --encoder-weights, connect once to cache them"
+    )
+    return ModelError(
+        f"The {weights} weights of {encoder} cannot be fetched: no connection to the hub. {remedy}, or start from "
+        "random weights with --encoder-weights none."
+    )
+
+
+def _package_of(encoder: str) -> str | None:
+    """The package with an encoder's weights: timm's names are the same with smp's `tu-` and without."""
+    return PACKAGED.get(f"tu-{encoder.removeprefix('tu-')}")
 
 
 def load_encoder(encoder: nn.Module, path: Path, *, name: str, channels: int) -> None:

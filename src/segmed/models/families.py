@@ -113,6 +113,11 @@ def family_of_vit(vit: VitConfig) -> str | None:
     return next((name for name, row in FAMILIES.items() if row.vit == vit), None)
 
 
+def is_published(name: str) -> bool:
+    """Whether weights of the whole model are published, rather than of a convolutional encoder alone."""
+    return name in FAMILIES and FAMILIES[name].hub is not None
+
+
 def weights_notes(name: str, weights: str) -> tuple[str, ...]:
     """What a training says of the published weights that it begins with: their licence, and patients they may know.
 

@@ -23,9 +23,8 @@ from segmed.data.keys import pseudonyms_of
 from segmed.data.lacking import lacking_warnings, require_labels
 from segmed.data.splits import patients_known, require_fit
 from segmed.models.checkpoint import SPLIT, RunConfig, load_weights, save_run
-from segmed.models.dense import DENSE
 from segmed.models.encoder_weights import find_encoder_file
-from segmed.models.families import FAMILIES, weights_notes
+from segmed.models.families import FAMILIES, is_published, weights_notes
 from segmed.models.promptable import Promptable
 from segmed.models.sam.contract import contract_warning
 from segmed.models.seen import seen_by_any, seen_patients
@@ -291,8 +290,8 @@ def _kept_in_words(checkpoint: RunCheckpoint) -> str:
 
 
 def _encoder_weights(recipe: Recipe) -> dict[str, str] | None:
-    """The file that a dense model's encoder began with, and its hash; None where there was none."""
-    if recipe.model.name not in DENSE or recipe.start is not None:
+    """The file that a convolutional encoder began with, and its hash; None where there was none."""
+    if recipe.start is not None or is_published(recipe.model.name):
         return None
     file = find_encoder_file(recipe.model.encoder, recipe.model.encoder_weights)
     return None if file is None else {"file": without_places(file.origin), "sha256": file.sha256()}
@@ -302,4 +301,5 @@ def _knows_masks(recipe: Recipe) -> bool:
     """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
     if recipe.model.name not in FAMILIES:
         return False
-    return recipe.prompting.gives_masks or recipe.model.encoder_weights.lower() != "none"
+    pretrained = is_published(recipe.model.name) and recipe.model.encoder_weights.lower() != "none"
+    return recipe.prompting.gives_masks or pretrained

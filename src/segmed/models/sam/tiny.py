@@ -1,9 +1,10 @@
-"""sam-tiny: a compact member of the SAM family that trains from random weights within an hour on a CPU.
+"""sam-tiny: a compact member of the SAM family that trains within an hour on a CPU.
 
 The prompt encoder and the mask decoder are SAM's own (4.1 M parameters); the image encoder is a small convolutional
 pyramid: the stages of stride 4, 8 and 16 of any convolutional network of timm (a ResNet-18's: 2.8 M), fused to a map of
-stride 8. Where it differs from SAM beside size: the positional encoding's Gaussian has SAM's deviation of 1 and is not
-trained (transformers draws it with half the hidden size, and trains it).
+stride 8. Decoder and prompts begin with random weights, the stages with random ones, ImageNet's or a file's. Where it
+differs from SAM beside size: the positional encoding's Gaussian has SAM's deviation of 1 and is not trained
+(transformers draws it with half the hidden size, and trains it).
 """
 
 import difflib
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 from segmed.core.errors import ModelError
 from segmed.models.config import ModelConfig
+from segmed.models.encoder_weights import find_encoder_file, load_encoder, out_of_reach
+from segmed.models.hub import quiet_hub
 from segmed.models.sam.network import ImageEncoder, PromptableSam
 from segmed.models.sam.parts import CHANNELS, prompt_parts
 from segmed.models.sam_config import SamConfig
@@ -54,12 +57,10 @@ class PyramidEncoder(ImageEncoder):
 
 
 def build_sam_tiny(config: ModelConfig) -> PromptableSam:
-    """sam-tiny with random weights; `config.encoder` is the pyramid's.
+    """sam-tiny; `config.encoder` is the pyramid's, and `config.encoder_weights` what its stages begin with.
 
-    Raises `ModelError` for an unknown encoder, pre-trained weights (there are none) and more than one label.
+    Raises `ModelError` for an unknown encoder, weights out of reach or of another encoder, and more than one label.
     """
-    if config.encoder_weights.lower() != "none":
-        raise ModelError("sam-tiny has no pre-trained weights. Start from random ones with --encoder-weights none.")
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
     if config.upsampler != "interpolate":
@@ -68,7 +69,34 @@ def build_sam_tiny(config: ModelConfig) -> PromptableSam:
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
+    if config.encoder_weights.lower() != "none":
+        _load_stages(encoder.stages, config)
     return PromptableSam(encoder, *prompt_parts(sam.size, STRIDE), config=sam, image_channels=config.channels)
+
+
+def _load_stages(stages: nn.Module, config: ModelConfig) -> None:
+    """Give the stages the weights that `config.encoder_weights` names.
+
+    They are read into the whole encoder, so that every tensor of a file is accounted for, and the stages take theirs.
+    """
+    name = config.encoder.removeprefix("tu-")
+    file = find_encoder_file(config.encoder, config.encoder_weights)
+    if file is None and config.encoder_weights != "imagenet":
+        raise ModelError(
+            f"sam-tiny has no weights {config.encoder_weights!r}. Choose imagenet or none, or give a safetensors file "
+            f"of {name}."
+        )
+    try:
+        with quiet_hub():
+            whole = timm.create_model(name, pretrained=file is None, features_only=True, in_chans=config.channels)
+    except OSError as error:
+        raise out_of_reach(config.encoder, config.encoder_weights) from error
+    except RuntimeError as error:
+        raise ModelError(f"{name} has no ImageNet weights: {error}. Choose another encoder, or none.") from error
+    if file is not None:
+        load_encoder(whole, file.path, name=name, channels=config.channels)
+    state = whole.state_dict()
+    stages.load_state_dict({key: state[key] for key in stages.state_dict()})
 
 
 def feature_info(network: nn.Module) -> Any:
