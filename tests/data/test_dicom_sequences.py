@@ -1,19 +1,23 @@
 """Several DICOM series as the channels of a volume: by number, file or description, in a data set and in predict."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.fileset import FileSet
 
 from bright_run import bright
 from dicom_phantoms import PATIENT, write_series
 from segmed.core.errors import DataError
 from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.volume import Grid, Volume
+from segmed.data.cutting import read_cut
 from segmed.data.decoded import decode
 from segmed.data.resample import resampled
 from segmed.data.sources import list_dataset, open_dataset
@@ -96,6 +100,40 @@ def test_predict_takes_the_same_series_as_channels(studies: Path, tmp_path: Path
     np.testing.assert_array_equal(masks[0].array > 0, post > (post.min() + post.max()) / 2)
     np.testing.assert_array_equal(masks[0].array, masks[1].array)
     assert masks[0].grid.is_same(GRID)
+
+
+def medium(studies: Path, out: Path) -> Path:
+    """The images of studies as a medium with a DICOMDIR."""
+    files = FileSet()
+    for path in studies.rglob("*-*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.StudyInstanceUID = f"{dataset.FrameOfReferenceUID}.1"
+        files.add(dataset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        files.write(out)
+    files._stage["t"].cleanup()
+    return out
+
+
+def test_of_a_medium_each_series_is_a_volume_or_a_sequence_of_its_patients(studies: Path, tmp_path: Path) -> None:
+    root = medium(studies, tmp_path / "cd")
+    patients = ["PT000000/ST000000", "PT000001/ST000000"]
+    wanted = (("DICOMDIR", None, 6, 1), (".", "3", 2, 1), ("DICOMDIR", "FLAIR,AX T1 POST", 2, 2))
+    for place, series, count, sequences in wanted:
+        inputs = find_volumes(root / place, series=series)
+        assert inputs is not None
+        assert inputs.root == root
+        assert [len(volume.images) for volume in inputs.volumes] == [sequences] * count
+        assert sorted({"/".join(volume.name.split("/")[:2]) for volume in inputs.volumes}) == patients
+    for volume in inputs.volumes:
+        cut = read_cut(volume)
+        seed = int(volume.name[7])
+        expected = [array_of(number, GRID, seed).array for number in (3, 5)]
+        np.testing.assert_array_equal(cut.images, np.stack(expected, axis=-1))
+    alone = find_volumes(root / "PT000000" / "ST000000" / "SE000000" / "IM000000")
+    assert alone is not None
+    assert len(alone.volumes) == 1
 
 
 def test_what_is_ambiguous_or_missing_is_refused_by_number_and_no_description(studies: Path) -> None:

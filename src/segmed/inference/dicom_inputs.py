@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,29 +38,33 @@ class DicomVolumes:
 
 
 def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
-    """The volumes below a folder, or in a file; of each folder one header is read.
+    """The volumes below a folder, on a medium (with a DICOMDIR), or in a file.
 
-    A folder that holds a DICOM file is a volume together with the folders in it, and is named by its path. Whether it
-    has one series is seen when it is read.
+    A folder that holds a DICOM file is a volume together with the folders in it, and is named by its path; one header
+    of it is read, and whether it has one series is seen when it is read. Of a medium each series is a volume.
 
     Args:
         path: A folder, a DICOMDIR, or a file.
-        series: Which series of each, by its number or the name of a file; several with commas between are the
-            sequences of a volume, in this order, also by descriptions. Without it `series.json` in the folder says so.
+        series: Which series of each folder, or of each patient of a medium, by its number or the name of a file;
+            several with commas between are the sequences of a volume, in this order, also by descriptions. Without it
+            `series.json` in the folder says so.
     """
-    if path.is_file():
-        name = path.parent.name if path.name == DICOMDIR_NAME else path.stem
-        return DicomVolumes((VolumeFiles(composed(name), (path,), series=series),), ())
-    folders = list(_folders(path))
-    if wanted := _wanted(path, series):
-        return _of_sequences(path, [folder for folder, _ in folders], wanted)
-    left_out = [folder for folder, first in folders if not _holds_images(folder, first)]
-    if len(left_out) == len(folders):
+    if path.is_file() and path.name != DICOMDIR_NAME:
+        return DicomVolumes((VolumeFiles(composed(path.stem), (path,), series=series),), ())
+    root, places = (path.parent, [(path.parent, path)]) if path.is_file() else (path, list(_folders(path)))
+    media = [first for _, first in places if first.name == DICOMDIR_NAME]
+    folders = {folder: first for folder, first in places if first not in media}
+    if wanted := _wanted(root, series):
+        return _of_series(root, [*folders, *media], wanted)
+    on_media = _of_series(root, media, () if series is None else (series,)) if media else DicomVolumes((), ())
+    if media and not folders and not on_media.volumes:
+        raise DataError(f"{root}: its {DICOMDIR_NAME} names no series of images. Check that it is the right medium.")
+    left_out = [folder for folder, first in folders.items() if not _holds_images(folder, first)]
+    if len(left_out) == len(folders) and not media:
         left_out = []  # reading says of each what it is
-    volumes = [
-        VolumeFiles(_name(path, folder), (folder,), series=series) for folder, _ in folders if folder not in left_out
-    ]
-    return DicomVolumes(tuple(volumes), tuple(left_out), tuple(_lost(path, dict(folders))))
+    volumes = [VolumeFiles(_name(root, each), (each,), series=series) for each in folders if each not in left_out]
+    faults = tuple(_lost(root, folders)) if folders else ()
+    return DicomVolumes((*volumes, *on_media.volumes), (*left_out, *on_media.left_out), (*faults, *on_media.faults))
 
 
 def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
@@ -69,32 +74,42 @@ def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
     return require_wanted(series.split(","), f"--series {series}") if "," in series else ()
 
 
-def _of_sequences(path: Path, folders: Sequence[Path], wanted: tuple[str, ...]) -> DicomVolumes:
-    """A volume for all series of one patient in one frame of reference; one that lacks a sequence is a fault."""
+def _of_series(root: Path, places: Sequence[Path], wanted: tuple[str, ...]) -> DicomVolumes:
+    """A volume for all series of one patient in one frame of reference; one that lacks a sequence is a fault.
+
+    Where no sequences are wanted, it is one for each series.
+    """
     found, faults = list[Series](), list[tuple[Path, str]]()
-    for folder in folders:
+    for place in places:
         try:
-            found += find_series(folder).series
+            found += find_series(place).series
         except DataError as error:
-            faults.append((folder, str(error)))
+            faults.append((place, str(error)))
+    studies = studies_of(found) if wanted else [(each,) for each in found if not each.localiser]
     volumes, left_out = list[VolumeFiles](), list[Path]()
-    for study in studies_of(found):
-        home = Path(os.path.commonpath([folder_of(each) for each in study]))
-        if not any(series_called(study, text) for text in wanted) and len(found) > len(study):
+    often = Counter(_home(study) for study in studies)
+    for study in studies:
+        home = _home(study)
+        if wanted and not any(series_called(study, text) for text in wanted) and len(found) > len(study):
             left_out.append(home)
             continue
         try:
-            chosen = choose_sequences(study, wanted, str(home))
+            chosen = choose_sequences(study, wanted, str(home)) if wanted else study
         except DataError as error:
             faults.append((home, str(error)))
             continue
         names = [telling_name(each, found) or str(each.number) for each in chosen]
         images = tuple(folder_of(each) for each in chosen)
-        name = _unlike(_name(path, home), chosen[0].number, {each.name for each in volumes})
+        name = f"{_name(root, home)}/{chosen[0].number}" if often[home] > 1 else _name(root, home)
+        name = _unlike(name, chosen[0].number, {each.name for each in volumes})
         volumes.append(VolumeFiles(name, images, series=names[0], sequences=tuple(names)))
     if not volumes and faults:
         raise DataError(faults[0][1])
     return DicomVolumes(tuple(volumes), tuple(left_out), tuple(faults))
+
+
+def _home(study: Sequence[Series]) -> Path:
+    return Path(os.path.commonpath([folder_of(each) for each in study]))
 
 
 def _unlike(name: str, number: object, taken: Set[str]) -> str:

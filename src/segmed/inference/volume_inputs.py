@@ -80,12 +80,12 @@ def _by_number(volume: VolumeFiles) -> bool:
 def _found(path: Path, series: str | None) -> VolumeInputs | None:
     if path.is_file() and suffix_of(path) is not None:
         return VolumeInputs(path.parent, (_of_file(path),))
+    if path.is_file() and is_dicom_path(path):
+        return _of_dicom(path, series)
     layout = layout_of(path)
     if path.is_file() or holds_pairs(path, layout):
         return _of_data_set(path)
-    if path.is_dir():
-        return _of_folder(path, series)
-    return _of_dicom(path, series) if is_dicom_path(path) else None
+    return _of_folder(path, series) if path.is_dir() else None
 
 
 def _of_file(path: Path) -> VolumeFiles:
