@@ -25,6 +25,7 @@ from segmed.data.sources import open_dataset
 from segmed.evaluation.find import find_evaluations
 from segmed.evaluation.overlays import REFERENCE_COLOUR
 from segmed.evaluation.report.viewer import script, script_hash
+from segmed.evaluation.result import Evaluation
 from segmed.io.volumes import read_volume, write_volume
 from segmed.models.seen import patient_digest
 
@@ -239,20 +240,25 @@ def split_data(data: Path) -> Path:
 def test_floors_of_a_split_stand_beside_masks_and_are_those_of_evaluate(split_data: Path):
     data = split_data
     on_split = ("--data", data / "set", "--split", data / "split.json", "--patient-regex", "^([a-z])_")
+    arguments = ["evaluate", "--predictions", data / "good", *on_split, "--resamples", 100, "-o", data / "alone"]
+    assert CliRunner().invoke(app, [str(each) for each in arguments]).exit_code == 0
+    alone = data / "alone-mm" / "floors"
+    nothing = Evaluation.load(alone / "predict-nothing")
+    other = dataclasses.replace(nothing, cases=tuple(dataclasses.replace(row, fp=1) for row in nothing.cases))
+    other.write(alone / "predict-nothing")  # as of other data
     how = ("--references", data / "set" / "labelsTr", *on_split, "--out", data / "out")
-    result = run(f"good={data / 'good'}", f"poor={data / 'poor'}", *how)
+    result = run(f"alone={data / 'alone-mm'}", f"good={data / 'good'}", f"poor={data / 'poor'}", *how)
     assert result.exit_code == 0, result.output
     assert "2 references are of no case of the test part" in result.output
     rows = [row for row in rows_of(data / "out" / "comparison.csv") if row["label"] == "mean of labels"]
-    assert {row["name"]: row["kind"] for row in rows}["nearest-slice copy"] == "floor"
-    assert len(rows) == 5
+    assert sorted(row["name"] for row in rows if row["kind"] == "floor") == [
+        "nearest-slice copy", "neighbour interpolation", "predict nothing", "predict nothing (good)",
+    ]  # fmt: skip
+    assert len(rows) == 7
     stored = data / "out" / "evaluations" / "good"
     assert [row["case"] for row in rows_of(stored / "cases.csv")] == ["a_1", "a_1", "a_2", "a_2"]
-    arguments = ["evaluate", "--predictions", data / "good", *on_split, "--resamples", 100, "-o", data / "alone"]
-    assert CliRunner().invoke(app, [str(each) for each in arguments]).exit_code == 0
     for floor in ("predict-nothing", "neighbour-interpolation", "nearest-slice-copy"):
-        here, there = (rows_of(place / "floors" / floor / "patients.csv") for place in (stored, data / "alone-mm"))
-        assert here == there
+        assert rows_of(stored / "floors" / floor / "patients.csv") == rows_of(alone / floor / "patients.csv")
     found = find_evaluations([stored, data / "out" / "evaluations" / "poor"]).evaluations
     assert [each.kind for each in found].count("floor") == 3
 

@@ -148,9 +148,9 @@ def score_systems(
                 runs[name] = path
             save_with_floors(out / EVALUATIONS / name, scored, floors)
             evaluations.append(scored)
+    if scored_here := [name for name, _ in named if name not in stored]:
+        others += [(each, scored_here[0]) for each in _saved_floors(floors, out / EVALUATIONS / scored_here[0])]
     evaluations = with_others(evaluations, others)
-    kept = [name for name, _ in named if name not in stored]
-    evaluations += _saved_floors(floors, out / EVALUATIONS / kept[0], evaluations) if kept else []
     return Scored(Found(tuple(evaluations), runs), references, None if scored_part is None else scored_part.decoded)
 
 
@@ -223,13 +223,12 @@ def _floors(part: "ScoredPart | None", scratch: Path, seed: int) -> "list[Evalua
         return score_floors(part, scratch, seed=seed, progress=progress)
 
 
-def _saved_floors(floors: "Sequence[Evaluation]", folder: Path, others: "Sequence[Evaluation]") -> "list[Evaluation]":
-    """The floors as they were saved, without those that an evaluation among the `others` brought along."""
+def _saved_floors(floors: "Sequence[Evaluation]", folder: Path) -> "list[Evaluation]":
+    """The floors as they were saved with an evaluation: the masks that they were scored from are gone."""
     from segmed.evaluation.floors import floor_folder
     from segmed.evaluation.result import Evaluation
 
-    names = {each.name for each in others}
-    return [Evaluation.load(floor_folder(folder, floor.name)) for floor in floors if floor.name not in names]
+    return [Evaluation.load(floor_folder(folder, floor.name)) for floor in floors]
 
 
 def _in_space(path: Path, references: "References", part: str | None) -> Path:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
+from segmed.evaluation.rows import CaseRow
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,19 @@ def _same_answers(first: Evaluation, second: Evaluation) -> bool:
 
 
 def _same_result(first: Evaluation, second: Evaluation) -> bool:
-    """Whether two floors are one: the same name and the same rows, as when runs share a split."""
-    rows = [repr((each.slices, each.cases)) for each in (first, second)]
-    return first.kind == second.kind and first.name == second.name and rows[0] == rows[1]
+    """Whether two floors are one: the same name and the same scores, as when runs share a split."""
+    if (first.kind, first.name, repr(first.slices)) != (second.kind, second.name, repr(second.slices)):
+        return False
+    return len(first.cases) == len(second.cases) and all(map(_same_scores, first.cases, second.cases))
+
+
+def _same_scores(first: CaseRow, second: CaseRow) -> bool:
+    """Whether a case has one result in both rows, whichever file its reference was, and whichever axes it had."""
+    if _counted(first) != _counted(second) or first.scores.keys() != second.scores.keys():
+        return False
+    pairs = ((first.scores[name], second.scores[name]) for name in first.scores)
+    return all(math.isclose(one, other) or (math.isnan(one) and math.isnan(other)) for one, other in pairs)
+
+
+def _counted(row: CaseRow) -> tuple[object, ...]:
+    return row.case, row.patient, row.label, row.reference_voxels, row.predicted_voxels, row.tp, row.fp, row.fn, row.tn
