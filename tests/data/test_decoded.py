@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,14 @@ def test_the_hash_is_of_pixels_not_of_files(tmp_path: Path) -> None:
 
 def test_the_hash_does_not_depend_on_the_folder(tmp_path: Path) -> None:
     assert toy(tmp_path / "one").data_hash == toy(tmp_path / "two").data_hash
+
+
+def test_the_hash_depends_on_the_volume_that_a_slice_is_said_to_be_of(tmp_path: Path) -> None:
+    plain = toy(tmp_path)
+    records = tuple(replace(record, of_case=f"{record.patient} before") for record in plain.dataset.records)
+    named = decode(replace(plain.dataset, records=records), cache_dir=tmp_path / "cache")
+    assert named.data_hash != plain.data_hash
+    assert fresh(tmp_path).data_hash == plain.data_hash
 
 
 def test_an_index_that_lacks_a_slice_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -192,7 +192,27 @@ def test_a_manifest_of_0_1_which_calls_slices_cases_reads_alike(tmp_path: Path) 
     assert open_dataset(make_manifest(tmp_path, former)) == present
 
 
-def test_a_column_case_beside_the_slice_id_is_a_further_fact(tmp_path: Path) -> None:
-    dataset = open_dataset(make_manifest(tmp_path, [row | {"case": f"visit {row['patient']}"} for row in ROWS]))
-    assert [record.slice_id for record in dataset.records] == ["x1", "x2", "y1"]
-    assert dataset.columns["case"] == {"x1": "visit p1", "x2": "visit p1", "y1": "visit p2"}
+VISITS = [
+    {"slice_id": f"{case}_{number}", "case": case, "patient": case[:2], "image": f"i/{case}_{number}.png"}
+    for case in ("p1 before", "p1 after", "p2")
+    for number in (1, 2)
+]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_column_case_beside_the_slice_id_names_the_volume(tmp_path: Path, told: bool) -> None:
+    rows = VISITS if told else [{name: row[name] for name in ("slice_id", "case", "image")} for row in VISITS]
+    dataset = open_dataset(make_manifest(tmp_path, rows))
+    found = [(record.slice_id, record.volume, record.slice_index) for record in dataset.records]
+    assert found == [(f"{case}_{n}", case, n) for case in ("p1 before", "p1 after", "p2") for n in (1, 2)]
+    assert dataset.patients == (("p1", "p2") if told else ("p1 before", "p1 after", "p2"))
+    assert dataset.patients_known == told
+    assert not dataset.columns
+    write_manifest(tmp_path / "again.csv", dataset)
+    assert open_dataset(tmp_path / "again.csv").records == dataset.records
+
+
+def test_a_case_of_two_patients_is_refused(tmp_path: Path) -> None:
+    path = make_manifest(tmp_path, [*VISITS[:4], VISITS[4] | {"case": "p1 after"}])
+    with pytest.raises(DataError, match=r"list\.csv: case p1 after is of patients p1 and p2\. Give each volume a name"):
+        open_dataset(path)

@@ -198,3 +198,19 @@ def test_two_references_of_one_name_in_a_plain_folder_are_refused(folders):
     write(folders[1] / "again", "p1_1.png", 4)
     with pytest.raises(DataError, match="a second mask of slice p1_1"):
         pair_folders(*folders)
+
+
+def test_volumes_that_a_manifest_names_are_scored_one_by_one_and_their_mean_is_the_patients(folders):
+    rows = ["slice_id,case,patient,slice,image,mask"]
+    for slice_id, case, place in (
+        ("p1_1", "before", 1),
+        ("p1_2", "after", 1),
+        ("p2_9", "p2", 1),
+        ("p2_10", "p2", 2),
+    ):
+        rows.append(f"{slice_id},{case},{slice_id[:2]},{place},{slice_id}.npy,{slice_id}.png")
+        (folders[1] / f"{slice_id}.npy").touch()  # an image, which is not read
+    (folders[1] / "manifest.csv").write_text("\n".join(rows))
+    result = evaluate_pairs(pair_folders(*folders), LabelMap(), name="other tool", resamples=20)
+    assert result.by_patient("dice") == pytest.approx({"p1": (1 + 2 / 3) / 2, "p2": 1.0})
+    assert [row.slice_id for row in result.slices] == ["p1_1", "p1_2", "p2_9", "p2_10"]

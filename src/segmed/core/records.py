@@ -46,7 +46,8 @@ class Record:
 
     `source` has the files of the volume that it is a slice of, numbered from 1 as the volume is cut; None where the
     slice has files of its own. `image` is the first of the files then. `annotated` is the name by which COCO's
-    annotations in the file `mask` know the image; None of a mask that is an image.
+    annotations in the file `mask` know the image; None of a mask that is an image. `of_case` names the volume of
+    a slice with files of its own, where the data set says which of a patient's it is.
     """
 
     slice_id: str
@@ -56,11 +57,12 @@ class Record:
     mask: Path | None
     source: VolumeFiles | None = None
     annotated: str | None = None
+    of_case: str | None = None
 
     @property
     def volume(self) -> str:
-        """The volume that the slice lies in: a patient has one, unless volumes have files of their own."""
-        return self.patient if self.source is None else self.source.name
+        """The volume that the slice lies in: a patient has one, unless volumes are named or have files of their own."""
+        return self.of_case or self.patient if self.source is None else self.source.name
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -128,7 +130,7 @@ def by_patient(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def by_volume(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Group records by volume, keeping their order; where volumes have no files of their own it is by patient."""
+    """Group records by volume, keeping their order; by patient where they have neither names nor files of their own."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.volume, []).append(record)

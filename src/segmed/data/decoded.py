@@ -377,7 +377,8 @@ def _data_hash(dataset: SliceDataset, slices: dict[str, dict[str, Any]], grids: 
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda record: record.slice_id):
         entry = slices[record.slice_id]
-        digest.update(repr((record.slice_id, record.patient, tuple(entry["shape"]), entry["dtype"])).encode())
+        named = () if record.of_case is None else (record.of_case,)
+        digest.update(repr((record.slice_id, record.patient, *named, tuple(entry["shape"]), entry["dtype"])).encode())
         digest.update(bytes.fromhex(entry["sha256"]))
     for name, grid in sorted(grids.items()):
         affine = None if grid.affine is None else np.round(grid.affine, 4).tolist()

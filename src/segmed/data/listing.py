@@ -89,12 +89,12 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def numbered(records: Sequence[Record]) -> list[Record]:
-    """The records with `slice_index` 1, 2, … within each patient, in the order given."""
+    """The records with `slice_index` 1, 2, … within each volume, in the order given."""
     counts: dict[str, int] = {}
     result = []
     for record in records:
-        counts[record.patient] = counts.get(record.patient, 0) + 1
-        result.append(replace(record, slice_index=counts[record.patient]))
+        counts[record.volume] = counts.get(record.volume, 0) + 1
+        result.append(replace(record, slice_index=counts[record.volume]))
     return result
 
 

@@ -11,6 +11,7 @@ from segmed.core.records import Record, SliceDataset
 from segmed.core.stacking import Plane
 from segmed.data.listing import Findings, Listing, grouped, in_order, numbered
 from segmed.data.manifest_rows import (
+    CASE,
     SLICE,
     WHAT,
     Row,
@@ -29,6 +30,8 @@ from segmed.data.names import composed
 from segmed.data.tables import read_rows
 from segmed.data.volume_manifest import list_volume_manifest, name_volumes, write_volume_manifest
 
+NAMES = (SLICE, CASE, "patient")
+
 
 def list_manifest(
     path: Path, labels: LabelMap | None = None, patient_regex: str | None = None, plane: Plane = "acquired"
@@ -36,7 +39,8 @@ def list_manifest(
     """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
 
     A row is a slice, with its `slice_id`, which may be called `case` as in version 0.1 where there is no other column
-    of that name. Where images are volumes a row is a volume, with the column `case`, and may have a column for each
+    of that name. Beside `slice_id`, the column `case` names the volume of a patient that the slice is of; without it a
+    patient has one. Where images are volumes a row is a volume, with the column `case`, and may have a column for each
     sequence instead of `image`: `image_t1`, `image_flair`, whose order is that of the channels.
 
     JSON is a list of objects with the same keys. Without `slice`, the order of rows is the order of slices. Any
@@ -59,10 +63,11 @@ def list_manifest(
             f"{path}: its manifest says who the patients are, so --patient-regex says nothing. Leave it out."
         )
     rows = [
-        {name: composed(value) if name in ("slice_id", "patient") else value for name, value in r.items()} for r in rows
+        {name: composed(value) if name in (SLICE, CASE, "patient") else value for name, value in r.items()}
+        for r in rows
     ]
     if not told:
-        rows = [row | {"patient": row.get("slice_id", "")} for row in rows]
+        rows = [row | {"patient": row.get(CASE) or row.get(SLICE, "")} for row in rows]
     findings = Findings()
     records: dict[str, Record] = {}
     for number, row in enumerate(rows, start=1):
@@ -75,6 +80,7 @@ def list_manifest(
     listed = list(records.values())
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
+    _require_one_patient_a_case(path, listed)
     placed = any(row.get("slice") for row in rows)
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings, placed=placed)
@@ -100,15 +106,16 @@ def write_manifest(path: Path, dataset: SliceDataset) -> None:
         return
     require_own_mask_files(dataset.records)
     extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name, SLICE)})
-    known = dataset.patients_known
+    known, cases = dataset.patients_known, any(record.of_case for record in dataset.records)
     rows = list[list[object]]()
     for record in dataset.records:
         files = [relative_to(record.image, path), relative_to(record.mask, path) if record.mask else ""]
         values = dataset.attributes.get(record.patient, {})
         patient, position = ([record.patient], [record.slice_index]) if known else ([], [])
-        rows.append([record.slice_id, *patient, *files, *position, *(values.get(name, "") for name in extra)])
-    header = [SLICE, "patient", "image", "mask", "slice"] if known else [SLICE, "image", "mask"]
-    write_table(path, [*header, *extra], rows)
+        case = [record.of_case or ""] if cases else []
+        rows.append([record.slice_id, *case, *patient, *files, *position, *(values.get(name, "") for name in extra)])
+    header = ["patient", "image", "mask", "slice"] if known else ["image", "mask"]
+    write_table(path, [SLICE, *([CASE] if cases else []), *header, *extra], rows)
 
 
 def _json_rows(path: Path) -> list[dict[str, str]]:
@@ -123,7 +130,18 @@ def _record(path: Path, number: int, row: Row) -> Record:
     if not position.isdecimal():
         raise DataError(f"{path}: row {number}: slice {position!r} is not a whole number. Number slices from 1.")
     mask = file_of(path.parent, row["mask"]) if row.get("mask") else None
-    return Record(row["slice_id"], row["patient"], int(position), file_of(path.parent, row["image"]), mask)
+    image, case = file_of(path.parent, row["image"]), row.get(CASE) or None
+    return Record(row[SLICE], row["patient"], int(position), image, mask, of_case=case)
+
+
+def _require_one_patient_a_case(path: Path, records: Sequence[Record]) -> None:
+    patient_of: dict[str, str] = {}
+    for record in records:
+        if record.of_case and patient_of.setdefault(record.of_case, record.patient) != record.patient:
+            raise DataError(
+                f"{path}: case {record.of_case} is of patients {patient_of[record.of_case]} and {record.patient}. "
+                "Give each volume a name of its own in the column case, and each slice its own in the column slice_id."
+            )
 
 
 def _find_missing(records: Sequence[Record], findings: Findings) -> None:

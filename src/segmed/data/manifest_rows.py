@@ -34,7 +34,7 @@ def with_slice_ids(rows: Sequence[Row]) -> list[Row]:
 
 def is_own(column: str, named: NameColumn) -> bool:
     """Whether a column is the manifest's own, and no further fact; `named` is that of the rows' names."""
-    return column in (named, *OWN_COLUMNS) or column.startswith(SEQUENCE)
+    return column in (named, CASE, *OWN_COLUMNS) or column.startswith(SEQUENCE)
 
 
 def require_name(path: Path, number: int, row: Row, named: NameColumn, files: Sequence[str]) -> None:

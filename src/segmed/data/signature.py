@@ -26,7 +26,7 @@ def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
     """The state of the files of a slice; of a volume also how it is cut."""
     files: list[object] = [[_stat(path) for path in record.files]]
     if record.source is None:
-        return files
+        return files if record.of_case is None else [*files, record.of_case]
     sequences = [record.source.sequences] if record.source.sequences else []
     return [*files, record.source.series, *sequences, record.source.plane, len(records)]
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from segmed.core.errors import DataError, SplitError
 from segmed.core.labels import LabelMap
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.core.split import PartName, Split
 from segmed.data.cutting import read_cut_mask
 from segmed.data.decoded import DecodedDataset
@@ -170,11 +170,12 @@ def _path_names(record: Record, predicted: Mapping[str, Path]) -> list[str]:
 
 
 def _volumes(pairs: Pairs, labels: LabelMap) -> Iterator[PatientVolume]:
-    for patient, records in by_patient(pairs.references).items():
+    for volume, records in by_volume(pairs.references).items():
         ordered = sorted(records, key=lambda record: record.slice_index)
         masks = [mask for record in ordered if (mask := read_record_mask(record, labels)) is not None]
         yield PatientVolume(
-            patient=patient,
+            patient=records[0].patient,
+            volume=volume,
             slice_ids=tuple(record.slice_id for record in ordered),
             reference=[mask.array for mask in masks],
             prediction=[read_mask(pairs.predictions[record.slice_id], labels).array for record in ordered],

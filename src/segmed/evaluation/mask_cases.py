@@ -1,7 +1,7 @@
 """References of the referee: their files by case, patients, labels, and the unit of their distances."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,11 @@ class References:
         files: The reference of each case.
         labels: The number of each label in them.
         patients: The patient of each case.
-        positions: The place of each case in its patient's volume, for images of one slice.
+        positions: The place of each case in its volume, for images of one slice.
         patients_known: False where nobody said which cases are of one patient; each then counts by itself.
         space: The unit of distances; None for images of one slice, which are scored in pixels in the slice.
         remarks: What else must be known.
+        volumes: The volume of each case that is an image of one slice, where a patient has several.
     """
 
     files: CaseFiles
@@ -43,6 +44,7 @@ class References:
     patients_known: bool
     space: Space | None
     remarks: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_references(

@@ -80,6 +80,7 @@ def part_of(
             case: some[0].patient if by_data else references.patients[called[case]] for case, some in groups.items()
         },
         positions={case: some[0].slice_index for case, some in groups.items()},
+        volumes={case: some[0].volume for case, some in groups.items()} if by_data else {},
         patients_known=known or references.patients_known,
     )
     context = Context(

@@ -249,19 +249,20 @@ def _require_none(refused: Sequence[str]) -> None:
 
 
 def _slices(source: Predictions, name: str, context: Context, cost: Cost, resamples: int, seed: int) -> Evaluation:
-    """Images of one slice, each a case here and a slice of its patient's volume in the result, as everywhere else."""
+    """Images of one slice, each a case here and a slice of a volume in the result, as everywhere else."""
     references = source.references
     names = references.labels.names
     groups: dict[str, list[str]] = {}
     for case in source.cases:
-        groups.setdefault(references.patients[case], []).append(case)
+        groups.setdefault(references.volumes.get(case, references.patients[case]), []).append(case)
 
     def volumes() -> Iterator[PatientVolume]:
-        for patient, cases in groups.items():
+        for volume, cases in groups.items():
             ordered = tuple(sorted(cases, key=lambda case: references.positions[case]))
             truth = [source.reference(case) for case in ordered]
             yield PatientVolume(
-                patient=patient,
+                patient=references.patients[ordered[0]],
+                volume=volume,
                 slice_ids=ordered,
                 reference=[_plane(one) for one in truth],
                 prediction=[_plane(source.placed(case, one).volume) for case, one in zip(ordered, truth, strict=True)],

@@ -45,7 +45,8 @@ class PatientVolume:
             if high <= low:
                 raise DataError(
                     f"patient {self.patient}: {before} and {slice_id} are slice {low} and then {high} of one volume. "
-                    "Two studies of one patient? Number the second's slices on, two after the first's last."
+                    "Two studies of one patient? Name each in a manifest's column case, or number the second's slices "
+                    "on, two after the first's last."
                 )
         grid = self.reference[0].shape
         for slice_id, truth, guess in zip(self.slice_ids, self.reference, self.prediction, strict=True):

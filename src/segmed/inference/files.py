@@ -6,7 +6,7 @@ from pathlib import Path
 from segmed.core.errors import DataError, SegmedError, StoppedError
 from segmed.core.image import Image, Mask
 from segmed.core.progress import Progress
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.inputs import Inputs
 from segmed.inference.targets import (
@@ -61,7 +61,7 @@ def predict_files(
     require_free(out, list(targets.values()), {record.image.resolve() for record in inputs.records}, existing)
     log = Log(dict(inputs.faults))
     done = 0
-    for volume, records in by_patient(inputs.records).items():
+    for volume, records in by_volume(inputs.records).items():
         missing = {record.image: targets[record.image].missing(existing) for record in records}
         for record in records:
             if targets[record.image].mask not in missing[record.image]:

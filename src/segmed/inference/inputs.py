@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmed.core.errors import ConfigError, DataError
-from segmed.core.records import Record, by_patient
+from segmed.core.records import Record, by_volume
 from segmed.core.units import PATIENT, Unit
 from segmed.data.listing import Finding, Findings, grouped, in_order, numbered
 from segmed.data.loose import loose_images
@@ -38,7 +38,7 @@ class Inputs:
     @property
     def sizes(self) -> tuple[int, ...]:
         """The number of slices of each volume."""
-        return tuple(len(records) for records in by_patient(self.records).values())
+        return tuple(len(records) for records in by_volume(self.records).values())
 
 
 def find_inputs(path: Path, *, volumes: bool | None = None, patient_regex: str | None = None) -> Inputs:
@@ -139,7 +139,9 @@ def _regrouped(
         return kind == "images" or (top_alone and record.image.parent == folder)
 
     patients = [record.slice_id if alone(record) else f"{record.image.parent}{os.sep}" for record in records]
-    return in_order(numbered([replace(each, patient=who) for each, who in zip(records, patients, strict=True)]))
+    return in_order(
+        numbered([replace(each, patient=who, of_case=None) for each, who in zip(records, patients, strict=True)])
+    )
 
 
 def _absolute(file: Path) -> Path:
@@ -211,7 +213,7 @@ def doubts(inputs: Inputs, config: SystemConfig) -> tuple[str, ...]:
 
 def _several_names(inputs: Inputs) -> tuple[str, ...]:
     """Two images of one volume whose names differ before their number, nothing where there are none."""
-    for records in by_patient(inputs.records).values():
+    for records in by_volume(inputs.records).values():
         first: dict[str, str] = {}
         for record in records:
             if match := NUMBERED.match(record.image.stem):
