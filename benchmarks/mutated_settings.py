@@ -26,8 +26,8 @@ from segmed.data.check.hashes import check_hashes, write_hashes
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.embeddings.plan import EmbeddingKey, EmbeddingPlan, entry_name, shard_path
 from segmed.data.embeddings.shard import Shard, write_shard
-from segmed.data.fairseg_facts import facts_of
 from segmed.data.imported import import_split
+from segmed.data.layouts.fairseg_facts import facts_of
 from segmed.data.listing import Findings
 from segmed.data.oof_maps import MapFile, ProposalMaps, write_index, write_maps
 from segmed.data.sources import open_dataset

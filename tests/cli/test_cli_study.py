@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from commands import segmed
 from segmed.cli.main import app
 from segmed.core.errors import ConfigError
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import open_dataset
 from toydata import write_toy
 

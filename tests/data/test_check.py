@@ -16,7 +16,7 @@ from segmed.core.split import Partition, Split
 from segmed.data.check import CheckReport, check
 from segmed.data.check.hashes import write_hashes
 from segmed.data.facts import FULL_LGG
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import open_dataset
 
 A, B = "TCGA_DU_0001_19990101", "TCGA_HT_0002_20010203"

@@ -10,11 +10,11 @@ from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
-from segmed.data import coco
 from segmed.data.check import check
 from segmed.data.decoded import decode
 from segmed.data.imported import import_split, split_columns
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts import coco
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import layout_of, list_dataset, open_dataset
 from segmed.inference.volume_inputs import find_volumes
 from segmed.io.coco import polygons_mask, runs_mask

@@ -7,7 +7,7 @@ import pytest
 
 from segmed.core.errors import DataError
 from segmed.data.decoded import decode
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import holds_pairs, layout_of, list_dataset, open_dataset
 from segmed.evaluation.folders import evaluate_pairs, pair_folders
 from segmed.inference.inputs import find_inputs

@@ -11,7 +11,7 @@ from segmed.core.errors import DataError, SplitError
 from segmed.core.split import PARTS, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.imported import import_split, split_columns
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import open_dataset
 from toydata import write_toy
 

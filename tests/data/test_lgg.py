@@ -9,7 +9,7 @@ import pytest
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.lgg import channel_names, copies_of_flair, institution_of, is_lgg, list_lgg, patient_of
+from segmed.data.layouts.lgg import channel_names, copies_of_flair, institution_of, is_lgg, list_lgg, patient_of
 from segmed.data.sources import open_dataset
 
 STUDY = "TCGA_DU_0001_19990101"

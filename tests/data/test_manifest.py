@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from segmed.core.errors import DataError
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.listing import Listing
-from segmed.data.manifest import write_manifest
 from segmed.data.sources import list_dataset, open_dataset
 
 ROWS = [

@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
 from segmed.data.decoded import DecodedDataset, decode
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.patients import alike, each_image_a_patient, require_told
 from segmed.data.sources import open_dataset
 from segmed.data.splits import patients_known, split_by_patient, split_by_slice, split_within

@@ -10,7 +10,7 @@ from segmed.core.errors import ConfigError, DataError
 from segmed.core.labels import LabelMap
 from segmed.data.augment import PRESETS
 from segmed.data.decoded import DecodedDataset, decode
-from segmed.data.lgg import SEQUENCES
+from segmed.data.layouts.lgg import SEQUENCES
 from segmed.data.phantom import write_phantom
 from segmed.data.preview import VIEWS, _choose, _figure, _row, contact_sheet
 from segmed.data.sources import open_dataset

@@ -14,7 +14,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.data.check import check
 from segmed.data.decoded import decode
 from segmed.data.imported import import_split
-from segmed.data.manifest import write_manifest
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import layout_of, list_dataset, open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.io.volumes import write_volume

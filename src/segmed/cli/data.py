@@ -234,7 +234,7 @@ def manifest(
 ) -> None:
     """Write a data set down as a manifest, to name patients once for all later steps."""
     from segmed.cli.inputs import announce_leak
-    from segmed.data.manifest import write_manifest
+    from segmed.data.layouts.manifest import write_manifest
     from segmed.data.patients import each_image_a_patient, require_told
     from segmed.data.sources import open_dataset
 

@@ -147,7 +147,7 @@ def make_data(out: Path, scale: Scale, *, seed: int) -> "DecodedDataset":
     """Write the phantom and decode it into a cache that stays in the demo's folder."""
     from segmed.core.labels import LabelMap
     from segmed.data.decoded import decode
-    from segmed.data.lgg import LABELS, NAME
+    from segmed.data.layouts.lgg import LABELS, NAME
     from segmed.data.phantom import write_phantom
     from segmed.data.sources import open_dataset
 

@@ -81,7 +81,7 @@ def evaluate(
 
 def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
     """Score masks of any tool against a folder of references, or on a part of a split."""
-    from segmed.data.volume_listing import volumes_below
+    from segmed.data.layouts.volume_listing import volumes_below
 
     name = options.name or predictions.resolve().name
     if options.references is not None and volumes_below(options.references):

@@ -32,8 +32,8 @@ from segmed.core.records import Record, SliceDataset, VolumeFiles
 from segmed.core.volume import Grid
 from segmed.data.cutting import read_cut
 from segmed.data.grids import PixelFormat, require_uniform
-from segmed.data.lgg import is_lgg
-from segmed.data.mask_reading import read_record_mask
+from segmed.data.layouts.lgg import is_lgg
+from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.signature import signature_of
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image

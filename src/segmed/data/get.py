@@ -11,7 +11,7 @@ from segmed.core.files import refuse_links
 from segmed.core.optional import optional_import
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset
-from segmed.data.lgg import CLINICAL_TABLE, LABELS, list_lgg
+from segmed.data.layouts.lgg import CLINICAL_TABLE, LABELS, list_lgg
 from segmed.data.listing import require_no_errors
 
 FOLDER = "kaggle_3m"

@@ -9,8 +9,8 @@ from segmed.core.grid_difference import Mend, grid_difference, reoriented, resam
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset, VolumeFiles
 from segmed.core.volume import Grid, Volume
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.listing import in_order
-from segmed.data.manifest import write_manifest
 from segmed.data.resample import resampled
 from segmed.io.volumes import read_volume, suffix_of, write_volume
 

@@ -19,7 +19,7 @@ from segmed.data.augment import Augment, AugmentConfig, augment_for, build_augme
 from segmed.data.augment.config import AUTO
 from segmed.data.augment.draws import Draws
 from segmed.data.decoded import DecodedDataset
-from segmed.data.lgg import channel_names, is_lgg
+from segmed.data.layouts.lgg import channel_names, is_lgg
 from segmed.io.figures import save_png
 from segmed.preprocess import Preprocess, PreprocessConfig
 

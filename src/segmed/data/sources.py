@@ -11,19 +11,19 @@ from segmed.core.errors import DataError
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.core.stacking import Plane
-from segmed.data.coco import holds_coco, is_coco, list_coco, reads_as_coco
-from segmed.data.dicom_studies import holds_dicom_studies, list_dicom_studies
-from segmed.data.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
-from segmed.data.folder import list_folder, other_labels
-from segmed.data.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
+from segmed.data.layouts.coco import holds_coco, is_coco, list_coco, reads_as_coco
+from segmed.data.layouts.dicom_studies import holds_dicom_studies, list_dicom_studies
+from segmed.data.layouts.fairseg import holds_fairseg, holds_fairseg_keys, list_fairseg
+from segmed.data.layouts.folder import list_folder, other_labels
+from segmed.data.layouts.lgg import LABELS, holds_lgg, holds_lgg_pairs, list_lgg
+from segmed.data.layouts.manifest import list_manifest
+from segmed.data.layouts.nnunet import holds_nnunet, list_nnunet
+from segmed.data.layouts.part_folders import has_masks as masks_in_parts
+from segmed.data.layouts.part_folders import holds_part_folders, list_part_folders
+from segmed.data.layouts.sequences import holds_sequences, list_sequences
+from segmed.data.layouts.volume_folder import has_masks, holds_volume_folder, list_volume_folder
 from segmed.data.listing import Findings, Listing, alike_patients, find_own_masks, require_no_errors
-from segmed.data.manifest import list_manifest
 from segmed.data.names import shown, unread
-from segmed.data.nnunet import holds_nnunet, list_nnunet
-from segmed.data.part_folders import has_masks as masks_in_parts
-from segmed.data.part_folders import holds_part_folders, list_part_folders
-from segmed.data.sequences import holds_sequences, list_sequences
-from segmed.data.volume_folder import has_masks, holds_volume_folder, list_volume_folder
 from segmed.io.formats import IMAGE_FORMATS
 
 LAYOUTS = (

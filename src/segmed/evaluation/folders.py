@@ -10,8 +10,8 @@ from segmed.core.records import Record, by_volume
 from segmed.core.split import PartName, Split
 from segmed.data.cutting import read_cut_mask
 from segmed.data.decoded import DecodedDataset
+from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.listing import Findings, grouped, in_order, natural_key
-from segmed.data.mask_reading import read_record_mask
 from segmed.data.names import composed, made_of
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit

@@ -7,10 +7,10 @@ from pathlib import Path
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.records import VolumeFiles
 from segmed.core.wording import plural
+from segmed.data.layouts.sequences import sequence_volumes
+from segmed.data.layouts.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
 from segmed.data.listing import Findings
-from segmed.data.sequences import sequence_volumes
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
-from segmed.data.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
 from segmed.inference.dicom_inputs import find_dicom
 from segmed.io.converting import is_dicom_path
 from segmed.io.formats import IMAGE_SUFFIXES

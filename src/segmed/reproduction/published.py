@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from segmed.data.lgg import are_of_tcga
+from segmed.data.layouts.lgg import are_of_tcga
 
 
 @dataclass(frozen=True)

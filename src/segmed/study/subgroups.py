@@ -14,7 +14,7 @@ from segmed.core.files import write_json
 from segmed.core.reading import read_json
 from segmed.core.records import by_patient
 from segmed.data.decoded import DecodedDataset
-from segmed.data.lgg import copies_of_flair, is_lgg
+from segmed.data.layouts.lgg import copies_of_flair, is_lgg
 from segmed.evaluation.groups import Attributes, GroupColumn, GroupTable, group_table, parse_groups
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES

@@ -3,7 +3,7 @@
 from segmed.core.errors import ConfigError
 from segmed.data.augment.config import PRESETS, AugmentConfig
 from segmed.data.decoded import DecodedDataset
-from segmed.data.lgg import is_lgg
+from segmed.data.layouts.lgg import is_lgg
 
 
 def augment_for(data: DecodedDataset, chosen: AugmentConfig | None) -> AugmentConfig:

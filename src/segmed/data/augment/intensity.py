@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from segmed.data.lgg import FLAIR, POST, PRE, SEQUENCES
+from segmed.data.layouts.lgg import FLAIR, POST, PRE, SEQUENCES
 
 
 def clahe(image: Float[Tensor, "b c h w"], chosen: Bool[Tensor, "b"], limit: float) -> Float[Tensor, "b c h w"]:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from segmed.core.components import components
 from segmed.core.records import Record
-from segmed.data.lgg import copies_of_flair
+from segmed.data.layouts.lgg import copies_of_flair
 
 SMALL_FRAGMENT = 10
 """Foreground components of fewer pixels are more likely slips of the hand than findings."""

@@ -16,8 +16,8 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record, VolumeFiles
 from segmed.data.check.measure import ImageMeasures, MaskMeasures, SliceMeasures, measure_image, measure_mask
 from segmed.data.cutting import CutVolume, GridError, read_cut
+from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.listing import Finding, Findings
-from segmed.data.mask_reading import read_record_mask
 from segmed.io import read_image
 
 Measures = TypeVar("Measures", ImageMeasures, MaskMeasures)

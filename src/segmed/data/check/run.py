@@ -19,7 +19,7 @@ from segmed.data.check.slices import check_copies, check_grids, check_labels, la
 from segmed.data.check.splits import check_split
 from segmed.data.check.volumes import check_volume, equal_channels
 from segmed.data.facts import FULL_LGG, Facts, counts
-from segmed.data.lgg import are_of_tcga, is_lgg
+from segmed.data.layouts.lgg import are_of_tcga, is_lgg
 from segmed.data.listing import Finding, Findings, Listing
 from segmed.data.sources import list_dataset
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from segmed.data.check.measure import SMALL_FRAGMENT, SliceMeasures
-from segmed.data.lgg import POST, PRE, SEQUENCES, channel_names
+from segmed.data.layouts.lgg import POST, PRE, SEQUENCES, channel_names
 from segmed.data.listing import Findings, natural_key
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
 
-from segmed.data.lgg import FLAIR, POST, PRE
+from segmed.data.layouts.lgg import FLAIR, POST, PRE
 from segmed.data.phantom.anatomy import Grid, Tissue, make_grid, make_tissue
 from segmed.data.phantom.fields import Volume, smooth_noise
 from segmed.data.phantom.lesions import Lesion, bright_spots, make_lesion

@@ -14,7 +14,7 @@ from segmed.core.image import PixelSpacing, shown_channel
 from segmed.core.pseudonyms import Pseudonyms
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
-from segmed.data.lgg import channel_names, is_lgg
+from segmed.data.layouts.lgg import channel_names, is_lgg
 from segmed.evaluation.compare import PRIMARY
 from segmed.evaluation.overlays import crop_box, overlay, png_bytes
 from segmed.evaluation.report import numbers

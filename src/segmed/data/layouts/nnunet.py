@@ -8,8 +8,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json
 from segmed.core.stacking import Plane
-from segmed.data.listing import Findings, Listing
-from segmed.data.volume_listing import (
+from segmed.data.layouts.volume_listing import (
     PatientVolumeFiles,
     by_sequence,
     list_volumes,
@@ -17,6 +16,7 @@ from segmed.data.volume_listing import (
     paired,
     volumes_below,
 )
+from segmed.data.listing import Findings, Listing
 
 DESCRIPTION = "dataset.json"
 WHAT = "a dataset.json of nnU-Net or the Medical Segmentation Decathlon, with labels"

@@ -4,7 +4,7 @@ from segmed.core.errors import DataError
 from segmed.core.image import Geometry, Mask
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record
-from segmed.data.coco import annotated_mask
+from segmed.data.layouts.coco import annotated_mask
 from segmed.io import read_mask
 
 

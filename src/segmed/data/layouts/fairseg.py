@@ -10,7 +10,7 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.fairseg_facts import facts_of
+from segmed.data.layouts.fairseg_facts import facts_of
 from segmed.data.listing import Findings, Listing, in_order, natural_key, numbered
 from segmed.io.fairseg import is_fairseg
 

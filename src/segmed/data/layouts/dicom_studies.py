@@ -12,9 +12,9 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
 from segmed.core.wording import plural
+from segmed.data.layouts.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.names import alike_names, composed
-from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
 from segmed.io.dicom.label_names import said_of_withheld

@@ -9,8 +9,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.reading import read_json
 from segmed.core.records import Record, SliceDataset
 from segmed.core.stacking import Plane
-from segmed.data.listing import Findings, Listing, grouped, in_order, numbered
-from segmed.data.manifest_rows import (
+from segmed.data.layouts.manifest_rows import (
     CASE,
     SLICE,
     WHAT,
@@ -25,10 +24,11 @@ from segmed.data.manifest_rows import (
     tells_patients,
     with_slice_ids,
 )
-from segmed.data.mask_reading import require_own_mask_files
+from segmed.data.layouts.mask_reading import require_own_mask_files
+from segmed.data.layouts.volume_manifest import list_volume_manifest, name_volumes, write_volume_manifest
+from segmed.data.listing import Findings, Listing, grouped, in_order, numbered
 from segmed.data.names import composed
 from segmed.data.tables import read_rows
-from segmed.data.volume_manifest import list_volume_manifest, name_volumes, write_volume_manifest
 
 NAMES = (SLICE, CASE, "patient")
 

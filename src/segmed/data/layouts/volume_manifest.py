@@ -12,8 +12,7 @@ from segmed.core.files import write_table
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset, VolumeFiles
 from segmed.core.stacking import Plane
-from segmed.data.listing import Findings, Listing
-from segmed.data.manifest_rows import (
+from segmed.data.layouts.manifest_rows import (
     CASE,
     SEQUENCE,
     WHAT,
@@ -28,8 +27,9 @@ from segmed.data.manifest_rows import (
     require_name,
     tells_patients,
 )
+from segmed.data.layouts.volume_listing import LABELS, PatientVolumeFiles, list_volumes
+from segmed.data.listing import Findings, Listing
 from segmed.data.names import composed
-from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.converting import is_dicom_path
 from segmed.io.volumes import suffix_of
 
@@ -51,7 +51,7 @@ def sequences(rows: Sequence[Row]) -> tuple[str, ...]:
 def list_volume_manifest(
     path: Path, rows: Sequence[Row], labels: LabelMap | None, patient_regex: str | None, plane: Plane
 ) -> Listing:
-    """List the volumes of a manifest's rows; see `manifest.list_manifest`."""
+    """List the volumes of a manifest's rows; see `layouts.manifest.list_manifest`."""
     told = tells_patients(path, rows)
     if told and patient_regex is not None:
         raise DataError(

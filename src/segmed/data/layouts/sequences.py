@@ -7,9 +7,9 @@ from pathlib import Path
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
+from segmed.data.layouts.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.names import composed
-from segmed.data.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.io.volumes import stem_of, suffix_of
 
 MASKS = ("seg", "mask", "label", "labels")

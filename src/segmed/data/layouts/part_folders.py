@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
-from segmed.data.folder import list_folder
+from segmed.data.layouts.folder import list_folder
 from segmed.data.listing import Finding, Findings, Listing, grouped, in_order
 from segmed.data.names import composed
 from segmed.io.formats import IMAGE_SUFFIXES

@@ -7,8 +7,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
 from segmed.core.wording import plural
-from segmed.data.listing import Findings, Listing, natural_key
-from segmed.data.volume_listing import (
+from segmed.data.layouts.volume_listing import (
     LABELS,
     PatientVolumeFiles,
     by_sequence,
@@ -17,6 +16,7 @@ from segmed.data.volume_listing import (
     paired,
     volumes_below,
 )
+from segmed.data.listing import Findings, Listing, natural_key
 from segmed.io.formats import IMAGE_SUFFIXES
 
 MASKS = ("masks", "labels")
