@@ -5,6 +5,7 @@ import pytest
 
 from segmed.cli import progress as module
 from segmed.cli.progress import TrainingDisplay, progress_bar, training_display
+from segmed.training.epoch_row import EpochRow
 
 
 class Terminal(io.StringIO):
@@ -44,9 +45,9 @@ def test_on_a_terminal_there_is_a_bar_with_counts(monkeypatch: pytest.MonkeyPatc
     assert "3/3" in stream.getvalue()
 
 
-def epoch_row(epoch: int, dice: float) -> dict[str, float]:
+def epoch_row(epoch: int, dice: float) -> EpochRow:
     """One line of metrics.csv."""
-    return {"epoch": epoch, "train/loss": 0.5, "validation/dice": dice}
+    return EpochRow(epoch, 9, 0.5, 0.5, dice, 0.5, 1e-3, 1.0)
 
 
 def test_training_without_a_terminal_is_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ DATA_HASH = "5eed" * 16
 class Pictures:
     """Images and references by slice, like a decoded data set."""
 
+    data_hash = None
+    dataset = None
     in_colour = False
 
     def image(self, slice_id: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_patient
 from segmed.training import Hardware, Recipe, train
+from segmed.training.epoch_row import EpochRow
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 from toydata import toy
 
@@ -55,8 +56,8 @@ class Announcer:
     def step(self, done: int, loss: float) -> None:
         self.say("step", done)
 
-    def epoch(self, row: dict[str, object]) -> None:
-        self.say("epoch", row["epoch"])
+    def epoch(self, row: EpochRow) -> None:
+        self.say("epoch", row.epoch)
 
     def finished(self, message: str) -> None:
         self.say("finished")

@@ -20,6 +20,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.training import Hardware, train
 from segmed.training.build import fit_recipe
+from segmed.training.epoch_row import EpochRow
 from segmed.training.estimate import estimate
 from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig
@@ -92,7 +93,7 @@ class StopsAt:
 
     def started(self, steps: int, done: int) -> None: ...
 
-    def epoch(self, row: dict[str, object]) -> None: ...
+    def epoch(self, row: EpochRow) -> None: ...
 
     def finished(self, message: str) -> None: ...
 

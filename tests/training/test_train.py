@@ -32,7 +32,8 @@ from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
 from segmed.training.build import fit_recipe, prepare
 from segmed.training.callbacks import NoCallbacks
-from segmed.training.checkpointing import COLUMNS, RunCheckpoint
+from segmed.training.checkpointing import RunCheckpoint
+from segmed.training.epoch_row import COLUMNS, EpochRow
 from segmed.training.estimate import WARMUP, estimate
 from segmed.training.module import SegmentationModule, learning_rate_share
 from segmed.training.recipe import OptimConfig
@@ -115,13 +116,16 @@ def test_every_epoch_draws_its_own_batches(
     assert len({tuple(batches) for batches in drawn.values()}) == 3
 
 
-def test_a_resumed_keeper_goes_on_with_the_next_epochs_batches(tmp_path: Path) -> None:
+A_ROW = EpochRow(0, 4, 0.5, 0.5, 0.5, 0.5, 0.1, 1.0).to_columns()
+
+
+def test_a_resumed_run_goes_on_with_the_next_epochs_batches(tmp_path: Path) -> None:
     batches = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
     third = TrainingBatches(Drawn(np.ones(40, np.int64), ("a",) * 40), SamplingConfig(batch_size=4), seed=0)
     third.set_epoch(2)
     checkpoint = RunCheckpoint(tmp_path, patience=None, callbacks=NoCallbacks())
     checkpoint.batches = batches
-    checkpoint.load_state_dict({"rows": [{}, {}], "best": {}, "seconds": [1.0, 2.0]})
+    checkpoint.load_state_dict({"rows": [A_ROW] * 2, "best": {}, "seconds": [1.0, 2.0]})
     assert list(batches) == list(third)
 
 
@@ -288,7 +292,7 @@ def test_a_run_stopped_early_and_killed_before_its_end_trains_no_further(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:
     checkpoint = RunCheckpoint(tmp_path, patience=2, callbacks=NoCallbacks())
-    checkpoint.load_state_dict({"rows": [{}] * 3, "best": {"dice": 0.5, "epoch": 0}, "seconds": [0.0, 0.0]})
+    checkpoint.load_state_dict({"rows": [A_ROW] * 3, "best": {"dice": 0.5, "epoch": 0}, "seconds": [0.0, 0.0]})
     assert checkpoint._out_of_patience()
 
 

@@ -4,10 +4,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segmed.cli.messages import console, say
 from segmed.core.progress import Progress
+
+if TYPE_CHECKING:
+    from segmed.training.epoch_row import EpochRow
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -98,14 +101,14 @@ class TrainingDisplay:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, note=f"loss {self._loss:.3f}")
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, row: "EpochRow") -> None:
         """One epoch has been validated."""
-        dice = row["validation/dice"]
+        dice = row.validation_dice
         mark = ", best so far" if dice > self._best else ""
         self._best = max(self._best, dice)
         left = "" if self._bar is not None else f", about {self._seconds_left():.0f} s left"
         self._say(
-            f"Epoch {row['epoch'] + 1}: training loss {row['train/loss']:.3f}, validation Dice {dice:.3f}{mark}{left}"
+            f"Epoch {row.epoch + 1}: training loss {row.training_loss:.3f}, validation Dice {dice:.3f}{mark}{left}"
         )
 
     def finished(self, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -81,28 +81,29 @@ def study(
             f"A study deals folds of its own, so it cannot take the split {split}. Train with `segmed train --split`, "
             "evaluate, and set the runs side by side with `segmed compare`."
         )
-    given: dict[str, Any] = {
-        "protocol": protocol,
-        "budget": budget,
-        "systems": tuple(name.strip() for name in systems.split(",")) if systems else (),
-        "folds": folds,
-        "seeds": seeds,
-        "changes": tuple(set_ or ()),
-        "groups": groups,
-        "runs": tuple((name, tuple(value.split(","))) for name, value in map(_named, run or ())),
-        "predictions": tuple(_named(text) for text in predictions or ()),
-        "labels": labels,
-        "patient_regex": patient_regex,
-        "each_image_is_a_patient": each_image_is_a_patient,
-        "plane": plane,
-    }
-    shown = {"pictures": pictures, "anonymise": anonymise, "channel": channel}
-    given = {key: value for key, value in given.items() if value}
-    given |= {key: value for key, value in shown.items() if value is not None}
     before = load_settings(out) if resume and is_study(out) else StudySettings(protocol="both", budget="cpu")
-    if given.get("systems") == ("all",):
-        given["systems"] = replace(before, budget=budget or before.budget).plan.systems
-    settings = replace(before, **given)
+    chosen = tuple(name.strip() for name in systems.split(",")) if systems else before.systems
+    if chosen == ("all",):
+        chosen = replace(before, budget=budget or before.budget).plan.systems
+    settings = replace(
+        before,
+        protocol=protocol or before.protocol,
+        budget=budget or before.budget,
+        systems=chosen,
+        folds=folds or before.folds,
+        seeds=seeds or before.seeds,
+        changes=tuple(set_ or before.changes),
+        groups=groups or before.groups,
+        runs=tuple((name, tuple(value.split(","))) for name, value in map(_named, run)) if run else before.runs,
+        predictions=tuple(_named(text) for text in predictions) if predictions else before.predictions,
+        labels=labels or before.labels,
+        patient_regex=patient_regex or before.patient_regex,
+        each_image_is_a_patient=each_image_is_a_patient or before.each_image_is_a_patient,
+        plane=plane or before.plane,
+        pictures=before.pictures if pictures is None else pictures,
+        anonymise=before.anonymise if anonymise is None else anonymise,
+        channel=before.channel if channel is None else channel,
+    )
     decoded = open_decoded(
         data,
         settings.labels or None,

@@ -1,7 +1,7 @@
 """How long work says how far it is."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TypeVar, cast
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`, called as work advances; the form that every long function of SegMed takes."""
@@ -17,7 +17,7 @@ def tracked(items: Iterable[Item], progress: Progress | None, *, total: int | No
     if progress is None:
         yield from items
         return
-    count = len(items) if total is None else total  # type: ignore[arg-type]  # what has none says so itself
+    count = len(cast(Sized, items)) if total is None else total  # what has no length says so itself
     for done, item in enumerate(items, start=1):
         yield item
         progress(done, count)

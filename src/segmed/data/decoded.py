@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import platformdirs
@@ -273,9 +273,9 @@ def _build(dataset: SliceDataset, folder: Path, signature: str, progress: Progre
     try:
         slices, grids, size = _write_pixels(dataset, temporary / "pixels.bin", progress)
         data_hash = _data_hash(dataset, slices, grids)
-        index = {"format": FORMAT, "signature": signature, "bytes": size, "data_hash": data_hash}
-        stored = {name: asdict(_StoredGrid.of(grid)) for name, grid in grids.items()}
-        write_json(temporary / "index.json", {**index, "slices": slices, "grids": stored})
+        stored = {name: _StoredGrid.of(grid) for name, grid in grids.items()}
+        index = _Index(signature, size, data_hash, slices, stored)
+        write_json(temporary / "index.json", {"format": FORMAT, **asdict(index)})
         _put(temporary, folder, signature)
         _remove_stale(folder)
     except OSError as error:
@@ -310,8 +310,8 @@ def _remove_stale(folder: Path) -> None:
 
 def _write_pixels(
     dataset: SliceDataset, path: Path, progress: Progress | None
-) -> tuple[dict[str, dict[str, Any]], dict[str, Grid], int]:
-    slices: dict[str, dict[str, Any]] = {}
+) -> tuple[dict[str, _Entry], dict[str, Grid], int]:
+    slices: dict[str, _Entry] = {}
     grids: dict[str, Grid] = {}
     offset = 0
     with path.open("wb") as file:
@@ -323,14 +323,10 @@ def _write_pixels(
                 checksum, length = zlib.crc32(part, checksum), length + part.nbytes
                 digest.update(part)
                 file.write(part)
-            slices[record.slice_id] = {
-                "offset": offset,
-                "shape": list(pixels.shape),
-                "dtype": pixels.dtype.str,
-                "has_mask": mask is not None,
-                "crc32": checksum,
-                "sha256": digest.hexdigest(),
-            }
+            rows, columns, channels = pixels.shape
+            slices[record.slice_id] = _Entry(
+                offset, (rows, columns, channels), pixels.dtype.str, mask is not None, checksum, digest.hexdigest()
+            )
             padding = -length % 16
             file.write(bytes(padding))
             offset += length + padding
@@ -372,14 +368,14 @@ def _of_volume(
         yield record, cut.images[index], None if cut.masks is None else cut.masks[index]
 
 
-def _data_hash(dataset: SliceDataset, slices: dict[str, dict[str, Any]], grids: dict[str, Grid]) -> str:
+def _data_hash(dataset: SliceDataset, slices: dict[str, _Entry], grids: dict[str, Grid]) -> str:
     """One hash of all decoded pixels with their slices, patients and grids, whatever the files' place or format."""
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda record: record.slice_id):
         entry = slices[record.slice_id]
         named = () if record.of_case is None else (record.of_case,)
-        digest.update(repr((record.slice_id, record.patient, *named, tuple(entry["shape"]), entry["dtype"])).encode())
-        digest.update(bytes.fromhex(entry["sha256"]))
+        digest.update(repr((record.slice_id, record.patient, *named, entry.shape, entry.dtype)).encode())
+        digest.update(bytes.fromhex(entry.sha256))
     for name, grid in sorted(grids.items()):
         affine = None if grid.affine is None else np.round(grid.affine, 4).tolist()
         digest.update(repr((name, grid.shape, affine, grid.spacing and np.round(grid.spacing, 4).tolist())).encode())

@@ -48,7 +48,7 @@ def floor_evaluations(
     facts = split_facts(decoded, split, fold, part)
     evaluations = []
     for floor in tracked(floors_of(decoded, split, fold, part), progress):
-        patients = volumes(decoded, groups, lambda records, floor=floor: (floor.predict(records), None))  # type: ignore[misc]
+        patients = volumes(decoded, groups, floor.masks_alone)
         context = Context(
             kind="floor",
             part=part,
@@ -70,6 +70,10 @@ class Floor:
     name: str
     predict: Callable[[Sequence[Record]], Masks]
     remark: str
+
+    def masks_alone(self, records: Sequence[Record]) -> tuple[Masks, None]:
+        """The masks, and that there are no probabilities."""
+        return self.predict(records), None
 
     def provenance(self, decoded: DecodedDataset) -> Provenance:
         """What is told of its evaluation."""

@@ -20,6 +20,11 @@ from segmed.metrics.counts import Counts
 from segmed.metrics.iou_variants import BATCH_SIZES, batch_mean
 
 
+def _nsd(place: int, *, shared: bool) -> Callable[[Subject], float]:
+    """The share of surface within the limit at `place`, over all slices or those that both masks mark."""
+    return lambda s: (s.surfaces.nsd_shared if shared else s.surfaces.nsd)[place]
+
+
 def _share(
     numerator: Callable[[Scored], Float64[np.ndarray, "k p"]], units: Callable[[Scored], Float64[np.ndarray, "k p"]]
 ) -> OverSlices:
@@ -137,7 +142,7 @@ METRICS: tuple[Metric, ...] = (
         Metric(
             f"nsd_{limit}px", f"NSD {limit} px", "", "higher", _SURFACE,
             f"Share of surface within {limit} px in the slice, mean over patients",
-            OverPatients(f"nsd_{limit}px", lambda s, place=place: s.surfaces.nsd[place]),  # type: ignore[misc]
+            OverPatients(f"nsd_{limit}px", _nsd(place, shared=False)),
             main=limit == 2, terminal=True,
         )
         for place, limit in enumerate((1, 2))
@@ -146,7 +151,7 @@ METRICS: tuple[Metric, ...] = (
         Metric(
             f"nsd_{limit}px_shared", f"NSD {limit} px, shared", "", "higher", _SURFACE,
             f"Share of surface within {limit} px in the slices that both masks mark, mean over patients",
-            OverPatients(f"nsd_{limit}px_shared", lambda s, place=place: s.surfaces.nsd_shared[place]),  # type: ignore[misc]
+            OverPatients(f"nsd_{limit}px_shared", _nsd(place, shared=True)),
             terminal=limit == 2,
         )
         for place, limit in enumerate((1, 2))

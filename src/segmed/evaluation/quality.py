@@ -4,7 +4,7 @@ A model whose curve lies on the ellipse's adds nothing to the box; one that stay
 at the image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from segmed.io.figures import save_png
 from segmed.prompts.kinds import PromptKind
 from segmed.prompts.quality import QualityCurve, quality_curve
 
-FLOORS = {"inscribed ellipse": "ellipse_iou", "filled box": "filled_iou"}
-"""Floors' curves by name, with their column of `boxes.csv`."""
+FLOORS: dict[str, Callable[[BoxRow], float]] = {
+    "inscribed ellipse": lambda row: row.ellipse_iou,
+    "filled box": lambda row: row.filled_iou,
+}
+"""Floors' curves by name, with their scores of a box."""
 _COLOUR = dict.fromkeys(FLOORS, "0.45")
 _DASHES = {"inscribed ellipse": ":", "filled box": "--"}
 
@@ -34,8 +37,9 @@ def quality_curves(evaluations: Sequence[Evaluation]) -> dict[str, QualityCurve]
         if evaluation.boxes:
             systems.setdefault(evaluation.system, []).extend(evaluation.boxes)
         given |= {(evaluation.prompts, row.slice_id, row.object): row for row in evaluation.boxes}
-    curves = {name: _curve(rows, "mask_iou") for name, rows in systems.items()}
-    return curves | {name: _curve(list(given.values()), column) for name, column in FLOORS.items() if given}
+    curves = {name: _curve(rows, [row.mask_iou for row in rows]) for name, rows in systems.items()}
+    boxes = list(given.values())
+    return curves | {name: _curve(boxes, [floor(row) for row in boxes]) for name, floor in FLOORS.items() if boxes}
 
 
 def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
@@ -65,9 +69,9 @@ def points_of(curve: QualityCurve) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(curve.box_iou[known], curve.mask_iou[known], strict=True)]
 
 
-def _curve(rows: Sequence[BoxRow], column: str) -> QualityCurve:
+def _curve(rows: Sequence[BoxRow], values: Sequence[float]) -> QualityCurve:
     boxes = np.array([row.box_iou for row in rows], np.float64)
-    return quality_curve(boxes, np.array([getattr(row, column) for row in rows], np.float64))
+    return quality_curve(boxes, np.array(values, np.float64))
 
 
 def _draw(curves: Mapping[str, QualityCurve]) -> Any:

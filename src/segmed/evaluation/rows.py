@@ -182,7 +182,7 @@ def _score(text: str | None, name: str, where: str) -> float:
 
 
 def _parse(line: Mapping[str, str | None], kind: type[R], where: str, **more: Any) -> R:
-    fields = [field for field in dataclasses.fields(kind) if field.name not in more]  # type: ignore[arg-type]
+    fields = [field for field in dataclasses.fields(kind) if field.name not in more]  # type: ignore[arg-type]  # of dataclasses alone
     try:
         return kind(**{field.name: _from_text(line[field.name], field.type) for field in fields}, **more)
     except (KeyError, ValueError, TypeError) as error:

@@ -111,7 +111,7 @@ class VolumePredictor(ABC):
             cut = cut_volumes(sequences, self.config.plane, names=names)
             masks = self._masks(cut_slices(cut), batch_size)
             return cut.as_stored(np.stack([mask.array for mask in masks]))
-        return self._masks(PatientSlices(volume, positions, spacing=spacing), batch_size)  # type: ignore[arg-type]
+        return self._masks(PatientSlices(volume, positions, spacing=spacing), batch_size)  # type: ignore[arg-type]  # none of them is a Volume
 
     def _masks(self, slices: PatientSlices, batch_size: int) -> list[Mask]:
         labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]

@@ -29,12 +29,10 @@ from segmed.inference.targets import (
     require_free,
 )
 from segmed.inference.volume_inputs import VolumeInputs
-from segmed.io.volumes import FORMATS, read_volume, stem_of, suffix_of, write_volume
+from segmed.io.volumes import VOLUME_SUFFIXES, read_volume, stem_of, suffix_of, write_volume
 
 CONTAINER = ".nii.gz"
 """What is written where the input has no container that is written, as folders of DICOM."""
-WRITTEN = tuple(suffix for row in FORMATS for suffix in row.writers)
-"""The suffixes with which masks are written."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def predict_volumes(
     how = _How(predictor, batch_size, predict, draw)
     _require_different(inputs)
     targets = {volume.name: _target(how, volume, inputs, out, chosen) for volume in inputs.volumes}
-    summary = None if names_a_file(out, len(inputs.volumes), "volume", WRITTEN) else out / SUMMARY
+    summary = None if names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES) else out / SUMMARY
     images = {path.resolve() for volume in inputs.volumes for path in volume.images}
     require_free(out, list(targets.values()), images, existing, besides=() if summary is None else (summary,))
     log = Log(dict(inputs.faults))
@@ -275,7 +273,7 @@ def mask_name(volume: VolumeFiles) -> str:
 
 def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> Target:
     source = volume.images[0]
-    if names_a_file(out, len(inputs.volumes), "volume", WRITTEN):
+    if names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES):
         mask = out
     else:
         mask = place_below(out, mask_name(volume), source)

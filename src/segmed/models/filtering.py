@@ -4,14 +4,17 @@ Wherever it stands, the model's masks are what they were until the filter has le
 """
 
 import dataclasses
+from typing import TYPE_CHECKING, TypeGuard
 
 from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GAFL, Filtered, GaflConfig, build_gafl
 from segmed.models.config import ModelConfig
-from segmed.models.promptable import Promptable
 from segmed.models.sam_config import FROZEN_ENCODER
+
+if TYPE_CHECKING:
+    from segmed.models.sam.network import PromptableSam
 
 
 def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
@@ -19,34 +22,38 @@ def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
     gafl = config.gafl
     if gafl is None:
         return model
-    filters = getattr(model, "filters", None)
-    if not isinstance(filters, nn.ModuleDict):
+    if not _is_sam(model):
         if gafl.place != "input":
             raise ModelError(
                 f"{config.name} has no {gafl.place} to filter: that is for promptable models. "
                 "Set model.gafl.place to input."
             )
         return Filtered(model, build_gafl(gafl, config.channels))
-    filters[gafl.place] = promptable_filter(model, config, gafl)
+    model.filters[gafl.place] = promptable_filter(model, config, gafl)
     return model
 
 
-def promptable_filter(model: nn.Module, config: ModelConfig, gafl: GaflConfig) -> GAFL:
+def _is_sam(model: nn.Module) -> "TypeGuard[PromptableSam]":
+    from segmed.models.sam.network import PromptableSam  # transformers, which dense models do without
+
+    return isinstance(model, PromptableSam)
+
+
+def promptable_filter(model: "PromptableSam", config: ModelConfig, gafl: GaflConfig) -> GAFL:
     """The filter of a promptable model, for `PromptableSam.filters`.
 
     Raises `ModelError` on the input of a frozen encoder, and for a guidance that the model does not have.
     """
     if gafl.place == "embedding":
-        channels, cells = int(model.mask_decoder.hidden_size), int(model.grid)  # type: ignore[union-attr, arg-type]
-        return build_gafl(gafl, channels, (cells, cells))
-    trains = model.config.trains  # type: ignore[union-attr]  # a SamConfig
+        return build_gafl(gafl, model.feature_shapes[0][0], (model.grid, model.grid))
+    trains = model.config.trains
     if gafl.place == "input" and trains in FROZEN_ENCODER:
         raise ModelError(
             f"A filter on the input cannot train in front of the frozen encoder of sam.trains={trains}: its embeddings "
             "are kept, so the filter would neither be run again nor get a gradient. Set model.gafl.place to embedding "
             "or guidance, or sam.trains to all."
         )
-    if gafl.place == "guidance" and not (isinstance(model, Promptable) and model.guided):
+    if gafl.place == "guidance" and not model.guided:
         raise ModelError(
             f"{config.name} has no guidance to filter: FeatUp is not part of it. Set model.gafl.place to embedding."
         )

@@ -8,11 +8,12 @@ all seeds, drawn with their patient.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.units import Unit
@@ -149,16 +150,19 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(values) else None
 
 
-class _Joined(Mapping[str, Any]):
+Mask = UInt8[np.ndarray, "h w"]
+
+
+class _Joined(Mapping[str, Mask]):
     """The masks of several folds, by slice, each read where it is."""
 
-    def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, parts: Sequence[Mapping[str, Mask]]) -> None:
         self._home = {slice_id: part for part in parts for slice_id in part}
 
-    def __getitem__(self, slice_id: str) -> Any:
+    def __getitem__(self, slice_id: str) -> Mask:
         return self._home[slice_id][slice_id]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._home)
 
     def __len__(self) -> int:

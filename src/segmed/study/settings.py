@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import require_folder, write_json
@@ -142,6 +142,17 @@ class _Stored(StudySettings):
     format: int = FORMAT
     data_hash: str = ""
 
+    @property
+    def deciding(self) -> dict[str, object]:
+        """What decides trainings and may not change, by the name that a message calls it."""
+        return {
+            "format": self.format,
+            "data_hash": self.data_hash,
+            "budget": self.budget,
+            "folds": self.plan.folds,
+            "changes": self.changes,
+        }
+
     def settings(self, out: Path) -> StudySettings:
         """The settings alone, with the folders of own rows in full, which lead from the study's folder in the file."""
         values = {each.name: getattr(self, each.name) for each in fields(StudySettings)}
@@ -162,16 +173,15 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
     """
     path = out / FILE
     settings = _with_own_rows(settings, load_settings(out) if resume and path.is_file() else None)
-    now = _file(out, settings, data_hash)
+    now = _stored(out, settings, data_hash)
     require_folder(out)
     if path.is_file():
         if not resume:
             raise ConfigError(f"{out}: already holds a study. Continue it with --resume, or choose another folder.")
         before = _read(out)
-        known = _file(out, before.settings(out), before.data_hash)
-        deciding = ("format", "data_hash", "budget", "folds", "changes")
-        changed = [key for key in deciding if {**known, "format": before.format}[key] != now[key]]
-        if changed:
+        known = replace(_stored(out, before.settings(out), before.data_hash), format=before.format)
+        decided = zip(known.deciding.items(), now.deciding.values(), strict=True)
+        if changed := [name for (name, old), new in decided if old != new]:
             raise ConfigError(
                 f"{out}: was begun with another {', '.join(changed)}. Continue it with the same, or choose another "
                 "folder."
@@ -184,7 +194,7 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
 
 def save_settings(out: Path, settings: StudySettings, data_hash: str) -> None:
     """Write the settings into the study's folder."""
-    write_json(out / FILE, _file(out, settings, data_hash))
+    write_json(out / FILE, asdict(_stored(out, settings, data_hash)))
 
 
 def _joined(before: StudySettings, settings: StudySettings) -> StudySettings:
@@ -225,10 +235,8 @@ def _with_folders(settings: StudySettings, changed: Callable[[str], str]) -> Stu
     )
 
 
-def _file(out: Path, settings: StudySettings, data_hash: str) -> dict[str, Any]:
+def _stored(out: Path, settings: StudySettings, data_hash: str) -> _Stored:
     """What `study.json` holds: folders lead from there, so that it names no home and may be moved with them."""
     named = _with_folders(settings, lambda folder: relative_to(out, Path(folder)))
-    values = {"format": FORMAT, "data_hash": data_hash, **asdict(named)}
-    values["folds"], values["seeds"] = settings.plan.folds, settings.plan.seeds
-    values["changes"] = list(settings.changes)
-    return values
+    values = {each.name: getattr(named, each.name) for each in fields(StudySettings)}
+    return replace(_Stored(**values, data_hash=data_hash), folds=settings.plan.folds, seeds=settings.plan.seeds)

@@ -1,6 +1,8 @@
 """What a training run calls as it goes on; the command line draws it, a notebook may ignore it."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+from segmed.training.epoch_row import EpochRow
 
 
 @runtime_checkable
@@ -13,7 +15,7 @@ class Callbacks(Protocol):
     def step(self, done: int, loss: float) -> None:
         """An optimiser step has ended; `loss` is its training loss."""
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, row: EpochRow) -> None:
         """An epoch has been validated; `row` is its line of metrics.csv."""
 
     def finished(self, message: str) -> None:
@@ -29,7 +31,7 @@ class NoCallbacks:
     def step(self, done: int, loss: float) -> None:
         """Say nothing."""
 
-    def epoch(self, row: dict[str, Any]) -> None:
+    def epoch(self, row: EpochRow) -> None:
         """Say nothing."""
 
     def finished(self, message: str) -> None:

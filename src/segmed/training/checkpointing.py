@@ -9,23 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
-from segmed.core.files import write_table
 from segmed.data.loading import TrainingBatches
 from segmed.models.checkpoint import METRICS, save_weights
 from segmed.training.callbacks import Callbacks
+from segmed.training.epoch_row import EpochRow, write_metrics
 from segmed.training.module import SegmentationModule
-
-COLUMNS = (
-    "epoch",
-    "step",
-    "train/loss",
-    "validation/loss",
-    "validation/dice",
-    "threshold",
-    "lr",
-    "seconds",
-    "cpu_seconds",
-)
 
 
 class RunCheckpoint(Checkpoint):
@@ -40,7 +28,7 @@ class RunCheckpoint(Checkpoint):
     def __init__(self, out: Path, *, patience: int | None, callbacks: Callbacks) -> None:
         self.out, self.patience, self.callbacks = out, patience, callbacks
         self.batches: TrainingBatches | None = None
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[EpochRow] = []
         self.best: dict[str, float] = {"dice": -1.0, "threshold": 0.5, "epoch": -1}
         self._before = (0.0, 0.0)
         self._start_clocks()
@@ -52,11 +40,11 @@ class RunCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Rows, best epoch and seconds, as plain values: the checkpoint is read with weights_only."""
-        return {"rows": self.rows, "best": self.best, "seconds": list(self.seconds)}
+        return {"rows": [row.to_columns() for row in self.rows], "best": self.best, "seconds": list(self.seconds)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self.rows, self.best = list(state_dict["rows"]), dict(state_dict["best"])
+        self.rows, self.best = list(map(EpochRow.from_columns, state_dict["rows"])), dict(state_dict["best"])
         if self.batches is not None:
             self.batches.set_epoch(len(self.rows))  # Lightning makes the first iterator before it sets the epoch itself
         wall, processor = state_dict["seconds"]
@@ -107,18 +95,19 @@ class RunCheckpoint(Checkpoint):
     def _start_clocks(self) -> None:
         self._started = (time.monotonic(), time.process_time())
 
-    def _row(self, trainer: pl.Trainer, module: SegmentationModule) -> dict[str, Any]:
-        return {
-            "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
-            "train/loss": module.mean_training_loss(),
-            "validation/loss": module.validation_loss,
-            "validation/dice": module.dice,
-            "threshold": module.threshold,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "seconds": round(self.seconds[0], 1),
-            "cpu_seconds": round(self.seconds[1], 1),
-        }
+    def _row(self, trainer: pl.Trainer, module: SegmentationModule) -> EpochRow:
+        wall, processor = self.seconds
+        return EpochRow(
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            training_loss=module.mean_training_loss(),
+            validation_loss=module.validation_loss,
+            validation_dice=module.dice,
+            threshold=module.threshold,
+            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
+            seconds=round(wall, 1),
+            cpu_seconds=round(processor, 1),
+        )
 
     def _out_of_patience(self) -> bool:
         return self.patience is not None and len(self.rows) - 1 - self.best["epoch"] >= self.patience
@@ -165,11 +154,6 @@ def flush(path: Path) -> None:
 def discard_resume(out: Path) -> None:
     """Remove what only an unfinished run needs."""
     shutil.rmtree(resume_folder(out), ignore_errors=True)
-
-
-def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one line per epoch as CSV, atomically."""
-    write_table(path, COLUMNS, ([row.get(name) for name in COLUMNS] for row in rows))
 
 
 def _module(module: pl.LightningModule) -> SegmentationModule:

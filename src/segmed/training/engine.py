@@ -247,7 +247,7 @@ def _finish(
     others = {
         "epoch": checkpoint.best["epoch"],
         "epochs": len(checkpoint.rows),
-        "steps": checkpoint.rows[-1]["step"],
+        "steps": checkpoint.rows[-1].step,
         "validation_dice": checkpoint.best["dice"] if module.validates else None,
         "seed": module.recipe.seed,
         "encoder_weights": _encoder_weights(module.recipe),

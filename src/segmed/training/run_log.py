@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -16,6 +15,7 @@ from segmed.core.pseudonyms import without_places
 from segmed.core.records import Record
 from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
+from segmed.training.epoch_row import EpochRow
 from segmed.training.recipe import Recipe
 
 
@@ -32,8 +32,8 @@ class LoggedCallbacks:
     def step(self, done: int, loss: float) -> None:
         self._callbacks.step(done, loss)
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        self._log.info(", ".join(f"{key} {value:.6g}" for key, value in row.items()))
+    def epoch(self, row: EpochRow) -> None:
+        self._log.info(", ".join(f"{key} {value:.6g}" for key, value in row.to_columns().items()))
         self._callbacks.epoch(row)
 
     def finished(self, message: str) -> None:

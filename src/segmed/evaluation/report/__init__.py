@@ -106,13 +106,14 @@ def write_comparison(
 
 def pseudonyms_for(decoded: Pictures | None) -> Pseudonyms:
     """With the key beside the data where that is known, else of one report alone."""
-    dataset = getattr(decoded, "dataset", None)
-    return Pseudonyms.for_once() if dataset is None else pseudonyms_of(dataset)
+    if decoded is None or decoded.dataset is None:
+        return Pseudonyms.for_once()
+    return pseudonyms_of(decoded.dataset)
 
 
 def _require_same_data(comparison: Comparison, decoded: Pictures | None) -> None:
     """Pictures of other data under these scores would be a lie."""
-    ours = getattr(decoded, "data_hash", None)
+    ours = None if decoded is None else decoded.data_hash
     for evaluation in comparison.evaluations:
         theirs = evaluation.data_hash
         if ours is not None and theirs is not None and ours != theirs:

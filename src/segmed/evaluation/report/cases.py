@@ -12,7 +12,7 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.image import PixelSpacing, shown_channel
 from segmed.core.pseudonyms import Pseudonyms
-from segmed.core.records import Record
+from segmed.core.records import Record, SliceDataset
 from segmed.data.decoded import DecodedDataset
 from segmed.data.layouts.lgg import channel_names, is_lgg
 from segmed.evaluation.compare import PRIMARY
@@ -31,6 +31,16 @@ _PICTURE = 384
 @runtime_checkable
 class Pictures(Protocol):
     """Where images and references come from: a decoded data set, or anything that looks like one."""
+
+    @property
+    def data_hash(self) -> str | None:
+        """The hash of the data that is shown, to be held against that of what was scored; None where it has none."""
+        ...
+
+    @property
+    def dataset(self) -> SliceDataset | None:
+        """The data set, beside which the key of pseudonyms lies; None of pictures without one."""
+        ...
 
     @property
     def in_colour(self) -> bool:

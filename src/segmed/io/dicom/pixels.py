@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def voxels_of(frames: Sequence[Frame], name: Path) -> Shaped[np.ndarray, "slices
     numbered = sorted(enumerate(frames), key=lambda each: (each[1].file, each[1].number))
     for path, several in groupby(numbered, key=lambda each: each[1].file):
         wanted = list(several)
-        pixels = privately(path, lambda path=path: pixels_of(path, read_header(path, pixels=True)))  # type: ignore[misc]
+        pixels = privately(path, partial(_pixels_in, path))
         for place, frame in wanted:
             if frame.number >= len(pixels) or pixels[frame.number].shape != shape[1:]:
                 raise damaged_dicom(path, "its pixels are not those of its header")
@@ -45,6 +46,10 @@ def voxels_of(frames: Sequence[Frame], name: Path) -> Shaped[np.ndarray, "slices
         found = array if scaling == (1, 0) else scaled(array, *scaling)
     require_finite(name, found)
     return found
+
+
+def _pixels_in(path: Path) -> Shaped[np.ndarray, "frames rows columns"]:
+    return pixels_of(path, read_header(path, pixels=True))
 
 
 def pixels_of(path: Path, dataset: Dataset) -> Shaped[np.ndarray, "frames rows columns"]:

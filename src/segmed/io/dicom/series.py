@@ -4,6 +4,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from secrets import token_bytes
@@ -124,7 +125,7 @@ def find_series(path: Path) -> Found:
         raise DataError(f"{path}: no DICOM file in it, expected a series of slices. Check the folder.")
     headers, masks, series = list[_Header](), list[Path](), defaultdict[str, list[_Header]](list)
     for file in files:
-        found = privately(file, lambda file=file: _header(file))  # type: ignore[misc]
+        found = privately(file, partial(_header, file))
         if isinstance(found, _Header):
             headers.append(found)
         elif found:

@@ -113,7 +113,7 @@ class GAFL(nn.Module):
         new_field = field_maker(parametrisation, channels, bands=bands, rank=rank, size=size)
         parts = Parts(channels, new_field, adaptation, activation)
         self.mode = MODES[mode](parts)
-        self.linear = hasattr(self.mode, "change") and not adaptive
+        self.linear = isinstance(self.mode, LinearMode) and not adaptive
         """Whether the filter is the same for every image, so that it has a response."""
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

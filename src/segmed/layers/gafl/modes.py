@@ -5,7 +5,7 @@ Gains are `exp` of a bounded field: always positive, 1 at the start, and with a 
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -51,6 +51,7 @@ MAX_LOG_EXPONENT = 1.2
 """Exponents of mode spectrum-log stay between 0.3 and 3.3: the amplitude of frequency 0 stays finite in float32."""
 
 
+@runtime_checkable
 class LinearMode(Protocol):
     """A mode whose filter does not depend on the image, unless it is adaptive; the other modes have no `change`."""
 
