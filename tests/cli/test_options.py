@@ -11,7 +11,7 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
-from segmed.evaluation.placed_masks import OtherGrids
+from segmed.evaluation.masks.placed import OtherGrids
 from segmed.layers.featup import GuidedKind, Upsampler
 from segmed.layers.gafl.parametrisations import PARAMETRISATIONS
 from segmed.models.prediction import Tta

@@ -9,7 +9,7 @@ from segmed.core.errors import DataError
 from segmed.data.decoded import decode
 from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import holds_pairs, layout_of, list_dataset, open_dataset
-from segmed.evaluation.folders import evaluate_pairs, pair_folders
+from segmed.evaluation.masks.folders import evaluate_pairs, pair_folders
 from segmed.inference.inputs import find_inputs
 
 SIZE = (20, 25)

@@ -37,7 +37,7 @@ GIVEN = {
     "evaluation.run": ("data", "runs/unet"),
     "evaluation.compare": ("runs/unet/evaluation-test",),
     "evaluation.report": ("runs/unet/evaluation-test",),
-    "evaluation.masks": ("labelsTs", "pred"),
+    "evaluation.masks.score": ("labelsTs", "pred"),
 }
 """The files that the examples of a module take for granted; other examples need none."""
 

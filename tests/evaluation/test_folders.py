@@ -5,7 +5,7 @@ from PIL import Image
 
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
-from segmed.evaluation.folders import evaluate_pairs, pair_folders
+from segmed.evaluation.masks.folders import evaluate_pairs, pair_folders
 
 
 def write(folder, name: str, columns: int, *, value: int = 255, size: tuple[int, int] = (9, 14)) -> None:

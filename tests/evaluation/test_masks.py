@@ -15,10 +15,10 @@ from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.stacking import Stacking
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.compare import compare
-from segmed.evaluation.mask_cases import open_references
-from segmed.evaluation.mask_files import files_by_table
-from segmed.evaluation.mask_labels import LabelNumbers, parse_label_numbers
-from segmed.evaluation.masks import score_masks
+from segmed.evaluation.masks.files import files_by_table
+from segmed.evaluation.masks.labels import LabelNumbers, parse_label_numbers
+from segmed.evaluation.masks.references import open_references
+from segmed.evaluation.masks.score import score_masks
 from segmed.evaluation.result import Evaluation
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation, write_structures

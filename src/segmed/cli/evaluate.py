@@ -113,7 +113,7 @@ def _against_folder(options: EvaluateOptions, predictions: Path, references: Pat
     from segmed.core.labels import LabelMap
     from segmed.data.patients import require_unlike
     from segmed.data.sources import parse_labels
-    from segmed.evaluation.folders import evaluate_pairs, pair_folders
+    from segmed.evaluation.masks.folders import evaluate_pairs, pair_folders
 
     labels = LabelMap() if options.labels is None else parse_labels(options.labels)
     pairs = pair_folders(predictions, references, labels=labels, patient_regex=options.patient_regex)
@@ -137,7 +137,7 @@ def _against_folder(options: EvaluateOptions, predictions: Path, references: Pat
 def _on_split(options: EvaluateOptions, predictions: Path, data: Path, split_file: Path, name: str, out: Path) -> None:
     """Score masks on a part of a split, beside its floors, so that they can be compared with runs."""
     from segmed.data.splits import patients_known, require_fit
-    from segmed.evaluation.folders import evaluate_masks
+    from segmed.evaluation.masks.folders import evaluate_masks
     from segmed.evaluation.run import Plan
 
     split = open_split(split_file)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.context import Context
     from segmed.evaluation.find import Found
-    from segmed.evaluation.mask_cases import References
-    from segmed.evaluation.mask_files import CaseTable
-    from segmed.evaluation.mask_labels import LabelNumbers
-    from segmed.evaluation.mask_pictures import MaskPictures, SliceReferences
-    from segmed.evaluation.mask_split import ScoredPart
+    from segmed.evaluation.masks.files import CaseTable
+    from segmed.evaluation.masks.labels import LabelNumbers
+    from segmed.evaluation.masks.pictures import MaskPictures, SliceReferences
+    from segmed.evaluation.masks.references import References
+    from segmed.evaluation.masks.split import ScoredPart
     from segmed.evaluation.result import Evaluation
 
 EVALUATIONS = "evaluations"
@@ -109,7 +109,7 @@ def score_systems(
     """
     from segmed.evaluation.find import Found, find_evaluations, with_others
     from segmed.evaluation.floors import save_with_floors
-    from segmed.evaluation.mask_files import files_by_table
+    from segmed.evaluation.masks.files import files_by_table
 
     named = [(name or path.resolve().name, path) for name, path in systems]
     trained = {name for name, path in named if is_run(path) and options.images is not None}
@@ -166,7 +166,7 @@ def score_system(
     seed: int = 0,
 ) -> "Evaluation":
     """Score the masks of one tool, and name the cases of which it has none."""
-    from segmed.evaluation.masks import score_masks
+    from segmed.evaluation.masks.score import score_masks
 
     with progress_bar(f"scoring {name}"):
         scored = score_masks(
@@ -182,8 +182,8 @@ def score_system(
 
 def open_stated(options: ReferenceOptions, table: "CaseTable | None" = None) -> "References":
     """The references that the command line names, or the table of cases."""
-    from segmed.evaluation.mask_cases import open_references
-    from segmed.evaluation.mask_labels import parse_label_numbers
+    from segmed.evaluation.masks.labels import parse_label_numbers
+    from segmed.evaluation.masks.references import open_references
 
     source: Path | Mapping[str, Path] | None = options.references
     if source is None:
@@ -201,7 +201,7 @@ def open_stated(options: ReferenceOptions, table: "CaseTable | None" = None) -> 
 def _part(options: SplitOptions, stated: ReferenceOptions, references: "References") -> "ScoredPart":
     """The part of the split whose cases are scored; says which references are of no case of it."""
     from segmed.core.labels import LabelMap
-    from segmed.evaluation.mask_split import part_of
+    from segmed.evaluation.masks.split import part_of
 
     split = open_split(options.split)
     numbers = references.labels
@@ -215,7 +215,7 @@ def _part(options: SplitOptions, stated: ReferenceOptions, references: "Referenc
 
 
 def _floors(part: "ScoredPart | None", scratch: Path, seed: int) -> "list[Evaluation]":
-    from segmed.evaluation.mask_split import score_floors
+    from segmed.evaluation.masks.split import score_floors
 
     if part is None:
         return []
@@ -241,9 +241,9 @@ def volume_pictures(
     evaluations: "Sequence[Evaluation]", images: Path | None, references: "References | None"
 ) -> "MaskPictures | None":
     """The `references` that were scored against; else those that evaluations name, where they still lie there."""
-    from segmed.evaluation.mask_cases import open_references
-    from segmed.evaluation.mask_labels import LabelNumbers
-    from segmed.evaluation.mask_pictures import MaskPictures, images_of
+    from segmed.evaluation.masks.labels import LabelNumbers
+    from segmed.evaluation.masks.pictures import MaskPictures, images_of
+    from segmed.evaluation.masks.references import open_references
 
     first = evaluations[0]
     told = first.provenance.references
@@ -282,7 +282,7 @@ def _context(run: Path, predicted: Predicted | None, part: "ScoredPart | None") 
 
 def slice_references(references: "References | None") -> "SliceReferences | None":
     """The references that were scored against, where they are images of one slice."""
-    from segmed.evaluation.mask_pictures import SliceReferences
+    from segmed.evaluation.masks.pictures import SliceReferences
 
     return None if references is None or references.space is not None else SliceReferences(references)
 
@@ -292,7 +292,7 @@ def _is_evaluated(path: Path) -> bool:
 
 
 def _labels_of(texts: Sequence[str], names: Sequence[str]) -> "dict[str, LabelNumbers]":
-    from segmed.evaluation.mask_labels import parse_label_numbers
+    from segmed.evaluation.masks.labels import parse_label_numbers
 
     found = {}
     for text in texts:

@@ -10,8 +10,8 @@ from segmed.cli.progress import progress_bar
 from segmed.core.errors import SegmedError
 
 if TYPE_CHECKING:
-    from segmed.evaluation.mask_cases import References
-    from segmed.evaluation.mask_labels import LabelNumbers
+    from segmed.evaluation.masks.labels import LabelNumbers
+    from segmed.evaluation.masks.references import References
     from segmed.models.joint_config import SystemConfig
 
 PREDICTIONS = "predictions"
@@ -40,7 +40,7 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     Raises:
         SegmedError: No images are named, they are no volumes, or the run has seen a patient.
     """
-    from segmed.evaluation.mask_labels import LabelNumbers
+    from segmed.evaluation.masks.labels import LabelNumbers
     from segmed.inference import load
     from segmed.inference.volume_files import predict_volumes
     from segmed.inference.volume_inputs import find_volumes

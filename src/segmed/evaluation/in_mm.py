@@ -10,11 +10,11 @@ from jaxtyping import UInt8
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.floors import floor_folder, save_with_floors
-from segmed.evaluation.mask_cases import open_references
-from segmed.evaluation.masks import score_masks
+from segmed.evaluation.masks.references import open_references
+from segmed.evaluation.masks.score import score_masks
+from segmed.evaluation.masks.slice_files import numbers_of, write_slices
 from segmed.evaluation.part import records_of
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.slice_files import numbers_of, write_slices
 from segmed.evaluation.statistics import RESAMPLES
 
 

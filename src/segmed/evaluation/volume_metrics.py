@@ -1,9 +1,9 @@
 """The metrics of volumes in three dimensions, in millimetres and millilitres where the spacing is known.
 
-They take the place of the metrics in the slice where whole volumes were scored (`evaluation.masks`). A score is of a
-case, one label of one volume; a patient's is the mean over its cases, and the table's the mean over patients. Each
-score that a miss has a penalty in (Dice and NSD 0, HD95 the volume's diagonal) stands beside the same one over the
-cases in which both masks have the label.
+They take the place of the metrics in the slice where whole volumes were scored (`evaluation.masks.score`). A score is
+of one label of one case; a patient's is the mean over its cases, and the table's the mean over patients. Each score
+that a miss has a penalty in (Dice and NSD 0, HD95 the volume's diagonal) stands beside the same one
+over the cases in which both masks have the label.
 """
 
 import math

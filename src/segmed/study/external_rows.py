@@ -9,7 +9,7 @@ from pathlib import Path
 from segmed.core.errors import DataError, SegmedError, SplitError
 from segmed.core.files import exclusive_lock, write_json
 from segmed.core.reading import read_json
-from segmed.evaluation.folders import evaluate_masks
+from segmed.evaluation.masks.folders import evaluate_masks
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load

@@ -20,11 +20,11 @@ from segmed.core.volume import Volume
 from segmed.core.wording import plural
 from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
-from segmed.evaluation.mask_cases import References
-from segmed.evaluation.mask_files import case_files, matched
-from segmed.evaluation.mask_labels import LabelNumbers, labels_beside, of_system
+from segmed.evaluation.masks.files import case_files, matched
+from segmed.evaluation.masks.labels import LabelNumbers, labels_beside, of_system
+from segmed.evaluation.masks.placed import OtherGrids, Placed, PlacedVolumes, Predictions
+from segmed.evaluation.masks.references import References
 from segmed.evaluation.over_volumes import over_volumes
-from segmed.evaluation.placed_masks import OtherGrids, Placed, PlacedVolumes, Predictions
 from segmed.evaluation.provenance import Bootstrap, ReferenceFiles
 from segmed.evaluation.result import Cost, Evaluation
 from segmed.evaluation.rows import CaseRow, PatientRow
@@ -73,7 +73,7 @@ def score_masks(
         DataError: A mask that cannot be read or is on another grid, a number that is no label, or no mask at all.
 
     Example:
-        >>> from segmed.evaluation.mask_cases import open_references
+        >>> from segmed.evaluation.masks.references import open_references
         >>> references = open_references(Path("labelsTs"), each_case_is_a_patient=True)
         >>> score_masks(Path("pred/nnunet"), references, name="nnU-Net").metrics["hd95_mm"].unit
         'mm'

@@ -11,7 +11,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record
 from segmed.core.volume import Volume
 from segmed.data.decoded import DecodedDataset
-from segmed.evaluation.mask_labels import LabelNumbers
+from segmed.evaluation.masks.labels import LabelNumbers
 from segmed.io import write_mask
 from segmed.io.volumes import write_volume
 

@@ -17,7 +17,7 @@ from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
-from segmed.evaluation.mask_files import CaseFiles, case_files, matched
+from segmed.evaluation.masks.files import CaseFiles, case_files, matched
 from segmed.evaluation.part import Masks, Probabilities, records_of, split_facts, volumes
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.result import Evaluation
@@ -81,7 +81,7 @@ def evaluate_masks(
 ) -> Evaluation:
     """Score a folder of masks of any tool on a part of a split, so that it can be compared with runs on that part.
 
-    Files are matched to slices as by `pair_folders`, those of volumes by their names as by `mask_files.matched`.
+    Files are matched to slices as by `pair_folders`, those of volumes by their names as by `files.matched`.
 
     Raises `SplitError` for a split that leaks unmarked or belongs to other data, and `DataError` naming the first
     slice without a prediction, or of another size.

@@ -13,10 +13,10 @@ from segmed.core.grid_difference import grid_difference, reoriented
 from segmed.core.reading import read_json
 from segmed.core.volume import Volume
 from segmed.data.names import VOLUMES
-from segmed.evaluation.mask_cases import References
-from segmed.evaluation.mask_files import stem
-from segmed.evaluation.mask_labels import DATASET
-from segmed.evaluation.placed_masks import reference_of
+from segmed.evaluation.masks.files import stem
+from segmed.evaluation.masks.labels import DATASET
+from segmed.evaluation.masks.placed import reference_of
+from segmed.evaluation.masks.references import References
 from segmed.io.volumes import read_volume
 
 SEQUENCE = re.compile(r"(.+)_(\d{4})")

@@ -13,12 +13,12 @@ from segmed.data.names import composed
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.context import Context
 from segmed.evaluation.floors import Floor, floors_of
-from segmed.evaluation.mask_cases import References
-from segmed.evaluation.mask_files import CaseFiles, matched
-from segmed.evaluation.masks import score_masks
+from segmed.evaluation.masks.files import CaseFiles, matched
+from segmed.evaluation.masks.references import References
+from segmed.evaluation.masks.score import score_masks
+from segmed.evaluation.masks.slice_files import numbers_of, write_slices
 from segmed.evaluation.part import records_of, split_facts
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.slice_files import numbers_of, write_slices
 from segmed.evaluation.statistics import RESAMPLES
 
 

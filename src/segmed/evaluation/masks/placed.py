@@ -11,9 +11,9 @@ from segmed.core.errors import DataError
 from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume
-from segmed.evaluation.mask_cases import References, read_stored
-from segmed.evaluation.mask_files import case_files
-from segmed.evaluation.mask_labels import LabelNumbers, numbered
+from segmed.evaluation.masks.files import case_files
+from segmed.evaluation.masks.labels import LabelNumbers, numbered
+from segmed.evaluation.masks.references import References, read_stored
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 
 OtherGrids = Literal["refuse", "resample", "ignore"]

@@ -11,8 +11,8 @@ from segmed.core.records import Record
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.core.wording import plural
 from segmed.data.listing import Findings, grouped
-from segmed.evaluation.mask_files import CaseFiles, case_files
-from segmed.evaluation.mask_labels import LabelNumbers, labels_beside, labels_found
+from segmed.evaluation.masks.files import CaseFiles, case_files
+from segmed.evaluation.masks.labels import LabelNumbers, labels_beside, labels_found
 from segmed.evaluation.volume_metrics import TOLERANCES, Space
 from segmed.io import read_image
 from segmed.io.formats import MASK_SUFFIXES

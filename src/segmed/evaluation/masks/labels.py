@@ -10,7 +10,7 @@ from jaxtyping import Shaped, UInt8
 from segmed.core.errors import DataError
 from segmed.core.labels import UNNAMED
 from segmed.core.reading import read_json
-from segmed.evaluation.mask_files import shown
+from segmed.evaluation.masks.files import shown
 
 BACKGROUND = "background"
 DATASET = "dataset.json"
