@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--weights", type=Path, help="a state dict whose tensors come in the encoder's order")
+    parser.add_argument("--all", action="store_true", help="train on the validation patients too")
     parser.add_argument("--no-masks", action="store_true", help="train only")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
@@ -74,8 +75,9 @@ def main() -> None:
     dice = smp.losses.DiceLoss("binary")
     bce = torch.nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
+    chosen = [*fold["train"], *(fold["validation"] if options.all else [])]
     loader = DataLoader(
-        Slices(options.root, fold["train"], options.size, train=True), batch_size=16, shuffle=True, drop_last=True
+        Slices(options.root, chosen, options.size, train=True), batch_size=16, shuffle=True, drop_last=True
     )
     started, steps, epochs = time.process_time(), 0, 0
     out_of_time = False
