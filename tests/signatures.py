@@ -1,8 +1,9 @@
 """Checks of arguments and results against their annotations, at the price that a signature needs.
 
-jaxtyping's import hook decorates every function of ours. Its decorator binds the arguments and checks them twice, so
-that one letter means one size within a call: only signatures with arrays need that. The others are checked by beartype
-alone, which takes a third off the time of the tests that run whole commands.
+jaxtyping's import hook decorates every function of ours. Its own decorator binds the arguments, makes two functions to
+check them twice, and binds once more for the result, for errors that say more. Here beartype checks a call once. A
+signature with arrays is checked within a context of its own, so that one letter means one size within a call; the
+others need none. Both make imports and the tests that run whole commands faster.
 """
 
 import dataclasses
@@ -14,7 +15,8 @@ import jaxtyping
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 
-_shapes_checked = jaxtyping.jaxtyped
+_by_jaxtyping = jaxtyping.jaxtyped
+_one_call = jaxtyping.jaxtyped("context")
 
 
 def check_signatures_of(package: str) -> None:
@@ -27,23 +29,44 @@ def checked(thing: Any = None, *, typechecker: Any) -> Any:
     """The decorator for functions, methods and classes, for what they take and return."""
     if thing is None:
         return functools.partial(checked, typechecker=typechecker)
-    if inspect.isfunction(thing):
-        return _shapes_checked(thing, typechecker=typechecker) if _has_arrays(thing) else beartype(thing)
-    if dataclasses.is_dataclass(thing) and inspect.isfunction(thing.__init__) and not _has_arrays(thing.__init__):
-        thing.__init__ = beartype(thing.__init__)
-        return thing
-    if isinstance(thing, property) and thing.fset is None and thing.fdel is None:
+    if inspect.isfunction(thing) and not _only_jaxtyping_knows(thing):
+        return _checked_function(thing)
+    if dataclasses.is_dataclass(thing) and inspect.isfunction(thing.__init__):
+        if not _only_jaxtyping_knows(thing.__init__):
+            thing.__init__ = _checked_function(thing.__init__)
+            return thing
+    elif isinstance(thing, property) and thing.fset is None and thing.fdel is None:
         return property(checked(thing.fget, typechecker=typechecker))
-    return _shapes_checked(thing, typechecker=typechecker)
+    return _by_jaxtyping(thing, typechecker=typechecker)
 
 
-def _has_arrays(function: Any) -> bool:
-    return any(_names_array(each) for each in function.__annotations__.values())
+def _checked_function(function: Any) -> Any:
+    within = beartype(function)
+    if not any(map(_names_array, function.__annotations__.values())):
+        return within
+
+    @functools.wraps(within)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _one_call:
+            return within(*args, **kwargs)
+
+    return call
+
+
+def _only_jaxtyping_knows(function: Any) -> bool:
+    """Whether annotations are strings, which it evaluates, or of a generator, which goes on after its call."""
+    if inspect.isgeneratorfunction(function):
+        return any(map(_names_array, function.__annotations__.values()))
+    return any(map(_holds_string, function.__annotations__.values()))
+
+
+def _holds_string(annotation: Any) -> bool:
+    if isinstance(annotation, list | tuple):
+        return any(map(_holds_string, annotation))
+    return isinstance(annotation, str)
 
 
 def _names_array(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return True  # not known before it is evaluated
     if isinstance(annotation, list | tuple):
         return any(map(_names_array, annotation))
     if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
