@@ -8,6 +8,7 @@ differs from SAM beside size: the positional encoding's Gaussian has SAM's devia
 """
 
 import difflib
+import functools
 from typing import Any
 
 import timm
@@ -112,6 +113,7 @@ def _drop_idle_stages(network: nn.Module) -> None:
         del stages[int(place.partition(".")[0]) + 1 :]
 
 
+@functools.cache  # a whole network is made to know them
 def _stages(name: str) -> tuple[int, ...]:
     """Which of the network's maps have the pyramid's strides; raises `ModelError` where it does not have all."""
     if not timm.is_model(name):
