@@ -7,17 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from segmed.core.errors import DataError, ModelError
+from segmed.core.files import sha256_of
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingPlan
 from segmed.inference.ensemble import read_ensemble
-from segmed.models.checkpoint import RunConfig, load_config
+from segmed.models.checkpoint import CONFIG, WEIGHTS, RunConfig, load_config, load_run, save_run
+from segmed.models.config import ModelConfig
+from segmed.models.former_keys import present_keys
 from segmed.models.joint_config import EnsembleConfig
+from segmed.models.sam_config import SamConfig
 from segmed.models.training_facts import TrainingFacts
+from segmed.models.zoo import build_model
+from segmed.preprocess import PreprocessConfig
 from segmed.training.recipe import load_recipe
 
 SAMPLES = Path(__file__).parent / "samples" / "0.1"
@@ -74,6 +82,32 @@ def test_an_embedding_cache_of_another_version_is_refused_with_the_command(versi
     (folder / "index.json").write_text(json.dumps({**index, "format": version}))
     with pytest.raises(DataError, match=r"index\.json.*segmed embed"):
         EmbeddingPlan.load(folder)
+
+
+def test_a_promptable_run_of_0_1_which_called_upsamplers_raisers_gives_the_same_masks(tmp_path: Path) -> None:
+    sam = SamConfig(size=64, encode_at=32, encode_upsampler="bilinear-control", featup="jbu")
+    network = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    model = build_model(network)
+    run = RunConfig(model=network, preprocess=PreprocessConfig(size=(64, 64)), labels=LabelMap(), threshold=0.5)
+    save_run(tmp_path, model, run)
+    old = {name.replace("upsampler.", "raiser."): each for name, each in load_file(tmp_path / WEIGHTS).items()}
+    assert sum("raiser" in name for name in old) > 10
+    save_file(old, tmp_path / WEIGHTS)
+    stored = json.loads((tmp_path / CONFIG).read_text())
+    stored["model"]["sam"]["encode_raiser"] = stored["model"]["sam"].pop("encode_upsampler")
+    stored["weights_sha256"] = sha256_of(tmp_path / WEIGHTS)
+    (tmp_path / CONFIG).write_text(json.dumps(stored))
+    read = load_run(tmp_path)
+    assert read.config.model == network
+    own = model.state_dict()
+    assert all(torch.equal(each, own[name]) for name, each in read.model.state_dict().items())
+
+
+def test_a_checkpoint_of_0_1_continues_with_upsamplers_that_it_called_raisers() -> None:
+    one, two = torch.ones(1), torch.ones(2)
+    names = {"model.raiser.stack.gain": one, "average.module.fine.raiser.mix": two, "model.raisers": one}
+    new = {"model.upsampler.stack.gain": one, "average.module.fine.upsampler.mix": two, "model.raisers": one}
+    assert present_keys(names) == new
 
 
 def test_the_config_of_an_ensemble_of_0_1_reads_with_the_one_network_that_it_kept(tmp_path: Path) -> None:

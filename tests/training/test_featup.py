@@ -70,7 +70,7 @@ def test_distilling_a_frozen_encoder_brings_its_features_nearer_and_changes_the_
     image = next(iter(validation)).image
     train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out")
     after, teacher = network(tmp_path / "out"), network(trained.run)
-    assert changed(start, after) == {"raiser"}
+    assert changed(start, after) == {"upsampler"}
     with torch.inference_mode():
         target = teacher.encode(image).first
         found, first = after.encode(image).first, start.encode(image).first  # type: ignore[operator]
@@ -81,7 +81,7 @@ def test_the_encoder_learns_too_where_that_is_asked(trained: Trained, tmp_path: 
     recipe = recipe_for(trained, "featup-encoder")
     train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out")
     after, before = network(tmp_path / "out"), network(trained.run)
-    own = {name: value for name, value in after.state_dict().items() if not name.startswith("raiser.")}
+    own = {name: value for name, value in after.state_dict().items() if not name.startswith("upsampler.")}
     old = before.state_dict()
     assert {name.split(".")[0] for name, value in own.items() if not torch.equal(value, old[name])} == {"image_encoder"}
     assert after.config.encode_at == 32
@@ -98,12 +98,12 @@ def test_the_multi_view_objective_trains_upsampler_downsampler_and_scale(trained
     moved = {id(parameter) for group in groups for parameter in group["params"]}
     model = module.model
     assert isinstance(model, PromptableSam)
-    assert model.raiser is not None
-    assert moved == {id(p) for part in (model.raiser, objective) for p in part.parameters()}
+    assert model.upsampler is not None
+    assert moved == {id(p) for part in (model.upsampler, objective) for p in part.parameters()}
     batch: Batch = next(iter(loader))
     module.train()
     objective.loss(model, batch, seed=1).backward()
-    assert all(p.grad is not None for part in (model.raiser, objective) for p in part.parameters())
+    assert all(p.grad is not None for part in (model.upsampler, objective) for p in part.parameters())
     assert not model.image_encoder.training
 
 

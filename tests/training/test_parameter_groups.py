@@ -37,8 +37,8 @@ def test_upsamplers_and_gates_have_their_own_rate_and_no_decay() -> None:
     network = build_model(PROMPTED)
     upsamplers = parameter_groups(network, CONFIG)[-1]
     names = {name for name, each in network.named_parameters() if id(each) in ids(upsamplers["params"])}
-    assert {name.split(".")[0] for name in names} == {"raiser", "fine", "box_prior"}
-    assert {name for name in names if name.startswith(("fine.", "box_prior.")) and "raiser" not in name} == {
+    assert {name.split(".")[0] for name in names} == {"upsampler", "fine", "box_prior"}
+    assert {name for name in names if name.startswith(("fine.", "box_prior.")) and "upsampler" not in name} == {
         "fine.gate", "box_prior.gate",
     }  # fmt: skip
     assert (upsamplers["lr"], upsamplers["weight_decay"]) == (0.03, 0.0)

@@ -1,6 +1,6 @@
 """Names that columns and keys have in files of earlier versions: they are read for the present ones, in one way.
 
-Version 0.1 called a slice's id `case`, which is now a volume.
+Version 0.1 called a slice's id `case`, which is now a volume, and what upsamples features a raiser.
 """
 
 from collections.abc import Collection, Iterable
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-FORMER = {"slice_id": "case", "slices": "cases"}
+FORMER = {"slice_id": "case", "slices": "cases", "encode_upsampler": "encode_raiser"}
 """What a column or key was called, by what it is called now."""
 
 

@@ -21,6 +21,7 @@ from segmed.core.split import Split
 from segmed.core.stacking import Plane
 from segmed.layers.weight_files import of_another_type, read_safetensors, require_finite
 from segmed.models.config import ModelConfig
+from segmed.models.former_keys import present_keys
 from segmed.models.hub import run_folder
 from segmed.models.network_config import NetworkConfig
 from segmed.models.run_facts import RunFacts, StoredFacts, facts_from, facts_to_json, require_probability
@@ -207,7 +208,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     kind: numbers are floating where the model's are.
     """
     try:
-        tensors = load_file(path)
+        tensors = present_keys(load_file(path))
     except Exception as error:  # of the system, of safetensors, and of torch for dtypes that it does not have
         raise ModelError(f"{path}: weights cannot be read ({error}). Copy the run folder again.") from error
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

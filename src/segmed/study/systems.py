@@ -102,11 +102,11 @@ SYSTEMS: dict[str, System] = {
         ),
         System(
             "medsam-256-jbu", "MedSAM encoding 256 px + FeatUp, no prompt",
-            ("model.sam.encode_at=256", "model.sam.encode_raiser=jbu"), recipe="medsam",
+            ("model.sam.encode_at=256", "model.sam.encode_upsampler=jbu"), recipe="medsam",
         ),
         System(
             "medsam-256-control", "MedSAM encoding 256 px + bilinear control, no prompt",
-            ("model.sam.encode_at=256", "model.sam.encode_raiser=bilinear-control"), recipe="medsam",
+            ("model.sam.encode_at=256", "model.sam.encode_upsampler=bilinear-control"), recipe="medsam",
         ),
         System("medsam-gafl", "MedSAM + GAFL, no prompt", ("model.gafl={place: embedding}",), recipe="medsam"),
         System(

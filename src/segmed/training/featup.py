@@ -59,7 +59,7 @@ def feature_distance(
 
 def require_upsampler(model: nn.Module) -> PromptableSam:
     """The model, if its embedding is upsampled; raises `ConfigError` otherwise."""
-    if not isinstance(model, PromptableSam) or model.raiser is None:
+    if not isinstance(model, PromptableSam) or model.upsampler is None:
         raise ConfigError(
             "objective distil and multiview train a promptable model that encodes a smaller image. "
             "Set model.sam.encode_at, or use `segmed distil`."
@@ -71,8 +71,8 @@ def train_upsampler_only(model: nn.Module, *, encoder: bool) -> None:
     """Let gradients reach what raises the embedding, a filter on its guidance, and the image encoder if asked."""
     promptable = require_upsampler(model)
     promptable.requires_grad_(False)
-    assert promptable.raiser is not None
-    promptable.raiser.requires_grad_(True)
+    assert promptable.upsampler is not None
+    promptable.upsampler.requires_grad_(True)
     if "guidance" in promptable.filters:
         promptable.filters["guidance"].requires_grad_(True)
     if encoder:
@@ -87,7 +87,7 @@ def load_teacher(start: str) -> PromptableSam:
     teacher = load_run(start).model
     if not isinstance(teacher, PromptableSam):
         raise ConfigError(f"start: {start} is no promptable model, so it has no embedding to distil.")
-    if teacher.raiser is not None:
+    if teacher.upsampler is not None:
         raise ConfigError(f"start: {start} encodes at {teacher.config.encode_at} px itself. Give a run at full size.")
     return teacher
 
@@ -106,7 +106,7 @@ def distil_recipe(
     config, folder = load_config(run)
     if config.model.name not in FAMILIES:
         raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
-    sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_raiser=upsampler)
+    sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_upsampler=upsampler)
     kept = folder / RECIPE
     return dataclasses.replace(
         base,

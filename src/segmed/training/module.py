@@ -16,6 +16,7 @@ from segmed.core.errors import ConfigError, DataError
 from segmed.data.augment import Augment, build_augment
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
+from segmed.models.former_keys import present_keys
 from segmed.training.objectives import build_objective
 from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig, Recipe
@@ -124,6 +125,10 @@ class SegmentationModule(pl.LightningModule):
         mean = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
         self._losses.clear()
         return mean
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Read the names that weights had in earlier versions, so that their unfinished runs continue."""
+        checkpoint["state_dict"] = present_keys(checkpoint["state_dict"])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a warm-up and cosine schedule by step."""

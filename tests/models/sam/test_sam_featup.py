@@ -107,7 +107,7 @@ def test_the_gate_gets_the_first_gradient_and_then_all_of_the_branch_does() -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_smaller_image_in_the_encoder_gives_the_same_grids_and_masks_to_the_decoder(kind: GuidedKind) -> None:
-    model = tiny(encode_at=32, encode_raiser=kind)
+    model = tiny(encode_at=32, encode_upsampler=kind)
     with torch.inference_mode():
         assert model.features(images()).shapes == model.feature_shapes == ((256, 4, 4),)
         assert model.encode(images()).shapes == ((256, 8, 8),)
@@ -119,8 +119,8 @@ def test_what_raises_a_frozen_encoders_embedding_is_trained() -> None:
     embedding = model.embed(images())
     embedding.first.square().sum().backward()
     assert all(parameter.grad is None for parameter in model.image_encoder.parameters())
-    assert model.raiser is not None
-    assert all(parameter.grad is not None for parameter in model.raiser.parameters())
+    assert model.upsampler is not None
+    assert all(parameter.grad is not None for parameter in model.upsampler.parameters())
 
 
 def test_guidance_of_images_with_other_channels_is_mixed() -> None:

@@ -23,7 +23,7 @@ ADDITIONS: dict[str, dict[str, object]] = {
     "presence": {"presence": True},
     "filters": {},
     "fine": {"featup": "jbu"},
-    "raiser": {"encode_at": SIDE // 2},
+    "upsampler": {"encode_at": SIDE // 2},
 }
 """What each part that SegMed adds to SAM takes in `SamConfig`; filters are the model's."""
 

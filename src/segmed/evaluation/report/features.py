@@ -51,5 +51,5 @@ def _has_featup(run: Path) -> bool:
 
 def _raises_by_image(model: ModelConfig) -> bool:
     sam = model.sam
-    in_sam = sam is not None and (sam.featup == "jbu" or (sam.encode_at is not None and sam.encode_raiser == "jbu"))
+    in_sam = sam is not None and (sam.featup == "jbu" or (sam.encode_at is not None and sam.encode_upsampler == "jbu"))
     return model.upsampler == "jbu" or in_sam

@@ -30,14 +30,14 @@ class FineBranch(Gated):
         super().__init__()
         fine = channels // SHARE
         self.reduce = nn.Conv2d(channels, fine, 1)
-        self.raiser = GuidedUpsampler(kind, fine, STAGES, image_channels=image_channels)
+        self.upsampler = GuidedUpsampler(kind, fine, STAGES, image_channels=image_channels)
         self.norm = nn.LayerNorm(fine)
         self.mix = nn.Linear(fine, fine)
         self.gate = nn.Parameter(torch.zeros(fine))
 
     def forward(self, embedding: Float[Tensor, "b c g g"], image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b f h h"]:
         """What is added to the upscaled map of every object of each image; zero at the start."""
-        upsampled = self.raiser(self.reduce(embedding), image).movedim(1, -1)
+        upsampled = self.upsampler(self.reduce(embedding), image).movedim(1, -1)
         mixed: Tensor = self.gate * self.mix(functional.gelu(self.norm(upsampled)))
         return mixed.movedim(-1, 1)
 

@@ -16,7 +16,7 @@ GAUSSIAN = "prompt_encoder.shared_embedding.positional_embedding"
 TWIN = "shared_image_embedding.positional_embedding"
 """transformers' second name for it."""
 
-ADDED = ("box_map.", "box_prior.", "promptless.", "presence.", "filters.", "fine.", "raiser.")
+ADDED = ("box_map.", "box_prior.", "promptless.", "presence.", "filters.", "fine.", "upsampler.")
 """Prefixes of what SegMed adds to SAM in a `PromptableSam`; no published checkpoint has them, any may be given them."""
 
 SEGMENT_ANYTHING: Rows = (

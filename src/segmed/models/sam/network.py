@@ -66,17 +66,17 @@ class PromptableSam(nn.Module, Promptable):
         self.fine: FineBranch | None = None
         if config.featup != "none":
             self.fine = FineBranch(channels, config.featup, image_channels=image_channels)
-        self.raiser: GuidedUpsampler | None = None
+        self.upsampler: GuidedUpsampler | None = None
         if config.encode_at is not None:
             stages = doublings(config.encode_at // self.stride, self.grid)
-            self.raiser = GuidedUpsampler(config.encode_raiser, channels, stages, image_channels=image_channels)
+            self.upsampler = GuidedUpsampler(config.encode_upsampler, channels, stages, image_channels=image_channels)
         freeze(self, config.trains)
 
     @property
     def guided(self) -> bool:
         """Whether the image guides an upsampling (FeatUp): decoding from the encoder's features takes it as well, and a
         learned filter can stand on it."""
-        return self.fine is not None or self.raiser is not None
+        return self.fine is not None or self.upsampler is not None
 
     @property
     def grid(self) -> int:
@@ -137,9 +137,9 @@ class PromptableSam(nn.Module, Promptable):
         self, features: Float[Tensor, "b c f f"], image: Float[Tensor, "b k h w"]
     ) -> Float[Tensor, "b c g g"]:
         """`features`, upsampled by the image where their encoder read a smaller one."""
-        if self.raiser is None:
+        if self.upsampler is None:
             return features
-        embedding: Tensor = self.raiser(features, self.guidance(image), (self.grid, self.grid))
+        embedding: Tensor = self.upsampler(features, self.guidance(image), (self.grid, self.grid))
         return embedding
 
     def _with_fine(self, first: Float[Tensor, "b c g g"], image: Float[Tensor, "b k h w"]) -> Embedding:

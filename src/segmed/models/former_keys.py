@@ -1,0 +1,21 @@
+"""Names of weights that earlier versions stored, read for the present ones in one place."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+RAISER = re.compile(r"(^|\.)raiser\.")
+"""What 0.1 called the upsampler of a promptable model's embedding, and of its fine branch."""
+
+
+def present_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names of this version.
+
+    Args:
+        tensors: By the names of the file, in a run's weights or in a checkpoint to resume from.
+
+    Returns:
+        The same tensors in their order.
+    """
+    return {RAISER.sub(r"\1upsampler.", name): tensor for name, tensor in tensors.items()}
