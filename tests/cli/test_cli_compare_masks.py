@@ -162,10 +162,13 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     predictor = bright(run_folder, volumes=None)
     (run_folder / "config.json").write_text(json.dumps(predictor.config.to_json()))
     monkeypatch.setattr("segmed.inference.load", lambda run: predictor)
+    for case in CASES:
+        shutil.copy(data / "images" / f"{case}_0000.nii.gz", data / "images" / f"{case}_0001.nii.gz")
     how = (f"ours={run_folder}", f"other={folder}", "--references", folder, "--patient-regex", "^([a-z])_")
     result = run(*how, "--images", data / "images", "--out", data / "out")
     assert result.exit_code == 0, result.output
     assert "which patients it was trained on" in result.output
+    assert "a_1_0000.nii.gz to a_1_0001.nii.gz are read as 2 sequences of one volume" in " ".join(result.output.split())
     ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
     written = read_volume(data / "out" / "predictions" / "ours" / "a_1.nii.gz").array
     assert int(ours[0]["predicted_voxels"]) == int((written > 0).sum()) > 0
@@ -249,7 +252,10 @@ def test_floors_of_a_split_stand_beside_masks_and_are_those_of_evaluate(split_da
     how = ("--references", data / "set" / "labelsTr", *on_split, "--out", data / "out")
     result = run(f"alone={data / 'alone-mm'}", f"good={data / 'good'}", f"poor={data / 'poor'}", *how)
     assert result.exit_code == 0, result.output
-    assert "2 references are of no case of the test part" in result.output
+    said = (
+        f"2 references are not of the test part and not scored: 2 of the train part, such as {how[1] / 'b_1.nii.gz'}."
+    )
+    assert said in " ".join(result.output.split())
     rows = [row for row in rows_of(data / "out" / "comparison.csv") if row["label"] == "mean of labels"]
     assert sorted(row["name"] for row in rows if row["kind"] == "floor") == [
         "nearest-slice copy", "neighbour interpolation", "predict nothing", "predict nothing (good)",

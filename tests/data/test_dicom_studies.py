@@ -315,6 +315,8 @@ def test_the_whole_way_names_no_patient(studies: Path, tmp_path: Path, monkeypat
     said.append(segmed("evaluate", tmp_path / "run", "--data", studies, "--resamples", 100))
     said.append(segmed("predict", tmp_path / "run", studies / "p0", "--series", 3, "-o", tmp_path / "masks"))
     assert len(list((tmp_path / "masks").rglob("*.nii.gz"))) == 1
+    for text, whose in ((said[2], studies), (said[-1], "the run's data")):
+        assert f"names that DICOM headers of {whose} give labels, oedema, core, reach" in " ".join(str(text).split())
     written = list(tmp_path.rglob("*"))
     content = b"".join(path.read_bytes() for path in written if path.is_file())
     for secret in SECRETS:

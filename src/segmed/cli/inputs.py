@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmed.cli.messages import say
+from segmed.cli.messages import note, say, warn
 from segmed.cli.progress import progress_bar
+from segmed.core.wording import plural
 
 if TYPE_CHECKING:
     from segmed.core.labels import LabelMap
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from segmed.core.stacking import Plane
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.groups import GroupColumn
+    from segmed.inference.volume_inputs import VolumeInputs
+    from segmed.models.joint_config import SystemConfig
 
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
 PATIENTS_UNKNOWN = (
@@ -33,6 +36,30 @@ def announce_leak(leaking: bool, *, patients_known: bool) -> None:
         say(LEAKING, colour="red", err=True)
     if not patients_known:
         say(PATIENTS_UNKNOWN, colour="red", err=True)
+
+
+def announce_run(config: "SystemConfig") -> None:
+    """What must be known of a run whose masks are written: whether its split leaks, and who named its labels."""
+    announce_leak(config.leaking, patients_known=config.patients_known)
+    if config.labels_by_headers:
+        note(_said_of_headers(config.labels, "the run's data"))
+
+
+def _said_of_headers(labels: "LabelMap", whose: str) -> str:
+    names = f"names that DICOM headers of {whose} give labels, {', '.join(labels.names)}"
+    return f"{names}, reach what is written. See that they name nobody."
+
+
+def announce_volumes(inputs: "VolumeInputs", config: "SystemConfig") -> None:
+    """Say what is predicted, and warn of what is probably meant otherwise."""
+    from segmed.inference.volume_inputs import sequence_doubts
+
+    note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
+    for text in dict.fromkeys(text for each in config.networks for text in sequence_doubts(inputs, each.preprocess)):
+        warn(text)
+    if inputs.left_out:
+        what = "localisers, masks or reports"
+        note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")
 
 
 def open_split(path: Path) -> "Split":
@@ -63,6 +90,8 @@ def open_decoded(
 
     chosen = default_labels if labels is None else parse_labels(labels)
     dataset = open_dataset(path, labels=chosen, patient_regex=patient_regex, plane=plane)
+    if dataset.labels_by_headers:
+        note(_said_of_headers(dataset.labels, str(path)))
     if each_image_is_a_patient:
         dataset = each_image_a_patient(dataset)
     with progress_bar("decoding") as progress:

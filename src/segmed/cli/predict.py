@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.inputs import announce_leak
+from segmed.cli.inputs import announce_run, announce_volumes
 from segmed.cli.messages import note, say, warn
 from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
@@ -112,7 +112,7 @@ def predict(
     _refuse_given({"--seg": seg, "--rtstruct": rtstruct}, "is for DICOM series")
     inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex)
     predictor = load(run, device=device, tta=tta)
-    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
+    announce_run(predictor.config)
     _announce(inputs, predictor.config)
     prompts = GivenPrompts(tuple(box or ()), tuple(point or ()), boxes, points, propagate)
     asked = _prompted(predictor, inputs, prompts, batch_size)
@@ -143,16 +143,9 @@ def _predict_volumes(
 ) -> None:
     from segmed.cli.volume_overlays import write_volume_overlay
     from segmed.inference.volume_files import predict_volumes
-    from segmed.inference.volume_inputs import sequence_doubts
 
-    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
-    note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
-    said = (sequence_doubts(inputs, network.preprocess) for network in predictor.config.networks)
-    for text in dict.fromkeys(text for texts in said for text in texts):
-        warn(text)
-    if inputs.left_out:
-        what = "localisers, masks or reports"
-        note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")
+    announce_run(predictor.config)
+    announce_volumes(inputs, predictor.config)
     asked = _prompted_volumes(predictor, inputs, prompts, batch_size)
     draw = partial(write_volume_overlay, in_colour=predictor.config.in_colour) if overlays else None
     with progress_bar("predicting") as progress:

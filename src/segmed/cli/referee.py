@@ -208,10 +208,25 @@ def _part(options: SplitOptions, stated: ReferenceOptions, references: "Referenc
     labels = LabelMap(numbers.names, (0, *numbers.numbers.values()))
     decoded = open_decoded(options.data, None, stated.patient_regex, default_labels=labels)
     found = part_of(references, decoded, split, fold=options.fold, part=options.part)
-    if left_out := found.left_out:
-        what = plural(len(left_out), "reference is", "references are")
-        note(f"{what} of no case of the {options.part} part and not scored, such as {left_out[0]}.")
+    if found.left_out:
+        note(_said_of_left_out(found, options))
     return found
+
+
+def _said_of_left_out(found: "ScoredPart", options: SplitOptions) -> str:
+    """Which references are not scored, and why: a file of each part, and one that is of no case of the data."""
+    files: dict[str | None, list[Path]] = {}
+    for each in found.left_out:
+        files.setdefault(each.part, []).append(each.file)
+    said = [
+        f"{len(some)} of the {part} part, such as {some[0]}"
+        if part
+        else f"{len(some)} of no case of {options.data} by "
+        f"name, such as {some[0]}; rename them, or name the file of each case in a table (--cases)"
+        for part, some in files.items()
+    ]
+    what = plural(len(found.left_out), "reference is", "references are")
+    return f"{what} not of the {options.part} part and not scored: {'; '.join(said)}."
 
 
 def _floors(part: "ScoredPart | None", scratch: Path, seed: int) -> "list[Evaluation]":

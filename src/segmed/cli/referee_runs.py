@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmed.cli.inputs import announce_leak
+from segmed.cli.inputs import announce_run, announce_volumes
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import SegmedError
@@ -55,7 +55,8 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
         raise SegmedError(f"{images}: holds no volumes. Predict them with `segmed predict {run}` and name the masks.")
     predictor = load(run)
     known = _require_unseen(run, predictor.config, references, images)
-    announce_leak(predictor.config.leaking, patients_known=predictor.config.patients_known)
+    announce_run(predictor.config)
+    announce_volumes(inputs, predictor.config)
     folder = out / PREDICTIONS / name
     with progress_bar(f"predicting with {name}") as progress:
         outcome = predict_volumes(predictor, inputs, folder, existing="replace", progress=progress)

@@ -81,6 +81,7 @@ class SliceDataset:
     `columns[name][slice_id]` holds the further columns of a manifest.
     `patients_known` is False where nothing said which images are of one patient: each then counts as one, and
     whatever is made of the data says so.
+    `labels_by_headers` is True where headers of DICOM masks, which people type, name the labels.
     """
 
     name: str
@@ -91,6 +92,7 @@ class SliceDataset:
     manifest: Path | None = None
     patients_known: bool = True
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    labels_by_headers: bool = False
 
     @property
     def path(self) -> Path:

@@ -183,6 +183,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         split_hash=one.split_hash,
         fold=one.fold,
         in_colour=one.in_colour,
+        labels_by_headers=one.labels_by_headers or other.labels_by_headers,
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
         volumes=one.volumes if one.volumes == other.volumes else None,

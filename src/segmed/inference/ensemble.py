@@ -169,6 +169,7 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         in_colour=first.in_colour,
+        labels_by_headers=any(config.labels_by_headers for config in configs),
     )
 
 

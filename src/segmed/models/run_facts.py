@@ -35,6 +35,8 @@ class RunFacts:
     are made with the data's key, see `models.seen`."""
     in_colour: bool = False
     """Whether it was trained on pictures in colour, and pictures of its masks are drawn over colour."""
+    labels_by_headers: bool = False
+    """Whether headers of DICOM masks name its labels: these names are written wherever masks of it go."""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
 
@@ -70,6 +72,7 @@ class StoredFacts:
     volumes: bool | None = None
     seen: dict[str, list[str]] = field(default_factory=dict)
     in_colour: bool = False
+    labels_by_headers: bool = False
     prediction: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +90,7 @@ def facts_to_json(facts: RunFacts, labels: LabelMap, threshold: float) -> dict[s
         "training": facts.training.to_json(),
         "seen": facts.seen,
         "in_colour": facts.in_colour,
+        "labels_by_headers": facts.labels_by_headers,
         "prediction": config_to_mapping(facts.prediction),
     }
 
@@ -105,5 +109,6 @@ def facts_from(stored: StoredFacts, source: str) -> dict[str, Any]:
         "training": TrainingFacts.from_json(stored.training),
         "seen": stored.seen,
         "in_colour": stored.in_colour,
+        "labels_by_headers": stored.labels_by_headers,
         "prediction": config_from_mapping(PredictionConfig, stored.prediction, source=source),
     }

@@ -262,6 +262,7 @@ def _finish(
         preprocess=module.recipe.preprocess,
         labels=data.dataset.labels,
         in_colour=data.in_colour,
+        labels_by_headers=data.dataset.labels_by_headers,
         threshold=checkpoint.best["threshold"],
         prediction=module.recipe.prediction,
         data_hash=data.data_hash,

@@ -70,7 +70,8 @@ def list_dicom_studies(
     listed = list(_volumes(kept, found, wanted, findings))
     if wanted:  # a series without a mask is another sequence
         findings.found = [each for each in findings.found if each.code != "no-mask"]
-    return list_volumes(root, listed, findings, labels=chosen, patient_regex=patient_regex, plane=plane)
+    listing = list_volumes(root, listed, findings, labels=chosen, patient_regex=patient_regex, plane=plane)
+    return replace(listing, dataset=replace(listing.dataset, labels_by_headers=bool(masks) and chosen is not labels))
 
 
 def _files(folder: Path) -> Iterator[Path]:

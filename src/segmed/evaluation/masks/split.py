@@ -1,13 +1,13 @@
 """Masks of any tools on a part of a split: the references that belong to it, and the floors on the same cases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from segmed.core.errors import DataError, SplitError
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
-from segmed.core.split import PartName, Split
+from segmed.core.split import PARTS, Partition, PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.names import composed
 from segmed.data.splits import patients_known, require_fit
@@ -23,6 +23,14 @@ from segmed.evaluation.statistics import RESAMPLES
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A reference that is not scored, and the part of the split that its case is of; None where the data has none."""
+
+    file: Path
+    part: PartName | None
+
+
+@dataclass(frozen=True)
 class ScoredPart:
     """A part of a split whose cases have references.
 
@@ -30,7 +38,7 @@ class ScoredPart:
         references: Those of the part, with the patients of the data.
         groups: The slices of each case: all of a volume in order, or the slice itself.
         context: What is known of any masks that are scored on it.
-        left_out: Cases with a reference that are not of the part.
+        left_out: References of cases that are not of the part.
     """
 
     decoded: DecodedDataset
@@ -40,7 +48,7 @@ class ScoredPart:
     references: References
     groups: Mapping[str, Sequence[Record]]
     context: Context
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def part_of(
@@ -86,7 +94,7 @@ def part_of(
     context = Context(
         part=part, leaking=split.leaking, data_hash=decoded.data_hash, split=split_facts(decoded, split, fold, part)
     )
-    left_out = tuple(case for case in references.files.files if case not in told)
+    left_out = tuple(_left_out(references, decoded, split.fold(fold), set(told)))
     return ScoredPart(decoded, split, fold, part, own, groups, context, left_out)
 
 
@@ -105,6 +113,19 @@ def score_floors(
     floors = floors_of(scored.decoded, scored.split, scored.fold, scored.part)
     places = [(floor, scratch / str(number)) for number, floor in enumerate(floors)]
     return [_scored(scored, floor, place, resamples, seed) for floor, place in tracked(places, progress)]
+
+
+def _left_out(references: References, decoded: DecodedDataset, fold: Partition, told: Set[str]) -> Iterator[LeftOut]:
+    """The references of other parts and of no case at all."""
+    parts: dict[str, PartName] = {}
+    for part in PARTS:
+        records = records_of(decoded, fold.part(part))
+        parts |= dict.fromkeys((name for name, _ in _named(records, volumes=references.files.are_volumes)), part)
+    cases = CaseFiles(decoded.dataset.root, dict.fromkeys(parts, decoded.dataset.root), True)
+    of_file = {file: parts[name] for name, file in matched(cases, references.files)[0].items()}
+    for case, file in references.files.files.items():
+        if case not in told:
+            yield LeftOut(file, of_file.get(file))
 
 
 def _scored(scored: ScoredPart, floor: Floor, folder: Path, resamples: int, seed: int) -> Evaluation:
@@ -129,12 +150,14 @@ def _by_name(
     if of_volumes != volumes:
         kinds = [("images of slices", "volumes")[each] for each in (volumes, of_volumes)]
         raise DataError(f"The references are {kinds[0]}, but {decoded.dataset.root} holds {kinds[1]}. Convert one.")
-    if volumes:
-        named = [(PurePosixPath(name).name, some) for name, some in records.items()]
-    else:
-        slices = [record for some in records.values() for record in some]
-        named = [(composed(record.image.stem), [record]) for record in slices]
+    named = _named(records, volumes=volumes)
     found = dict(named)
     if len(found) < len(named):
         raise DataError(f"{decoded.dataset.root}: cases of the part share names, which masks are matched by. Rename.")
     return found
+
+
+def _named(records: Mapping[str, Sequence[Record]], *, volumes: bool) -> list[tuple[str, Sequence[Record]]]:
+    if volumes:
+        return [(PurePosixPath(name).name, some) for name, some in records.items()]
+    return [(composed(record.image.stem), [record]) for some in records.values() for record in some]
