@@ -54,16 +54,20 @@ def _checked_function(function: Any) -> Any:
 
 
 def _only_jaxtyping_knows(function: Any) -> bool:
-    """Whether annotations are strings, which it evaluates, or of a generator, which goes on after its call."""
+    """Whether annotations are strings, which it evaluates, or of a generator, which goes on after its call.
+
+    Of strings beartype knows the name of the class that a method belongs to.
+    """
     if inspect.isgeneratorfunction(function):
         return any(map(_names_array, function.__annotations__.values()))
-    return any(map(_holds_string, function.__annotations__.values()))
+    own_class = function.__qualname__.removesuffix(f".{function.__name__}")  # with a dot, and so no name, within others
+    return any(_holds_string(each, but_for=own_class) for each in function.__annotations__.values())
 
 
-def _holds_string(annotation: Any) -> bool:
+def _holds_string(annotation: Any, but_for: str) -> bool:
     if isinstance(annotation, list | tuple):
-        return any(map(_holds_string, annotation))
-    return isinstance(annotation, str)
+        return any(_holds_string(each, but_for) for each in annotation)
+    return isinstance(annotation, str) and annotation != but_for
 
 
 def _names_array(annotation: Any) -> bool:

@@ -40,6 +40,10 @@ class Pair:
     first: Float[np.ndarray, "n"]
     second: Float[np.ndarray, "n"]
 
+    @checked(typechecker=beartype)
+    def joined(self, other: "Pair") -> "Pair":
+        return other if other is not self else "none"
+
 
 @checked(typechecker=beartype)
 @dataclass(frozen=True)
@@ -80,6 +84,14 @@ def test_one_letter_means_one_size_in_the_fields_of_a_dataclass() -> None:
     assert Pair(np.ones(2), second=np.ones(2)).first.shape == (2,)
     with pytest.raises(BeartypeCallHintViolation, match="second"):
         Pair(np.ones(2), np.ones(3))
+
+
+def test_a_class_that_is_not_made_yet_is_checked_in_its_methods() -> None:
+    pair, other = Pair(np.ones(2), np.ones(2)), Pair(np.ones(2), np.ones(2))
+    assert pair.joined(other) is other
+    for wrong in (pair, "other"):
+        with pytest.raises(BeartypeCallHintViolation):
+            pair.joined(wrong)
 
 
 def test_fields_of_dataclasses_and_their_properties_are_checked() -> None:
