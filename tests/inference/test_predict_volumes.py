@@ -16,9 +16,9 @@ from segmed.inference.ensemble import EnsemblePredictor
 from segmed.inference.inputs import find_inputs
 from segmed.inference.predictor import Predictor
 from segmed.inference.targets import Existing, Outcome, names_a_file
-from segmed.inference.volume_files import WRITTEN, Extras, entropy, predict_volumes
+from segmed.inference.volume_files import Extras, entropy, predict_volumes
 from segmed.inference.volume_inputs import find_volumes, sequence_doubts
-from segmed.io.volumes import read_volume, write_volume
+from segmed.io.volumes import VOLUME_SUFFIXES, read_volume, write_volume
 from segmed.models.joint_config import EnsembleConfig
 from segmed.preprocess import PreprocessConfig
 from volume_phantoms import grid_of
@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_the_mask_of_a_volume_is_refused(tmp_path: Path) -
     for name, suffix in (("mask.png", ".png"), ("mask.dcm", ".dcm")):
         with pytest.raises(DataError, match=rf"{name}: masks are not written with suffix \{suffix}. Choose of .nii.gz"):
             run(file, tmp_path / name)
-    assert names_a_file(tmp_path / "mask.ome.tif", 1, "volume", WRITTEN)
+    assert names_a_file(tmp_path / "mask.ome.tif", 1, "volume", VOLUME_SUFFIXES)
 
 
 def test_volumes_whose_results_would_be_one_file_are_refused_before_anything_is_written(tmp_path: Path) -> None:
