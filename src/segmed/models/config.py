@@ -9,6 +9,9 @@ from segmed.models.sam_config import SamConfig
 
 DENSE_DEFAULTS = ("efficientnet-b5", "imagenet")
 
+WIDTHS = ("unet", "unetplusplus", "manet")
+"""Architectures whose decoder has a width for each of its blocks (`decoder_channels`)."""
+
 
 @config_dataclass
 class ModelConfig:
@@ -20,8 +23,8 @@ class ModelConfig:
     """An encoder of segmentation_models_pytorch, or `tu-` and any timm model; SAM's ViTs have their own.
     Left empty it becomes efficientnet-b5, or what `FAMILIES` has for the model."""
     encoder_weights: str = ""
-    """Pre-trained weights: `none` starts from random ones. Dense models: by name, such as imagenet (where left empty),
-    or a safetensors file of the encoder's (see `encoder_weights.py`).
+    """Pre-trained weights: `none` starts from random ones. Dense models and sam-tiny: by name, such as imagenet
+    (where left empty, but for sam-tiny), or a safetensors file of the encoder's (see `encoder_weights.py`).
     SAM and MedSAM: `hub` (where left empty), hf:owner/name of the hub, a folder or a file, for all parts."""
     channels: int = 3
     """Input channels: `preprocess.channels` of each slice that the network sees. Where these are not set, training

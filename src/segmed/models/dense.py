@@ -8,16 +8,13 @@ from segmentation_models_pytorch.encoders import get_encoder_names
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.models.config import ModelConfig
+from segmed.models.config import WIDTHS, ModelConfig
 from segmed.models.encoder_weights import find_encoder_file, load_encoder, out_of_reach
 from segmed.models.guided import guide_decoder
 from segmed.models.hub import quiet_hub
 
 DENSE: tuple[str, ...] = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
 """unet, unetplusplus, pan, deeplabv3, deeplabv3plus, fpn, manet, …"""
-
-WIDTHS = ("unet", "unetplusplus", "manet")
-"""Architectures whose decoder has a width for each of its blocks (`decoder_channels`)."""
 
 
 def build_dense(config: ModelConfig) -> nn.Module:

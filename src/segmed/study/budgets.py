@@ -12,7 +12,8 @@ BudgetName = Literal["smoke", "cpu", "full"]
 class Budget:
     """`common` settings of all dense recipes, `patient` and `report` those of a protocol, folds and seeds by patient.
 
-    `tiny` are settings of rows of the recipe `sam-tiny`; rows of published weights are trained as their recipes say.
+    `slim` are settings of dense networks whose decoder has a width for each block. `tiny` are settings of rows of the
+    recipe `sam-tiny`; rows of published weights are trained as their recipes say.
 
     `systems` are the rows trained unless others are named. `held_out` are those also trained with each institution
     held out. `degraded` are those also tested by patient on images made worse on purpose, by `degradations`; a low-pass
@@ -26,6 +27,7 @@ class Budget:
     patient: tuple[str, ...]
     report: tuple[str, ...]
     systems: tuple[str, ...]
+    slim: tuple[str, ...] = ()
     tiny: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
@@ -67,21 +69,39 @@ BUDGETS: dict[str, Budget] = {
     ),
     "cpu": Budget(
         "cpu",
-        folds=5,
+        folds=3,
         seeds=1,
-        common=("model.encoder=resnet18", "model.encoder_weights=none", "preprocess.size=[128,128]"),
-        patient=("epochs=8", "sampling.steps_per_epoch=92", "optim.learning_rate=0.001"),
+        common=(
+            "model.encoder=tu-tf_efficientnet_lite0",
+            "model.encoder_weights=imagenet",
+            "preprocess.size=[128,128]",
+        ),
+        patient=(
+            "epochs=6",
+            "sampling.steps_per_epoch=92",
+            "optim.learning_rate=0.004",
+            "optim.schedule=one-cycle",
+            "prediction.smallest_share=0.1",
+        ),
         report=(*SCHEDULE, "optim.learning_rate=0.001"),
+        slim=("model.decoder_channels=[128,64,32,16,16]",),
         systems=(*DENSE, *TINY),
         held_out=("unet",),
         degraded=("unet", "unet-gafl"),
         degradations="bandgain:1.1,ringnoise:0.2,ghost:0.4,noise:0.3,bias:0.8",
         tiny=(
-            "model.sam.size=192",
+            "model.encoder=tu-tf_efficientnet_lite0",
+            "model.encoder_weights=imagenet",
+            "model.sam={size: 192, box_prior: true}",
             "preprocess.size=[192,192]",
+            "loss.overlap=each",
+            "sampling.batch_size=8",
             "sampling.positive_share=0.75",
-            "sampling.steps_per_epoch=92",
-            "epochs=8",
+            "sampling.steps_per_epoch=184",
+            "epochs=6",
+            "optim.learning_rate=0.001",
+            "optim.schedule=one-cycle",
+            "prediction.smallest_share=0.1",
         ),
     ),
     "full": Budget(

@@ -12,9 +12,11 @@ from segmed.data.degrade import Degradation
 from segmed.evaluation.provenance import read_provenance
 from segmed.evaluation.result import EVALUATION
 from segmed.models.checkpoint import CONFIG
+from segmed.models.config import WIDTHS
 from segmed.models.training_facts import TrainingFacts
 from segmed.reproduction.protocol import VARIANTS, Variant
 from segmed.reproduction.protocol import settings as protocol_settings
+from segmed.study.budgets import Budget
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
@@ -147,9 +149,22 @@ def _job(
         as_reported = protocol == "report" and variant != "our-settings"
         schedule = settings.plan.report if as_reported else settings.plan.patient
         reported = protocol_settings(trained.reported, variant, len(read)) if as_reported else ()
-        values = [*settings.plan.common, *inputs, *schedule, *trained.changes, *reported, *last]
+        values = [
+            *settings.plan.common,
+            *_slim(settings.plan, trained),
+            *inputs,
+            *schedule,
+            *trained.changes,
+            *reported,
+            *last,
+        ]
         recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
     return Job(system, protocol, variant, seed, fold, recipe)
+
+
+def _slim(plan: Budget, system: System) -> tuple[str, ...]:
+    """The budget's settings of a slim decoder, for an architecture that has one."""
+    return plan.slim if any(f"model.name={name}" in system.changes for name in WIDTHS) else ()
 
 
 def _changes_of(system: System, changes: Sequence[str]) -> list[str]:

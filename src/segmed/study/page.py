@@ -189,6 +189,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         **({"splits of the data, not used": ", ".join(own)} if (own := own_splits(study.data.dataset)) else {}),
         "budget": f"{plan.name}: {plural(plan.folds, 'fold')}, {plural(plan.seeds, 'seed')}",
         "settings of dense networks": ", ".join(plan.common),
+        **({"of decoders with widths": ", ".join(plan.slim)} if plan.slim else {}),
         "by patient": ", ".join(plan.patient),
         "as in the report": ", ".join(plan.report),
         **({"settings of sam-tiny": ", ".join(plan.tiny)} if _has_tiny(study) else {}),
