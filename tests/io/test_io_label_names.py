@@ -3,7 +3,7 @@
 import pydicom
 import pytest
 
-from segmed.io.dicom.label_names import PEOPLE, label_name
+from segmed.io.dicom.label_names import PEOPLE, identity_of, label_name
 
 
 def header(**values: object) -> pydicom.Dataset:
@@ -18,7 +18,7 @@ def header(**values: object) -> pydicom.Dataset:
 def test_a_word_of_any_persons_name_withholds_the_label(key: str, several: bool) -> None:
     several = several and pydicom.datadict.dictionary_VM(pydicom.datadict.tag_for_keyword(key)) != "1"
     value = ["Ito^Aya", "Miller^Jo"] if several else "Miller^Jo"
-    assert label_name(header(**{key: value}), "Tumor Miller", "1").withheld
+    assert label_name(identity_of(header(**{key: value})), "Tumor Miller", "1").withheld
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_a_word_of_any_persons_name_withholds_the_label(key: str, several: bool)
     ],
 )
 def test_short_names_other_scripts_and_dates_in_other_orders_are_found(known: dict[str, str], label: str) -> None:
-    told = label_name(header(**known), label, "4")
+    told = label_name(identity_of(header(**known)), label, "4")
     assert (told.name, told.withheld) == ("4", True)
 
 
 @pytest.mark.parametrize("label", ["T2 lesion", "edema", "Oedema 3", "tumor core"])
 def test_ordinary_labels_are_told(label: str) -> None:
     known = header(PatientName="T^Anna", ReferringPhysicianName="Miller^Jo", PatientBirthDate="19700102")
-    assert label_name(known, label, "1").name == label
+    assert label_name(identity_of(known), label, "1").name == label

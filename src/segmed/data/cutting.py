@@ -16,7 +16,9 @@ from segmed.core.stacking import Plane, Stacking, stacking
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.data.resample import resampled
 from segmed.io.converting import is_dicom_path
+from segmed.io.dicom.label_names import NOBODY
 from segmed.io.dicom.references import read_named_labels
+from segmed.io.dicom.series import choose_series, find_series
 from segmed.io.volumes import read_volume
 
 
@@ -101,7 +103,9 @@ def _reference(
     path: Path, cut: CutVolume, source: VolumeFiles, labels: LabelMap
 ) -> UInt8[np.ndarray, "slices rows columns"]:
     if is_dicom_path(path):
-        return cut.stacking.apply_array(read_named_labels(path, cut.stored, labels.names))
+        image = source.images[0]
+        known = choose_series(find_series(image), image, source.series).identity if is_dicom_path(image) else NOBODY
+        return cut.stacking.apply_array(read_named_labels(path, cut.stored, labels.names, known))
     return read_cut_mask(path, cut.grid, source, labels)
 
 

@@ -9,6 +9,7 @@ from segmed.core.files import written_aside
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.io.dicom.headers import is_dicom
+from segmed.io.dicom.label_names import NOBODY
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 from segmed.io.dicom.series import Series, choose_series, find_series
 from segmed.io.dicom.writing import Algorithm, write_segmentation, write_structures
@@ -58,10 +59,12 @@ def read_any(
         DataError: What the readers refuse, segments of what has none, or no whole numbers in a mask.
     """
     if is_dicom_path(path) and series is None and is_dicom_mask(path):
-        frame = None if source is None or source.series is None else source.series.frame_of_reference
+        image = None if source is None else source.series
         return read_dicom_labels(
-            path, grid=None if source is None else source.grid, frame_of_reference=frame, segments=segments
-        )
+            path, grid=None if source is None else source.grid, segments=segments,
+            frame_of_reference=None if image is None else image.frame_of_reference,
+            image=NOBODY if image is None else image.identity,
+        )  # fmt: skip
     if segments:
         raise DataError(f"{path}: segments ({', '.join(segments)}) are those of a DICOM mask, which this is not.")
     volume = read_volume(path, series=series)

@@ -4,7 +4,9 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
+from operator import or_
 from pathlib import Path
 
 from segmed.core.errors import DataError
@@ -17,7 +19,7 @@ from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.names import alike_names, composed
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
-from segmed.io.dicom.label_names import said_of_withheld
+from segmed.io.dicom.label_names import NOBODY, said_of_withheld
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
 from segmed.io.dicom.sequences import choose_sequences, folder_of, read_wanted, series_below, studies_of, telling_name
 from segmed.io.dicom.series import Series, find_series
@@ -56,7 +58,7 @@ def list_dicom_studies(
     """
     findings = Findings()
     found, masks = _found(root, findings)
-    referred = _referred(found, masks, findings)
+    referred, masks = _referred(found, masks, findings)
     studies = _studies(root, found, referred, findings, told=patient_regex is not None)
     if labels is not None and labels.is_colour:
         raise DataError(f"{root}: labels are given in colours, but segments have names. Name them with --labels.")
@@ -114,15 +116,24 @@ def _find_loose(files: Iterable[Path], findings: Findings) -> None:
             findings.error("loose-image", path, "lies in no patient's folder. Put it into one.")
 
 
-def _referred(series: Sequence[Series], masks: Sequence[MaskHeader], findings: Findings) -> dict[str, list[MaskHeader]]:
-    """The masks of each series, by its UID; an error for each that belongs to none."""
-    referred = defaultdict[str, list[MaskHeader]](list)
+def _referred(
+    series: Sequence[Series], masks: Sequence[MaskHeader], findings: Findings
+) -> tuple[dict[str, list[MaskHeader]], list[MaskHeader]]:
+    """The masks of each series, by its UID, and all masks; an error for each that belongs to none.
+
+    Names of labels are withheld that hold what the headers of their series say of people; of no series, those of any.
+    """
+    referred, found = defaultdict[str, list[MaskHeader]](list), list[MaskHeader]()
     for mask in masks:
         try:
-            referred[series_of(mask, series).uid].append(mask)
+            own = series_of(mask, series)
         except DataError as error:
             findings.error("missing-image", mask.file, str(error).removeprefix(f"{mask.file}: "))
-    return referred
+            found.append(mask_header(mask.file, reduce(or_, (each.identity for each in series), NOBODY)))
+        else:
+            found.append(mask_header(mask.file, own.identity))
+            referred[own.uid].append(found[-1])
+    return referred, found
 
 
 def _studies(

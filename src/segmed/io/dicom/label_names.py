@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, MutableSequence, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from segmed.io.dicom.headers import Dataset
 
@@ -24,40 +24,78 @@ class LabelName:
     withheld: bool = False
 
 
-def label_name(dataset: Dataset, stored: object, fallback: str) -> LabelName:
-    """The name that a segment or structure has in a mask's header, or `fallback` where it has none that may be told.
+@dataclass(frozen=True)
+class Identity:
+    """What a header says of people: the words of their names, and their numbers and dates without punctuation.
 
-    A name is withheld that holds a word of a name in the mask's own header, or its patient's identifier or birth date.
-    What else somebody has typed into it cannot be known.
+    It is to be compared, and never printed.
     """
-    name = str(stored or "").strip()
-    words = {word.casefold() for word in re.findall(r"[^\W\d_]+", name)}
-    people = {word.casefold() for key in PEOPLE for word in re.findall(r"[^\W\d_]+", _text(dataset, key))}
-    plain = _plain(name)
+
+    words: frozenset[str] = field(default=frozenset(), repr=False)
+    numbers: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def __or__(self, other: "Identity") -> "Identity":
+        """What either header says."""
+        return Identity(self.words | other.words, self.numbers | other.numbers)
+
+    def is_in(self, name: str) -> bool:
+        """Whether a name holds a word or a number of a header."""
+        words = {word.casefold() for word in re.findall(r"[^\W\d_]+", name)}
+        plain = _plain(name)
+        return (
+            any(len(word) >= SHORTEST_WORD for word in words & self.words)
+            or any(not word.isascii() and word in name.casefold() for word in self.words)
+            or any(len(number) >= SHORTEST_NUMBER and number in plain for number in self.numbers)
+        )
+
+
+NOBODY = Identity()
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """What a header says of people."""
+    words = {word.casefold() for key in PEOPLE for word in re.findall(r"[^\W\d_]+", _text(dataset, key))}
     values = [text for key in NUMBERS for text in _text(dataset, key).split("\\")]
     numbers = {*map(_plain, values), *(digits for text in values for digits in re.findall(r"\d+", text))}
     numbers |= set(_days(_text(dataset, "PatientBirthDate")))
-    tells = any(len(word) >= SHORTEST_WORD for word in words & people)
-    tells = tells or any(not word.isascii() and word in name.casefold() for word in people)
-    tells = tells or any(len(number) >= SHORTEST_NUMBER and number in plain for number in numbers)
-    return LabelName(fallback, withheld=True) if tells else LabelName(name or fallback)
+    return Identity(frozenset(words), frozenset(numbers))
 
 
-def segment_name(dataset: Dataset, segment: Dataset) -> LabelName:
-    """Of a segmentation: its label, else its number."""
-    return label_name(dataset, segment.get("SegmentLabel"), str(segment.SegmentNumber))
+def label_name(known: Identity, stored: object, fallback: str) -> LabelName:
+    """The name that a segment or structure has in a mask's header, or `fallback` where it has none that may be told.
+
+    A name is withheld that holds a word of a name in the mask's header or in that of its image, or the patient's
+    identifier or birth date there. What else somebody has typed into it cannot be known.
+
+    Args:
+        known: Of the mask's header, and of its image's where that is at hand.
+        stored: The name in the header.
+        fallback: What stands for it.
+    """
+    name = str(stored or "").strip()
+    return LabelName(fallback, withheld=True) if known.is_in(name) else LabelName(name or fallback)
 
 
-def structure_name(dataset: Dataset, roi: Dataset) -> LabelName:
-    """Of a structure set: its name, else one by its number."""
-    return label_name(dataset, roi.get("ROIName"), f"structure {roi.ROINumber}")
+def segment_names(dataset: Dataset, image: Identity = NOBODY) -> dict[int, LabelName]:
+    """Of the segments of a segmentation, by their numbers: the label, else the number. Background is none."""
+    known = identity_of(dataset) | image
+    segments = [each for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0]
+    return {
+        int(each.SegmentNumber): label_name(known, each.get("SegmentLabel"), str(each.SegmentNumber))
+        for each in segments
+    }
 
 
-def withheld_numbers(dataset: Dataset) -> tuple[int, ...]:
-    """The segments or structures of a mask whose names are withheld, by their numbers."""
-    segments = {int(each.SegmentNumber): segment_name(dataset, each) for each in dataset.get("SegmentSequence") or ()}
+def structure_names(dataset: Dataset, image: Identity = NOBODY) -> dict[int, LabelName]:
+    """Of the structures of a structure set, by their numbers: the name, else one by the number."""
+    known = identity_of(dataset) | image
     rois = dataset.get("StructureSetROISequence") or ()
-    told = segments | {int(each.ROINumber): structure_name(dataset, each) for each in rois}
+    return {int(each.ROINumber): label_name(known, each.get("ROIName"), f"structure {each.ROINumber}") for each in rois}
+
+
+def withheld_numbers(dataset: Dataset, image: Identity = NOBODY) -> tuple[int, ...]:
+    """The segments or structures of a mask whose names are withheld, by their numbers."""
+    told = segment_names(dataset, image) | structure_names(dataset, image)
     return tuple(number for number, each in told.items() if each.withheld)
 
 

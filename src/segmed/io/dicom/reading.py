@@ -8,7 +8,7 @@ from segmed.core.errors import DataError
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
-from segmed.io.dicom.label_names import said_of_withheld, withheld_numbers
+from segmed.io.dicom.label_names import NOBODY, Identity, said_of_withheld, withheld_numbers
 from segmed.io.dicom.segmentation import read_segmentation
 from segmed.io.dicom.series import Found, choose_series, find_series
 from segmed.io.dicom.structures import read_structures
@@ -44,7 +44,12 @@ def read_dicom_grid(path: Path, *, series: int | str | None = None) -> Grid:
 
 
 def read_dicom_labels(
-    path: Path, *, grid: Grid | None = None, frame_of_reference: str | None = None, segments: Sequence[str] = ()
+    path: Path,
+    *,
+    grid: Grid | None = None,
+    frame_of_reference: str | None = None,
+    segments: Sequence[str] = (),
+    image: Identity = NOBODY,
 ) -> LabelVolume:
     """Read a segmentation or structure set as a mask.
 
@@ -53,6 +58,7 @@ def read_dicom_labels(
         grid: The grid of its image; a structure set needs it.
         frame_of_reference: The image's, by UID, with which a structure set is compared.
         segments: Names or numbers of those to take, where not all.
+        image: What its image says of people: names of labels that hold such are withheld.
 
     Raises:
         DataError: Another kind of object, or what `read_segmentation` and `read_structures` refuse.
@@ -60,16 +66,16 @@ def read_dicom_labels(
     mask = _only_mask(find_series(path), path, None)
     if mask is None:
         raise DataError(f"{path}: images, expected a DICOM segmentation or structure set.")
-    kind, withheld = privately(mask, lambda: _told(read_header(mask)))
+    kind, withheld = privately(mask, lambda: _told(read_header(mask), image))
     if withheld:
         warnings.warn(f"{mask}: {said_of_withheld(withheld)}", stacklevel=2)
     if kind in SEGMENTATIONS:
-        return read_segmentation(mask, grid=grid, segments=segments)
-    return read_structures(mask, grid=grid, frame_of_reference=frame_of_reference, segments=segments)
+        return read_segmentation(mask, grid=grid, segments=segments, image=image)
+    return read_structures(mask, grid=grid, frame_of_reference=frame_of_reference, segments=segments, image=image)
 
 
-def _told(header: Dataset) -> tuple[str, tuple[int, ...]]:
-    return sop_class(header), withheld_numbers(header)
+def _told(header: Dataset, image: Identity) -> tuple[str, tuple[int, ...]]:
+    return sop_class(header), withheld_numbers(header, image)
 
 
 def is_dicom_mask(path: Path) -> bool:

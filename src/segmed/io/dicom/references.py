@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from segmed.core.errors import DataError
 from segmed.core.volume import Grid
 from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
-from segmed.io.dicom.label_names import LabelName, segment_name, structure_name
+from segmed.io.dicom.label_names import NOBODY, Identity, LabelName, segment_names, structure_names
 from segmed.io.dicom.reading import read_dicom_labels
 from segmed.io.dicom.series import Series
 
@@ -37,13 +37,16 @@ class MaskHeader:
     withheld: tuple[int, ...] = ()
 
 
-def mask_header(file: Path) -> MaskHeader:
-    """Read what a segmentation or structure set refers to; raises `DataError` for a damaged file."""
+def mask_header(file: Path, image: Identity = NOBODY) -> MaskHeader:
+    """Read what a segmentation or structure set refers to; raises `DataError` for a damaged file.
+
+    Names of labels are withheld that hold what its own header or its `image` says of people.
+    """
 
     def read() -> MaskHeader:
         dataset = read_header(file)
         of_kind = _of_segmentation if sop_class(dataset) in SEGMENTATIONS else _of_structures
-        return of_kind(file, dataset)
+        return of_kind(file, dataset, image)
 
     return privately(file, read)
 
@@ -76,29 +79,30 @@ def series_of(mask: MaskHeader, candidates: Sequence[Series]) -> Series:
     return found[0]
 
 
-def read_named_labels(path: Path, grid: Grid, names: Sequence[str]) -> UInt8[np.ndarray, "slices rows columns"]:
+def read_named_labels(
+    path: Path, grid: Grid, names: Sequence[str], image: Identity = NOBODY
+) -> UInt8[np.ndarray, "slices rows columns"]:
     """A segmentation or structure set on the grid of its image, as labels 1, 2, … in the order of `names`.
 
-    Segments of other names are left out; several of one name are one label.
+    Segments of other names are left out; several of one name are one label. `image` is what its image says of people.
 
     Raises:
         DataError: As `read_dicom_labels` does.
     """
-    segments = [(number, name) for number, name in mask_header(path).names if name in names]
+    segments = [(number, name) for number, name in mask_header(path, image).names if name in names]
     if not segments:
         return np.zeros(grid.shape, np.uint8)
     often = Counter(name for _, name in segments)
     wanted = [name if often[name] == 1 else str(number) for number, name in segments]
-    found = read_dicom_labels(path, grid=grid, segments=wanted)
+    found = read_dicom_labels(path, grid=grid, segments=wanted, image=image)
     numbers = np.zeros(max(label.value for label in found.labels) + 1, np.uint8)
     for label in found.labels:
         numbers[label.value] = names.index(label.name) + 1
     return numbers[found.volume.array]
 
 
-def _of_segmentation(file: Path, dataset: Dataset) -> MaskHeader:
-    segments = [each for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0]
-    told = {int(each.SegmentNumber): segment_name(dataset, each) for each in segments}
+def _of_segmentation(file: Path, dataset: Dataset, image: Identity) -> MaskHeader:
+    told = segment_names(dataset, image)
     named = dataset.get("ReferencedSeriesSequence") or ()
     images = {uid for each in named for uid in _uids(each.get("ReferencedInstanceSequence"))}
     groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ())]
@@ -110,11 +114,11 @@ def _of_segmentation(file: Path, dataset: Dataset) -> MaskHeader:
     return MaskHeader(file, _names(told), _series_uids(named), frozenset(images), frame, _withheld(told))
 
 
-def _of_structures(file: Path, dataset: Dataset) -> MaskHeader:
+def _of_structures(file: Path, dataset: Dataset, image: Identity) -> MaskHeader:
     rois = dataset.get("ROIContourSequence") or ()
     drawn = {int(each.ReferencedROINumber): each.ContourSequence for each in rois if each.get("ContourSequence")}
     listed = dataset.get("StructureSetROISequence") or ()
-    told = {int(each.ROINumber): structure_name(dataset, each) for each in listed if int(each.ROINumber) in drawn}
+    told = {number: each for number, each in structure_names(dataset, image).items() if number in drawn}
     frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()
     studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
     named = [series for study in studies for series in study.get("RTReferencedSeriesSequence") or ()]

@@ -15,7 +15,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.frames import directions, group, length_of, pixel_spacing, plane_of, vector
 from segmed.io.dicom.headers import NEEDS, Dataset, damaged_dicom, privately, read_header
-from segmed.io.dicom.label_names import segment_name
+from segmed.io.dicom.label_names import NOBODY, Identity, segment_names
 from segmed.io.dicom.pixels import pixels_of
 from segmed.io.dicom.stack import SAME_PLACE, TURNED, UNEVEN
 from segmed.io.voxels import require_moderate_volume
@@ -42,7 +42,9 @@ class _Stored:
     highest: float
 
 
-def read_segmentation(path: Path, *, grid: Grid | None = None, segments: Sequence[str] = ()) -> LabelVolume:
+def read_segmentation(
+    path: Path, *, grid: Grid | None = None, segments: Sequence[str] = (), image: Identity = NOBODY
+) -> LabelVolume:
     """Read a DICOM segmentation as a mask whose values are the segment numbers.
 
     Of a fractional one a voxel belongs to the segment of the largest fraction, from one half.
@@ -51,11 +53,12 @@ def read_segmentation(path: Path, *, grid: Grid | None = None, segments: Sequenc
         path: The file.
         grid: The grid of its image; None: the smallest one that holds all frames. Frames left out are background.
         segments: Names or numbers of the segments to take; all where empty.
+        image: What its image says of people, for names that are withheld.
 
     Raises:
         DataError: A damaged file, frames that make no even stack or no part of `grid`, segments that overlap.
     """
-    stored = privately(path, lambda: _stored(path, read_header(path, pixels=True)))
+    stored = privately(path, lambda: _stored(path, read_header(path, pixels=True), image))
     wanted = chosen_labels(path, stored.labels, segments)
     own, places = _grid_of(path, stored, grid)
     array = _label_map(path, stored, places, own, wanted)
@@ -81,7 +84,7 @@ def overlapping(path: Path, count: int, first: str, second: str) -> DataError:
     )
 
 
-def _stored(path: Path, dataset: Dataset) -> _Stored:
+def _stored(path: Path, dataset: Dataset, image: Identity) -> _Stored:
     kind = str(dataset.get("SegmentationType", ""))
     if kind not in TYPES:
         raise damaged_dicom(path, "its type of segmentation is none of the standard's")
@@ -102,8 +105,11 @@ def _stored(path: Path, dataset: Dataset) -> _Stored:
         orientation = orientation or axes
         segment = group(dataset, number, "SegmentIdentificationSequence")
         numbers.append(0 if kind == "LABELMAP" or segment is None else int(segment.ReferencedSegmentNumber))
+    names = segment_names(dataset, image)
     labels = tuple(
-        _label(dataset, each) for each in dataset.get("SegmentSequence") or () if int(each.SegmentNumber) > 0
+        _label(each, names[int(each.SegmentNumber)].name)
+        for each in dataset.get("SegmentSequence") or ()
+        if int(each.SegmentNumber) in names
     )
     if orientation is None or not labels or (kind != "LABELMAP" and set(numbers) - {each.value for each in labels}):
         raise damaged_dicom(path, "frames without a segment, or segments without a name")
@@ -114,13 +120,13 @@ def _stored(path: Path, dataset: Dataset) -> _Stored:
     )  # fmt: skip
 
 
-def _label(dataset: Dataset, segment: Dataset) -> Label:
+def _label(segment: Dataset, name: str) -> Label:
     lab, colour = segment.get("RecommendedDisplayCIELabValue"), None
     if lab is not None and len(lab) == 3:
         colours = optional_import("highdicom.color", extra="dicom", purpose=NEEDS)
         red, green, blue = colours.CIELabColor.from_dicom_value([int(each) for each in lab]).to_rgb()
         colour = (int(red), int(green), int(blue))
-    return Label(int(segment.SegmentNumber), segment_name(dataset, segment).name, colour)
+    return Label(int(segment.SegmentNumber), name, colour)
 
 
 def _grid_of(path: Path, stored: _Stored, image: Grid | None) -> tuple[Grid, Integer[np.ndarray, "n"]]:

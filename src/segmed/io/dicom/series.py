@@ -4,8 +4,9 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from hashlib import blake2b
+from operator import or_
 from pathlib import Path, PurePosixPath
 from secrets import token_bytes
 
@@ -24,6 +25,7 @@ from segmed.io.dicom.headers import (
     read_header,
     sop_class,
 )  # fmt: skip
+from segmed.io.dicom.label_names import Identity, identity_of
 from segmed.io.dicom.pixels import voxels_of
 from segmed.io.dicom.stack import Stack, stacked
 
@@ -47,6 +49,7 @@ class Series:
         files: Its files, in order of their names.
         frames: Its slices, in that order; none where `problem` says why.
         problem: Why its images have no places.
+        identity: What its headers say of people, to be compared.
     """
 
     folder: Path
@@ -61,6 +64,7 @@ class Series:
     files: tuple[Path, ...]
     frames: tuple[Frame, ...]
     problem: DataError | None
+    identity: Identity = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -110,6 +114,7 @@ class _Header:
     instance: str
     frames: tuple[Frame, ...]
     problem: DataError | None
+    identity: Identity = field(repr=False)
 
 
 def find_series(path: Path) -> Found:
@@ -218,7 +223,7 @@ def _header(path: Path) -> _Header | bool:
         path, str(dataset.get("SeriesInstanceUID", "")), None if number is None else int(number),
         _plain_code(str(dataset.get("Modality", ""))), str(dataset.get("SeriesDescription") or "").strip(),
         str(dataset.get("FrameOfReferenceUID", "")), localiser,
-        _digest(dataset), str(dataset.get("SOPInstanceUID", "")), frames, problem,
+        _digest(dataset), str(dataset.get("SOPInstanceUID", "")), frames, problem, identity_of(dataset),
     )  # fmt: skip
 
 
@@ -253,7 +258,7 @@ def _series(folder: Path, headers: Sequence[_Header]) -> Series:
         folder, first.series, first.number, first.modality, first.description, first.frame_of_reference,
         len(localisers) == len(headers), first.patient, frozenset(each.instance for each in headers),
         tuple(each.path for each in headers),
-        () if problem else tuple(_all_frames(headers)), problem,
+        () if problem else tuple(_all_frames(headers)), problem, reduce(or_, {each.identity for each in headers}),
     )  # fmt: skip
 
 

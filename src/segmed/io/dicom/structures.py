@@ -15,7 +15,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.contours import Contour, filled
 from segmed.io.dicom.headers import Dataset, damaged_dicom, privately, read_header
-from segmed.io.dicom.label_names import structure_name
+from segmed.io.dicom.label_names import NOBODY, Identity, structure_names
 from segmed.io.dicom.segmentation import chosen_labels, overlapping
 
 PLANAR = 0.1
@@ -34,7 +34,12 @@ class _Structures:
 
 
 def read_structures(
-    path: Path, *, grid: Grid | None, frame_of_reference: str | None = None, segments: Sequence[str] = ()
+    path: Path,
+    *,
+    grid: Grid | None,
+    frame_of_reference: str | None = None,
+    segments: Sequence[str] = (),
+    image: Identity = NOBODY,
 ) -> LabelVolume:
     """Read an RT structure set as a mask on the grid of its image.
 
@@ -46,12 +51,13 @@ def read_structures(
         grid: The image's, without which contours have no voxels.
         frame_of_reference: The image's, by UID; None: not compared.
         segments: Names or numbers of the structures to take; all where empty. Those without contours are left out.
+        image: What its image says of people, for names that are withheld.
 
     Raises:
         DataError: No grid, another frame of reference, contours that lie in no slices of the grid or outside of it,
             structures that overlap.
     """
-    found = privately(path, lambda: _structures(path, read_header(path)))
+    found = privately(path, lambda: _structures(path, read_header(path), image))
     if grid is None or grid.affine is None:
         raise DataError(f"{path}: contours have no voxels of their own. Name their image, with `grid` (--source).")
     if frame_of_reference and found.frame_of_reference and found.frame_of_reference != frame_of_reference:
@@ -69,12 +75,12 @@ def read_structures(
     return LabelVolume(Volume(array, grid), wanted)
 
 
-def _structures(path: Path, dataset: Dataset) -> _Structures:
-    names, colours, others = dict[int, str](), dict[int, tuple[int, int, int]](), 0
+def _structures(path: Path, dataset: Dataset, image: Identity) -> _Structures:
+    names = {number: each.name for number, each in structure_names(dataset, image).items()}
+    colours, others = dict[int, tuple[int, int, int]](), 0
     contours = defaultdict[int, list[Float[np.ndarray, "_ 3"]]](list)
     frames, automatic, listed = set[str](), True, set[int]()
     for roi in dataset.get("StructureSetROISequence") or ():
-        names[int(roi.ROINumber)] = structure_name(dataset, roi).name
         frames.add(str(roi.get("ReferencedFrameOfReferenceUID", "")))
         automatic = automatic and roi.get("ROIGenerationAlgorithm") == "AUTOMATIC"
     for roi in dataset.get("ROIContourSequence") or ():
