@@ -21,8 +21,9 @@ from segmed.data.cutting import read_cut
 from segmed.data.decoded import decode
 from segmed.data.resample import resampled
 from segmed.data.sources import list_dataset, open_dataset
-from segmed.inference.volume_files import predict_volumes
+from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
+from segmed.io.dicom.references import mask_header
 from segmed.io.dicom.sequences import SERIES_FILE, read_wanted
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation
@@ -94,12 +95,20 @@ def test_predict_takes_the_same_series_as_channels(studies: Path, tmp_path: Path
         inputs = find_volumes(studies, series=series)
         assert inputs is not None
         assert [volume.name for volume in inputs.volumes] == ["p0", "p1"]
-        assert not predict_volumes(predictor, inputs, tmp_path / out).failures
+        extras = Extras(segmentation=series is None, structures=series is None)
+        assert not predict_volumes(predictor, inputs, tmp_path / out, extras=extras).failures
         masks.append(read_volume(tmp_path / out / "p1.nii.gz"))
     post = array_of(5, GRID, 1).array
     np.testing.assert_array_equal(masks[0].array > 0, post > (post.min() + post.max()) / 2)
     np.testing.assert_array_equal(masks[0].array, masks[1].array)
     assert masks[0].grid.is_same(GRID)
+    flair = next(each for each in find_series(studies / "p1").series if each.number == 3)
+    for ending in ("seg", "rtstruct"):
+        header = mask_header(tmp_path / "b" / f"p1_{ending}.dcm")
+        assert header.series == {flair.uid}
+        assert header.instances <= flair.instances
+        found = read_volume(header.file, grid=GRID).array
+        np.testing.assert_array_equal(found > 0, masks[0].array > 0)
 
 
 def medium(studies: Path, out: Path) -> Path:

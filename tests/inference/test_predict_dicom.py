@@ -9,15 +9,18 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
+from box_filler import filler
 from bright_run import bright
 from dicom_phantoms import PATIENT, write_series
 from segmed.cli.main import app
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.volume import Grid, Volume
 from segmed.inference import dicom_inputs
+from segmed.inference.propagate import PropagateConfig
 from segmed.inference.targets import Existing, Outcome
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
+from segmed.inference.volume_prompts import PromptedVolumes, given_by_volume, parse_volume_given
 from segmed.io.volumes import read_volume, write_volume
 
 GRID = Grid((4, 9, 7), np.array([[0, 0, -0.75, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]]))
@@ -81,6 +84,26 @@ def test_a_segmentation_holds_the_mask_and_names_algorithm_and_series(study: Pat
     assert (segment.SegmentLabel, algorithm.AlgorithmName) == ("foreground", "a run")
     assert algorithm.AlgorithmVersion.endswith("weights 0123456789ab")
     assert found.PatientName == PATIENT["PatientName"]
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["own slices", "propagated"])
+def test_boxes_of_a_series_reach_its_voxels_and_its_masks_in_dicom(study: Path, tmp_path: Path, carried: bool) -> None:
+    inputs = find_volumes(study)
+    assert inputs is not None
+    given = [parse_volume_given("1,2,1,5,6,3", "--box", name) for name in ("p0/t1", "p1/t1.nii.gz")]
+    how = PromptedVolumes(filler(), given_by_volume(given, inputs), carry=PropagateConfig() if carried else None)
+    outcome = predict_volumes(filler(), inputs, tmp_path / "out", extras=BOTH, predict=how)
+    assert not outcome.failures
+    expected = np.zeros(GRID.shape, bool)
+    expected[1:3, 2:6, 1:5] = True
+    mask = read_volume(tmp_path / "out" / "p0" / "t1.nii.gz")
+    assert mask.grid.is_same(GRID)
+    shown = mask.array[1:3] > 0
+    np.testing.assert_array_equal(shown, expected[1:3])
+    assert (mask.array[[0, 3]] > 0).any() == carried
+    for ending in ("seg", "rtstruct"):
+        dicom = read_volume(tmp_path / "out" / "p0" / f"t1_{ending}.dcm", grid=GRID)
+        np.testing.assert_array_equal(dicom.array > 0, mask.array > 0)
 
 
 def test_a_structure_set_holds_the_mask_too(study: Path, tmp_path: Path) -> None:

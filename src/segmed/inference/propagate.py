@@ -1,4 +1,4 @@
-"""One box on one slice, carried through the volume: each mask prompts the next slice, until the model says stop.
+"""A box on one slice or several, carried through the volume: each mask prompts the next slice, until the model stops.
 
 Each object goes its own way, up and down from its slice. The next slice gets the box of the mask before it, with a
 margin, and where the run was trained with mask prompts that mask's logits too.
@@ -46,12 +46,15 @@ def propagate(
     config: PropagateConfig | None = None,
     *,
     positions: Sequence[int] | None = None,
+    owners: Sequence[Sequence[int]] | None = None,
 ) -> list[Answer]:
     """Answers for all slices of a volume, in order, from prompts on some of them.
 
     `prompts` has one value per slice, `Prompts()` where nothing was drawn. An answer's objects are those drawn on its
     slice, then those that reached it; all together they are the most probable of each pixel. `positions` says where
-    each slice lies in the volume; nothing is carried over a gap. Raises `DataError` where slices differ in size or
+    each slice lies in the volume; nothing is carried over a gap. `owners` says of each slice which
+    object of the volume each drawn one is: none is carried to a slice on which it was drawn itself, as by a box of
+    several slices. Without it each is an object of its own. Raises `DataError` where slices differ in size or
     number from their prompts.
     """
     config = config or PropagateConfig()
@@ -65,8 +68,11 @@ def propagate(
     reached: list[list[Answer]] = [[] for _ in encoded]
     for index, drawn in enumerate(answers):
         for number in range(len(drawn.objects)):
+            free = [True] * len(encoded)
+            if owners is not None:
+                free = [owners[index][number] not in some for some in owners]
             for step in (1, -1):
-                _carry(predictor, encoded, index, _alone(drawn, number), step, places, config, reached)
+                _carry(predictor, encoded, index, _alone(drawn, number), step, places, free, config, reached)
     return [_together([drawn, *more]) for drawn, more in zip(answers, reached, strict=True)]
 
 
@@ -77,13 +83,14 @@ def _carry(
     answer: Answer,
     step: int,
     places: Sequence[int],
+    free: Sequence[bool],
     config: PropagateConfig,
     reached: list[list[Answer]],
 ) -> None:
-    """Add to `reached` what one object becomes slice by slice from `start` in one direction."""
+    """Add to `reached` what an object becomes slice by slice from `start` in one direction, while slices are `free`."""
     masks = takes_masks(predictor) if config.masks is None else config.masks
     index = start + step
-    while 0 <= index < len(encoded):
+    while 0 <= index < len(encoded) and free[index]:
         gone = abs(places[index] - places[start])
         if abs(places[index] - places[index - step]) != 1 or (config.furthest is not None and gone > config.furthest):
             return

@@ -134,6 +134,11 @@ def prompts_of_volume(given: Sequence[VolumeGiven], cut: CutVolume) -> list[Prom
     Raises `DataError`, naming the row, for a box or point that is inverted, empty or outside the volume, one of a slice
     where slices are cut along another plane, and a point that is on no slice of its box.
     """
+    return [each for each, _ in _with_owners(given, cut)]
+
+
+def _with_owners(given: Sequence[VolumeGiven], cut: CutVolume) -> list[tuple[Prompts, list[int]]]:
+    """The prompts of each slice, with the number of each object in the volume."""
     boxes = [(each, *_placed(each, cut)) for each in given if each.kind == "boxes"]
     points = [(each, *_placed(each, cut)) for each in given if each.kind == "points"]
     for each, _, _ in points:
@@ -150,14 +155,13 @@ def prompts_of_volume(given: Sequence[VolumeGiven], cut: CutVolume) -> list[Prom
         for each, _ in inside:
             if (each.object or 0) not in owners:
                 raise DataError(f"{each.where}: the point is on slice {number}, which its box does not reach.")
-        found.append(
-            Prompts(
-                boxes=[(boxes[at][1][2], boxes[at][1][1], boxes[at][2][2], boxes[at][2][1]) for at in here],
-                points=[(low[2], low[1]) for _, low in inside],
-                point_labels=[each.label for each, _ in inside],
-                point_objects=[owners.index(each.object or 0) for each, _ in inside],
-            )
+        prompts = Prompts(
+            boxes=[(boxes[at][1][2], boxes[at][1][1], boxes[at][2][2], boxes[at][2][1]) for at in here],
+            points=[(low[2], low[1]) for _, low in inside],
+            point_labels=[each.label for each, _ in inside],
+            point_objects=[owners.index(each.object or 0) for each, _ in inside],
         )
+        found.append((prompts, owners))
     return found
 
 
@@ -180,7 +184,8 @@ class PromptedVolumes:
 
         Raises `DataError` for prompts that cannot be meant, `ModelError` for a volume that the run does not read.
         """
-        prompts = prompts_of_volume(self._given.get(volume.name, ()), cut)
+        told = _with_owners(self._given.get(volume.name, ()), cut)
+        prompts = [each for each, _ in told]
         asked = [number for number, each in enumerate(prompts) if len(each)]
         probabilities = np.zeros((cut.grid.shape[0], 1, *cut.grid.shape[1:]), np.float32)
         masks = np.zeros(cut.grid.shape, np.uint8)
@@ -192,7 +197,9 @@ class PromptedVolumes:
             if self._carry is None:
                 answers = self._predictor.decode_volume(encoded, wanted, batch_size=self._batch_size)
             else:
-                answers = propagate(self._predictor, encoded, wanted, self._carry)
+                answers = propagate(
+                    self._predictor, encoded, wanted, self._carry, owners=[owners for _, owners in told]
+                )
             for number, answer in zip(reached, answers, strict=True):
                 probabilities[number], masks[number] = answer.probabilities, answer.mask
         return PredictedVolume(masks, [masks], probabilities)
