@@ -17,7 +17,7 @@ from segmed.core.records import SliceDataset
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
-from segmed.evaluation.report.cases import (
+from segmed.evaluation.report.patients import (
     chosen_patients,
     chosen_slices,
     largest_slice,
@@ -148,11 +148,11 @@ def test_pictures_say_which_channel_and_what_scale_they_show(html):
 
 
 def test_every_dot_tells_its_patient_and_leads_to_the_line_of_that_patient(html):
-    dots = re.findall(r'<a href="#(case-\d)"><title>(P\d): (0\.\d{3})</title>', html)
+    dots = re.findall(r'<a href="#(patient-\d)"><title>(P\d): (0\.\d{3})</title>', html)
     assert len(dots) == 2 * 3 * 8  # two widths, three systems and floors
-    lines = dict(re.findall(r'<tr id="(case-\d)"><th scope="row">(P\d)', html))
+    lines = dict(re.findall(r'<tr id="(patient-\d)"><th scope="row">(P\d)', html))
     assert all(lines[anchor] == patient for anchor, patient, _ in dots)
-    assert ("case-1", "P7", "0.790") in dots
+    assert ("patient-1", "P7", "0.790") in dots
     assert "<title>P7: 0.790 and 0.590</title>" in html
 
 

@@ -16,8 +16,8 @@ from segmed.data.decoded import decode
 from segmed.data.degrade import parse_degradations
 from segmed.data.sources import open_dataset
 from segmed.data.splits import split_by_institution, split_by_patient, split_by_slice
-from segmed.evaluation.report.cases import slice_dice
 from segmed.evaluation.report.numbers import MISSING
+from segmed.evaluation.report.patients import slice_dice
 from segmed.evaluation.report.tables import Cell
 from segmed.evaluation.result import Cost
 from segmed.evaluation.rows import BoxRow

@@ -103,7 +103,9 @@ def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study:
 
 
 def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> None:
-    places = [page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "cases", "provenance")]
+    places = [
+        page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "worst-first", "provenance")
+    ]
     assert places == sorted(places)
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)

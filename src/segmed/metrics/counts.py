@@ -1,7 +1,7 @@
 """Overlap metrics: integer counts first, then one formula each. Undefined is NaN, never 0 or 1 in disguise.
 
 Definitions and names follow Metrics Reloaded (Maier-Hein, Reinke et al., Nature Methods 2024). MONAI's `DiceMetric`
-leaves a case with an empty reference out even where the prediction has false positives; here its Dice is 0.
+leaves a volume with an empty reference out even where the prediction has false positives; here its Dice is 0.
 """
 
 import math

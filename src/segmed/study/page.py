@@ -15,10 +15,10 @@ from segmed.data.imported import own_splits
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
-from segmed.evaluation.report.cases import names_of
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
+from segmed.evaluation.report.patients import names_of
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.models.families import FAMILIES
@@ -53,7 +53,7 @@ CONTENTS = (
     ("calibration", "Calibration", "calibration"),
     ("filters", "Learned filters", "filters"),
     ("features", "Features", "features"),
-    ("cases", "Cases", "patient_lines"),
+    ("worst-first", "Worst first", "patient_lines"),
     ("absent", "Not here", "not_here"),
     ("metrics", "All numbers", "metric_groups"),
     ("provenance", "Provenance", "provenance"),

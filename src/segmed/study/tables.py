@@ -7,8 +7,8 @@ from segmed.core.files import write_table, write_text
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.compare import Comparison
 from segmed.evaluation.report import numbers
-from segmed.evaluation.report.cases import Names
 from segmed.evaluation.report.metrics import title_of
+from segmed.evaluation.report.patients import Names
 from segmed.evaluation.report.tables import Cell, Scores, Table, metrics_of_names, scores
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci

@@ -22,8 +22,9 @@ SHOWN = 5
 class CaseFiles:
     """The files of one side by case; a folder holds one file for each label, as TotalSegmentator writes them.
 
-    `are_volumes` is False for images of one slice, such as PNG. `called` holds the name that masks of a case have where
-    it is not the case's own.
+    A case is what a mask is of: a volume, or an image of one slice, as files are matched alike and no more is known of
+    either. `are_volumes` is False for images of one slice, such as PNG. `called` holds the name that masks of a case
+    have where it is not the case's own.
     """
 
     folder: Path

@@ -10,9 +10,9 @@ from segmed.core.pseudonyms import Pseudonyms
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
-from segmed.evaluation.report.cases import Pictures, References
 from segmed.evaluation.report.files import write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
+from segmed.evaluation.report.patients import Pictures, References
 from segmed.evaluation.report.robustness import write_robustness
 from segmed.evaluation.report.viewer import VolumePictures
 from segmed.evaluation.result import Evaluation

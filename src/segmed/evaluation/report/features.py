@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmed.evaluation.filters import png_of
-from segmed.evaluation.report.cases import Pictures, data_address, example_slice
+from segmed.evaluation.report.patients import Pictures, data_address, example_slice
 from segmed.evaluation.result import Evaluation
 from segmed.inference import Predictor, load
 from segmed.inference.features import draw_features, feature_panels

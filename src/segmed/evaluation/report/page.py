@@ -16,7 +16,15 @@ from segmed.evaluation.compare import PRIMARY, Comparison, can_be_ranked
 from segmed.evaluation.groups import GroupTable
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR, Colour
 from segmed.evaluation.report import figures, tables
-from segmed.evaluation.report.cases import (
+from segmed.evaluation.report.features import feature_pictures
+from segmed.evaluation.report.filters import filter_pictures
+from segmed.evaluation.report.group_rows import group_sections
+from segmed.evaluation.report.headline import headline
+from segmed.evaluation.report.history import Points, read_history
+from segmed.evaluation.report.metrics import conventions
+from segmed.evaluation.report.notes import oracle_text, training_note
+from segmed.evaluation.report.oracle import oracle_sections
+from segmed.evaluation.report.patients import (
     Names,
     Pictures,
     References,
@@ -27,14 +35,6 @@ from segmed.evaluation.report.cases import (
     patient_units,
     picture_rows,
 )
-from segmed.evaluation.report.features import feature_pictures
-from segmed.evaluation.report.filters import filter_pictures
-from segmed.evaluation.report.group_rows import group_sections
-from segmed.evaluation.report.headline import headline
-from segmed.evaluation.report.history import Points, read_history
-from segmed.evaluation.report.metrics import conventions
-from segmed.evaluation.report.notes import oracle_text, training_note
-from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.robustness import robustness
 from segmed.evaluation.report.viewer import LIMIT, VolumePictures, script, script_hash, volume_views
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Evaluation
@@ -67,7 +67,7 @@ SECTIONS = (
     ("filters", "Learned filters", "filters"),
     ("features", "Features", "features"),
     ("oracle", "Oracles", "has_oracle"),
-    ("cases", "Cases", "patient_lines"),
+    ("worst-first", "Worst first", "patient_lines"),
     ("metrics", "All numbers", "metric_groups"),
     ("provenance", "Provenance", "provenance"),
 )

@@ -20,7 +20,7 @@ from segmed.core.volume import Volume
 from segmed.evaluation.compare import PRIMARY
 from segmed.evaluation.overlays import crop_box, grey, overlay, png_bytes
 from segmed.evaluation.report import numbers
-from segmed.evaluation.report.cases import Names, chosen_patients, data_address
+from segmed.evaluation.report.patients import Names, chosen_patients, data_address
 from segmed.evaluation.result import Evaluation
 
 LIMIT = 12 * 2**20

@@ -180,7 +180,7 @@ def worst_first(leader: Evaluation) -> list[str]:
 
 def anchors_of(leader: Evaluation) -> dict[str, str]:
     """The anchor of each patient's line in the table of patients; it holds no name."""
-    return {patient: f"case-{number}" for number, patient in enumerate(worst_first(leader), start=1)}
+    return {patient: f"patient-{number}" for number, patient in enumerate(worst_first(leader), start=1)}
 
 
 def chosen_patients(leader: Evaluation) -> dict[str, str]:
