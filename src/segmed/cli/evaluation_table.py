@@ -43,7 +43,7 @@ def show_marks(shown: "Console", results: "Sequence[Evaluation]") -> None:
         shown.print(Panel(words, title=TRAINING_UNKNOWN, style="bold red", expand=False))
 
 
-def show_groups(tables: Sequence["GroupTable"]) -> None:
+def show_groups(tables: "Sequence[GroupTable]") -> None:
     """Print size and Dice of every group, and how equal they are."""
     from rich import box
     from rich.table import Table
