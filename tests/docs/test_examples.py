@@ -101,3 +101,22 @@ def test_a_public_name_states_its_arguments_what_it_returns_and_what_it_raises(n
     assert [argument for argument in signature.parameters if f"    {argument}: " not in text] == []
     assert "\nRaises:\n" in text
     assert ("\nReturns:\n" in text) == (signature.return_annotation not in (None, "None"))
+
+
+METHODS = [
+    (name, method)
+    for name in PUBLIC
+    if inspect.isclass(public := getattr(segmed, name))
+    for method, value in vars(public).items()
+    if not method.startswith("_") and inspect.isfunction(value)
+]
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_a_method_of_a_public_class_states_its_arguments_and_what_it_returns(name: str, method: str) -> None:
+    public = getattr(getattr(segmed, name), method)
+    text, signature = inspect.getdoc(public) or "", inspect.signature(public)
+    arguments = [argument for argument in signature.parameters if argument != "self"]
+    assert [argument for argument in arguments if f"    {argument}: " not in text] == []
+    if arguments:
+        assert ("\nReturns:\n" in text) == (signature.return_annotation not in (None, "None"))

@@ -51,12 +51,26 @@ class LabelMap:
             raise DataError(f"At most 255 foreground labels fit a mask, got {len(self.names)}.")
 
     def means_the_same_as(self, other: "LabelMap") -> bool:
-        """Whether both name the same labels; a single label without a name of its own is any single label."""
+        """Whether both name the same labels; a single label without a name of its own is any single label.
+
+        Args:
+            other: The labels of other data, or of a run.
+
+        Returns:
+            True for the same names in the same order. How files store them does not count.
+        """
         unnamed = UNNAMED in (self.names[0], other.names[0])
         return self.names == other.names or (len(self.names) == len(other.names) == 1 and unnamed)
 
     def names_one_of(self, known: Collection[str]) -> bool:
-        """Whether these are labels to look for by name among `known`: not one that nobody has named."""
+        """Whether these are labels to look for by name among `known`: not one that nobody has named.
+
+        Args:
+            known: Names that a file or a run has.
+
+        Returns:
+            Whether any name, given by somebody, is among them.
+        """
         return self.names != (UNNAMED,) or UNNAMED in known
 
     @property

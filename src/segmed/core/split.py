@@ -100,7 +100,14 @@ class Split:
                 _require_disjoint(patients, f"fold {number}: patient")
 
     def require_data(self, data_hash: str) -> None:
-        """Raise `SplitError` unless the split was made for exactly these pixels."""
+        """Raise `SplitError` unless the split was made for exactly these pixels.
+
+        Args:
+            data_hash: That of the decoded data, `DecodedDataset.data_hash`.
+
+        Raises:
+            SplitError: The split was made for other data.
+        """
         if data_hash != self.data_hash:
             raise SplitError(
                 f"The split was made for data {self.data_hash[:12]}, but the data is now {data_hash[:12]}: files were "
@@ -115,6 +122,9 @@ class Split:
             slice_ids: Those of all slices of the data.
             patients: Ids of all its patients.
 
+        Returns:
+            The split that names nobody.
+
         Raises:
             SplitError: The split has a slice or patient that the data has not.
         """
@@ -123,7 +133,15 @@ class Split:
         return self._renamed(_numbers("slice", slice_ids), _numbers("patient", patients), numbered=True)
 
     def named(self, slice_ids: Iterable[str], patients: Iterable[str]) -> "Split":
-        """The split with the ids of the data for numbers; as `as_numbers`, whose reverse it is."""
+        """The split with the ids of the data for numbers; as `as_numbers`, whose reverse it is.
+
+        Args:
+            slice_ids: All of the data set's.
+            patients: All of the data set's.
+
+        Returns:
+            The split by the ids of the data.
+        """
         if not self.numbered:
             return self
         slice_of, patient_of = _numbers("slice", slice_ids), _numbers("patient", patients)
@@ -149,7 +167,14 @@ class Split:
         return dataclasses.replace(self, folds=renamed, patient_of=patient_of, numbered=numbered)
 
     def save(self, path: Path) -> None:
-        """Write the split as JSON, atomically."""
+        """Write the split as JSON, atomically.
+
+        Args:
+            path: The file; one that is there is replaced.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
         folds = [{part: list(fold.part(part)) for part in PARTS} for fold in self.folds]
         marks = {"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}
         write_json(

@@ -77,7 +77,14 @@ class Grid:
         return cls(shape, (_TO_RAS[frame] @ affine)[:, [2, 1, 0, 3]])
 
     def columns_first(self, frame: str = "RAS") -> Affine | None:
-        """The affine for a format that counts (column, row, slice), in `frame`; None where there is none."""
+        """The affine for a format that counts (column, row, slice).
+
+        Args:
+            frame: Where the format's axes point, `RAS` or `LPS`.
+
+        Returns:
+            `4 4` in mm; None where position and orientation are not known.
+        """
         return None if self.affine is None else _TO_RAS[frame] @ self.affine[:, [2, 1, 0, 3]]
 
     @property
@@ -112,10 +119,14 @@ class Grid:
         return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHOGONAL)
 
     def distance(self, other: "Grid") -> float:
-        """How far the corners of `other` lie from those of this grid, at most, in voxels of this grid.
+        """How far the corners of another grid lie from those of this one.
 
-        Infinite where only one of them has geometry; grids without geometry differ by their spacing's ratio.
-        Compare shapes first: corners are counted by this grid's shape.
+        Args:
+            other: A grid of the same shape: corners are counted by this grid's.
+
+        Returns:
+            The largest distance in voxels of this grid, 0 or more. Infinite where only one of them has geometry; grids
+            without geometry differ by their spacing's ratio.
         """
         if self.affine is None or other.affine is None:
             if self.has_geometry != other.has_geometry or (self.spacing is None) != (other.spacing is None):
@@ -129,7 +140,14 @@ class Grid:
         return float(np.linalg.norm((moved - corners)[:3], axis=0).max())
 
     def is_same(self, other: "Grid") -> bool:
-        """Whether both have the same shape and lie within `SAME_GRID` voxels of each other."""
+        """Whether both have the same shape and lie within `SAME_GRID` voxels of each other.
+
+        Args:
+            other: The grid to compare with.
+
+        Returns:
+            True for the same shape, and corners that far apart at most.
+        """
         return self.shape == other.shape and self.distance(other) <= SAME_GRID
 
     def __str__(self) -> str:
@@ -171,7 +189,17 @@ class Volume:
             )
 
     def with_array(self, array: Shaped[np.ndarray, "slices rows columns"]) -> "Volume":
-        """Other voxels on the same grid."""
+        """Other voxels on the same grid.
+
+        Args:
+            array: `slices rows columns`, in the shape of the grid and any dtype.
+
+        Returns:
+            A volume with the same place in the patient.
+
+        Raises:
+            DataError: An array of another shape.
+        """
         return replace(self, array=array)
 
 

@@ -51,12 +51,28 @@ class Predictor(VolumePredictor):
         self._preprocess = Preprocess(trained.config.preprocess)
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
-        """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
+        """Probabilities, one slice at a time, as `VolumePredictor.iterate` says.
+
+        Args:
+            slices: A patient's slices, normalised together.
+            batch_size: How many slices the network sees at once.
+
+        Returns:
+            Per slice `k h w`, float32 from 0 to 1, at the size of the image.
+        """
         for passes in self._passes(slices, batch_size):
             yield passes.mean(dim=0).numpy()
 
     def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
-        """Probabilities with those of each test-time flip."""
+        """Probabilities with those of each test-time flip.
+
+        Args:
+            slices: A patient's slices, normalised together.
+            batch_size: How many slices the network sees at once.
+
+        Returns:
+            Per slice the mean and what each flip gives, `k h w`, float32 from 0 to 1.
+        """
         for passes in self._passes(slices, batch_size):
             yield Opinions(passes.mean(dim=0).numpy(), passes.numpy())
 
@@ -70,7 +86,15 @@ class Predictor(VolumePredictor):
     def prepared(
         self, image: Shaped[np.ndarray, "h w *c"], spacing: PixelSpacing | None = None
     ) -> Float[torch.Tensor, "1 k p q"]:
-        """What the network reads of one image of this spacing, normalised by itself, on this predictor's device."""
+        """What the network reads of one image of this spacing, normalised by itself, on this predictor's device.
+
+        Args:
+            image: `h w c`, or grey `h w`, in any numeric dtype.
+            spacing: Millimetres per pixel, for a run that resamples; None where they are not known.
+
+        Returns:
+            float32 `1 k p q` at the network's size.
+        """
         (stack,), statistics = self._read(PatientSlices([image]))
         read, _ = self._preprocess.apply_stack(stack, statistics, spacing)
         return read[None].to(self.device, memory_format=torch.channels_last)

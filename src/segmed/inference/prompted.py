@@ -112,15 +112,38 @@ class PromptedPredictor(Predictor):
         return side, side
 
     def encode(self, image: Shaped[np.ndarray, "h w *c"]) -> EncodedImage:
-        """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`."""
+        """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`.
+
+        Args:
+            image: `h w c` or `h w`, in any numeric dtype.
+
+        Returns:
+            Its embedding, and how to get back to its pixels: for any number of calls of `decode`.
+        """
         return self.encode_volume([image])[0]
 
     def encode_volume(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[EncodedImage]:
-        """Encode a patient's slices, normalised together; what is given, and raised, is as for `probabilities`."""
+        """Encode a patient's slices, normalised together; what is given, and raised, is as for `probabilities`.
+
+        Args:
+            volume: The slices, `h w c` or `h w` each.
+            batch_size: How many slices the encoder sees at once.
+
+        Returns:
+            An embedding per slice, in their order.
+        """
         return list(self.iterate_encoded(PatientSlices.of(volume), batch_size=batch_size))
 
     def iterate_encoded(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[EncodedImage]:
-        """`encode_volume`, one slice at a time."""
+        """`encode_volume`, one slice at a time.
+
+        Args:
+            slices: A patient's slices.
+            batch_size: How many slices the encoder sees at once.
+
+        Returns:
+            The embeddings one after the other, so that they need not all be in memory.
+        """
         if not slices.images:
             return
         stacks, statistics = self._read(slices)
@@ -161,7 +184,19 @@ class PromptedPredictor(Predictor):
     def decode_volume(
         self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None = None, *, batch_size: int = 8
     ) -> list[Answer]:
-        """`decode` for several images, each with its own prompts, or all without."""
+        """`decode` for several images, each with its own prompts, or all without.
+
+        Args:
+            encoded: What `encode_volume` gave.
+            prompts: One value per image, in pixels of the image; None decodes all without a prompt.
+            batch_size: How many images are decoded at once.
+
+        Returns:
+            An answer per image, in their order.
+
+        Raises:
+            DataError: Another number of prompts than of images, or prompts outside their image.
+        """
         if prompts is not None and len(prompts) != len(encoded):
             raise DataError(f"{len(prompts)} prompts for {len(encoded)} images. Give one Prompts per image.")
         answers: list[Answer] = []

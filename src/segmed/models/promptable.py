@@ -75,12 +75,20 @@ class Promptable(Protocol):
     def decode(self, embedding: Embedding, prompts: ObjectPrompts) -> Decoded:
         """Decode each object on the embedding of its image, in the order of the prompts.
 
-        Raises `ModelError` for prompts or an embedding that the model does not take.
+        Args:
+            embedding: Of b images, as `encode` gives it.
+            prompts: Of m objects; m may be 0, as of a batch of slices without any object.
+
+        Returns:
+            Logits `m h w` on the mask grid, and m expected IoUs.
+
+        Raises:
+            ModelError: Prompts or an embedding that the model does not take.
         """
         ...
 
     def enlarged(self, logits: Float[Tensor, "m h w"]) -> Float[Tensor, "m y x"]:
-        """Decoded logits at the network's size."""
+        """Decoded logits at the network's size, also where m is 0 (torch's `interpolate` refuses an empty batch)."""
         ...
 
     def presence_logits(self, embedding: Embedding) -> Float[Tensor, " b"] | None:

@@ -121,9 +121,16 @@ class Prompts:
         return self
 
     def clipped_to(self, size: tuple[int, int]) -> "Prompts":
-        """Boxes cut to an image of `size` (height, width), points outside it moved to the nearest place on its edge.
+        """Boxes cut to an image, points outside it moved to the nearest place on its edge.
 
-        Raises `DataError` for a box of which nothing lies in the image.
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            The prompts within the image; mask logits stay.
+
+        Raises:
+            DataError: A box of which nothing lies in the image.
         """
         limit = _limits(size)
         cut = np.clip(self.boxes, 0, np.tile(limit, 2))
@@ -135,7 +142,16 @@ class Prompts:
         return replace(self, boxes=cut, points=np.clip(self.points, 0, limit))
 
     def mirrored(self, size: tuple[int, int], *, rows: bool = False, columns: bool = False) -> "Prompts":
-        """What these prompts are on a grid of `size` (height, width) whose rows or columns stand in reverse order."""
+        """What these prompts are on a grid of `size` (height, width) whose rows or columns stand in reverse order.
+
+        Args:
+            size: (height, width) of the grid in pixels.
+            rows: Whether the rows are reversed.
+            columns: Whether the columns are reversed.
+
+        Returns:
+            The mirrored prompts; twice mirrored they are the first again.
+        """
         height, width = size
         boxes, points, logits = self.boxes.copy(), self.points.copy(), self.logits
         for axis, length, flipped in ((0, width, columns), (1, height, rows)):
@@ -146,7 +162,19 @@ class Prompts:
         return replace(self, boxes=boxes, points=points, logits=logits)
 
     def with_points(self, points: Numbers, labels: Numbers, objects: Numbers) -> "Prompts":
-        """These prompts and further points, as in interactive refinement; earlier points of an object come first."""
+        """These prompts and further points, as in interactive refinement; earlier points of an object come first.
+
+        Args:
+            points: (x, y) in continuous pixels of the image, `m 2`.
+            labels: Of each point: 1 on the object, 0 beside it.
+            objects: The object that each point belongs to, from 0.
+
+        Returns:
+            The prompts with all points.
+
+        Raises:
+            DataError: Points, labels and objects of different numbers, or values that are none of these.
+        """
         return replace(
             self,
             points=np.concatenate([self.points, _rows(points, 2, "point")]),
@@ -155,7 +183,17 @@ class Prompts:
         )
 
     def with_logits(self, logits: Numbers | None) -> "Prompts":
-        """These prompts with the decoder's previous logits as mask prompts, one per object; None takes them away."""
+        """These prompts with the decoder's previous logits as mask prompts, one per object; None takes them away.
+
+        Args:
+            logits: `m h w` on the decoder's mask grid, before the sigmoid; None for none.
+
+        Returns:
+            The prompts with these logits.
+
+        Raises:
+            DataError: Another number of masks than of objects.
+        """
         return replace(self, logits=None if logits is None else _mask_prompts(logits))
 
 

@@ -105,9 +105,9 @@ def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: 
             folds = range(len(splits["patient"].folds))
             jobs += [_job(settings, system, "patient", "", seed, fold, channels) for system in rows for fold in folds]
     if "institution" in splits:
-        held = [system for system in rows if system.name in settings.plan.held_out]
+        left_out = [system for system in rows if system.name in settings.plan.held_out]
         folds = range(len(splits["institution"].folds))
-        jobs += [_job(settings, system, "institution", "", 0, fold, channels) for system in held for fold in folds]
+        jobs += [_job(settings, system, "institution", "", 0, fold, channels) for system in left_out for fold in folds]
     return tuple(jobs)
 
 

@@ -25,7 +25,7 @@ class Precision:
     reason: str
 
 
-def choose_precision(asked: str = "auto", accelerator: str = "auto") -> Precision:
+def choose_precision(wanted: str = "auto", accelerator: str = "auto") -> Precision:
     """The precision for this machine: bf16 where hardware multiplies it fast, fp16 on older GPUs, else fp32.
 
     On a CPU instruction sets decide where they were measured to; where a CPU computes bf16 and none of these is known
@@ -36,8 +36,8 @@ def choose_precision(asked: str = "auto", accelerator: str = "auto") -> Precisio
     networks; on AMD's Zen 4 it was 1.5 to 2.0 and on
     Zen 5 1.4 to 3.0 times as fast (`benchmarks/precision.py` and its three results).
     """
-    if asked != "auto":
-        return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[asked], "asked for")
+    if wanted != "auto":
+        return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted], "asked for")
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         if major >= 8:
