@@ -76,7 +76,8 @@ def cut_volumes(sequences: Sequence[Volume], plane: Plane, *, names: Sequence[st
     for name, volume in zip(names[1:], sequences[1:], strict=True):
         own = _stacking(name, volume.grid, plane).apply(volume)
         channels.append(own.array if own.grid.is_same(grid) else _moved(name, own, grid, names[0]))
-    return CutVolume(np.stack(channels, axis=-1), None, grid, first.grid, cut)
+    images = np.stack(channels, axis=-1) if len(channels) > 1 else channels[0][..., None]  # one is not copied
+    return CutVolume(images, None, grid, first.grid, cut)
 
 
 def _stacking(name: str, grid: Grid, plane: Plane) -> Stacking:
