@@ -12,7 +12,9 @@ def draw_curves(rows: Sequence[EpochRow], path: Path, *, title: str) -> None:
     """Draw loss and validation Dice by epoch."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.2))
+    # set here, since matplotlib finds them by drawing all of it once more
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.16, top=0.88, wspace=0.25)
     left, right = figure.subplots(1, 2)
     epochs = [row.epoch + 1 for row in rows]
     left.plot(epochs, [row.training_loss for row in rows], marker=".", label="training")
