@@ -154,9 +154,9 @@ def _most_similar(
     decoded: DecodedDataset, train: Sequence[Record], groups: Mapping[str, Sequence[Record]]
 ) -> dict[str, Record]:
     """For each slice of the part the training slice with the nearest thumbnail."""
-    asked = [record for records in groups.values() for record in records]
-    chosen = floors.nearest(_thumbnails(decoded, asked), _thumbnails(decoded, train))
-    return {record.slice_id: train[index] for record, index in zip(asked, chosen, strict=True)}
+    scored = [record for records in groups.values() for record in records]
+    chosen = floors.nearest(_thumbnails(decoded, scored), _thumbnails(decoded, train))
+    return {record.slice_id: train[index] for record, index in zip(scored, chosen, strict=True)}
 
 
 def _thumbnails(decoded: DecodedDataset, records: Sequence[Record]) -> Float32[np.ndarray, "r n"]:

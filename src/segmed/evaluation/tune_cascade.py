@@ -93,8 +93,8 @@ def _patient(
     slices = patient_slices(decoded, records)
     maps = dense.probabilities(slices)
     faintest = CascadeConfig(share=min(SHARES), min_pixels=min(SIZES)).proposing(dense.config.threshold)
-    asked = [index for index, each in enumerate(maps) if len(propose(each[0], faintest))]
-    encoded = dict(zip(asked, promptable.encode_volume(slices.some(asked)), strict=True))
+    with_objects = [index for index, each in enumerate(maps) if len(propose(each[0], faintest))]
+    encoded = dict(zip(with_objects, promptable.encode_volume(slices.some(with_objects)), strict=True))
     totals = np.zeros((len(candidates), 2), np.int64)  # hits, predicted
     reference = 0
     for index, record in enumerate(records):
@@ -118,7 +118,7 @@ def _slice(
     promptable: PromptedPredictor,
     candidates: Sequence[CascadeConfig],
 ) -> Int64[np.ndarray, "candidates 2"]:
-    """Hits and predicted pixels of one slice under every candidate; each question is asked once."""
+    """Hits and predicted pixels of one slice under every candidate; each is decoded once."""
     answers: dict[tuple[float, float, PromptKinds], tuple[Proposals, Answer]] = {}
     counted: dict[tuple[tuple[float, float, PromptKinds], bytes], tuple[int, int]] = {}
     rows = []

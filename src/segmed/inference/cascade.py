@@ -90,8 +90,8 @@ class CascadePredictor(VolumePredictor):
         dense = self.dense.probabilities(slices, batch_size=batch_size)
         proposing = self.settings.proposing(self.dense.config.threshold)
         proposed = [propose(each[0], proposing) for each in dense]
-        asked = [index for index, found in enumerate(proposed) if len(found)]
-        encoded = self.promptable.iterate_encoded(slices.some(asked), batch_size=batch_size)
+        with_objects = [index for index, found in enumerate(proposed) if len(found)]
+        encoded = self.promptable.iterate_encoded(slices.some(with_objects), batch_size=batch_size)
         for index, found in enumerate(proposed):
             if len(found):
                 answer = ask(self.promptable, next(encoded), found, self.settings.prompts)

@@ -207,12 +207,12 @@ class PromptedPredictor(Predictor):
 
     def _decoded(self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None) -> list[Answer]:
         unprompted = prompts is None
-        asked = [Prompts()] * len(encoded) if prompts is None else list(map(self._on_network, encoded, prompts))
+        given = [Prompts()] * len(encoded) if prompts is None else list(map(self._on_network, encoded, prompts))
         passes = [
-            self._pass([image if turn == 0 else image.mirrored[turn - 1] for image in encoded], asked, axes, unprompted)
+            self._pass([image if turn == 0 else image.mirrored[turn - 1] for image in encoded], given, axes, unprompted)
             for turn, axes in enumerate(_flips_of(encoded))
         ]
-        objects = ObjectPrompts.of(asked, ask_all=unprompted)
+        objects = ObjectPrompts.of(given, ask_all=unprompted)
         answers = []
         for index, image in enumerate(encoded):
             mine = objects.image == index
@@ -229,10 +229,10 @@ class PromptedPredictor(Predictor):
             )
         return answers
 
-    def _pass(self, encoded: Sequence[EncodedImage], asked: Sequence[Prompts], axes: Axes, unprompted: bool) -> "_Pass":
+    def _pass(self, encoded: Sequence[EncodedImage], given: Sequence[Prompts], axes: Axes, unprompted: bool) -> "_Pass":
         """Decode images that are mirrored along `axes`, and mirror what comes back."""
         mirror = {"rows": 2 in axes, "columns": 3 in axes}
-        here = [prompts.mirrored(image.network, **mirror) for image, prompts in zip(encoded, asked, strict=True)]
+        here = [prompts.mirrored(image.network, **mirror) for image, prompts in zip(encoded, given, strict=True)]
         objects = ObjectPrompts.of(here, ask_all=unprompted).to(self.device)
         with torch.inference_mode():
             embedding = Embedding.join([image.embedding for image in encoded])

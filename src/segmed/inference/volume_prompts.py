@@ -186,10 +186,10 @@ class PromptedVolumes:
         """
         told = _with_owners(self._given.get(volume.name, ()), cut)
         prompts = [each for each, _ in told]
-        asked = [number for number, each in enumerate(prompts) if len(each)]
+        prompted = [number for number, each in enumerate(prompts) if len(each)]
         probabilities = np.zeros((cut.grid.shape[0], 1, *cut.grid.shape[1:]), np.float32)
         masks = np.zeros(cut.grid.shape, np.uint8)
-        reached = asked if self._carry is None or not asked else list(range(len(prompts)))
+        reached = prompted if self._carry is None or not prompted else list(range(len(prompts)))
         if reached:
             slices = cut_slices(cut).some(reached)
             encoded = self._predictor.encode_volume(slices, batch_size=self._batch_size)

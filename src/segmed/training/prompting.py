@@ -210,14 +210,14 @@ class TaskDrawer:
         `proposal` is the slice's out-of-fold map; without one nothing is proposed.
         """
         tasks = []
-        asked: Task | None = None
+        task: Task | None = None
         if proposal is not None and self._proposed_share and rng.random() < self._proposed_share:
-            asked = self._proposed(mask, proposal, rng)
-        if asked is None and mask.any() and self._has_others:
+            task = self._proposed(mask, proposal, rng)
+        if task is None and mask.any() and self._has_others:
             prompter = self._prompters[rng.choice(len(self._prompters), p=self._shares)]
-            asked = self._some(prompter(mask, rng), rng)
-        if asked is not None:
-            tasks.append(asked)
+            task = self._some(prompter(mask, rng), rng)
+        if task is not None:
+            tasks.append(task)
         for chance, question in ((self.config.decoys, _decoy), (self.config.regions, _region)):
             task = question(image, mask, rng) if rng.random() < chance else None
             if task is not None:
