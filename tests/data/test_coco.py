@@ -87,6 +87,15 @@ def test_packed_runs_are_unpacked(text: str, runs: list[int] | None) -> None:
     np.testing.assert_array_equal(runs_mask(text, (3, 5)), runs_mask(runs, (3, 5)))
 
 
+def test_runs_that_pycocotools_packed_are_the_mask_that_it_packed() -> None:
+    mask = np.zeros((37, 41), bool)
+    mask[3:30, 5:20] = True
+    mask[10:14, 8:30] = False
+    mask[0, 0] = mask[36, 40] = True
+    text = "01k5j0_J0000\\OJ96GJ96GJ96GJ96GJ96GJ96GJ96GJ96GJ96GJ96GJ96GJ9[h0A"  # by mask.encode of pycocotools 2
+    np.testing.assert_array_equal(runs_mask(text, (37, 41)), mask)
+
+
 def packed(runs: list[int]) -> str:
     """COCO's text of run lengths, as its description says."""
     text = ""
