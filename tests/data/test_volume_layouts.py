@@ -133,20 +133,34 @@ def test_several_time_points_ask_who_the_patient_is(tmp_path: Path) -> None:
         open_dataset(root, patient_regex="^(.+)_(?P<slice>[0-9]+)$")
 
 
-def nnunet(root: Path, channels: int = 2) -> Path:
+def nnunet(root: Path, channels: int = 2, ending: str = ".nii.gz") -> Path:
     for seed, name in enumerate(("brain_001", "brain_002", "brain_003", "brain_004")):
         for channel in range(channels):
-            put(root / "imagesTr" / f"{name}_{channel:04d}.nii.gz", image_of(10 * seed + channel))
-        put(root / "labelsTr" / f"{name}.nii.gz", mask_of(seed, labels=2))
+            put(root / "imagesTr" / f"{name}_{channel:04d}{ending}", image_of(10 * seed + channel))
+        put(root / "labelsTr" / f"{name}{ending}", mask_of(seed, labels=2))
     put(root / "imagesTs" / "brain_009_0000.nii.gz", image_of(99))
     described = {
         "channel_names": {str(channel): f"T{channel}" for channel in range(channels)},
         "labels": {"background": 0, "tumour": 2, "oedema": 1},
         "numTraining": 4,
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
     }
     (root / "dataset.json").write_text(json.dumps(described))
     return root
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_nnunets_volumes_may_have_any_ending_that_is_read(tmp_path: Path, ending: str) -> None:
+    data = decode(open_dataset(nnunet(tmp_path / "Dataset002_Other", ending=ending)), cache_dir=tmp_path / "cache")
+    np.testing.assert_array_equal(data.image("brain_003_2")[..., 1], image_of(21).array[1])
+
+
+def test_an_ending_of_single_slices_is_refused_with_where_they_go(tmp_path: Path) -> None:
+    root = nnunet(tmp_path / "Dataset003_Flat")
+    described = (root / "dataset.json").read_text()
+    (root / "dataset.json").write_text(described.replace(".nii.gz", ".png"))
+    with pytest.raises(DataError, match=r"file_ending \.png is not read.*\.nrrd.*images/ and masks/"):
+        open_dataset(root)
 
 
 def test_nnunets_raw_data_has_channels_labels_and_its_own_folds(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from segmed.data.layouts.volume_listing import (
     volumes_below,
 )
 from segmed.data.listing import Findings, Listing
+from segmed.io.volumes import VOLUME_SUFFIXES
 
 DESCRIPTION = "dataset.json"
 WHAT = "a dataset.json of nnU-Net or the Medical Segmentation Decathlon, with labels"
@@ -45,10 +46,10 @@ def list_nnunet(
     """
     path = root / DESCRIPTION
     described = read_json(path, _Description, what=WHAT, remedy="Correct it.")
-    if described.file_ending.lower() not in (".nii.gz", ".nii"):
+    if described.file_ending.lower() not in VOLUME_SUFFIXES:
         raise DataError(
-            f"{path}: file_ending {described.file_ending} is not read in this layout, expected .nii.gz or .nii. "
-            "Convert the volumes, or put images of single slices in images/ and masks/."
+            f"{path}: file_ending {described.file_ending} is not read in this layout, expected one of "
+            f"{', '.join(VOLUME_SUFFIXES)}. Convert the volumes, or put images of single slices in images/ and masks/."
         )
     findings = Findings()
     images = by_sequence(root / "imagesTr", volumes_below(root / "imagesTr"), findings)
