@@ -30,7 +30,6 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed estimate", DENSE),
     ("segmed oof", (*DENSE, "--folds=2")),
     ("segmed train sam-tiny --set start=runs/sam-tiny-128", (*SAM_TINY, *_set("model.sam.encode_at=32"))),
-    ("segmed train sam-tiny-lite-cpu", (*_set(*ONE_STEP), *_set("model.sam.size=64", "preprocess.size=[64, 64]"))),
     ("segmed train sam-tiny", SAM_TINY),
     ("segmed train medsam", (*_set(*ONE_STEP), *VIT)),
     ("segmed train sam-vit-b", (*_set(*ONE_STEP), *VIT, *RANDOM)),
