@@ -216,3 +216,20 @@ def test_a_case_of_two_patients_is_refused(tmp_path: Path) -> None:
     path = make_manifest(tmp_path, [*VISITS[:4], VISITS[4] | {"case": "p1 after"}])
     with pytest.raises(DataError, match=r"list\.csv: case p1 after is of patients p1 and p2\. Give each volume a name"):
         open_dataset(path)
+
+
+def test_a_case_of_two_patients_that_the_ids_tell_of_is_refused(tmp_path: Path) -> None:
+    rows = [
+        {"slice_id": f"{patient}_{n}", "case": "v", "image": f"i/{patient}{n}.png"} for patient in "ab" for n in (1, 2)
+    ]
+    with pytest.raises(DataError, match="case v is of patients a and b"):
+        open_dataset(make_manifest(tmp_path, rows), patient_regex="^(.)_")
+
+
+def test_a_case_called_as_another_patient_whose_slices_name_none_is_refused(tmp_path: Path) -> None:
+    rows = [
+        {"slice_id": "a_1", "case": "B", "patient": "A", "image": "i/a.png"},
+        {"slice_id": "b_1", "case": "", "patient": "B", "image": "i/b.png"},
+    ]
+    with pytest.raises(DataError, match=r"case B is of patients (A and B|B and A)"):
+        open_dataset(make_manifest(tmp_path, rows))

@@ -80,7 +80,6 @@ def list_manifest(
     listed = list(records.values())
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
-    _require_one_patient_a_case(path, listed)
     placed = any(row.get("slice") for row in rows)
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings, placed=placed)
@@ -88,6 +87,7 @@ def list_manifest(
         rows = [row | {"patient": patient_of[row["slice_id"]]} for row in rows if row["slice_id"] in patient_of]
     elif not placed:
         listed = numbered(listed)
+    _require_one_patient_a_case(path, listed)
     dataset = SliceDataset(
         path.stem, path.parent, in_order(listed), labels or LabelMap(), attributes_of(rows, SLICE), path,
         patients_known=told or patient_regex is not None, columns=further_columns(rows, SLICE),
@@ -135,11 +135,12 @@ def _record(path: Path, number: int, row: Row) -> Record:
 
 
 def _require_one_patient_a_case(path: Path, records: Sequence[Record]) -> None:
+    """Slices without a case are of the volume that is called as the patient, which no other patient's case may be."""
     patient_of: dict[str, str] = {}
     for record in records:
-        if record.of_case and patient_of.setdefault(record.of_case, record.patient) != record.patient:
+        if patient_of.setdefault(record.volume, record.patient) != record.patient:
             raise DataError(
-                f"{path}: case {record.of_case} is of patients {patient_of[record.of_case]} and {record.patient}. "
+                f"{path}: case {record.volume} is of patients {patient_of[record.volume]} and {record.patient}. "
                 "Give each volume a name of its own in the column case, and each slice its own in the column slice_id."
             )
 
