@@ -153,3 +153,14 @@ def test_a_strange_value_on_the_command_line_is_a_setting_or_one_short_error(ove
     with pytest.raises(ConfigError, match=told) as caught:
         load_recipe("unet-cpu", [override])
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("key", "override"),
+    [("encode_raiser", "encode_upsampler"), ("encode_upsampler", "encode_raiser"), ("encode_raiser", "encode_raiser")],
+)
+def test_a_setting_under_its_former_name_is_the_one_that_is_changed(key, override):
+    values = {"model": {"name": "sam-tiny", "sam": {"encode_at": 64, key: "jbu"}}}
+    recipe = recipe_from_mapping(values, [f"model.sam.{override}=bilinear-control"], source="r.yaml")
+    assert recipe.model.sam is not None
+    assert recipe.model.sam.encode_upsampler == "bilinear-control"

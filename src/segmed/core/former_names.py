@@ -11,6 +11,18 @@ from pydantic import AliasChoices, Field
 FORMER = {"slice_id": "case", "slices": "cases", "encode_upsampler": "encode_raiser"}
 """What a column or key was called, by what it is called now."""
 
+_SETTINGS = {FORMER[name]: name for name in ("encode_upsampler",)}
+
+
+def present_setting(key: str) -> str:
+    """The name that a key of a recipe has in this version.
+
+    Example:
+        assert present_setting("encode_raiser") == "encode_upsampler"
+        assert present_setting("encode_at") == "encode_at"
+    """
+    return _SETTINGS.get(key, key)
+
 
 def present_names(names: Iterable[str], wanted: Collection[str]) -> list[str]:
     """Names of columns as this version has them.
