@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,3 +176,9 @@ def test_adaptive_gains_of_a_mode_without_gains_are_refused() -> None:
         ConfigError, match="Adaptive gains exist for the modes spectrum and spectrum-log, not for phase"
     ):
         GaflConfig(mode="phase", adaptive=True)
+
+
+def test_a_dense_model_with_a_filter_does_without_sams_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segmed.models.sam.network", None)
+    small = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", gafl=GaflConfig())
+    assert build_model(small)(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)

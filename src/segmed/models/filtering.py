@@ -11,6 +11,7 @@ from torch import nn
 from segmed.core.errors import ModelError
 from segmed.layers.gafl import GAFL, Filtered, GaflConfig, build_gafl
 from segmed.models.config import ModelConfig
+from segmed.models.families import FAMILIES
 from segmed.models.sam_config import FROZEN_ENCODER
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
     gafl = config.gafl
     if gafl is None:
         return model
-    if not _is_sam(model):
+    if not _is_sam(model, config):
         if gafl.place != "input":
             raise ModelError(
                 f"{config.name} has no {gafl.place} to filter: that is for promptable models. "
@@ -33,7 +34,9 @@ def with_filter(model: nn.Module, config: ModelConfig) -> nn.Module:
     return model
 
 
-def _is_sam(model: nn.Module) -> "TypeGuard[PromptableSam]":
+def _is_sam(model: nn.Module, config: ModelConfig) -> "TypeGuard[PromptableSam]":
+    if config.name not in FAMILIES:
+        return False
     from segmed.models.sam.network import PromptableSam  # transformers, which dense models do without
 
     return isinstance(model, PromptableSam)

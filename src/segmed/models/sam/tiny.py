@@ -93,7 +93,9 @@ def _load_stages(stages: nn.Module, config: ModelConfig) -> None:
     except OSError as error:
         raise out_of_reach(config.encoder, config.encoder_weights) from error
     except RuntimeError as error:
-        raise ModelError(f"{name} has no ImageNet weights: {error}. Choose another encoder, or none.") from error
+        raise ModelError(
+            f"{name} has no ImageNet weights by this name. Choose another encoder, or --encoder-weights none."
+        ) from error
     if file is not None:
         load_encoder(whole, file.path, name=name, channels=config.channels)
     state = whole.state_dict()
