@@ -1,5 +1,6 @@
 """Encoders begin with a file's weights whatever family wrote it; a file of another network is refused by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from commands import segmed
-from segmed.core.errors import ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.dense import build_encoder
-from segmed.models.encoder_weights import adapted, find_encoder_file, packaged_weights, read_tensors
+from segmed.models.encoder_weights import (
+    adapted,
+    find_encoder_file,
+    packaged_weights,
+    read_tensors,
+    require_weights_at_hand,
+)
 from segmed.models.zoo import build_model
 
 SMALL = "tu-mobilenetv3_small_050"
@@ -167,3 +174,13 @@ def test_a_pickled_checkpoint_is_converted_once_to_the_encoders_own_names(tmp_pa
     said = segmed("convert", tmp_path / "r.pth", "--encoder", "resnet18", "--out", out)
     assert "no place for them: 2 tensors" in said
     assert set(load_file(out)) == set(build_encoder("resnet18").state_dict())
+
+
+def test_long_work_asks_for_a_package_of_weights_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    lite = ModelConfig(name="pan", encoder="tu-tf_efficientnet_lite0", encoder_weights="imagenet")
+    others = [replace(lite, encoder_weights="none"), replace(lite, encoder="resnet18")]
+    require_weights_at_hand([lite, *others])
+    monkeypatch.setattr("segmed.models.encoder_weights.packaged_weights", lambda encoder: None)
+    require_weights_at_hand(others)
+    with pytest.raises(ConfigError, match=r"pan begins with .*\[weights\].* --set model\.encoder_weights=none"):
+        require_weights_at_hand([*others, lite])

