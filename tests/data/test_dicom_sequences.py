@@ -16,6 +16,7 @@ from bright_run import bright
 from dicom_phantoms import PATIENT, write_series
 from segmed.core.errors import DataError
 from segmed.core.label_volume import Label, LabelVolume
+from segmed.core.labels import LabelMap
 from segmed.core.volume import Grid, Volume
 from segmed.data.cutting import read_cut
 from segmed.data.decoded import decode
@@ -26,7 +27,7 @@ from segmed.inference.volume_inputs import find_volumes
 from segmed.io.dicom.references import mask_header
 from segmed.io.dicom.sequences import SERIES_FILE, read_wanted
 from segmed.io.dicom.series import find_series
-from segmed.io.dicom.writing import write_segmentation
+from segmed.io.dicom.writing import write_segmentation, write_structures
 from segmed.io.volumes import read_volume
 
 AFFINE = np.array([[0, 0, -1.0, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]])
@@ -109,6 +110,48 @@ def test_predict_takes_the_same_series_as_channels(studies: Path, tmp_path: Path
         assert header.instances <= flair.instances
         found = read_volume(header.file, grid=GRID).array
         np.testing.assert_array_equal(found > 0, masks[0].array > 0)
+
+
+@pytest.mark.parametrize(("telling", "number"), [(3, "1"), (4, "1"), (3, "structure 1"), (4, "structure 1")])
+def test_a_name_that_any_series_tells_is_withheld_and_its_mask_is_read(
+    tmp_path: Path, telling: int, number: str
+) -> None:
+    root = tmp_path / "set"
+
+    def change(index: int, dataset: Dataset) -> None:
+        described("AX", 0)(index, dataset)
+        if dataset.SeriesNumber == telling:
+            dataset.OperatorsName = "Miller^A"
+
+    for series in (3, 4):
+        write_series(root / "p0" / f"s{series}", array_of(series, GRID, 0), series=series, change=change)
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[1, 2:5, 2:5] = 1
+    path = root / "p0" / "mask.dcm"
+    write = write_segmentation if number == "1" else write_structures
+    labelled = LabelVolume(Volume(mask, GRID), (Label(1, "tumour Miller"),))
+    write(path, labelled, find_series(root / "p0" / "s4").series[0])
+    header = pydicom.dcmread(path)
+    for key in ("OperatorsName", "ContentCreatorName"):
+        if key in header:
+            delattr(header, key)
+    header.save_as(path)
+    (root / SERIES_FILE).write_text('{"flair": 3, "t1": 4}')
+    dataset = open_dataset(root)
+    assert dataset.labels.names == (number,)
+    source = dataset.records[0].source
+    assert source is not None
+    assert len(source.images) == 2
+    for volume in (source, replace(source, identity=None)):  # as one of a manifest, that no headers were compared for
+        with pytest.warns(UserWarning, match="the name of segment 1 holds something"):
+            cut = read_cut(volume, dataset.labels)
+        assert cut.masks is not None
+        assert int(cut.masks.sum()) == 9
+    assert "miller" not in repr(dataset).casefold()
+    with pytest.raises(
+        DataError, match=rf"mask.dcm: none of its segments \({number}\) has the name of a label, expected core"
+    ):
+        read_cut(source, LabelMap(("core",), (0, 1)))
 
 
 def medium(studies: Path, out: Path) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.identity import Identity
 from segmed.core.labels import LabelMap
 from segmed.core.stacking import Plane
 from segmed.core.units import Unit, unit_of
@@ -21,6 +22,8 @@ class VolumeFiles:
         plane: How its slices are cut.
         series: Of folders of DICOM, which series, by its number or the name of a file; None of those that have one.
         sequences: Of DICOM of several series, which of them each of `images` is, the first being `series`.
+        identity: What headers of its study say of people, by which listing named the labels of a DICOM mask;
+            None where none were compared.
     """
 
     name: str
@@ -29,6 +32,7 @@ class VolumeFiles:
     plane: Plane = "acquired"
     series: str | None = None
     sequences: tuple[str, ...] = ()
+    identity: Identity | None = field(default=None, repr=False, compare=False)
 
     def series_of(self, index: int) -> str | None:
         """Which series the file of one sequence is."""

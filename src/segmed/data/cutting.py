@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,13 @@ from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
 from segmed.core.grid_difference import grid_difference
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane, Stacking, stacking
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.data.resample import resampled
 from segmed.io.converting import is_dicom_path
-from segmed.io.dicom.label_names import NOBODY
 from segmed.io.dicom.references import read_named_labels
 from segmed.io.dicom.series import choose_series, find_series
 from segmed.io.volumes import read_volume
@@ -104,10 +106,15 @@ def _reference(
     path: Path, cut: CutVolume, source: VolumeFiles, labels: LabelMap
 ) -> UInt8[np.ndarray, "slices rows columns"]:
     if is_dicom_path(path):
-        image = source.images[0]
-        known = choose_series(find_series(image), image, source.series).identity if is_dicom_path(image) else NOBODY
+        known = _identity(source) if source.identity is None else source.identity
         return cut.stacking.apply_array(read_named_labels(path, cut.stored, labels.names, known))
     return read_cut_mask(path, cut.grid, source, labels)
+
+
+def _identity(source: VolumeFiles) -> Identity:
+    """What the headers of a volume's images say of people, where the listing did not say it."""
+    images = [(path, source.series_of(index)) for index, path in enumerate(source.images) if is_dicom_path(path)]
+    return reduce(or_, (choose_series(find_series(path), path, series).identity for path, series in images), NOBODY)
 
 
 def read_cut_mask(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
+from segmed.core.identity import NOBODY
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.io.dicom.headers import is_dicom
-from segmed.io.dicom.label_names import NOBODY
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
 from segmed.io.dicom.series import Series, choose_series, find_series
 from segmed.io.dicom.writing import Algorithm, write_segmentation, write_structures

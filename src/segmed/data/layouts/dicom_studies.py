@@ -10,6 +10,7 @@ from operator import or_
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
@@ -19,7 +20,7 @@ from segmed.data.listing import Findings, Listing, natural_key
 from segmed.data.names import alike_names, composed
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among
-from segmed.io.dicom.label_names import NOBODY, said_of_withheld
+from segmed.io.dicom.label_names import said_of_withheld
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
 from segmed.io.dicom.sequences import choose_sequences, folder_of, read_wanted, series_below, studies_of, telling_name
 from segmed.io.dicom.series import Series, find_series
@@ -121,8 +122,9 @@ def _referred(
 ) -> tuple[dict[str, list[MaskHeader]], list[MaskHeader]]:
     """The masks of each series, by its UID, and all masks; an error for each that belongs to none.
 
-    Names of labels are withheld that hold what the headers of their series say of people; of no series, those of any.
+    Names of labels are withheld that hold what the headers of their study say of people; of no series, those of any.
     """
+    known = _identities(series)
     referred, found = defaultdict[str, list[MaskHeader]](list), list[MaskHeader]()
     for mask in masks:
         try:
@@ -131,9 +133,22 @@ def _referred(
             findings.error("missing-image", mask.file, str(error).removeprefix(f"{mask.file}: "))
             found.append(mask_header(mask.file, reduce(or_, (each.identity for each in series), NOBODY)))
         else:
-            found.append(mask_header(mask.file, own.identity))
+            found.append(mask_header(mask.file, known[own]))
             referred[own.uid].append(found[-1])
     return referred, found
+
+
+def _identities(series: Sequence[Series]) -> dict[Series, Identity]:
+    """Of each series what the headers of all series of its patient or in its frame of reference say of people."""
+    said = defaultdict[str, set[Identity]](set)
+    for each in series:
+        for key in {each.patient, each.frame_of_reference} - {""}:
+            said[key].add(each.identity)
+    known = {key: reduce(or_, identities) for key, identities in said.items()}
+    return {
+        each: each.identity | known.get(each.patient, NOBODY) | known.get(each.frame_of_reference, NOBODY)
+        for each in series
+    }
 
 
 def _studies(
@@ -323,10 +338,12 @@ def _volume(
     except DataError as error:
         findings.error("bad-image", folders[0], _after(error, folders[0]))
         return None
-    mask = study.masks[0].file if study.masks else None
+    mask = study.masks[0] if study.masks else None
     series = None if alone[0] else names[0]
     several = tuple(name or str(each.number) for name, each in zip(names, sequences, strict=True))
-    files = VolumeFiles(study.name, tuple(folders), mask, series=series)
+    files = VolumeFiles(study.name, tuple(folders), series=series)
+    if mask is not None:
+        files = replace(files, mask=mask.file, identity=mask.image)
     if len(sequences) > 1:
         files = replace(files, series=several[0], sequences=several)
     return PatientVolumeFiles(files, study.patient, grids[0])

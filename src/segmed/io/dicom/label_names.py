@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, MutableSequence, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from segmed.core.identity import NOBODY, Identity, plain
 from segmed.io.dicom.headers import Dataset
 
 PEOPLE = (
@@ -13,7 +14,6 @@ PEOPLE = (
 """Attributes that hold names, of which each word tells, but for single Latin letters."""
 NUMBERS = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber", "StudyID", "PatientTelephoneNumbers")
 """Attributes that tell as a whole, however they are punctuated, and by their longer numbers."""
-SHORTEST_WORD, SHORTEST_NUMBER = 2, 4
 
 
 @dataclass(frozen=True)
@@ -24,39 +24,11 @@ class LabelName:
     withheld: bool = False
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a header says of people: the words of their names, and their numbers and dates without punctuation.
-
-    It is to be compared, and never printed.
-    """
-
-    words: frozenset[str] = field(default=frozenset(), repr=False)
-    numbers: frozenset[str] = field(default=frozenset(), repr=False)
-
-    def __or__(self, other: "Identity") -> "Identity":
-        """What either header says."""
-        return Identity(self.words | other.words, self.numbers | other.numbers)
-
-    def is_in(self, name: str) -> bool:
-        """Whether a name holds a word or a number of a header."""
-        words = {word.casefold() for word in re.findall(r"[^\W\d_]+", name)}
-        plain = _plain(name)
-        return (
-            any(len(word) >= SHORTEST_WORD for word in words & self.words)
-            or any(not word.isascii() and word in name.casefold() for word in self.words)
-            or any(len(number) >= SHORTEST_NUMBER and number in plain for number in self.numbers)
-        )
-
-
-NOBODY = Identity()
-
-
 def identity_of(dataset: Dataset) -> Identity:
     """What a header says of people."""
     words = {word.casefold() for key in PEOPLE for word in re.findall(r"[^\W\d_]+", _text(dataset, key))}
     values = [text for key in NUMBERS for text in _text(dataset, key).split("\\")]
-    numbers = {*map(_plain, values), *(digits for text in values for digits in re.findall(r"\d+", text))}
+    numbers = {*map(plain, values), *(digits for text in values for digits in re.findall(r"\d+", text))}
     numbers |= set(_days(_text(dataset, "PatientBirthDate")))
     return Identity(frozenset(words), frozenset(numbers))
 
@@ -117,7 +89,3 @@ def _days(date: str) -> Iterator[str]:
 def _text(dataset: Dataset, key: str) -> str:
     value = dataset.get(key)  # a name is iterable too, letter by letter
     return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value or "")
-
-
-def _plain(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.errors import DataError
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.label_volume import LabelVolume
 from segmed.core.volume import Grid, Volume
 from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
-from segmed.io.dicom.label_names import NOBODY, Identity, said_of_withheld, withheld_numbers
+from segmed.io.dicom.label_names import said_of_withheld, withheld_numbers
 from segmed.io.dicom.segmentation import read_segmentation
 from segmed.io.dicom.series import Found, choose_series, find_series
 from segmed.io.dicom.structures import read_structures

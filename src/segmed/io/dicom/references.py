@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.volume import Grid
 from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_header, sop_class
-from segmed.io.dicom.label_names import NOBODY, Identity, LabelName, segment_names, structure_names
+from segmed.io.dicom.label_names import LabelName, segment_names, structure_names
 from segmed.io.dicom.reading import read_dicom_labels
 from segmed.io.dicom.series import Series
 
@@ -27,6 +28,7 @@ class MaskHeader:
         instances: UIDs of the images that it names.
         frame_of_reference: The UID of the frame that it is drawn in; empty where it states none, or several.
         withheld: Numbers of those whose names tell who the patient is, and so are not among `names`.
+        image: What its images say of people, by which names were withheld; to be compared.
     """
 
     file: Path
@@ -35,6 +37,7 @@ class MaskHeader:
     instances: frozenset[str] = field(repr=False)
     frame_of_reference: str = field(repr=False)
     withheld: tuple[int, ...] = ()
+    image: Identity = field(default=NOBODY, repr=False)
 
 
 def mask_header(file: Path, image: Identity = NOBODY) -> MaskHeader:
@@ -46,7 +49,7 @@ def mask_header(file: Path, image: Identity = NOBODY) -> MaskHeader:
     def read() -> MaskHeader:
         dataset = read_header(file)
         of_kind = _of_segmentation if sop_class(dataset) in SEGMENTATIONS else _of_structures
-        return of_kind(file, dataset, image)
+        return replace(of_kind(file, dataset, image), image=image)
 
     return privately(file, read)
 
@@ -84,12 +87,24 @@ def read_named_labels(
 ) -> UInt8[np.ndarray, "slices rows columns"]:
     """A segmentation or structure set on the grid of its image, as labels 1, 2, … in the order of `names`.
 
-    Segments of other names are left out; several of one name are one label. `image` is what its image says of people.
+    Segments of other names are left out; several of one name are one label. A mask in which nothing is drawn is empty.
+
+    Args:
+        path: The file.
+        grid: The grid of its image.
+        names: Of the labels, as `mask_header` names them with the same `image`.
+        image: What its images say of people.
 
     Raises:
-        DataError: As `read_dicom_labels` does.
+        DataError: As `read_dicom_labels` does; or it has segments, and none of these names.
     """
-    segments = [(number, name) for number, name in mask_header(path, image).names if name in names]
+    known = mask_header(path, image).names
+    segments = [(number, name) for number, name in known if name in names]
+    if not segments and known:
+        raise DataError(
+            f"{path}: none of its segments ({', '.join(name for _, name in known)}) has the name of a label, expected "
+            f"{', '.join(names)}. Name labels as segments, with --labels."
+        )
     if not segments:
         return np.zeros(grid.shape, np.uint8)
     often = Counter(name for _, name in segments)

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
 from segmed.core.errors import DataError
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.optional import optional_import
 from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.frames import directions, group, length_of, pixel_spacing, plane_of, vector
 from segmed.io.dicom.headers import NEEDS, Dataset, damaged_dicom, privately, read_header
-from segmed.io.dicom.label_names import NOBODY, Identity, segment_names
+from segmed.io.dicom.label_names import segment_names
 from segmed.io.dicom.pixels import pixels_of
 from segmed.io.dicom.stack import SAME_PLACE, TURNED, UNEVEN
 from segmed.io.voxels import require_moderate_volume

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_bytes
 
 from segmed.core.errors import DataError
+from segmed.core.identity import Identity
 from segmed.core.volume import Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.frames import Frame, frames_of
@@ -25,7 +26,7 @@ from segmed.io.dicom.headers import (
     read_header,
     sop_class,
 )  # fmt: skip
-from segmed.io.dicom.label_names import Identity, identity_of
+from segmed.io.dicom.label_names import identity_of
 from segmed.io.dicom.pixels import voxels_of
 from segmed.io.dicom.stack import Stack, stacked
 

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from segmed.core.errors import DataError
+from segmed.core.identity import NOBODY, Identity
 from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.volume import Grid, Volume
 from segmed.core.wording import plural
 from segmed.io.dicom.contours import Contour, filled
 from segmed.io.dicom.headers import Dataset, damaged_dicom, privately, read_header
-from segmed.io.dicom.label_names import NOBODY, Identity, structure_names
+from segmed.io.dicom.label_names import structure_names
 from segmed.io.dicom.segmentation import chosen_labels, overlapping
 
 PLANAR = 0.1
