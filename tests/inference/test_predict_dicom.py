@@ -21,6 +21,8 @@ from segmed.inference.targets import Existing, Outcome
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
 from segmed.inference.volume_prompts import PromptedVolumes, given_by_volume, parse_volume_given
+from segmed.io.dicom.sequences import series_called
+from segmed.io.dicom.series import find_series
 from segmed.io.volumes import read_volume, write_volume
 
 GRID = Grid((4, 9, 7), np.array([[0, 0, -0.75, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]]))
@@ -207,3 +209,19 @@ def test_volumes_of_one_name_are_refused_before_anything_is_written(study: Path,
     with pytest.raises(DataError, match="these volumes are all called p0/t1"):
         predict_volumes(bright(tmp_path / "a run"), twice, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_that_no_series_has_is_no_part_of_a_description(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", blob(0), series=1, change=lambda _, ds: setattr(ds, "SeriesDescription", "T1 3D"))
+    found = find_series(tmp_path / "in").series
+    assert series_called(found, "3") == []
+    assert series_called(found, "t1") == list(found)
+
+
+def test_a_medium_that_cannot_be_read_costs_itself_alone(study: Path) -> None:
+    (study / "p0" / "DICOMDIR").write_bytes(b"damaged")
+    found = dicom_inputs.find_dicom(study)
+    assert [volume.name for volume in found.volumes] == ["p1/t1"]
+    assert [path for path, _ in found.faults] == [study / "p0" / "DICOMDIR"]
+    with pytest.raises(DataError, match="DICOMDIR"):
+        dicom_inputs.find_dicom(study / "p0")

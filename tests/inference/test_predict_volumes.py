@@ -257,3 +257,14 @@ def test_volumes_beside_images_of_slices_are_refused_and_images_alone_are_no_vol
     put(tmp_path / "c" / "a.nii.gz", ramp())
     with pytest.raises(ConfigError, match="leave out --patient-regex"):
         find_volumes(tmp_path / "c", patient_regex="^(.+)")
+
+
+def test_resuming_with_another_volume_keeps_the_rows_of_the_first(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path / "in" / f"{name}.nii.gz", ramp())
+    run(tmp_path / "in" / "a.nii.gz", tmp_path / "out")
+    first = (tmp_path / "out" / "summary.csv").read_text()
+    run(tmp_path / "in" / "b.nii.gz", tmp_path / "out", existing="keep")
+    both = (tmp_path / "out" / "summary.csv").read_text()
+    assert both.startswith(first)
+    assert [line.split(",")[0] for line in both.splitlines()[1:]] == ["a", "b"]

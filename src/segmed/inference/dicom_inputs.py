@@ -56,7 +56,9 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
     folders = {folder: first for folder, first in places if first not in media}
     if wanted := _wanted(root, series):
         return _of_series(root, [*folders, *media], wanted)
-    on_media = _of_series(root, media, () if series is None else (series,)) if media else DicomVolumes((), ())
+    on_media = DicomVolumes((), ())
+    if media:
+        on_media = _of_series(root, media, () if series is None else (series,), others=bool(folders))
     if media and not folders and not on_media.volumes:
         raise DataError(f"{root}: its {DICOMDIR_NAME} names no series of images. Check that it is the right medium.")
     left_out = [folder for folder, first in folders.items() if not _holds_images(folder, first)]
@@ -74,10 +76,11 @@ def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
     return require_wanted(series.split(","), f"--series {series}") if "," in series else ()
 
 
-def _of_series(root: Path, places: Sequence[Path], wanted: tuple[str, ...]) -> DicomVolumes:
+def _of_series(root: Path, places: Sequence[Path], wanted: tuple[str, ...], *, others: bool = False) -> DicomVolumes:
     """A volume for all series of one patient in one frame of reference; one that lacks a sequence is a fault.
 
-    Where no sequences are wanted, it is one for each series.
+    Where no sequences are wanted, it is one for each series. Faults alone are an error, unless there are `others` to
+    predict.
     """
     found, faults = list[Series](), list[tuple[Path, str]]()
     for place in places:
@@ -103,7 +106,7 @@ def _of_series(root: Path, places: Sequence[Path], wanted: tuple[str, ...]) -> D
         name = f"{_name(root, home)}/{chosen[0].number}" if often[home] > 1 else _name(root, home)
         name = _unlike(name, chosen[0].number, {each.name for each in volumes})
         volumes.append(VolumeFiles(name, images, series=names[0], sequences=tuple(names)))
-    if not volumes and faults:
+    if not volumes and faults and not others:
         raise DataError(faults[0][1])
     return DicomVolumes(tuple(volumes), tuple(left_out), tuple(faults))
 

@@ -59,7 +59,7 @@ def predict_files(
     """
     targets = {record.image: _target(inputs, out, record.image, overlay=draw is not None) for record in inputs.records}
     require_free(out, list(targets.values()), {record.image.resolve() for record in inputs.records}, existing)
-    log = Log(dict(inputs.faults))
+    log = Log(list(inputs.faults))
     done = 0
     for volume, records in by_volume(inputs.records).items():
         missing = {record.image: targets[record.image].missing(existing) for record in records}

@@ -66,13 +66,17 @@ class Outcome:
 
 @dataclass
 class Log:
-    """What has come of the files so far; the first reason of a file stands."""
+    """What has come of the files so far; the first reason of a file, or of a result, stands."""
 
-    failures: dict[Path, str] = field(default_factory=dict)
+    failures: list[tuple[Path, str]] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     added: list[Path] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
+    _failed: set[Path] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._failed = {source for source, _ in self.failures}
 
     def done(self, target: Target, missing: Sequence[Path]) -> None:
         """The `missing` files of a target were written."""
@@ -82,16 +86,22 @@ class Log:
             self.kept.append(target.mask)
             self.added += missing
 
-    def fail(self, source: Path, reason: str, files: Iterable[Path] = ()) -> None:
-        """Nothing was written for `source`; a reason that names none of its files gets its name."""
+    def fail(self, source: Path, reason: str, files: Iterable[Path] = (), *, result: Path | None = None) -> None:
+        """Nothing was written for `source`; a reason that names none of its files gets its name.
+
+        `result` is what was to be written, where several are made of one source, as of the series of a medium.
+        """
+        if (key := result or source) in self._failed:
+            return
+        self._failed.add(key)
         named = any(reason.startswith(f"{file}:") for file in (source, *files))
-        self.failures.setdefault(source, " ".join((reason if named else f"{source}: {reason}").split()))
+        self.failures.append((source, " ".join((reason if named else f"{source}: {reason}").split())))
 
     @property
     def outcome(self) -> Outcome:
         """All of it."""
         return Outcome(
-            tuple(self.written), tuple(self.failures.items()), tuple(self.kept), tuple(self.added),
+            tuple(self.written), tuple(self.failures), tuple(self.kept), tuple(self.added),
             tuple(self.incomplete),
         )  # fmt: skip
 
@@ -100,7 +110,9 @@ def costs_all(error: Exception, target: Target) -> bool:
     """Whether an error is of the output folder, as on a full disk, and not of one file that has a name of its own."""
     cause = error.__cause__
     own = isinstance(cause, OSError) and cause.errno in OF_ONE_NAME
-    return isinstance(cause, OSError) and not own and str(error).startswith(str(target.mask.parent))
+    folder = target.mask.parent
+    there = str(error).startswith((f"{folder}{os.sep}", f"{folder}:"))
+    return isinstance(cause, OSError) and not own and there
 
 
 def names_a_file(out: Path, count: int, what: str, written: Sequence[str]) -> bool:

@@ -149,7 +149,7 @@ def predict_volumes(
     summary = None if names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES) else out / SUMMARY
     images = {path.resolve() for volume in inputs.volumes for path in volume.images}
     require_free(out, list(targets.values()), images, existing, besides=() if summary is None else (summary,))
-    log = Log(dict(inputs.faults))
+    log = Log(list(inputs.faults))
     rows = read_summary(summary) if existing == "keep" and summary is not None else {}
     done: dict[str, Sequence[Row]] = {}
     for number, volume in enumerate(inputs.volumes, start=1):
@@ -162,13 +162,13 @@ def predict_volumes(
             else:
                 done[volume.name] = [each.row for each in _predict_one(how, volume, target, missing)]
             if summary is not None:
-                write_summary(summary, done)
+                write_summary(summary, {**rows, **done})
         except StoppedError:
             raise
         except (SegmedError, RuntimeError) as error:
             if costs_all(error, target):
                 raise
-            log.fail(target.source, str(error), (*volume.files, target.mask))
+            log.fail(target.source, str(error), (*volume.files, target.mask), result=target.mask)
         else:
             log.done(target, missing)
         if progress is not None:
