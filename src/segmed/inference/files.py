@@ -57,7 +57,8 @@ def predict_files(
         DataError: Before anything is written, where a file would be replaced that is not to be: an image, another
             mask, or with `refuse` any; where a mask would lie outside `out`, or `out` names a file for several images.
     """
-    targets = {record.image: _target(inputs, out, record.image, overlay=draw is not None) for record in inputs.records}
+    below = None if names_a_file(out, len(inputs.records), "image", MASK_SUFFIXES) else inputs.root
+    targets = {record.image: _target(record.image, out, below, overlay=draw is not None) for record in inputs.records}
     require_free(out, list(targets.values()), {record.image.resolve() for record in inputs.records}, existing)
     log = Log(list(inputs.faults))
     done = 0
@@ -205,11 +206,11 @@ def _write(
         log.done(target, missing)
 
 
-def _target(inputs: Inputs, out: Path, image: Path, *, overlay: bool) -> Target:
-    """Where an image's mask goes."""
-    if names_a_file(out, len(inputs.records), "image", MASK_SUFFIXES):
+def _target(image: Path, out: Path, root: Path | None, *, overlay: bool) -> Target:
+    """Where an image's mask goes: below `out` as the image lies below `root`; without a root `out` is its file."""
+    if root is None:
         mask = out
     else:
-        name = image.relative_to(inputs.root)
+        name = image.relative_to(root)
         mask = place_below(out, name if name.suffix.lower() in MASK_SUFFIXES else name.with_suffix(".png"), image)
     return Target(image, mask, mask.with_name(f"{mask.stem}_overlay.png") if overlay else None)

@@ -145,8 +145,12 @@ def predict_volumes(
     chosen = extras or Extras()
     how = _How(predictor, batch_size, predict, draw)
     _require_different(inputs)
-    targets = {volume.name: _target(how, volume, inputs, out, chosen) for volume in inputs.volumes}
-    summary = None if names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES) else out / SUMMARY
+    one = names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES)
+    targets = {
+        volume.name: _target(how, volume, out if one else place_below(out, mask_name(volume), volume.images[0]), chosen)
+        for volume in inputs.volumes
+    }
+    summary = None if one else out / SUMMARY
     images = {path.resolve() for volume in inputs.volumes for path in volume.images}
     require_free(out, list(targets.values()), images, existing, besides=() if summary is None else (summary,))
     log = Log(list(inputs.faults))
@@ -271,12 +275,9 @@ def mask_name(volume: VolumeFiles) -> str:
     return f"{volume.name}{suffix_of(volume.images[0]) or CONTAINER}"
 
 
-def _target(how: _How, volume: VolumeFiles, inputs: VolumeInputs, out: Path, extras: Extras) -> Target:
+def _target(how: _How, volume: VolumeFiles, mask: Path, extras: Extras) -> Target:
+    """The files of a volume's results, beside its mask."""
     source = volume.images[0]
-    if names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES):
-        mask = out
-    else:
-        mask = place_below(out, mask_name(volume), source)
     stem, ending = stem_of(mask), suffix_of(source) or CONTAINER
     names = how.predictor.config.labels.names
     endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]

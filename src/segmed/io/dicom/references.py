@@ -99,14 +99,14 @@ def read_named_labels(
         DataError: As `read_dicom_labels` does; or it has segments, and none of these names.
     """
     known = mask_header(path, image).names
+    if not known:
+        return np.zeros(grid.shape, np.uint8)
     segments = [(number, name) for number, name in known if name in names]
-    if not segments and known:
+    if not segments:
         raise DataError(
             f"{path}: none of its segments ({', '.join(name for _, name in known)}) has the name of a label, expected "
             f"{', '.join(names)}. Name labels as segments, with --labels."
         )
-    if not segments:
-        return np.zeros(grid.shape, np.uint8)
     often = Counter(name for _, name in segments)
     wanted = [name if often[name] == 1 else str(number) for number, name in segments]
     found = read_dicom_labels(path, grid=grid, segments=wanted, image=image)
