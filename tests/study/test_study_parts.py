@@ -107,6 +107,18 @@ def test_on_a_cpu_every_network_begins_with_the_same_imagenet_weights_and_slim_d
     assert {model.name for model in models if model.decoder_channels is not None} == {"unet", "unetplusplus"}
 
 
+def test_a_row_that_is_given_another_architecture_has_the_decoder_of_that(tmp_path: Path) -> None:
+    settings = StudySettings(
+        protocol="patient",
+        budget="cpu",
+        systems=("unet", "pan"),
+        changes=("unet:model.name=fpn", "pan:model.name=manet"),
+    )
+    jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=3)
+    found = {(job.recipe.model.name, job.recipe.model.decoder_channels) for job in jobs}
+    assert found == {("fpn", None), ("manet", (128, 64, 32, 16, 16))}
+
+
 def test_published_weights_read_three_channels_where_the_data_has_fewer(tmp_path: Path) -> None:
     settings = StudySettings(protocol="patient", budget="full", systems=("unet", "sam", "medsam"), folds=2, seeds=1)
     jobs = make_jobs(settings, {"patient": split_by_patient(toy(tmp_path), folds=2)}, channels=2)

@@ -16,7 +16,6 @@ from segmed.models.config import WIDTHS
 from segmed.models.training_facts import TrainingFacts
 from segmed.reproduction.protocol import VARIANTS, Variant
 from segmed.reproduction.protocol import settings as protocol_settings
-from segmed.study.budgets import Budget
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
@@ -149,22 +148,15 @@ def _job(
         as_reported = protocol == "report" and variant != "our-settings"
         schedule = settings.plan.report if as_reported else settings.plan.patient
         reported = protocol_settings(trained.reported, variant, len(read)) if as_reported else ()
-        values = [
-            *settings.plan.common,
-            *_slim(settings.plan, trained),
-            *inputs,
-            *schedule,
-            *trained.changes,
-            *reported,
-            *last,
-        ]
-        recipe = recipe_from_mapping({}, values, source=f"system {trained.name}")
+        values = [*inputs, *schedule, *trained.changes, *reported, *last]
+        recipe = _dense(trained, [*settings.plan.common, *values])
+        if recipe.model.name in WIDTHS and settings.plan.slim:
+            recipe = _dense(trained, [*settings.plan.common, *settings.plan.slim, *values])
     return Job(system, protocol, variant, seed, fold, recipe)
 
 
-def _slim(plan: Budget, system: System) -> tuple[str, ...]:
-    """The budget's settings of a slim decoder, for an architecture that has one."""
-    return plan.slim if any(f"model.name={name}" in system.changes for name in WIDTHS) else ()
+def _dense(system: System, values: Sequence[str]) -> Recipe:
+    return recipe_from_mapping({}, values, source=f"system {system.name}")
 
 
 def _changes_of(system: System, changes: Sequence[str]) -> list[str]:
