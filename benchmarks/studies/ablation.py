@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ablation_spec import Spec, evaluation_folders, read_spec, require_same_recipe, run_folder
+from ablation_spec import Spec, evaluation_folders, is_beside, read_spec, require_same_recipe, run_folder
 
 from segmed.core.errors import ConfigError, SegmedError
 from segmed.core.files import exclusive_lock
@@ -33,17 +33,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--only", nargs="*", metavar="VARIANT", help="these variants alone")
     parser.add_argument("--seeds", nargs="*", type=int, help="these of the spec's seeds alone")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and write nothing")
     options = parser.parse_args()
     try:
         spec = read_spec(options.spec)
-        keep_spec(options.spec, options.out)
-        failed = [
-            folder
-            for name, seed in chosen(spec, options.only, options.seeds)
-            if not _work(spec, name, seed, options.out, options.data, options.split, dry=options.dry_run)
-            for folder in [run_folder(options.out, name, seed)]
-        ]
+        runs = chosen(spec, options.only, options.seeds)
+        where = (options.out, options.data, options.split)
+        if options.dry_run:
+            for name, seed in runs:
+                for arguments in commands(spec, name, seed, *where):
+                    print(f"{name} seed {seed}: segmed {' '.join(arguments)}")
+            return 0
+        keep_spec(options.spec, spec, options.out)
+        failed = [run_folder(options.out, name, seed) for name, seed in runs if not _work(spec, name, seed, *where)]
     except SegmedError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -62,12 +64,16 @@ def chosen(spec: Spec, only: list[str] | None, seeds: list[int] | None) -> list[
     return [(name, seed) for seed in spec.seeds if seeds is None or seed in seeds for name in names]
 
 
-def keep_spec(path: Path, out: Path) -> None:
-    """Copy the spec to the study's folder, where `collect.py` reads it; variants and seeds may be added later."""
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out / "spec.yaml"
-    if not (kept.is_file() and kept.samefile(path)):
-        shutil.copyfile(path, kept)
+def keep_spec(path: Path, spec: Spec, out: Path) -> None:
+    """Copy the spec and the recipe files beside it to the study's folder, where `collect.py` reads them.
+
+    Variants and seeds may be added later.
+    """
+    beside = [Path(variant.recipe) for variant in spec.variants.values() if is_beside(path.parent, variant.recipe)]
+    for source, kept in [(path, out / "spec.yaml")] + [(each, out / each.relative_to(path.parent)) for each in beside]:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if not (kept.is_file() and kept.samefile(source)):
+            shutil.copyfile(source, kept)
 
 
 def commands(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path) -> Iterator[list[str]]:
@@ -91,7 +97,7 @@ def commands(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Pat
             yield ["evaluate", str(run), "--data", str(data), "--name", name, *worse]
 
 
-def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, *, dry: bool) -> bool:
+def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path) -> bool:
     """Do what is left of a run; False where it failed. A run that another command holds is left to that."""
     folder = run_folder(out, name, seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +107,6 @@ def _work(spec: Spec, name: str, seed: int, out: Path, data: Path, split: Path, 
             return True
         for arguments in commands(spec, name, seed, out, data, split):
             print(f"{name} seed {seed}: segmed {' '.join(arguments)}", flush=True)
-            if dry:
-                continue
             started = time.monotonic()
             with folder.with_name(f"{folder.name}.log").open("a", encoding="utf-8") as log:
                 done = subprocess.run([sys.executable, "-m", "segmed", *arguments], stdout=log, stderr=log, check=False)

@@ -119,6 +119,14 @@ def require_same_recipe(run: Path, expected: Recipe) -> None:
         raise DataError(f"{run}: was begun with another {', '.join(changed)}. Choose another --out, or remove it.")
 
 
+def is_beside(folder: Path, recipe: str) -> bool:
+    """Whether a recipe is a file that lies in a spec's folder or below it, and not a name."""
+    path = Path(recipe)
+    return (
+        path.suffix in {".yaml", ".yml"} and path.is_relative_to(folder) and ".." not in path.parts and path.is_file()
+    )
+
+
 def _beside(spec: Spec, folder: Path) -> Spec:
     """The spec with recipe files that lie beside it by their paths."""
 

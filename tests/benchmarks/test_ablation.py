@@ -1,5 +1,6 @@
 """The driver of ablations: what it runs, in which order, what it leaves alone, and what it refuses."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,30 @@ def test_a_run_that_another_command_holds_is_left_to_it(tmp_path: Path) -> None:
 def test_the_specs_that_come_with_segmed_can_be_read() -> None:
     for path in Path(ablation.__file__).parent.glob("*.yaml"):
         assert len(read_spec(path).seeds) >= 3, path
+
+
+def test_a_studys_folder_is_read_without_the_folder_of_its_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = tmp_path / "studies"
+    (studies / "recipes").mkdir(parents=True)
+    (studies / "recipes" / "own.yaml").write_text("model: {name: unet}\nepochs: 3\n")
+    spec_file = studies / "study.yaml"
+    spec_file.write_text(SPEC.replace("recipe: unet-cpu", "recipe: recipes/own.yaml"))
+    out = tmp_path / "elsewhere" / "out"
+    ablation.keep_spec(spec_file, read_spec(spec_file), out)
+    shutil.rmtree(studies)
+    monkeypatch.chdir(tmp_path)
+    assert read_spec(out / "spec.yaml").recipe("plain", 0).epochs == 2
+    assert (out / "recipes" / "own.yaml").read_text().endswith("epochs: 3\n")
+
+
+def test_saying_what_would_be_run_writes_nothing(
+    spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    given = ["ablation.py", str(spec_file), "--data", "data", "--split", "split.json", "--out", str(out), "--dry-run"]
+    monkeypatch.setattr(sys, "argv", given)
+    assert ablation.main() == 0
+    assert "plain seed 0: segmed train unet-cpu" in capsys.readouterr().out
+    assert not out.exists()
