@@ -103,11 +103,20 @@ def test_a_promptable_run_of_0_1_which_called_upsamplers_raisers_gives_the_same_
     assert all(torch.equal(each, own[name]) for name, each in read.model.state_dict().items())
 
 
-def test_a_checkpoint_of_0_1_continues_with_upsamplers_that_it_called_raisers() -> None:
-    one, two = torch.ones(1), torch.ones(2)
-    names = {"model.raiser.stack.gain": one, "average.module.fine.raiser.mix": two, "model.raisers": one}
-    new = {"model.upsampler.stack.gain": one, "average.module.fine.upsampler.mix": two, "model.raisers": one}
-    assert present_keys(names) == new
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("model.raiser.stack.gain", "model.upsampler.stack.gain"),
+        ("average.module.fine.raiser.mix", "average.module.fine.upsampler.mix"),
+        ("decoder.raises.0.stage.range_temp", "decoder.upsamplers.0.stage.range_temp"),
+        ("raiser.stack.raises.1.gain.0.bias", "upsampler.stack.upsamplers.1.gain.0.bias"),
+        ("model.raisers", "model.raisers"),
+        ("model.praises.0", "model.praises.0"),
+    ],
+)
+def test_weights_of_0_1_are_read_by_the_names_of_this_version(former: str, present: str) -> None:
+    tensor = torch.ones(1)
+    assert present_keys({former: tensor}) == {present: tensor}
 
 
 def test_the_config_of_an_ensemble_of_0_1_reads_with_the_one_network_that_it_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture of features: one basis for all panels, the upsampler that raises most, and a clear word without one."""
+"""The picture of features: one basis for all panels, the one that upsamples most, and a clear word without one."""
 
 from pathlib import Path
 

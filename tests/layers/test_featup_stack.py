@@ -149,7 +149,7 @@ def test_the_modules_of_a_stack_can_still_be_visited() -> None:
         ((2, 2, 4, 4), (3, 3, 16, 16), None, "a batch of 2 and guidance one of 3"),
         ((1, 5, 4, 4), (1, 3, 16, 16), None, r"5 channels and the stack was built for 2; build JBUStack\(5\)"),
         ((1, 2, 0, 4), (1, 3, 16, 16), None, "hold nothing"),
-        ((1, 2, 4, 4), (1, 3, 16, 16), (3, 8), "3x8 pixels is smaller than the features' 4x4"),
+        ((1, 2, 4, 4), (1, 3, 16, 16), (3, 8), "3x8 pixels is less than the features' 4x4"),
         ((1, 2, 4, 4), (1, 3, 16, 16), (17, 8), "at most 4 times that, not to 17x8"),
     ],
 )

@@ -67,7 +67,7 @@ def demo(
 
 PLACES = {
     "data": "the made-up patients, in the layout of the Kaggle LGG data",
-    "split.json": "which patients train, choose and judge",
+    "split.json": "which patients are for training, validation and test",
     "run": "the trained model: weights, settings, curves; segmed.load() reads it",
     "run/evaluation-test": "scores by patient and by slice, as CSV and JSON",
     "predictions": "masks of one test patient, and overlays",

@@ -44,7 +44,7 @@ def distil(
 ) -> None:
     """Teach a promptable run to read smaller images, by FeatUp.
 
-    The image encoder reads the image at --encode-at, FeatUp raises its features to the grid that the decoder knows, and
+    The image encoder reads the image at --encode-at, FeatUp upsamples its features to the decoder's grid, and
     both learn to give what the run's own encoder gives at full size. Decoder and prompts stay as they are. Go on with
     `segmed train --set start=OUT` to fine-tune on masks.
     """

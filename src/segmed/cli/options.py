@@ -68,7 +68,7 @@ EncoderWeightsOption = Annotated[
     str | None, typer.Option(help="imagenet; hub, a file or a folder (SAM, MedSAM); none for random weights.")
 ]
 UpsamplerOption = Annotated[
-    UpsamplerName | None, typer.Option(help="How a U-Net's decoder raises its maps; jbu is guided by the image.")
+    UpsamplerName | None, typer.Option(help="How a U-Net's decoder upsamples its maps; jbu is guided by the image.")
 ]
 GaflOption = Annotated[GaflName | None, typer.Option(help="A learned filter on the input.")]
 EpochsOption = Annotated[int | None, typer.Option(help="Epochs.")]

@@ -79,7 +79,7 @@ def _require_unseen(run: Path, config: "SystemConfig", references: "References",
     found = overlap(digests, dict.fromkeys(references.patients.values()), pseudonyms)
     if found.patients:
         raise SegmedError(
-            f"{run}: was trained or tuned on patient {found.patients[0]}, by whom it is to be judged. Name "
+            f"{run}: was trained or tuned on patient {found.patients[0]}, on whom it is to be tested. Name "
             "references of patients that are new to it."
         )
     known = bool(digests) and found.complete and config.patients_known

@@ -1,4 +1,4 @@
-"""Which slices train, which choose, which judge: a value that knows whether it leaks."""
+"""Which slices are for training, validation and test: a value that knows whether it leaks."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Make an ensemble of runs, after making sure that no member has seen what the ensemble will be judged by."""
+"""Make an ensemble of runs, after making sure that no member has seen what the ensemble will be tested on."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -198,7 +198,7 @@ def _require_unseen(
     part: PartName,
     pseudonyms: Pseudonyms | None,
 ) -> bool:
-    """Raise `SplitError` where the run was trained, or chosen, on what it is to be judged by.
+    """Raise `SplitError` where the run was trained, or chosen, on what it is to be tested on.
 
     Patients are compared, both those of the run's config and those of its split; slices under a split that leaks.
     Returns whether all that the run has seen could be compared: digests of another key cannot, unless they are as many

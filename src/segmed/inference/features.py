@@ -43,7 +43,7 @@ def feature_panels(
     *,
     spacing: PixelSpacing | None = None,
 ) -> FeaturePanels:
-    """The features that a run's FeatUp raises on one image: of several places in the network the one that raises most.
+    """The features that a run's FeatUp upsamples on one image, at the place in the network where it does so most.
 
     Colours are the three principal components of the low-resolution features, and the same basis, centre and range
     serve all pictures. `spacing` is the image's. `fit`, if given, makes one more map `1 c h w` from the network and the
@@ -57,7 +57,7 @@ def feature_panels(
     fitted = None if fit is None else fit(predictor.model, read)[0].float().cpu()
     if fitted is not None and len(fitted) != len(low):
         raise ModelError(
-            f"This run raises most in its mask decoder ({len(low)} channels), not its encoder's {len(fitted)}. "
+            f"This run upsamples most in its mask decoder ({len(low)} channels), not its encoder's {len(fitted)}. "
             "Draw a run without sam.featup."
         )
     shown = read[0].float().cpu().numpy().transpose(1, 2, 0)
@@ -75,7 +75,7 @@ def feature_panels(
 def captured(
     model: nn.Module, image: Float[Tensor, "1 k y x"]
 ) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c p q"]]:
-    """What goes into, and comes out of, the upsampler of a network that raises most; the last one among equals."""
+    """What goes into, and comes out of, the upsampler of a network that upsamples most; the last one among equals."""
     calls: list[tuple[Tensor, Tensor]] = []
 
     def keep(module: nn.Module, arguments: Any, result: Tensor) -> None:

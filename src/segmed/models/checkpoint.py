@@ -164,7 +164,7 @@ def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
 
 
 def copy_run(run: Path, place: Path) -> Path:
-    """Copy what a run is used and judged by to the folder `place`, which is returned."""
+    """Copy what a run is used and tested with to the folder `place`, which is returned."""
     for name in (WEIGHTS, RECIPE, SPLIT, CONFIG):  # the config last, so that a folder with one is whole
         if (run / name).is_file():
             copy_file(run / name, place / name)

@@ -35,10 +35,10 @@ class ModelConfig:
     """Channels of the decoder's blocks, the coarsest first, for unet, unetplusplus and manet; None is the
     architecture's own: 256, 128, 64, 32, 16. Half of that is a slim decoder."""
     upsampler: Upsampler = "interpolate"
-    """How the decoder of unet and unetplusplus raises its maps: `interpolate` is the architecture's own, `jbu` is
+    """How the decoder of unet and unetplusplus upsamples its maps: `interpolate` is the architecture's own, `jbu` is
     FeatUp's, guided by the image; `jbu-constant` and `bilinear-control` are the controls of that."""
     box_channel: bool = False
-    """A dense model with a drawn box as a further input channel, trained and asked like a promptable one."""
+    """A dense model with a drawn box as a further input channel, trained and prompted like a promptable one."""
     sam: SamConfig | None = None
     """What belongs to promptable models alone; None is its defaults for those, and right for all others."""
     gafl: GaflConfig | None = None

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-RAISER = re.compile(r"(^|\.)raiser\.")
-"""What 0.1 called the upsampler of a promptable model's embedding, and of its fine branch."""
+FORMER_MODULES = {"raiser": "upsampler", "raises": "upsamplers"}
+"""What 0.1 called the upsampler of a promptable model's embedding and of its fine branch, and the stages of a guided
+decoder and of the bilinear control, by what they are called now."""
+_FORMER = re.compile(rf"(?<![^.])({'|'.join(FORMER_MODULES)})(?=\.)")
 
 
 def present_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -18,4 +20,4 @@ def present_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         The same tensors in their order.
     """
-    return {RAISER.sub(r"\1upsampler.", name): tensor for name, tensor in tensors.items()}
+    return {_FORMER.sub(lambda found: FORMER_MODULES[found[1]], name): tensor for name, tensor in tensors.items()}

@@ -1,7 +1,7 @@
-"""Decoders of the U-Net family that raise their maps by the image: FeatUp's JBU in the place of interpolation.
+"""Decoders of the U-Net family that upsample their maps by the image: FeatUp's JBU in the place of interpolation.
 
 Works for `unet` and `unetplusplus` of segmentation_models_pytorch, whose decoders double a map by interpolation before
-every block. Others raise by transposed convolutions, by bilinear steps between heads, or inside blocks whose
+every block. Others upsample by transposed convolutions, by bilinear steps between heads, or inside blocks whose
 attention reads the upsampled map, and are refused.
 
 Every scale has one stage (6,233 parameters), guided by the image averaged down to that scale; its kernels are made
@@ -46,20 +46,20 @@ class GuidedDecoder(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.guidance = Guidance(channels, constant=kind == "jbu-constant")
-        self.raises = nn.ModuleList(build_upsample(kind) for _ in range(self._scales()))
+        self.upsamplers = nn.ModuleList(build_upsample(kind) for _ in range(self._scales()))
 
     def _scales(self) -> int:
         raise NotImplementedError
 
     def upsampled(self, level: int) -> JBUUpsample | BilinearUpsample:
-        """The stage that raises to `level`, the coarsest first."""
-        return cast("JBUUpsample | BilinearUpsample", self.raises[level])
+        """The stage that upsamples to `level`, the coarsest first."""
+        return cast("JBUUpsample | BilinearUpsample", self.upsamplers[level])
 
     def kernels(self, features: Sequence[Float[Tensor, "b _c _h _w"]]) -> list[Tensor]:
         """The kernels of every scale; `features` are the encoder's, the image first, each half as large."""
         guidance = self.guidance(features[0])
         sizes = _sizes(features)
-        return [self.upsampled(i).kernel(guidance, sizes[i], sizes[i + 1]) for i in range(len(self.raises))]
+        return [self.upsampled(i).kernel(guidance, sizes[i], sizes[i + 1]) for i in range(len(self.upsamplers))]
 
 
 class GuidedUnet(GuidedDecoder):
@@ -81,7 +81,7 @@ class GuidedUnet(GuidedDecoder):
 
 
 class GuidedUnetPlusPlus(GuidedDecoder):
-    """A U-Net++'s decoder: node (d, l) raises node (d, l - 1) to level l and joins all nodes of that level before it.
+    """A U-Net++'s decoder: node (d, l) upsamples node (d, l - 1) to level l and joins that level's nodes before it.
 
     Zhou et al., UNet++, DLMIA 2018, eq. 1, with the blocks of segmentation_models_pytorch.
     """

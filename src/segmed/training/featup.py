@@ -25,7 +25,7 @@ from segmed.training.recipe import Recipe, load_recipe
 
 
 class DistilObjective:
-    """Features of the smaller image, upsampled, against a teacher's of the whole one; judged by the masks they give.
+    """Features of the smaller image, upsampled, against a teacher's of the whole one; compared by the masks they give.
 
     The teacher is no part of what is saved or optimised, and is moved to where the batch is.
     """
@@ -68,7 +68,7 @@ def require_upsampler(model: nn.Module) -> PromptableSam:
 
 
 def train_upsampler_only(model: nn.Module, *, encoder: bool) -> None:
-    """Let gradients reach what raises the embedding, a filter on its guidance, and the image encoder if asked."""
+    """Let gradients reach what upsamples the embedding, a filter on its guidance and, if wanted, the image encoder."""
     promptable = require_upsampler(model)
     promptable.requires_grad_(False)
     assert promptable.upsampler is not None

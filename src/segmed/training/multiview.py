@@ -47,7 +47,7 @@ class AttentionDownsampler(nn.Module):
 
 
 class MultiViewObjective(nn.Module):
-    """Trains what raises a frozen encoder's embedding, a downsampler, and a scale of the error that is expected."""
+    """Trains what upsamples a frozen encoder's embedding, a downsampler, and a scale of the error that is expected."""
 
     def __init__(self, config: FeatUpConfig, prompted: PromptedObjective, model: nn.Module) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
 def require_same_run(out: Path, inputs: RunInputs) -> None:
     """Raise `ConfigError` unless the run in `out` was begun with this recipe, split, fold and embedding cache.
 
-    A run that went on with another split or fold would have trained on patients that it is later judged by.
+    A run that went on with another split or fold would have trained on patients that it is later tested on.
     """
     before, now = (config_to_mapping(_by_last_names(each)) for each in (load_recipe(out / RECIPE), inputs.recipe))
     changed = [key for key in now if before.get(key) != now[key]]

@@ -45,7 +45,7 @@ def feature_pictures(
 
 
 def _has_featup(run: Path) -> bool:
-    """Whether the folder is a finished run whose network raises features by the image."""
+    """Whether the folder is a finished run whose network upsamples features by the image."""
     return (run / CONFIG).is_file() and _raises_by_image(load_config(run)[0].model)
 
 

@@ -127,7 +127,7 @@ def part_note(part: str) -> str:
         "validation": ", on which epoch and threshold were chosen, so they flatter",
         "train": ", which the models were fitted to, so they flatter",
     }
-    return f"These are scores on the {part} part{why.get(part, '')}; judge by the test part."
+    return f"These are scores on the {part} part{why.get(part, '')}; compare runs on the test part."
 
 
 def left_out_note(comparison: Comparison) -> str:

@@ -69,10 +69,10 @@ def plan_sizes(source_size: Size, size: Size | None, stages: int) -> tuple[Size,
     reach = 2**stages
     target = size or (source_size[0] * reach, source_size[1] * reach)
     if target[0] < source_size[0] or target[1] < source_size[1]:
-        raise ModelError(f"JBU raises features; {by(target)} pixels is smaller than the features' {by(source_size)}.")
+        raise ModelError(f"JBU upsamples features; {by(target)} pixels is less than the features' {by(source_size)}.")
     if target[0] > source_size[0] * reach or target[1] > source_size[1] * reach:
         raise ModelError(
-            f"JBU of {stages} stages raises features of {by(source_size)} to at most {reach} times that, "
+            f"JBU of {stages} stages upsamples features of {by(source_size)} to at most {reach} times that, "
             f"not to {by(target)}; build it with more stages, or resize its result."
         )
     sizes: list[Size] = []

@@ -28,7 +28,7 @@ from segmed.layers.featup.windows import summed_in
 
 GuidedKind = Literal["jbu", "jbu-constant", "bilinear-control"]
 Upsampler = Literal["interpolate", GuidedKind]
-"""How a decoder raises its maps: as its architecture does, or by a kind."""
+"""How a decoder upsamples its maps: as its architecture does, or by a kind."""
 KINDS: tuple[GuidedKind, ...] = ("jbu", "jbu-constant", "bilinear-control")
 GAIN_HIDDEN = 76
 """Hidden units of a control's gain: 3 -> 76 -> 76 -> 1 has the 6,233 parameters of a JBU stage."""
@@ -112,14 +112,14 @@ class BilinearStack(nn.Module):
     def __init__(self, channels: int, stages: int) -> None:
         super().__init__()
         self.channels, self.stages = channels, stages
-        self.raises = nn.ModuleList(BilinearUpsample() for _ in range(stages))
+        self.upsamplers = nn.ModuleList(BilinearUpsample() for _ in range(stages))
         self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), nn.Conv2d(channels, channels, 1))
 
     def kernels(self, guidance: Float[Tensor, "b 3 H W"], source_size: Size, size: Size | None = None) -> Kernels:
         """The gains of every stage."""
         sizes = plan_sizes(source_size, size, self.stages)
         before = (source_size, *sizes)
-        gains = tuple(self._raise(i).kernel(guidance, before[i], after) for i, after in enumerate(sizes))
+        gains = tuple(self._upsampler(i).kernel(guidance, before[i], after) for i, after in enumerate(sizes))
         return Kernels(source_size, guidance.shape[0], sizes, gains)
 
     def upsample(self, source: Float[Tensor, "b c h w"], kernels: Kernels) -> Float[Tensor, "b c p q"]:
@@ -127,11 +127,11 @@ class BilinearStack(nn.Module):
         check_finite(source, "features")
         features: Tensor = source + FIXUP_SHARE * self.fixup_proj(source)
         for index, (gain, size) in enumerate(zip(kernels.stages, kernels.sizes, strict=True)):
-            features = self._raise(index)(features, gain, size)
+            features = self._upsampler(index)(features, gain, size)
         return features
 
-    def _raise(self, index: int) -> BilinearUpsample:
-        stage = self.raises[index]
+    def _upsampler(self, index: int) -> BilinearUpsample:
+        stage = self.upsamplers[index]
         assert isinstance(stage, BilinearUpsample)
         return stage
 

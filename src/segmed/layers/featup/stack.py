@@ -32,7 +32,7 @@ class Kernels:
     batch: int
     """How many images they come from."""
     sizes: tuple[Size, ...]
-    """What each stage raises to; the last one is the size of the result."""
+    """The size that each stage upsamples to; the last one is the size of the result."""
     stages: tuple[Tensor, ...]
     """One tensor per stage, as `fast.stage_kernel` makes it."""
 

@@ -1,6 +1,6 @@
 """FeatUp in promptable models: a fine branch beside the mask decoder's upscaling.
 
-SAM's decoder raises its own map by two transposed convolutions, whose channels carry what lies below a cell; JBU mixes
+SAM's decoder upsamples its map by two transposed convolutions, whose channels carry what lies below a cell; JBU mixes
 cells alone and cannot do that, so the branch is added and replaces nothing. It depends on image and embedding, not on
 prompts: one map serves every object that is asked for.
 """

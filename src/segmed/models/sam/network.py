@@ -3,7 +3,7 @@
 Reference: Kirillov et al., Segment Anything, ICCV 2023, sec. 3 and appendix A; the modules with weights are those of
 transformers (Apache-2.0). Where we differ: objects are rows, each with its own dense prompt, so that images with
 different numbers of objects go together; a box can also be drawn on the embedding; learned tokens stand in for a
-missing prompt; a head says whether the image shows the object at all; FeatUp raises the embedding, either for the mask
+missing prompt; a head says whether the image shows the object at all; FeatUp upsamples the embedding, for the mask
 decoder's upscaled map (`config.featup`) or because the encoder read a smaller image (`config.encode_at`). All additions
 but the tokens and the smaller image leave a pre-trained model's masks as they are until they are trained.
 """
