@@ -101,7 +101,6 @@ def test_what_is_whole_is_not_made_again(cache: EmbeddingCache) -> None:
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 import test_embeddings as t
 from segmed.data.embeddings import plan
 plan.SHARD_ENTRIES = 4
@@ -115,7 +114,10 @@ with t.alone(Path(sys.argv[1])):
 
 
 def test_a_build_killed_in_a_shard_keeps_the_shards_before_and_goes_on(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, tmp_path, Path(__file__).parent], check=False)
+    beside = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tmp_path], check=False, env=os.environ | {"PYTHONPATH": beside}
+    )
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(DataError, match=r"2 of 3 shards are not there yet\. Run the same"):
         EmbeddingCache(tmp_path)
