@@ -4,12 +4,14 @@ import resource
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from runs import tiny_recipe, toy_and_split
+from safetensors.torch import load_file, save_file
 
 from segmed.core.errors import ConfigError, DataError, ModelError, SplitError, StoppedError
 from segmed.core.files import locked
@@ -20,7 +22,7 @@ from segmed.training import Hardware, Recipe, train
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.run_log import logged
 
-RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
+RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2", "model.upsampler=bilinear-control")
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +81,41 @@ def run(stopped: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stopped, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module")
+def resumed(toy: tuple[DecodedDataset, Split], stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, continued to its end; a kill had left files half written."""
+    run = Path(shutil.copytree(stopped, tmp_path_factory.mktemp("resumed") / "run"))
+    for folder in (run, run / "resume"):
+        (folder / ".segmed-part-x.safetensors").touch()
+    return started(toy, run, resume=True)
+
+
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_stopped_by_ctrl_c_goes_on_and_what_a_kill_left_half_written_is_removed(
-    toy: tuple[DecodedDataset, Split], run: Path
+def test_a_run_stopped_by_ctrl_c_goes_on_and_what_a_kill_left_half_written_is_removed(resumed: Path) -> None:
+    assert (resumed / "model.safetensors").is_file()
+    assert hidden(resumed) == []
+
+
+def with_names_of_0_1(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    former = {name.replace(".upsamplers.", ".raises."): tensor for name, tensor in tensors.items()}
+    assert len(former.keys() - tensors.keys()) > 10
+    return former
+
+
+def test_a_run_that_0_1_left_unfinished_goes_on_to_the_same_weights(
+    toy: tuple[DecodedDataset, Split], run: Path, resumed: Path
 ) -> None:
-    for folder in (run, run / "resume"):
-        (folder / ".segmed-part-x.safetensors").touch()
+    """Its checkpoint, with averaged weights and the optimiser's state, and its best weights have 0.1's names."""
+    checkpoint = torch.load(run / "resume" / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"] = with_names_of_0_1(checkpoint["state_dict"])
+    torch.save(checkpoint, run / "resume" / "last.ckpt")
+    (best,) = (run / "resume").glob("best-*.safetensors")
+    save_file(with_names_of_0_1(load_file(best)), best)
     started(toy, run, resume=True)
-    assert (run / "model.safetensors").is_file()
-    assert hidden(run) == []
+    assert (run / "model.safetensors").read_bytes() == (resumed / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("share", [0.5, 1.5])
