@@ -35,7 +35,7 @@ def test_with_nearest_upsampling_the_guided_decoder_is_the_architectures_own(nam
     plain = build_model(configured(name, "interpolate")).eval()
     torch.manual_seed(0)
     guided = build_model(configured(name)).eval()
-    guided.decoder.raises = nn.ModuleList(Nearest() for _ in range(5))  # type: ignore[union-attr]
+    guided.decoder.upsamplers = nn.ModuleList(Nearest() for _ in range(5))  # type: ignore[union-attr]
     image = torch.randn(2, 3, *size)
     with torch.inference_mode():
         assert torch.equal(guided(image), plain(image))
@@ -73,7 +73,7 @@ def test_a_step_of_training_moves_every_parameter_of_the_stages() -> None:
     model(torch.randn(2, 2, 64, 64)).square().mean().backward()
     decoder = model.decoder
     assert isinstance(decoder, nn.Module)
-    added = [*decoder.raises.parameters(), *decoder.guidance.parameters()]  # type: ignore[union-attr]
+    added = [*decoder.upsamplers.parameters(), *decoder.guidance.parameters()]  # type: ignore[union-attr]
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in added)
 
 
