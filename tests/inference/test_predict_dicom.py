@@ -12,20 +12,21 @@ from typer.testing import CliRunner
 from box_filler import filler
 from bright_run import bright
 from dicom_phantoms import PATIENT, write_series
+from prompted_runs import save_prompted_run
 from segmed.cli.main import app
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.volume import Grid, Volume
-from segmed.inference import dicom_inputs
+from segmed.inference.loading import load
 from segmed.inference.propagate import PropagateConfig
 from segmed.inference.targets import Existing, Outcome
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes
-from segmed.inference.volume_prompts import PromptedVolumes, given_by_volume, parse_volume_given
-from segmed.io.dicom.sequences import series_called
-from segmed.io.dicom.series import find_series
+from segmed.inference.volume_prompts import PromptedVolumes, given_by_volume, parse_volume_given, read_volume_given
 from segmed.io.volumes import read_volume, write_volume
+from segmed.preprocess import PreprocessConfig
 
 GRID = Grid((4, 9, 7), np.array([[0, 0, -0.75, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]]))
+SAME_THRICE = PreprocessConfig(size=(64, 64), channels=(0, 0, 0))
 BOTH = Extras(segmentation=True, structures=True)
 
 
@@ -108,6 +109,30 @@ def test_boxes_of_a_series_reach_its_voxels_and_its_masks_in_dicom(study: Path, 
         np.testing.assert_array_equal(dicom.array > 0, mask.array > 0)
 
 
+def test_points_reach_the_voxels_of_a_series_that_they_reach_in_nifti(study: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        write_volume(tmp_path / "nifti" / f"p{number}.nii.gz", blob(number))
+    (tmp_path / "voxels.csv").write_text("file,x,y,z,label\np0/t1,3,4,2,1\np0/t1,6,0,2,0\n")
+    x, y, z = (GRID.affine @ (2, 4, 3, 1))[:3]
+    (tmp_path / "mm.csv").write_text(f"file,x_mm,y_mm,z_mm\np1/t1.nii.gz,{x},{y},{z}\n")
+    (tmp_path / "plain.csv").write_text("file,slice,x,y,label\np0,2,3,4,1\np0,2,6,0,0\np1,2,3.5,4.5,1\n")
+    predictor = load(save_prompted_run(tmp_path / "run", preprocess=SAME_THRICE), device="cpu")
+    for name, tables, extras in (("in", ("voxels", "mm"), BOTH), ("nifti", ("plain",), Extras())):
+        inputs = find_volumes(tmp_path / name)
+        assert inputs is not None
+        given = [each for table in tables for each in read_volume_given(tmp_path / f"{table}.csv", "points")]
+        how = PromptedVolumes(predictor, given_by_volume(given, inputs))
+        assert not predict_volumes(predictor, inputs, tmp_path / f"of {name}", extras=extras, predict=how).failures
+    for number in range(2):
+        mask = read_volume(tmp_path / "of in" / f"p{number}" / "t1.nii.gz")
+        assert mask.array.any(axis=(1, 2)).tolist() == [False, False, True, False]
+        assert mask.grid.is_same(GRID)
+        np.testing.assert_array_equal(mask.array, read_volume(tmp_path / "of nifti" / f"p{number}.nii.gz").array)
+        for ending in ("seg", "rtstruct"):
+            dicom = read_volume(tmp_path / "of in" / f"p{number}" / f"t1_{ending}.dcm", grid=GRID)
+            np.testing.assert_array_equal(dicom.array > 0, mask.array > 0)
+
+
 def test_a_structure_set_holds_the_mask_too(study: Path, tmp_path: Path) -> None:
     predicted(study, tmp_path / "out")
     found = read_volume(tmp_path / "out" / "p1" / "t1_rtstruct.dcm", grid=GRID)
@@ -186,20 +211,16 @@ def test_nobody_is_named_outside_of_the_masks_in_dicom(
     arguments = ["predict", "RUN", str(study), "-o", str(tmp_path / "out"), "--seg", "--rtstruct", "--uncertainty"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
-    assert "1 folder left out (localisers, masks or reports), such as scout" in result.output
+    assert (
+        "1 folder without a series to predict left out (such as localisers, masks or reports): the first is scout"
+        in result.output
+    )
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     told = result.output + "".join(path.as_posix() for path in files)
     for path in files:
         told += "" if path.suffix == ".dcm" else path.read_bytes().decode("latin1")
     assert len(files) == 5
     assert [value for value in PATIENT.values() if value.split("^")[0] in told] == []
-
-
-def test_time_points_of_a_folder_with_series_of_equal_numbers_have_different_names() -> None:
-    taken: list[str] = []
-    for _ in range(4):
-        taken.append(dicom_inputs._unlike("p01", 5, set(taken)))
-    assert taken == ["p01", "p01/5", "p01/5-2", "p01/5-3"]
 
 
 def test_volumes_of_one_name_are_refused_before_anything_is_written(study: Path, tmp_path: Path) -> None:
@@ -209,19 +230,3 @@ def test_volumes_of_one_name_are_refused_before_anything_is_written(study: Path,
     with pytest.raises(DataError, match="these volumes are all called p0/t1"):
         predict_volumes(bright(tmp_path / "a run"), twice, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_number_that_no_series_has_is_no_part_of_a_description(tmp_path: Path) -> None:
-    write_series(tmp_path / "in", blob(0), series=1, change=lambda _, ds: setattr(ds, "SeriesDescription", "T1 3D"))
-    found = find_series(tmp_path / "in").series
-    assert series_called(found, "3") == []
-    assert series_called(found, "t1") == list(found)
-
-
-def test_a_medium_that_cannot_be_read_costs_itself_alone(study: Path) -> None:
-    (study / "p0" / "DICOMDIR").write_bytes(b"damaged")
-    found = dicom_inputs.find_dicom(study)
-    assert [volume.name for volume in found.volumes] == ["p1/t1"]
-    assert [path for path, _ in found.faults] == [study / "p0" / "DICOMDIR"]
-    with pytest.raises(DataError, match="DICOMDIR"):
-        dicom_inputs.find_dicom(study / "p0")

@@ -58,8 +58,9 @@ def announce_volumes(inputs: "VolumeInputs", config: "SystemConfig") -> None:
     for text in dict.fromkeys(text for each in config.networks for text in sequence_doubts(inputs, each.preprocess)):
         warn(text)
     if inputs.left_out:
-        what = "localisers, masks or reports"
-        note(f"{plural(len(inputs.left_out), 'folder')} left out ({what}), such as {inputs.left_out[0].name}.")
+        folders = plural(len(inputs.left_out), "folder")
+        kinds = "such as localisers, masks or reports"
+        note(f"{folders} without a series to predict left out ({kinds}): the first is {inputs.left_out[0].name}.")
 
 
 def open_split(path: Path) -> "Split":

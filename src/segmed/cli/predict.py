@@ -82,7 +82,9 @@ def predict(
     ] = False,
     series: Annotated[
         str | None,
-        typer.Option(help="Of DICOM, which series of each folder, by number or file; FLAIR,T1 for a run's sequences."),
+        typer.Option(
+            help="Of DICOM, which series of each folder, by number, else file; FLAIR,T1 for a run's sequences."
+        ),
     ] = None,
     tta: TtaOption = None,
     batch_size: SlicesAtATimeOption = 8,

@@ -24,6 +24,9 @@ from segmed.io.dicom.sequences import (
 )
 from segmed.io.dicom.series import Series, find_series
 
+Fault = tuple[Path, str]
+"""A folder or file that cannot be used, with the reason."""
+
 
 @dataclass(frozen=True)
 class DicomVolumes:
@@ -32,9 +35,23 @@ class DicomVolumes:
     `faults` are folders in which no file can be read though they are named like DICOM, each with the reason.
     """
 
-    volumes: tuple[VolumeFiles, ...]
-    left_out: tuple[Path, ...]
-    faults: tuple[tuple[Path, str], ...] = ()
+    volumes: tuple[VolumeFiles, ...] = ()
+    left_out: tuple[Path, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    def __add__(self, other: "DicomVolumes") -> "DicomVolumes":
+        """Both together."""
+        left_out, faults = self.left_out + other.left_out, self.faults + other.faults
+        return DicomVolumes(self.volumes + other.volumes, left_out, faults)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What holds DICOM files at or below `root`: folders, each with one of those files, and DICOMDIRs of media."""
+
+    root: Path
+    folders: Mapping[Path, Path]
+    media: tuple[Path, ...]
 
 
 def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
@@ -48,25 +65,29 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
         series: Which series of each folder, or of each patient of a medium, by its number or the name of a file;
             several with commas between are the sequences of a volume, in this order, also by descriptions. Without it
             `series.json` in the folder says so.
+
+    Raises:
+        DataError: There is DICOM, but nothing of it can be predicted.
     """
     if path.is_file() and path.name != DICOMDIR_NAME:
-        return DicomVolumes((VolumeFiles(composed(path.stem), (path,), series=series),), ())
-    root, places = (path.parent, [(path.parent, path)]) if path.is_file() else (path, list(_folders(path)))
-    media = [first for _, first in places if first.name == DICOMDIR_NAME]
-    folders = {folder: first for folder, first in places if first not in media}
-    if wanted := _wanted(root, series):
-        return _of_series(root, [*folders, *media], wanted)
-    on_media = DicomVolumes((), ())
-    if media:
-        on_media = _of_series(root, media, () if series is None else (series,), others=bool(folders))
-    if media and not folders and not on_media.volumes:
-        raise DataError(f"{root}: its {DICOMDIR_NAME} names no series of images. Check that it is the right medium.")
-    left_out = [folder for folder, first in folders.items() if not _holds_images(folder, first)]
-    if len(left_out) == len(folders) and not media:
-        left_out = []  # reading says of each what it is
-    volumes = [VolumeFiles(_name(root, each), (each,), series=series) for each in folders if each not in left_out]
-    faults = tuple(_lost(root, folders)) if folders else ()
-    return DicomVolumes((*volumes, *on_media.volumes), (*left_out, *on_media.left_out), (*faults, *on_media.faults))
+        return DicomVolumes((VolumeFiles(composed(path.stem), (path,), series=series),))
+    places = _places(path)
+    if wanted := _wanted(places.root, series):
+        found = _of_studies(places.root, [*places.folders, *places.media], wanted)
+    else:
+        found = _of_folders(places, series) + _of_media(places, series)
+    if found.volumes or not (places.folders or places.media):
+        return found
+    if found.faults:
+        raise DataError(found.faults[0][1])
+    where = f"its {DICOMDIR_NAME} names" if places.media else "its folders hold"
+    raise DataError(f"{places.root}: {where} no series of images to predict. Check that it is the right place.")
+
+
+def _places(path: Path) -> _Places:
+    root, found = (path.parent, [(path.parent, path)]) if path.is_file() else (path, list(_folders(path)))
+    media = tuple(first for _, first in found if first.name == DICOMDIR_NAME)
+    return _Places(root, {folder: first for folder, first in found if first not in media}, media)
 
 
 def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
@@ -76,39 +97,82 @@ def _wanted(path: Path, series: str | None) -> tuple[str, ...]:
     return require_wanted(series.split(","), f"--series {series}") if "," in series else ()
 
 
-def _of_series(root: Path, places: Sequence[Path], wanted: tuple[str, ...], *, others: bool = False) -> DicomVolumes:
-    """A volume for all series of one patient in one frame of reference; one that lacks a sequence is a fault.
+def _of_folders(places: _Places, series: str | None) -> DicomVolumes:
+    """A volume for each folder that has images."""
+    if not places.folders:
+        return DicomVolumes()
+    left_out = [folder for folder, first in places.folders.items() if not _holds_images(folder, first)]
+    if len(left_out) == len(places.folders) and not places.media:
+        left_out = []  # reading says of each what it is
+    kept = [folder for folder in places.folders if folder not in left_out]
+    volumes = tuple(VolumeFiles(_name(places.root, each), (each,), series=series) for each in kept)
+    return DicomVolumes(volumes, tuple(left_out), tuple(_lost(places.root, places.folders)))
 
-    Where no sequences are wanted, it is one for each series. Faults alone are an error, unless there are `others` to
-    predict.
+
+def _of_media(places: _Places, series: str | None) -> DicomVolumes:
+    """A volume for each series of the media, or for the one that is wanted of each patient."""
+    if series is not None:
+        return _of_studies(places.root, places.media, (series,))
+    found, faults = _read(places.media)
+    alone = [(each,) for each in found if not each.localiser]
+    return DicomVolumes(_volumes(places.root, {each: each for each in alone}, found), faults=tuple(faults))
+
+
+def _of_studies(root: Path, places: Sequence[Path], wanted: Sequence[str]) -> DicomVolumes:
+    """A volume for the wanted series of each patient in one frame of reference; where one is missing is a fault.
+
+    Raises:
+        DataError: No study has any of them.
     """
-    found, faults = list[Series](), list[tuple[Path, str]]()
+    found, faults = _read(places)
+    studies = studies_of(found)
+    having = [study for study in studies if any(series_called(study, text) for text in wanted)]
+    if studies and not having and not faults:
+        raise DataError(f"{root}: no series {' or '.join(map(repr, wanted))}; there are {_listed(studies)}.")
+    chosen: dict[tuple[Series, ...], tuple[Series, ...] | None] = dict.fromkeys(studies)
+    for study in having:
+        try:
+            chosen[study] = choose_sequences(study, wanted, str(_home(study)))
+        except DataError as error:
+            faults.append((_home(study), str(error)))
+    left_out = tuple(_home(study) for study in studies if study not in having)
+    return DicomVolumes(_volumes(root, chosen, found), left_out, tuple(faults))
+
+
+def _read(places: Sequence[Path]) -> tuple[list[Series], list[Fault]]:
+    """The series in folders and on media, and those of which nothing can be read."""
+    found, faults = list[Series](), list[Fault]()
     for place in places:
         try:
             found += find_series(place).series
         except DataError as error:
             faults.append((place, str(error)))
-    studies = studies_of(found) if wanted else [(each,) for each in found if not each.localiser]
-    volumes, left_out = list[VolumeFiles](), list[Path]()
-    often = Counter(_home(study) for study in studies)
-    for study in studies:
-        home = _home(study)
-        if wanted and not any(series_called(study, text) for text in wanted) and len(found) > len(study):
-            left_out.append(home)
+    return found, faults
+
+
+def _volumes(
+    root: Path, chosen: Mapping[tuple[Series, ...], tuple[Series, ...] | None], found: Sequence[Series]
+) -> tuple[VolumeFiles, ...]:
+    """A volume for what was chosen of each study, named by its folder, and by a number where studies share one."""
+    volumes = list[VolumeFiles]()
+    often = Counter(_home(study) for study in chosen)
+    for study, sequences in chosen.items():
+        if sequences is None:
             continue
-        try:
-            chosen = choose_sequences(study, wanted, str(home)) if wanted else study
-        except DataError as error:
-            faults.append((home, str(error)))
-            continue
-        names = [telling_name(each, found) or str(each.number) for each in chosen]
-        images = tuple(folder_of(each) for each in chosen)
-        name = f"{_name(root, home)}/{chosen[0].number}" if often[home] > 1 else _name(root, home)
-        name = _unlike(name, chosen[0].number, {each.name for each in volumes})
+        home, number = _home(study), sequences[0].number
+        names = [telling_name(each, found) or str(each.number) for each in sequences]
+        name = f"{_name(root, home)}/{number}" if often[home] > 1 else _name(root, home)
+        name = _unlike(name, number, {each.name for each in volumes})
+        images = tuple(folder_of(each) for each in sequences)
         volumes.append(VolumeFiles(name, images, series=names[0], sequences=tuple(names)))
-    if not volumes and faults and not others:
-        raise DataError(faults[0][1])
-    return DicomVolumes(tuple(volumes), tuple(left_out), tuple(faults))
+    return tuple(volumes)
+
+
+def _listed(studies: Sequence[Sequence[Series]], most: int = 8) -> str:
+    """Series in words, the first of many."""
+    every = [str(each) for study in studies for each in study]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def _home(study: Sequence[Series]) -> Path:

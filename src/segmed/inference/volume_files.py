@@ -172,7 +172,8 @@ def predict_volumes(
         except (SegmedError, RuntimeError) as error:
             if costs_all(error, target):
                 raise
-            log.fail(target.source, str(error), (*volume.files, target.mask), result=target.mask)
+            reason = _told_apart(str(error), volume, inputs)
+            log.fail(target.source, reason, (*volume.files, target.mask), result=target.mask)
         else:
             log.done(target, missing)
         if progress is not None:
@@ -293,6 +294,14 @@ def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path,
         if wanted:
             require_dicom(volume, option)
     return tuple(stem.with_name(stem.name + ending) for wanted, ending in chosen.values() if wanted)
+
+
+def _told_apart(reason: str, volume: VolumeFiles, inputs: VolumeInputs) -> str:
+    """A reason with the volume's name in it where others have the same source, as the series of a medium's folder."""
+    source = volume.images[0]
+    if sum(each.images[0] == source for each in inputs.volumes) == 1:
+        return reason
+    return f"{source}: {volume.name}: {reason.removeprefix(f'{source}: ')}"
 
 
 def _require_different(inputs: VolumeInputs) -> None:

@@ -62,14 +62,16 @@ def choose_sequences(study: Sequence[Series], wanted: Sequence[str], where: str)
 def series_called(study: Sequence[Series], text: str) -> list[Series]:
     """The series of a number, a file, a description, or a part of one: those by the first of these that any has.
 
-    A number is no part of a description: `3` is not the series `T1 3D`.
+    Digits are a number or a file's name and never a description: `3` is neither the series `T1 3D` nor one called `3`.
     """
     wanted = text.casefold()
     ways: list[list[Series]] = [
-        [each for each in study if str(each.number) == text or text in {file.name for file in each.files}],
-        [each for each in study if each.description.casefold() == wanted],
-        [each for each in study if wanted in each.description.casefold() and not text.isdecimal()],
+        [each for each in study if str(each.number) == text],
+        [each for each in study if text in {file.name for file in each.files}],
     ]
+    if not text.isdecimal():
+        ways.append([each for each in study if each.description.casefold() == wanted])
+        ways.append([each for each in study if wanted in each.description.casefold()])
     return next((found for found in ways if found), [])
 
 
