@@ -15,6 +15,7 @@ from segmed.core.files import sha256_of
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
+from segmed.data.augment.config import PRESETS
 from segmed.data.decoded import DecodedDataset
 from segmed.data.embeddings import EmbeddingPlan
 from segmed.inference.ensemble import read_ensemble
@@ -26,7 +27,7 @@ from segmed.models.sam_config import SamConfig
 from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
-from segmed.training.recipe import load_recipe
+from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 SAMPLES = Path(__file__).parent / "samples" / "0.1"
 
@@ -43,6 +44,14 @@ def test_a_run_of_0_1_tells_how_it_was_trained() -> None:
 def test_a_recipe_of_0_1_has_the_defaults_of_what_came_later() -> None:
     recipe = load_recipe(SAMPLES / "run" / "recipe.yaml")
     assert (recipe.epochs, recipe.optim.learning_rate, recipe.train_on) == (1, 0.001, "train")
+
+
+def test_a_recipe_of_0_1_trains_with_the_augmentation_and_loss_that_have_other_names_now() -> None:
+    written = {"augment": "seed", "loss": {"name": "seed-double-sigmoid"}}
+    now = ["augment=reproduction", "loss.name=double-sigmoid"]
+    assert recipe_from_mapping(written, source="recipe.yaml") == recipe_from_mapping({}, now, source="test")
+    begun = recipe_from_mapping({"augment": {"preset": "seed", "crop": 0.5}}, source="recipe.yaml")
+    assert begun.augment == replace(PRESETS["reproduction"], crop=0.5)
 
 
 def test_a_split_of_0_1_knows_its_patients() -> None:

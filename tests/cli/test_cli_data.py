@@ -129,7 +129,7 @@ def test_split_keeps_a_file_that_is_there_unless_forced(tree: Path, tmp_path: Pa
         (("--ratios", "0.5,0.5"), ConfigError, "expected three numbers"),
         (("--ratios", "0.5,0.6,0.2"), SplitError, "sum to 1"),
         (("--ratios", "0.7,0.1,0.2", "--folds", "3"), ConfigError, "exclude each other"),
-        (("--strategy", "slice", "--folds", "3"), ConfigError, "the seed report's proportions"),
+        (("--strategy", "slice", "--folds", "3"), ConfigError, "the reproduced paper's proportions"),
         (("--folds", "7"), SplitError, "cannot make 7 folds"),
         (("--folds", "0"), SplitError, "cannot make 0 folds"),
     ],
@@ -165,9 +165,11 @@ def test_preview_draws_what_was_asked_for(tree: Path, tmp_path: Path, monkeypatc
     module = ModuleType("segmed.data.preview")
     module.contact_sheet = lambda decoded, **options: asked.update(options)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "segmed.data.preview", module)
-    result = run("preview", tree, "-o", tmp_path / "sheet.png", "--rows", "2", "--preset", "seed", "--seed", "5")
+    result = run(
+        "preview", tree, "-o", tmp_path / "sheet.png", "--rows", "2", "--preset", "reproduction", "--seed", "5"
+    )
     assert result.stdout.strip() == str(tmp_path / "sheet.png")
-    assert asked == {"preset": "seed", "seed": 5, "path": tmp_path / "sheet.png", "rows": 2}
+    assert asked == {"preset": "reproduction", "seed": 5, "path": tmp_path / "sheet.png", "rows": 2}
 
 
 @pytest.fixture

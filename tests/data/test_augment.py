@@ -238,7 +238,7 @@ def test_an_unknown_setting_names_the_nearest():
 
 
 def test_every_preset_is_a_complete_config():
-    assert set(PRESETS) == {"none", "seed", "mri", "lgg", "colour"}
+    assert set(PRESETS) == {"none", "reproduction", "mri", "lgg", "colour"}
     assert all(dataclasses.is_dataclass(config) for config in PRESETS.values())
 
 

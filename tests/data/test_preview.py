@@ -34,7 +34,7 @@ def png_dataset(folder: Path, stored: list[int], labels: LabelMap) -> DecodedDat
     return decode(open_dataset(folder, labels=labels), cache_dir=folder / "cache")
 
 
-@pytest.mark.parametrize("preset", ["none", "seed", "mri", "auto"])
+@pytest.mark.parametrize("preset", ["none", "reproduction", "mri", "auto"])
 def test_a_sheet_is_a_readable_picture(decoded, tmp_path, preset):
     contact_sheet(decoded, preset=preset, seed=0, path=tmp_path / "sheet.png", rows=2)
     with Image.open(tmp_path / "sheet.png") as picture:

@@ -72,7 +72,8 @@ def small_budgets() -> dict[str, Budget]:
     """The budgets of a study by their own names: one row, two folds, one seed, a small network, one step."""
     return {
         name: replace(
-            budget, folds=2, seeds=1, common=SMALL, slim=(), patient=ONE_STEP, report=(*budget.report, *ONE_STEP),
+            budget, folds=2, seeds=1, common=SMALL, slim=(), patient=ONE_STEP,
+            reproduction=(*budget.reproduction, *ONE_STEP),
             systems=("unet-25d",), held_out=(), degraded=(),
         )
         for name, budget in BUDGETS.items()

@@ -1,4 +1,4 @@
-"""Losses take logits; known answers pin them, and the seed report's mistake."""
+"""Losses take logits; known answers pin them, and the reproduced paper's mistake."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from segmed.losses import LOSSES, LossConfig, build_loss
 from segmed.losses.overlap import dice_loss, tversky_loss
 
-RIGHT = sorted(set(LOSSES) - {"seed-double-sigmoid"})
+RIGHT = sorted(set(LOSSES) - {"double-sigmoid"})
 LGG_FOREGROUND = 0.0103
 """Share of tumour among all pixels of the LGG data set."""
 
@@ -29,12 +29,12 @@ def test_a_perfect_prediction_has_a_loss_near_0(name: str) -> None:
 
 def test_the_seed_mistake_gives_a_perfect_prediction_its_1_66() -> None:
     mask = lgg_like_mask()
-    loss = build_loss(LossConfig(name="seed-double-sigmoid"))(confident(mask), mask).item()
+    loss = build_loss(LossConfig(name="double-sigmoid"))(confident(mask), mask).item()
     assert loss == pytest.approx(1.6606, abs=1.5e-3)
 
 
 def test_the_seed_mistake_leaves_13_thousandths_between_perfect_and_empty() -> None:
-    mask, loss = lgg_like_mask(), build_loss(LossConfig(name="seed-double-sigmoid"))
+    mask, loss = lgg_like_mask(), build_loss(LossConfig(name="double-sigmoid"))
     empty = loss(torch.full_like(mask, -40), mask).item()
     assert empty == pytest.approx(1.6734, abs=1.5e-3)
     assert empty - loss(confident(mask), mask).item() == pytest.approx(0.013, abs=2e-3)

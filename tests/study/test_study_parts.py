@@ -1,6 +1,7 @@
 """The pieces of a study: jobs and their recipes, pooled folds and seeds, IoU variants that fit, tables as files."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -45,21 +46,21 @@ def renamed(evaluation, prefix: str):
     return dataclasses.replace(evaluation, patients=patients, slices=slices, predictions=predictions)
 
 
-def test_the_recipes_of_the_report_have_its_epochs_losses_and_augmentation(tmp_path: Path) -> None:
+def test_the_recipes_of_the_paper_have_its_epochs_losses_and_augmentation(tmp_path: Path) -> None:
     data = toy(tmp_path)
     settings = StudySettings(protocol="both", budget="full", systems=("unet", "unet-25d"), seeds=2)
-    splits = {"report": split_by_slice(data), "patient": split_by_patient(data, folds=3)}
+    splits = {"reproduction": split_by_slice(data), "patient": split_by_patient(data, folds=3)}
     jobs = make_jobs(settings, splits, channels=3)
-    report = [job for job in jobs if job.protocol == "report"]
-    assert [(job.row, job.recipe.loss.name) for job in report] == [
-        ("unet--double-sigmoid", "seed-double-sigmoid"), ("unet--logits", "dice-bce"),
+    paper = [job for job in jobs if job.protocol == "reproduction"]
+    assert [(job.row, job.recipe.loss.name) for job in paper] == [
+        ("unet--double-sigmoid", "double-sigmoid"), ("unet--logits", "dice-bce"),
         ("unet--our-settings", "dice-bce"), ("unet-25d--logits", "dice-bce"),
     ]  # fmt: skip
-    recipes = [job.recipe for job in (*report[:2], report[3])]
+    recipes = [job.recipe for job in (*paper[:2], paper[3])]
     assert {(each.epochs, each.sampling.positive_share) for each in recipes} == {(7, None)}
-    assert all(each.augment == PRESETS["seed"] for each in recipes)
+    assert all(each.augment == PRESETS["reproduction"] for each in recipes)
     patient = [job for job in jobs if job.protocol == "patient"]
-    assert report[2].recipe == patient[0].recipe  # on the report's split
+    assert paper[2].recipe == patient[0].recipe  # on the paper's split
     assert len(patient) == 2 * 3 * 2
     assert patient[-1].recipe.model.channels == 9
     assert len({job.folder(tmp_path) for job in jobs}) == len(jobs)
@@ -101,7 +102,7 @@ def test_on_a_cpu_every_network_begins_with_the_same_imagenet_weights_and_slim_d
     names = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan", "unet-featup-gafl", "sam-tiny")
     settings = StudySettings(protocol="both", budget="cpu", systems=names)
     data = toy(tmp_path)
-    splits = {"patient": split_by_patient(data, folds=2), "report": split_by_patient(data, folds=2)}
+    splits = {"patient": split_by_patient(data, folds=2), "reproduction": split_by_patient(data, folds=2)}
     models = [job.recipe.model for job in make_jobs(settings, splits, channels=3)]  # type: ignore[arg-type]
     assert {(model.encoder, model.encoder_weights) for model in models} == {("tu-tf_efficientnet_lite0", "imagenet")}
     assert {model.name for model in models if model.decoder_channels is not None} == {"unet", "unetplusplus"}
@@ -154,6 +155,13 @@ def test_settings_name_own_rows_from_the_folder_of_the_study_and_move_with_it(tm
     (tmp_path / "a").rename(tmp_path / "b")
     moved = load_settings(tmp_path / "b" / "study").predictions
     assert moved == (("mine", str(tmp_path / "b" / "masks")),)
+
+
+def test_a_study_of_0_1_is_of_the_protocol_and_rows_that_have_other_names_now(tmp_path: Path) -> None:
+    kept = {"protocol": "report", "budget": "full", "systems": ["unet", "sam-report"], "format": 1, "data_hash": "ab"}
+    (tmp_path / "study.json").write_text(json.dumps(kept))
+    read = load_settings(tmp_path)
+    assert (read.protocol, read.systems) == ("reproduction", ("unet", "sam-reproduction"))
 
 
 def test_the_dice_under_a_picture_is_of_the_seed_whose_mask_is_drawn() -> None:

@@ -91,20 +91,21 @@ def test_every_patient_is_scored_once_by_networks_that_never_saw_it(study: Study
     assert all(row["U-Net"] for row in rows)
 
 
-def test_the_report_is_made_again_with_both_losses_beside_its_own_figures(study: Study, page: str) -> None:
-    rows = list(csv.DictReader((study.out / "tables" / "report.csv").read_text().splitlines()))
+def test_the_paper_is_made_again_with_both_losses_beside_its_own_figures(study: Study, page: str) -> None:
+    rows = list(csv.DictReader((study.out / "tables" / "reproduction.csv").read_text().splitlines()))
     systems = {row["system"]: row for row in rows}
     assert {row["split"] for row in rows} == {"LEAKING"}
-    assert systems["U-Net, double sigmoid"]["report_iou"] == "0.8517"
+    assert systems["U-Net, double sigmoid"]["paper_iou"] == "0.8517"
     assert float(systems["U-Net, double sigmoid"]["validation_loss"]) > 1.2
     assert systems["U-Net, logits"]["iou_pooled"]
-    assert not systems["U-Net, our settings"]["report_train_loss"]
+    assert not systems["U-Net, our settings"]["paper_train_loss"]
     assert "neighbour interpolation" in systems
 
 
 def test_the_page_leads_with_both_tables_and_ends_with_provenance(page: str) -> None:
     places = [
-        page.index(f'<section id="{name}"') for name in ("patient", "report", "patients", "worst-first", "provenance")
+        page.index(f'<section id="{name}"')
+        for name in ("patient", "reproduction", "patients", "worst-first", "provenance")
     ]
     assert places == sorted(places)
     assert "prefers-color-scheme: dark" in page
@@ -236,6 +237,24 @@ def test_only_what_is_not_done_is_done(study: Study, tmp_path: Path, monkeypatch
     assert again.pending == (lost,)
 
 
+def test_a_study_of_0_1_goes_on_with_what_it_has_trained(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the protocol was called `report`, in folders and files, and the augmentation `seed`."""
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    for place in ("runs", "floors"):
+        (out / place / "reproduction").rename(out / place / "report")
+    (out / "splits" / "reproduction.json").rename(out / "splits" / "report.json")
+    recipe = out / "runs" / "report" / "unet--double-sigmoid" / "seed-0" / "fold-0" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("name: double-sigmoid", "name: seed-double-sigmoid"))
+    assert "name: seed-double-sigmoid" in recipe.read_text()
+    monkeypatch.setattr(running, "run_job", None)
+    monkeypatch.setattr(running, "floor_evaluations", None)
+    again = run_study(study.data, SETTINGS, out, resume=True, measure=False)
+    assert (again.pending, all(map(again.is_usable, again.jobs))) == ((), True)
+    assert not any((out / place / "reproduction").exists() for place in ("runs", "floors"))
+
+
 def test_a_test_on_degraded_images_that_is_lacking_is_made_up_for_and_nothing_else_is_done(
     study: Study, tmp_path: Path
 ) -> None:
@@ -318,7 +337,7 @@ def test_scores_of_own_rows_are_kept_for_what_they_were_made_of(study: Study, tm
             write_mask(masks / f"{record.slice_id}.png", mask, study.data.dataset.labels)
         own = external_evaluations(with_masks(study, out, "mine", masks))
         assert not own.refused
-        for row in (*own.patient, *own.report):
+        for row in (*own.patient, *own.reproduction):
             assert (row.evaluation.metrics["dice"].value > 0) == bool(filled)
     notes = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("own/*/*/source.json")]
     assert {note["predictions"] for note in notes} == {"../masks"}  # no folder of a machine
@@ -331,17 +350,17 @@ def test_a_run_of_ones_own_is_a_row_where_it_has_not_seen_the_test_part_and_nowh
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     runs = {job.protocol: job.folder(out) for job in study.jobs if job.system.name == "unet" and job.fold == 0}
     settings = dataclasses.replace(
-        SETTINGS, runs=(("mine by slice", (str(runs["report"]),)), ("mine by patient", (str(runs["patient"]),)))
+        SETTINGS, runs=(("mine by slice", (str(runs["reproduction"]),)), ("mine by patient", (str(runs["patient"]),)))
     )
     own = external_evaluations(dataclasses.replace(study, out=out, settings=settings))
-    assert [(row.evaluation.name, row.evaluation.leaking, row.run) for row in own.report] == [
-        ("mine by slice", True, runs["report"])
+    assert [(row.evaluation.name, row.evaluation.leaking, row.run) for row in own.reproduction] == [
+        ("mine by slice", True, runs["reproduction"])
     ]
-    assert not Path(own.report[0].evaluation.provenance.run).is_absolute()  # no folder of a machine on the page
+    assert not Path(own.reproduction[0].evaluation.provenance.run).is_absolute()  # no folder of a machine on the page
     assert own.patient == ()  # one run is of one fold, and there are two
     assert [name for name, _ in own.refused] == ["mine by patient", "mine by patient"]
     assert "may be tested on fold 1" in own.refused[0][1]
-    assert "may be tested on the split as in the report" in own.refused[1][1]
+    assert "may be tested on the split as in the paper" in own.refused[1][1]
 
 
 def test_no_network_is_built_of_a_run_of_ones_own_that_may_not_be_tested(
@@ -357,16 +376,16 @@ def test_no_network_is_built_of_a_run_of_ones_own_that_may_not_be_tested(
     assert len(own.refused) == 2
 
 
-def test_a_run_of_ones_own_stands_in_the_reports_table_with_its_losses(study: Study, page: str, tmp_path: Path) -> None:
+def test_a_run_of_ones_own_stands_in_the_papers_table_with_its_losses(study: Study, page: str, tmp_path: Path) -> None:
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
     run = next(job.folder(out) for job in study.jobs if job.row == "unet--our-settings")
     settings = dataclasses.replace(SETTINGS, runs=(("U-Net, our settings", (str(run),)),))
     write_page(shown(dataclasses.replace(study, out=out, settings=settings), pictures=False), resamples=50)
-    rows = list(csv.DictReader((out / "tables" / "report.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((out / "tables" / "reproduction.csv").read_text().splitlines()))
     ours, own = (next(row for row in rows if row["system"] == f"U-Net, our settings{end}") for end in ("", " (own)"))
     same = {key for key in ours if ours[key] == own[key]}
-    assert {key for key in ours if key not in same} == {"system", "report_iou"}
-    assert not own["report_iou"]
+    assert {key for key in ours if key not in same} == {"system", "paper_iou"}
+    assert not own["paper_iou"]
     assert own["validation_loss"]
 
 
@@ -374,11 +393,11 @@ def test_masks_that_lack_a_slice_are_told_though_they_are_a_row_of_the_other_pro
     study: Study, tmp_path: Path
 ) -> None:
     out, masks = Path(shutil.copytree(study.out, tmp_path / "study")), tmp_path / "masks"
-    tested = study.splits["report"].folds[0].test
+    tested = study.splits["reproduction"].folds[0].test
     write_references(study, masks)
     next(path for path in sorted(masks.iterdir()) if path.stem not in tested).unlink()
     own = external_evaluations(with_masks(study, out, "mine", masks))
-    assert [row.evaluation.name for row in own.report] == ["mine"]
+    assert [row.evaluation.name for row in own.reproduction] == ["mine"]
     assert [(name, "no prediction" in reason) for name, reason in own.refused] == [("mine", True)]
 
 
@@ -408,7 +427,7 @@ def test_institutions_and_floors_that_are_not_scored_yet_are_told(study: Study, 
     told = {row.title: row.reason for row in found.absent}
     assert told["U-Net, institutions held out"].startswith("not finished: 0 of")
     assert told["Floors, by patient"] == "not scored yet; --resume does it"
-    assert "Floors, as in the report" not in told
+    assert "Floors, as in the paper" not in told
 
 
 def test_seeds_may_be_added_to_a_study(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,23 +489,23 @@ def test_an_anonymised_study_names_no_patient_and_no_folder(study: Study, tmp_pa
         assert not [name for name in (*patients, str(tmp_path)) if name in file]
 
 
-def test_systems_given_boxes_stand_apart_under_the_report_too(
+def test_systems_given_boxes_stand_apart_under_the_paper_too(
     data: DecodedDataset, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = dataclasses.replace(SYSTEMS["sam-report"], recipe="sam-tiny")
-    monkeypatch.setitem(SYSTEMS, "sam-report", small)
+    small = dataclasses.replace(SYSTEMS["sam-reproduction"], recipe="sam-tiny")
+    monkeypatch.setitem(SYSTEMS, "sam-reproduction", small)
     out = Path(shutil.copytree(study.out, tmp_path / "study"))
-    now = dataclasses.replace(SETTINGS, protocol="report", systems=("sam-report",))
+    now = dataclasses.replace(SETTINGS, protocol="reproduction", systems=("sam-reproduction",))
     again = run_study(data, now, out, resume=True, hardware=CPU, measure=False, resamples=50)
     text = write_page(shown(again, pictures=False), resamples=50).read_text()
     given = {
         row["system"]: row["given"]
-        for row in csv.DictReader((out / "tables" / "report.csv").read_text().splitlines())
+        for row in csv.DictReader((out / "tables" / "reproduction.csv").read_text().splitlines())
         if row["given"] or row["system"] != "predict nothing"
     }
     assert given["U-Net, logits"] == given["neighbour interpolation"] == ""
     assert given[f"{small.title}, logits"] == given["inscribed ellipse (jitter:20)"] == "ORACLE"
-    section = text[text.index('<section id="report"') :]
+    section = text[text.index('<section id="reproduction"') :]
     alone, told = section[: section.index("ORACLE")], section[section.index("ORACLE") :]
     assert small.title not in alone
     assert told.index(small.title) < told.index("inscribed ellipse (jitter:20)")

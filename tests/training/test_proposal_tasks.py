@@ -71,7 +71,7 @@ def test_mask_prompts_are_made_as_coarse_as_the_decoder_wants_them() -> None:
     assert _coarse(dataclasses.replace(task, masks=None), (6, 8)) == task.prompts
 
 
-@pytest.mark.parametrize("preset", ["mri", "seed"])
+@pytest.mark.parametrize("preset", ["mri", "reproduction"])
 def test_a_map_moves_exactly_as_its_mask_does_and_keeps_its_values(preset: str) -> None:
     mask = torch.from_numpy((HERE > 0).astype(np.float32)).expand(8, 1, *SIZE)
     shades = torch.from_numpy(HERE * np.linspace(0.1, 1, SIZE[1], dtype=np.float32)).expand(8, 1, *SIZE)

@@ -46,7 +46,7 @@ def test_a_saved_recipe_names_every_default_and_loads_as_it_was(tmp_path: Path) 
         ("epochs: many", r"r\.yaml: epochs: .*integer.*'many'"),
         ("epochs: [", r"r\.yaml: not valid YAML"),
         ("- a", r"r\.yaml: a recipe is a mapping"),
-        ("augment: wild", r"Unknown augmentation preset 'wild'. Choose one of: none, seed, mri, lgg, colour"),
+        ("augment: wild", r"Unknown augmentation preset 'wild'. Choose one of: none, reproduction, mri, lgg, colour"),
         ("augment: {preset: mir}", r"Unknown augmentation preset 'mir'. Did you mean 'mri'"),
         ("augment: {noise: 2}", r"augment.noise: .* got 2"),
         ("augment: {nois: 0.1}", r"unknown key 'augment.nois'. Did you mean 'noise'"),
@@ -119,7 +119,7 @@ def test_a_recipe_begins_with_a_preset_and_sets_single_fields_of_the_augmentatio
 
 
 def test_an_augmentation_of_ones_own_is_written_with_the_recipe_and_read_back(tmp_path: Path) -> None:
-    recipe = recipe_from_mapping({"augment": {"preset": "seed", "scale": [0.5, 2]}}, (), source="test")
+    recipe = recipe_from_mapping({"augment": {"preset": "reproduction", "scale": [0.5, 2]}}, (), source="test")
     save_recipe(tmp_path / "r.yaml", recipe)
     assert load_recipe(tmp_path / "r.yaml") == recipe
 

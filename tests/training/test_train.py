@@ -398,7 +398,7 @@ def test_the_estimate_augments_batches_as_training_does(
 
 
 def test_a_proposal_is_augmented_exactly_as_its_mask(toy: tuple[DecodedDataset, Split]) -> None:
-    recipe = fit_recipe(tiny_recipe("augment=seed"), toy[0])
+    recipe = fit_recipe(tiny_recipe("augment=reproduction"), toy[0])
     trained, (training, _) = prepare(recipe, data=toy[0], split=toy[1], fold=0)
     batch = next(iter(training))
     moved = trained.augmented(dataclasses.replace(batch, proposal=batch.mask.float()), torch.Generator().manual_seed(0))

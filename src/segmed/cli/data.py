@@ -108,7 +108,7 @@ def split(
     path: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write.")] = Path("split.json"),
     strategy: Annotated[
-        Literal["patient", "slice"] | None, typer.Option(help="patient, or slice: the seed report's, which LEAKS.")
+        Literal["patient", "slice"] | None, typer.Option(help="patient, or slice: the reproduced paper's, which LEAKS.")
     ] = None,
     from_: Annotated[
         str | None, typer.Option("--from", help="Take a split as it is: a column of the data, or a CSV or JSON file.")
@@ -133,7 +133,7 @@ def split(
     require_new(out, overwrite=overwrite)
     shares = _parse_ratios(ratios) if ratios else DEFAULT_RATIOS
     if strategy == "slice" and (folds or ratios):
-        raise ConfigError("The slice split has the seed report's proportions. Leave out --folds and --ratios.")
+        raise ConfigError("The slice split has the reproduced paper's proportions. Leave out --folds and --ratios.")
     if folds and ratios:
         raise ConfigError("--folds and --ratios exclude each other. Give one.")
     if from_ is not None and (strategy or folds or ratios):

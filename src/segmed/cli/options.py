@@ -31,9 +31,9 @@ TtaName = Literal["none", "mirror", "flips"]
 PrecisionName = Literal["auto", "32", "bf16", "16"]
 OtherGridsName = Literal["refuse", "resample", "ignore"]
 ScoredPart = Literal["test", "validation"]
-ProtocolName = Literal["report", "patient", "both"]
+ProtocolName = Literal["reproduction", "patient", "both"]
 BudgetName = Literal["smoke", "cpu", "full"]
-PresetName = Literal["auto", "colour", "lgg", "mri", "seed"]
+PresetName = Literal["auto", "colour", "lgg", "mri", "reproduction"]
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace files that are there.")]
 LabelsOption = Annotated[

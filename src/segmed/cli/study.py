@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def study(
     data: Annotated[Path, typer.Argument(help="Data set.")],
     out: Annotated[Path, folder_option("Folder of the study.")],
-    protocol: Annotated[ProtocolName | None, typer.Option(help="report is by slice, LEAKING.")] = None,
+    protocol: Annotated[ProtocolName | None, typer.Option(help="reproduction is by slice, LEAKING.")] = None,
     budget: Annotated[
         BudgetName | None, typer.Option(help="smoke takes minutes, cpu (the default) hours, full a GPU.")
     ] = None,
@@ -123,7 +123,7 @@ def study(
             measure=estimate,
         )
     known = all(patients_known(split, decoded) for split in done.splits.values())
-    announce_leak(done.settings.has("report"), patients_known=known)
+    announce_leak(done.settings.has("reproduction"), patients_known=known)
     if done.pending:
         note(f"{len(done.pending)} of {len(done.jobs)} trainings and tests are not done. Continue with --resume.")
     try:

@@ -1,15 +1,25 @@
 """Names that columns and keys have in files of earlier versions: they are read for the present ones, in one way.
 
-Version 0.1 called a slice's id `case`, which is now a volume, and what upsamples features a raiser.
+Version 0.1 called a slice's id `case`, which is now a volume, what upsamples features a raiser, and the paper that the
+study makes again a report, as the page with the results of runs is called, or the seed.
 """
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field
 
 FORMER = {"slice_id": "case", "slices": "cases", "encode_upsampler": "encode_raiser"}
 """What a column or key was called, by what it is called now."""
+
+CHOICES = {
+    "report": "reproduction",
+    "sam-report": "sam-reproduction",
+    "seed": "reproduction",
+    "seed-double-sigmoid": "double-sigmoid",
+}
+"""What a study's protocol and row, a preset of augmentation and a loss were called, and what they are called now."""
 
 _SETTINGS = {FORMER[name]: name for name in ("encode_upsampler",)}
 
@@ -22,6 +32,30 @@ def present_setting(key: str) -> str:
         assert present_setting("encode_at") == "encode_at"
     """
     return _SETTINGS.get(key, key)
+
+
+def present_choice(name: Any) -> Any:
+    """The name that a choice has in this version; values that are no names stay as they are.
+
+    Example:
+        assert present_choice("seed-double-sigmoid") == "double-sigmoid"
+        assert present_choice("focal") == "focal"
+    """
+    return CHOICES.get(name, name) if isinstance(name, str) else name
+
+
+def present_place(root: Path, *names: str) -> Path:
+    """A place in a study's folder.
+
+    Args:
+        root: A folder of the study.
+        names: Those of folders and files below it, one within the other.
+
+    Returns:
+        `root / names`, or that place under the names of 0.1 where there is something.
+    """
+    present, former = root.joinpath(*names), root.joinpath(*(name.replace("reproduction", "report") for name in names))
+    return former if former != present and former.exists() else present
 
 
 def present_names(names: Iterable[str], wanted: Collection[str]) -> list[str]:

@@ -38,7 +38,7 @@ class Split:
         strategy: How it was made, in a word: patient, institution, slice, …
         seed: The seed that dealt the patients.
         data_hash: SHA-256 of the decoded pixels; it ties the split to the data.
-        leaking: Whether a patient's slices are spread over the parts, as in the seed report's. Every output made
+        leaking: Whether a patient's slices are spread over the parts, as in the reproduced paper's. Every output made
             with such a split says LEAKING.
         patient_of: The patient of each slice.
         folds: Training, validation and test slices of each fold.

@@ -1,4 +1,4 @@
-"""Splits by patient, stratified by label, institution and volume; the seed report's by slice; and what leaks."""
+"""Splits by patient, stratified by label, institution and volume; the reproduced paper's by slice; and what leaks."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.patients import require_told
 from segmed.data.strata import Strata, strata
 
-REPORT_SLICES = (2828, 708, 393)
-"""Slices for training, validation and test in the seed report, of 3929."""
+PAPER_SLICES = (2828, 708, 393)
+"""Slices for training, validation and test in the reproduced paper, of 3929."""
 
 DEFAULT_RATIOS = (0.7, 0.1, 0.2)
 VALIDATION_SHARE = 0.12
@@ -129,15 +129,15 @@ def split_within(decoded: DecodedDataset, split: Split, fold: int, *, folds: int
 
 
 def split_by_slice(decoded: DecodedDataset, *, seed: int = 0) -> Split:
-    """The seed report's split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
+    """The reproduced paper's split: slices at random, 2828/708/393 of 3929 and the same proportions elsewhere. LEAKING.
 
     Slices without a mask are in no part.
     """
     slice_ids = [record.slice_id for record in labelled(decoded.dataset)]
     order = [slice_ids[index] for index in np.random.default_rng(seed).permutation(len(slice_ids))]
-    total = sum(REPORT_SLICES)
-    first = round(len(order) * REPORT_SLICES[0] / total)
-    second = first + round(len(order) * REPORT_SLICES[1] / total)
+    total = sum(PAPER_SLICES)
+    first = round(len(order) * PAPER_SLICES[0] / total)
+    second = first + round(len(order) * PAPER_SLICES[1] / total)
     if not 0 < first < second < len(order):
         raise SplitError(f"{plural(len(order), 'slice is', 'slices are')} too few to split by slice. Use more data.")
     partition = Partition(tuple(order[:first]), tuple(order[first:second]), tuple(order[second:]))

@@ -2,32 +2,34 @@
 
 All take logits and a target of the same shape, `batch labels height width`, one binary channel per foreground
 label, and return a scalar; a perfect confident prediction has a loss near 0. The one exception is
-`seed-double-sigmoid`, which reproduces a mistake.
+`double-sigmoid`, which reproduces a mistake.
 """
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Float
+from pydantic import BeforeValidator
 from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
+from segmed.core.former_names import present_choice
 from segmed.losses.overlap import BatchLogits, Overlap, Scalar, dice_loss, full_precision, tversky_loss
 
 Loss = Callable[[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]], Float[Tensor, ""]]
-LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "seed-double-sigmoid"]
+LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "double-sigmoid"]
 
 
 @config_dataclass
 class LossConfig:
     """Which loss, and its numbers."""
 
-    name: LossName = "dice-bce"
-    """`dice-bce` is the seed report's combination for the baselines, `focal` its loss for SAM."""
+    name: Annotated[LossName, BeforeValidator(present_choice)] = "dice-bce"
+    """`dice-bce` is the reproduced paper's combination for the baselines, `focal` its loss for SAM."""
     focal_gamma: float = 2.0
     """How strongly easy pixels are discounted (Lin et al. 2017, eq. 4)."""
     focal_alpha: float = 0.25
@@ -74,8 +76,8 @@ def tversky(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Sca
     return tversky_loss(logits, target, alpha=config.tversky_alpha, beta=config.tversky_beta, overlap=config.overlap)
 
 
-def seed_double_sigmoid(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
-    """The seed report's mistake, for re-running its table only: sigmoid is applied twice.
+def double_sigmoid(logits: BatchLogits, target: BatchLogits, config: LossConfig) -> Scalar:
+    """The reproduced paper's mistake, for re-running its table only: sigmoid is applied twice.
 
     Its model ends in a sigmoid and its Dice + BCE apply another, so that a perfect mask becomes 0.5 and 0.731
     and its loss is 1.66 on LGG, while an empty prediction has 1.673: the whole useful range is 0.013 wide.
@@ -90,7 +92,7 @@ LOSSES: dict[str, Callable[[BatchLogits, BatchLogits, LossConfig], Scalar]] = {
     "focal": focal,
     "focal-dice": focal_dice,
     "tversky": tversky,
-    "seed-double-sigmoid": seed_double_sigmoid,
+    "double-sigmoid": double_sigmoid,
 }
 
 

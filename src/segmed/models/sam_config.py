@@ -50,7 +50,7 @@ class SamConfig:
     size: Annotated[int, Field(ge=32)] = 256
     """Side of the square that the network reads, in pixels: a multiple of 16; SAM and MedSAM were made for 1024."""
     trains: Trains = "all"
-    """What is trained: `decoder` is the seed report's (image and prompt encoder frozen), `decoder+prompts` adds the
+    """What is trained: `decoder` is the reproduced paper's (both encoders frozen), `decoder+prompts` adds the
     prompt encoder, `last` the image encoder's last two layers and neck, `lora` low-rank updates of its attention."""
     box_map: bool = True
     """Also draw each box on the image embedding, beside its two corner tokens. The drawing's weights start at zero, so

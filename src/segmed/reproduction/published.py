@@ -1,4 +1,4 @@
-"""Figures of the report, and published numbers on LGG: set beside the tables, never ranked with them."""
+"""Figures of the paper, and published numbers on LGG: set beside the tables, never ranked with them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from segmed.data.layouts.lgg import are_of_tcga
 
 @dataclass(frozen=True)
 class Reported:
-    """What the report has of a network: an IoU, and the last losses on training and validation part."""
+    """What the paper has of a network: an IoU, and the last losses on training and validation part."""
 
     title: str
     iou: float
     losses: tuple[float, float] | None = None
     epochs: int = 7
     baseline: bool = True
-    """Whether it is one of the dense networks, which the report compares."""
+    """Whether it is one of the dense networks, which the paper compares."""
 
 
 REPORTED = {
@@ -24,9 +24,9 @@ REPORTED = {
     "unetplusplus": Reported("U-Net++", 0.8268, (1.6730, 1.6750)),
     "deeplabv3": Reported("DeepLabV3", 0.7986, (1.6646, 1.6700)),
     "pan": Reported("PAN", 0.7970, (1.6656, 1.6683)),
-    "sam-report": Reported("SAM, decoder only, focal loss", 0.644, epochs=5, baseline=False),
+    "sam-reproduction": Reported("SAM, decoder only, focal loss", 0.644, epochs=5, baseline=False),
 }
-"""In the order of the report's table, by the names of the study's rows."""
+"""In the order of the paper's table, by the names of the study's rows."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ PUBLISHED = (
 )  # fmt: skip
 
 INTERPOLATION_ON_LGG = 0.698
-"""Pooled IoU of interpolating neighbours' masks without the image, on 110 patients split by slice as in the report."""
-REPORT_LOSS = (1.66, 0.01)
+"""Pooled IoU of interpolating neighbours' masks without the image, on 110 patients split by slice as in the paper."""
+PAPER_LOSS = (1.66, 0.01)
 """Where the double sigmoid makes the loss settle on LGG, and how near."""
 TO_BEAT = {"iou_pooled": 0.874, "iou_positive_slices": 0.75, "iou_per_image_empty_one": 0.92}
-"""What beats every figure of the report under each variant that can be computed."""
+"""What beats every figure of the paper under each variant that can be computed."""
 
 
 def is_lgg(patients: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A row of the report's table made again."""
+"""A row of the paper's table made again."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from segmed.reproduction.published import Reported
 
 
 @dataclass(frozen=True)
-class ReportRow:
-    """A system under the report's protocol: its scores, and its last losses on training and validation part."""
+class ReproductionRow:
+    """A system under the paper's protocol: its scores, and its last losses on training and validation part."""
 
     name: str
     system: str
@@ -19,7 +19,7 @@ class ReportRow:
     train_loss: float | None
     validation_loss: float | None
     reported: Reported | None = None
-    """What the report has of it; None for all other networks."""
+    """What the paper has of it; None for all other networks."""
     checked: bool = True
     """False for masks of the user's own, of which nothing tells how they were made."""
 
@@ -30,5 +30,5 @@ class ReportRow:
 
     @property
     def reported_losses(self) -> tuple[float, float] | None:
-        """The report's losses, of a row trained with its loss."""
+        """The paper's losses, of a row trained with its loss."""
         return self.reported.losses if self.reported and self.variant == "double-sigmoid" else None

@@ -1,4 +1,4 @@
-"""The report's table made again: as cells for the page, and as CSV with the same numbers."""
+"""The paper's table made again: as cells for the page, and as CSV with the same numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ from segmed.evaluation.report import numbers
 from segmed.evaluation.report.tables import Cell, Table, metrics_of_names
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.undefined import mean_of_defined
-from segmed.reproduction.report_fit import IOU_VARIANTS
-from segmed.reproduction.rows import ReportRow
+from segmed.reproduction.rows import ReproductionRow
+from segmed.reproduction.variant_fit import IOU_VARIANTS
 
 SHORT = {
     "iou_pooled": "IoU: pooled",
@@ -23,37 +23,37 @@ SHORT = {
 """The variants' headings, short enough for a table of all of them."""
 
 
-def report_table(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> Table:
-    """Losses, every variant of IoU, Dice by patient, and the report's own figures in columns of their own.
+def reproduction_table(rows: Sequence[ReproductionRow], floors: Sequence[Evaluation]) -> Table:
+    """Losses, every variant of IoU, Dice by patient, and the paper's own figures in columns of their own.
 
     Of losses the training part's stands above the validation part's.
     """
     headings = (
-        "Report: IoU",
-        "Report: loss",
+        "Paper: IoU",
+        "Paper: loss",
         "Loss",
         *(SHORT[iou_variant] for iou_variant in IOU_VARIANTS),
         "Dice by patient",
     )
     return Table(
         headings,
-        tuple((row.title, _report_cells(row)) for row in rows),
+        tuple((row.title, _reproduction_cells(row)) for row in rows),
         tuple((floor.name, (*_blank(3), *_variant_cells(floor))) for floor in floors),
     )
 
 
-def write_report(
+def write_reproduction(
     path: Path,
-    rows: Sequence[ReportRow],
+    rows: Sequence[ReproductionRow],
     floors: Sequence[Evaluation],
-    told: Sequence[ReportRow] = (),
+    told: Sequence[ReproductionRow] = (),
     told_floors: Sequence[Evaluation] = (),
 ) -> None:
-    """The table as in the report as CSV, in full precision, every line marked LEAKING; empty where there is no value.
+    """The table as in the paper as CSV, in full precision, every line marked LEAKING; empty where there is no value.
 
     Below it, with ORACLE in the column `given`, what got boxes of the reference.
     """
-    head = ["split", "given", "system", "report_iou", "report_train_loss", "report_validation_loss", "train_loss"]
+    head = ["split", "given", "system", "paper_iou", "paper_train_loss", "paper_validation_loss", "train_loss"]
     head += [
         "validation_loss",
         *(f"{name}{end}" for name in IOU_VARIANTS for end in ("", "_low", "_high")),
@@ -74,7 +74,7 @@ def _all_variants(evaluation: Evaluation) -> list[float]:
     return [*values, mean_of_defined(list(evaluation.by_patient("dice").values()))]
 
 
-def _report_cells(row: ReportRow) -> tuple[Cell, ...]:
+def _reproduction_cells(row: ReproductionRow) -> tuple[Cell, ...]:
     theirs = row.reported_losses
     return (
         Cell(numbers.number(row.reported.iou if row.reported else None, 4)),

@@ -10,7 +10,7 @@ BudgetName = Literal["smoke", "cpu", "full"]
 
 @dataclass(frozen=True)
 class Budget:
-    """`common` settings of all dense recipes, `patient` and `report` those of a protocol, folds and seeds by patient.
+    """`common` settings of all dense recipes, `patient` and `reproduction` of a protocol, folds and seeds by patient.
 
     `slim` are settings of dense networks whose decoder has a width for each block. `tiny` are settings of rows of the
     recipe `sam-tiny`; rows of published weights are trained as their recipes say.
@@ -25,7 +25,7 @@ class Budget:
     seeds: int
     common: tuple[str, ...]
     patient: tuple[str, ...]
-    report: tuple[str, ...]
+    reproduction: tuple[str, ...]
     systems: tuple[str, ...]
     slim: tuple[str, ...] = ()
     tiny: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ BUDGETS: dict[str, Budget] = {
         seeds=1,
         common=("model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none"),
         patient=("epochs=4", "sampling.batch_size=8", "sampling.steps_per_epoch=12", "optim.learning_rate=0.003"),
-        report=(*SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
+        reproduction=(*SCHEDULE, "sampling.batch_size=8", "sampling.steps_per_epoch=6", "optim.learning_rate=0.003"),
         systems=("deeplabv3plus", "unet"),
         degraded=("unet",),
         degradations="bandgain:1.1",
@@ -83,7 +83,7 @@ BUDGETS: dict[str, Budget] = {
             "optim.schedule=one-cycle",
             "prediction.smallest_share=0.1",
         ),
-        report=(*SCHEDULE, "optim.learning_rate=0.001"),
+        reproduction=(*SCHEDULE, "optim.learning_rate=0.001"),
         slim=("model.decoder_channels=[128,64,32,16,16]",),
         systems=(*DENSE, *TINY),
         held_out=("unet",),
@@ -110,10 +110,10 @@ BUDGETS: dict[str, Budget] = {
         seeds=3,
         common=("model.encoder=efficientnet-b5", "model.encoder_weights=imagenet"),
         patient=("epochs=40", "optim.learning_rate=0.0005", "optim.warmup_steps=300"),
-        report=(*SCHEDULE, "optim.learning_rate=0.0001"),
+        reproduction=(*SCHEDULE, "optim.learning_rate=0.0001"),
         systems=(
             *DENSE,
-            "sam-report",
+            "sam-reproduction",
             "sam",
             "sam-boxes",
             "sam-boxes-5",

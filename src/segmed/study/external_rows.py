@@ -37,14 +37,14 @@ class ExternalRows:
     """The user's rows by protocol; `refused` are (name, why) of what is under a protocol, or all, not there."""
 
     patient: tuple[ExternalRow, ...] = ()
-    report: tuple[ExternalRow, ...] = ()
+    reproduction: tuple[ExternalRow, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
 
 def external_evaluations(study: Study) -> ExternalRows:
     """The user's rows under every protocol of the study that does not test them on what they saw. Scores are kept.
 
-    A run trained on the study's split by slice is a row of the report's protocol, one trained on a fold by patient of
+    A run trained on the study's split by slice is a row of the paper's protocol, one trained on a fold by patient of
     the other; masks are scored under each, since nothing tells how they were made.
     """
     rows: dict[str, _Scorer] = {}
@@ -52,7 +52,7 @@ def external_evaluations(study: Study) -> ExternalRows:
         rows[name] = partial(_of_runs, study, name, [Path(folder) for folder in folders])
     for name, folder in study.settings.predictions:
         rows[name] = partial(_of_masks, study, name, Path(folder))
-    found: dict[Protocol, list[ExternalRow]] = {"patient": [], "report": []}
+    found: dict[Protocol, list[ExternalRow]] = {"patient": [], "reproduction": []}
     refused: list[tuple[str, str]] = []
     for name, scored in rows.items():
         reasons: dict[Protocol, SegmedError] = {}
@@ -66,7 +66,7 @@ def external_evaluations(study: Study) -> ExternalRows:
             run = _note(study, name, protocol, 0).get("run")
             found[protocol].append(ExternalRow(row, found_from(study.out, run) if run else None))
         refused += [(name, str(error)) for error in _worth_telling(reasons, _protocols(study))]
-    return ExternalRows(tuple(found["patient"]), tuple(found["report"]), tuple(refused))
+    return ExternalRows(tuple(found["patient"]), tuple(found["reproduction"]), tuple(refused))
 
 
 def _worth_telling(reasons: Mapping[Protocol, SegmedError], protocols: Sequence[Protocol]) -> list[SegmedError]:
@@ -80,7 +80,7 @@ class SeenError(SplitError):
 
 
 def _protocols(study: Study) -> tuple[Protocol, ...]:
-    every: tuple[Protocol, ...] = ("patient", "report")
+    every: tuple[Protocol, ...] = ("patient", "reproduction")
     return tuple(protocol for protocol in every if protocol in study.splits)
 
 
@@ -103,7 +103,7 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
             reason = error
             continue
         return _kept(study, name, protocol, fold, source, partial(_score, study, folder, plan, name))
-    what = f"fold {fold}" if protocol == "patient" else "the split as in the report"
+    what = f"fold {fold}" if protocol == "patient" else "the split as in the paper"
     raise SeenError(f"no run of {name} may be tested on {what}: {reason} Train one on this fold of the study's split.")
 
 

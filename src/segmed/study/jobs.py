@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from segmed.core.errors import ConfigError
+from segmed.core.former_names import present_place
 from segmed.core.reading import parse_yaml, read_json
 from segmed.core.split import Split
 from segmed.data.degrade import Degradation
@@ -21,7 +22,7 @@ from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_
 from segmed.training import Recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
-Protocol = Literal["report", "patient", "institution"]
+Protocol = Literal["reproduction", "patient", "institution"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Job:
 
     @property
     def row(self) -> str:
-        """The system's name, with the variant under the report's protocol."""
+        """The system's name, with the variant under the paper's protocol."""
         return f"{self.system.name}--{self.variant}" if self.variant else self.system.name
 
     def folder(self, out: Path) -> Path:
@@ -59,7 +60,7 @@ class Job:
 
     def _place(self, root: Path, system: str) -> Path:
         row = f"{system}--{self.variant}" if self.variant else system
-        return root / self.protocol / row / f"seed-{self.seed}" / f"fold-{self.fold}"
+        return present_place(root, self.protocol, row) / f"seed-{self.seed}" / f"fold-{self.fold}"
 
     @property
     def is_cascade(self) -> bool:
@@ -95,10 +96,10 @@ def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: 
     """All jobs, folds before seeds, so that early parts say most."""
     jobs: list[Job] = []
     rows = settings.rows
-    if "report" in splits:
-        for system in (row for row in rows if row.in_report and not row.trained_as):
+    if "reproduction" in splits:
+        for system in (row for row in rows if row.in_reproduction and not row.trained_as):
             variants: tuple[Variant, ...] = VARIANTS if system.baseline else ("logits",)
-            jobs += [_job(settings, system, "report", variant, 0, 0, channels) for variant in variants]
+            jobs += [_job(settings, system, "reproduction", variant, 0, 0, channels) for variant in variants]
     if "patient" in splits:
         for seed in range(settings.plan.seeds):
             folds = range(len(splits["patient"].folds))
@@ -145,8 +146,8 @@ def _job(
         tiny = settings.plan.tiny if trained.recipe == "sam-tiny" else ()
         recipe = load_recipe(trained.recipe, [*inputs, *tiny, *last])
     else:
-        as_reported = protocol == "report" and variant != "our-settings"
-        schedule = settings.plan.report if as_reported else settings.plan.patient
+        as_reported = protocol == "reproduction" and variant != "our-settings"
+        schedule = settings.plan.reproduction if as_reported else settings.plan.patient
         reported = protocol_settings(trained.reported, variant, len(read)) if as_reported else ()
         values = [*inputs, *schedule, *trained.changes, *reported, *last]
         recipe = _dense(trained, [*settings.plan.common, *values])

@@ -22,8 +22,8 @@ from segmed.evaluation.report.patients import names_of
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.models.families import FAMILIES
-from segmed.reproduction import report_fit
-from segmed.reproduction import tables as report_tables
+from segmed.reproduction import tables as reproduction_tables
+from segmed.reproduction import variant_fit
 from segmed.reproduction.published import PUBLISHED, is_lgg
 from segmed.study import tables
 from segmed.study.results import Results, collect
@@ -42,7 +42,7 @@ NOTE_ON_THRESHOLDS = (
 )
 CONTENTS = (
     ("patient", "By patient", "has_patient"),
-    ("report", "As in the report", "report"),
+    ("reproduction", "As in the paper", "reproduction"),
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
     ("groups", "Groups", "groups"),
@@ -77,12 +77,18 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     pseudonyms = pseudonyms_of(study.data.dataset) if shown.anonymise else None
     names = names_of(study.data.dataset.records, pseudonyms)
     tables_of_groups, no_groups = group_tables(study, results.ranked, resamples=resamples)
-    report = report_tables.report_table(results.report, results.report_floors) if results.report else None
-    told = report_tables.report_table(results.report_boxes, results.report_box_floors) if results.report_boxes else None
+    images_alone = None
+    if results.reproduction:
+        images_alone = reproduction_tables.reproduction_table(results.reproduction, results.reproduction_floors)
+    told = (
+        reproduction_tables.reproduction_table(results.reproduction_boxes, results.reproduction_box_floors)
+        if results.reproduction_boxes
+        else None
+    )
     page = build_page(
         main,
         pictures=study.data if shown.pictures else None,
-        runs=results.runs if results.ranked else _report_runs(study, results),
+        runs=results.runs if results.ranked else _reproduction_runs(study, results),
         written=datetime.now(UTC),
         pseudonyms=pseudonyms,
         channel=shown.channel,
@@ -94,11 +100,11 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
     page |= {
         "has_patient": bool(results.ranked),
         "memory_of_process": any(each.cost.peak_memory_mib is None for each in results.ranked),
-        "report": report or told,
-        "report_alone": report,
-        "report_told": told,
-        "report_own": any(not row.variant for row in results.report),
-        "report_words": report_fit.sentences(results.report, results.report_floors, lgg=lgg),
+        "reproduction": images_alone or told,
+        "reproduction_alone": images_alone,
+        "reproduction_told": told,
+        "reproduction_own": any(not row.variant for row in results.reproduction),
+        "reproduction_words": variant_fit.sentences(results.reproduction, results.reproduction_floors, lgg=lgg),
         "leaking_text": LEAKING_TEXT,
         "published": PUBLISHED if lgg else (),
         "seeds": tables.seed_table(results.ranked),
@@ -131,12 +137,12 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
 
 
 def _main(results: Results) -> Comparison:
-    """What ranking, tests and pictures are of: the rows by patient, or the report's where there are no others."""
+    """What ranking, tests and pictures are of: the rows by patient, or the paper's where there are no others."""
     if results.ranked:
         return compare([*results.ranked, *results.floors])
     for rows, floors in (
-        (results.report, results.report_floors),
-        (results.report_boxes, results.report_box_floors),
+        (results.reproduction, results.reproduction_floors),
+        (results.reproduction_boxes, results.reproduction_box_floors),
     ):
         if rows:
             return compare([*(row.evaluation for row in rows), *floors])
@@ -162,13 +168,16 @@ def contamination_notes(names: Collection[str]) -> list[str]:
 
 
 def _best_baseline(comparison: Comparison) -> str:
-    """The best of the report's baselines that does not lead; the others are measured against it."""
+    """The best of the paper's baselines that does not lead; the others are measured against it."""
     baselines = {system.title for system in SYSTEMS.values() if system.baseline}
     return next((system.name for system in comparison.systems[1:] if system.name in baselines), "")
 
 
-def _report_runs(study: Study, results: Results) -> dict[str, Path]:
-    names = {f"{row.name}--{row.variant}": row.evaluation.name for row in (*results.report, *results.report_boxes)}
+def _reproduction_runs(study: Study, results: Results) -> dict[str, Path]:
+    names = {
+        f"{row.name}--{row.variant}": row.evaluation.name
+        for row in (*results.reproduction, *results.reproduction_boxes)
+    }
     return {names[job.row]: job.folder(study.out) for job in study.jobs if job.row in names}
 
 
@@ -191,7 +200,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         "settings of dense networks": ", ".join(plan.common),
         **({"of decoders with widths": ", ".join(plan.slim)} if plan.slim else {}),
         "by patient": ", ".join(plan.patient),
-        "as in the report": ", ".join(plan.report),
+        "as in the paper": ", ".join(plan.reproduction),
         **({"settings of sam-tiny": ", ".join(plan.tiny)} if _has_tiny(study) else {}),
         **{f"split {name}": f"SHA-256 {sha256_of(study.out / 'splits' / f'{name}.json')}" for name in study.splits},
         "commit": commit() or "installed package",

@@ -9,7 +9,7 @@ from segmed.evaluation.box_floors import DRAWN
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.statistics import RESAMPLES
-from segmed.reproduction.rows import ReportRow
+from segmed.reproduction.rows import ReproductionRow
 from segmed.study.external_rows import ExternalRow, external_evaluations
 from segmed.study.jobs import Job
 from segmed.study.pool import nest_seeds, pool_folds
@@ -35,9 +35,9 @@ class Results:
     `ranked` are pooled out-of-fold rows scored from the image alone (the user's own among them), `given_boxes` those
     that got the reference's boxes, `box_floors` what such boxes are worth alone, `floors` learn nothing. `degraded` has
     the scores of some ranked rows on images made worse, by name. `runs` has a run folder for each row, for its curves.
-    `institutions` are (system, institution, scores by a network that never saw it). `report_boxes` are rows of the
-    report's protocol that got boxes of the reference, `report_box_floors` what these are worth alone. `unchecked` are
-    names of rows of the user's own of which there are masks alone.
+    `institutions` are (system, institution, scores by a network that never saw it). `reproduction_boxes` are rows of
+    the paper's protocol that got boxes of the reference, `reproduction_box_floors` what these are worth alone.
+    `unchecked` are names of rows of the user's own of which there are masks alone.
     """
 
     ranked: tuple[Evaluation, ...]
@@ -46,10 +46,10 @@ class Results:
     degraded: Mapping[str, Mapping[Degradation, Evaluation]]
     floors: tuple[Evaluation, ...]
     runs: Mapping[str, Path]
-    report: tuple[ReportRow, ...]
-    report_floors: tuple[Evaluation, ...]
-    report_boxes: tuple[ReportRow, ...]
-    report_box_floors: tuple[Evaluation, ...]
+    reproduction: tuple[ReproductionRow, ...]
+    reproduction_floors: tuple[Evaluation, ...]
+    reproduction_boxes: tuple[ReproductionRow, ...]
+    reproduction_box_floors: tuple[Evaluation, ...]
     institutions: tuple[tuple[str, str, Evaluation], ...]
     absent: tuple[Absent, ...]
     unchecked: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     absent: list[Absent] = []
     usable = _usable(study)
     ranked, boxes, runs = _patient_rows(study, usable, absent, resamples)
-    report, report_boxes, report_box_floors = _report_rows(study, usable, absent)
+    reproduction, reproduction_boxes, reproduction_box_floors = _reproduction_rows(study, usable, absent)
     own = external_evaluations(study)
     absent += [Absent(name, reason) for name, reason in own.refused]
     floors = _patient_floors(study, resamples)
@@ -73,10 +73,15 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
         degraded=_degraded_rows(study, usable, [each.name for each in ranked], absent, resamples),
         floors=floors,
         runs=runs,
-        report=(*report, *(_own_report_row(row, [each.title for each in report]) for row in own.report)),
-        report_floors=tuple(_floors_of(study.floors("report", 0))) if "report" in study.splits else (),
-        report_boxes=report_boxes,
-        report_box_floors=report_box_floors,
+        reproduction=(
+            *reproduction,
+            *(_own_reproduction_row(row, [each.title for each in reproduction]) for row in own.reproduction),
+        ),
+        reproduction_floors=tuple(_floors_of(study.floors("reproduction", 0)))
+        if "reproduction" in study.splits
+        else (),
+        reproduction_boxes=reproduction_boxes,
+        reproduction_box_floors=reproduction_box_floors,
         institutions=_institutions(study, usable, absent),
         absent=(*absent, *_absent_floors(study)),
         unchecked=tuple(row.name for row, source in zip(mine, own.patient, strict=True) if source.run is None),
@@ -163,20 +168,20 @@ def _pooled(folds: Sequence[Sequence[Evaluation]], resamples: int) -> tuple[Eval
     return tuple(pool_folds(several, name=name, resamples=resamples) for name, several in by_name.items())
 
 
-def _report_rows(
+def _reproduction_rows(
     study: Study, usable: Usable, absent: list[Absent]
-) -> tuple[tuple[ReportRow, ...], tuple[ReportRow, ...], tuple[Evaluation, ...]]:
-    """Rows of the report's protocol from images alone, those given boxes, and the floors of the first of these."""
-    rows: list[ReportRow] = []
-    boxes: list[ReportRow] = []
+) -> tuple[tuple[ReproductionRow, ...], tuple[ReproductionRow, ...], tuple[Evaluation, ...]]:
+    """Rows of the paper's protocol from images alone, those given boxes, and the floors of the first of these."""
+    rows: list[ReproductionRow] = []
+    boxes: list[ReproductionRow] = []
     box_floors: list[Evaluation] = []
-    for (job,) in _rows(study, "report"):
+    for (job,) in _rows(study, "reproduction"):
         if missing := _unfinished(study, usable, [job]):
-            absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the report", missing))
+            absent.append(Absent(f"{job.system.title}, {job.variant.replace('-', ' ')}, as in the paper", missing))
             continue
         losses = _last_losses(job.folder(study.out))
         found = Evaluation.load(job.evaluation(study.out))
-        row = ReportRow(job.system.name, job.system.title, job.variant, found, *losses, job.system.reported)
+        row = ReproductionRow(job.system.name, job.system.title, job.variant, found, *losses, job.system.reported)
         row = replace(row, evaluation=replace(row.evaluation, name=row.title))
         if job.system.given == BOXES:
             boxes.append(row)
@@ -203,7 +208,7 @@ def _institutions(study: Study, usable: Usable, absent: list[Absent]) -> tuple[t
 def _absent_floors(study: Study) -> list[Absent]:
     """The protocols of which not all floors are scored."""
     lacking = {protocol for protocol, fold in range_of_floors(study) if not _floors_of(study.floors(protocol, fold))}
-    names = {"patient": "Floors, by patient", "report": "Floors, as in the report"}
+    names = {"patient": "Floors, by patient", "reproduction": "Floors, as in the paper"}
     return [Absent(names[protocol], "not scored yet; --resume does it") for protocol in names if protocol in lacking]
 
 
@@ -264,11 +269,11 @@ def _own_title(evaluation: Evaluation, taken: Sequence[str]) -> Evaluation:
     return replace(evaluation, name=f"{evaluation.name} (own)") if evaluation.name in taken else evaluation
 
 
-def _own_report_row(row: ExternalRow, taken: Sequence[str]) -> ReportRow:
-    """A user's row of the report's protocol, which the report has no figures for."""
+def _own_reproduction_row(row: ExternalRow, taken: Sequence[str]) -> ReproductionRow:
+    """A user's row of the paper's protocol, which the paper has no figures for."""
     evaluation = _own_title(row.evaluation, taken)
     losses = _last_losses(row.run) if row.run else (None, None)
-    return ReportRow(evaluation.name, evaluation.name, "", evaluation, *losses, checked=row.run is not None)
+    return ReproductionRow(evaluation.name, evaluation.name, "", evaluation, *losses, checked=row.run is not None)
 
 
 def _last_losses(run: Path) -> tuple[float | None, float | None]:

@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 
 from segmed.core.errors import ConfigError, SegmedError, SplitError, StoppedError
 from segmed.core.files import exclusive_lock, refuse_links
+from segmed.core.former_names import present_place
 from segmed.core.split import Split
 from segmed.core.wording import plural
 from segmed.data.decoded import DecodedDataset
@@ -105,7 +106,7 @@ class Study:
 
     def floors(self, protocol: Protocol, fold: int) -> Path:
         """Where the floors of a fold lie."""
-        return self.out / "floors" / protocol / f"fold-{fold}"
+        return present_place(self.out / "floors", protocol) / f"fold-{fold}"
 
 
 def run_study(
@@ -189,8 +190,8 @@ def _require_one_recipe(study: Study, mine: Sequence[Job]) -> None:
 def make_splits(data: DecodedDataset, settings: StudySettings, out: Path) -> dict[Protocol, Split]:
     """The splits of the protocols, read where they were made before."""
     makers: dict[Protocol, Callable[[], Split]] = {}
-    if settings.has("report"):
-        makers["report"] = lambda: split_by_slice(data)
+    if settings.has("reproduction"):
+        makers["reproduction"] = lambda: split_by_slice(data)
     if settings.has("patient"):
         makers["patient"] = lambda: split_by_patient(data, folds=settings.plan.folds)
         if settings.plan.held_out and _several_institutions(data):
@@ -249,7 +250,7 @@ def run_job(
     predictor = load(folder, device=device)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
     threshold = threshold_for(job.system.given, predictor, study.data, plan)
-    if job.variant == "double-sigmoid":  # smp's default, which the report's code has
+    if job.variant == "double-sigmoid":  # smp's default, which the paper's code has
         threshold = 0.5
     predictor.config = replace(predictor.config, threshold=threshold)
     task = ScoringTask(
@@ -293,12 +294,12 @@ def score_floors(study: Study, teller: Teller, part: str, *, resamples: int = RE
 
 
 def _split_file(out: Path, protocol: Protocol) -> Path:
-    return out / "splits" / f"{protocol}.json"
+    return present_place(out / "splits", f"{protocol}.json")
 
 
-def _kind(protocol: Protocol) -> Literal["report", "patient"]:
+def _kind(protocol: Protocol) -> Literal["reproduction", "patient"]:
     """The protocol that a user asks for; holding institutions out belongs to that by patient."""
-    return "report" if protocol == "report" else "patient"
+    return "reproduction" if protocol == "reproduction" else "patient"
 
 
 def _several_institutions(data: DecodedDataset) -> bool:

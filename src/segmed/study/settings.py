@@ -4,10 +4,13 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import BeforeValidator
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import require_folder, write_json
+from segmed.core.former_names import present_choice
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.core.stacking import Plane
@@ -16,7 +19,7 @@ from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.budgets import BUDGETS, Budget
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
 
-ProtocolName = Literal["report", "patient", "both"]
+ProtocolName = Literal["reproduction", "patient", "both"]
 FILE = "study.json"
 FORMAT = 1
 SHOWN = ("labels", "patient_regex", "each_image_is_a_patient", "plane", "pictures", "anonymise", "channel")
@@ -38,9 +41,9 @@ class StudySettings:
     ids as hashes (`anonymise`) and the `channel` that is shown are the page's.
     """
 
-    protocol: ProtocolName
+    protocol: Annotated[ProtocolName, BeforeValidator(present_choice)]
     budget: str
-    systems: tuple[str, ...] = ()
+    systems: tuple[Annotated[str, BeforeValidator(present_choice)], ...] = ()
     folds: int = 0
     seeds: int = 0
     changes: tuple[str, ...] = ()
@@ -58,7 +61,7 @@ class StudySettings:
     def __post_init__(self) -> None:
         """Refuse what no study can be."""
         if self.protocol not in get_args(ProtocolName):
-            raise ConfigError(f"--protocol {self.protocol}: unknown. Choose report, patient or both.")
+            raise ConfigError(f"--protocol {self.protocol}: unknown. Choose reproduction, patient or both.")
         if self.budget not in BUDGETS:
             raise ConfigError(f"--budget {self.budget}: unknown. Choose one of: {', '.join(BUDGETS)}.")
         chosen_systems(self.systems)
@@ -120,7 +123,7 @@ class StudySettings:
         words += [] if self.pictures else ["--no-pictures"]
         return shlex.join([*words, *(["--anonymise"] if self.anonymise else [])])
 
-    def has(self, protocol: Literal["report", "patient"]) -> bool:
+    def has(self, protocol: Literal["reproduction", "patient"]) -> bool:
         """Whether a protocol is part of the study."""
         return self.protocol in (protocol, "both")
 

@@ -18,7 +18,7 @@ class System:
     `neighbours` slices on either side are further channels. `given` says what the system gets beside the image
     when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
     others. `trained_as` names the row whose training is used, so that one network is tested in several ways.
-    `reported` is what the report has of it.
+    `reported` is what the paper has of it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class System:
 
     @property
     def baseline(self) -> bool:
-        """Whether it is one of the report's baselines."""
+        """Whether it is one of the paper's baselines."""
         return self.reported is not None and self.reported.baseline
 
     @property
@@ -42,8 +42,8 @@ class System:
         return self.title.partition(",")[0]
 
     @property
-    def in_report(self) -> bool:
-        """Whether the row is of the report's protocol: its own rows, and dense networks to set beside them."""
+    def in_reproduction(self) -> bool:
+        """Whether the row is of the paper's protocol: its own rows, and dense networks to set beside them."""
         return self.reported is not None or not self.recipe
 
 
@@ -80,8 +80,8 @@ SYSTEMS: dict[str, System] = {
             "unet-featup-gafl", "U-Net + FeatUp + GAFL", ("model.name=unet", "model.upsampler=jbu", "model.gafl={}")
         ),
         System(
-            "sam-report", REPORTED["sam-report"].title, recipe="sam-vit-b-report", given=BOXES, prompts="jitter:20",
-            reported=REPORTED["sam-report"],
+            "sam-reproduction", REPORTED["sam-reproduction"].title, recipe="sam-vit-b-reproduction", given=BOXES,
+            prompts="jitter:20", reported=REPORTED["sam-reproduction"],
         ),
         System("sam-tiny", "SAM-tiny, no prompt", recipe="sam-tiny"),
         *_promptable("sam-tiny", "SAM-tiny"),
@@ -115,7 +115,7 @@ SYSTEMS: dict[str, System] = {
         ),
     )
 }  # fmt: skip
-"""In the order of the report's table, then ours."""
+"""In the order of the paper's table, then ours."""
 CASCADE_FROM = "unet"
 """The row that proposes boxes to the rows given boxes of another model."""
 

@@ -13,7 +13,7 @@ from segmed.evaluation.report.tables import Cell, Scores, Table, metrics_of_name
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
 from segmed.prompts.kinds import PromptKind
-from segmed.reproduction.tables import report_table, write_report
+from segmed.reproduction.tables import reproduction_table, write_reproduction
 from segmed.study.results import Results
 
 EXACT = PromptKind("gt")
@@ -71,19 +71,22 @@ def _floor_title(floor: Evaluation) -> str:
 
 
 def write_tables(out: Path, comparison: Comparison | None, results: Results, names: Names) -> None:
-    """Write `patient.tex`, `per-patient.csv`, `report.csv` and `.tex`, as far as there is something to write.
+    """Write `patient.tex`, `per-patient.csv`, `reproduction.csv` and `.tex`, as far as there is something to write.
 
-    What got boxes of the reference is marked ORACLE in `report.csv` and has `report-oracle.tex` for itself.
+    What got boxes of the reference is marked ORACLE in `reproduction.csv` and has `reproduction-oracle.tex` for itself.
     """
     if comparison is not None:
         _write(out / "patient.tex", latex(_score_table(scores(comparison))))
         write_per_patient(out / "per-patient.csv", comparison.systems, names)
-    if results.report or results.report_boxes:
-        told = (results.report_boxes, results.report_box_floors)
-        write_report(out / "report.csv", results.report, results.report_floors, *told)
-        _write(out / "report.tex", latex(report_table(results.report, results.report_floors)))
-    if results.report_boxes:
-        _write(out / "report-oracle.tex", latex(report_table(results.report_boxes, results.report_box_floors)))
+    if results.reproduction or results.reproduction_boxes:
+        told = (results.reproduction_boxes, results.reproduction_box_floors)
+        write_reproduction(out / "reproduction.csv", results.reproduction, results.reproduction_floors, *told)
+        _write(out / "reproduction.tex", latex(reproduction_table(results.reproduction, results.reproduction_floors)))
+    if results.reproduction_boxes:
+        _write(
+            out / "reproduction-oracle.tex",
+            latex(reproduction_table(results.reproduction_boxes, results.reproduction_box_floors)),
+        )
 
 
 def write_per_patient(path: Path, systems: Sequence[Evaluation], names: Names) -> None:

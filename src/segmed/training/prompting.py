@@ -111,7 +111,7 @@ class PromptingConfig:
     """Grid on which masks are compared with what was asked for: the `network`'s, as MedSAM does, or the decoder's own
     `mask` grid, as SAM and the fine-tuning tutorials do: a sixteenth of the pixels for a ViT."""
     iou_weight: Weight = 1.0
-    """Weight of the squared error of the predicted IoU; SAM's is 1, the seed report's and MedSAM's 0."""
+    """Weight of the squared error of the predicted IoU; SAM's is 1, the reproduced paper's and MedSAM's 0."""
     presence_weight: Weight = 0.2
     """Weight of the presence head's cross-entropy."""
     validation: str = "jitter:20@1024"

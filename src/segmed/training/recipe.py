@@ -87,8 +87,8 @@ class Recipe:
     model: ModelConfig = ModelConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     augment: AugmentSetting = None
-    """Random changes in training: the name of a preset (none, mri, lgg, colour, or seed: the seed report's), single
-    settings, of which `preset` names those to begin with, or `auto`: what suits the data."""
+    """Random changes in training: the name of a preset (none, mri, lgg, colour, or reproduction: that of the reproduced
+    paper), single settings, of which `preset` names those to begin with, or `auto`: what suits the data."""
     targets: Literal["nearest", "area"] = "nearest"
     """Training masks on the network's grid: `nearest` takes a pixel's label, `area` the share of its area that has it,
     which keeps edges where they are when the grid is coarser than the image. Validation is on the image's grid."""

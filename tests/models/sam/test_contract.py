@@ -114,7 +114,7 @@ def test_settings_saved_before_contracts_still_load_and_mean_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "contract"), [("sam-vit-b", "sam"), ("sam-vit-b-report", "sam"), ("medsam", "medsam")]
+    ("recipe", "contract"), [("sam-vit-b", "sam"), ("sam-vit-b-reproduction", "sam"), ("medsam", "medsam")]
 )
 def test_recipes_follow_the_contract_of_their_weights(recipe: str, contract: str) -> None:
     chosen = load_recipe(recipe)

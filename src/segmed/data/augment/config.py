@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from segmed.core.config import config_dataclass
+from segmed.core.former_names import present_choice
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
@@ -78,8 +79,8 @@ _MRI = AugmentConfig(affine=0.8, horizontal_flip=0.5, gamma=0.4, bias_field=0.5,
 
 PRESETS: dict[str, AugmentConfig] = {
     "none": AugmentConfig(),
-    # The eight transforms of the seed report. Its settings are not given; these are the customary ones.
-    "seed": AugmentConfig(
+    # The eight transforms of the reproduced paper. Its settings are not given; these are the customary ones.
+    "reproduction": AugmentConfig(
         crop=0.875,
         horizontal_flip=0.5,
         vertical_flip=0.5,
@@ -106,6 +107,7 @@ PRESETS: dict[str, AugmentConfig] = {
 
 def preset_named(name: str) -> AugmentConfig:
     """The preset `name`. Raises `ValueError`, with the nearest name, for an unknown one."""
+    name = present_choice(name)
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.4)

@@ -1,4 +1,4 @@
-"""What the report's numbers may have meant: every variant of IoU from one set of predictions, and which fits."""
+"""What the paper's numbers may have meant: every variant of IoU from one set of predictions, and which fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from segmed.core.wording import plural
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import title_of
 from segmed.evaluation.result import Evaluation
-from segmed.reproduction.published import INTERPOLATION_ON_LGG, REPORT_LOSS, REPORTED, TO_BEAT
-from segmed.reproduction.rows import ReportRow
+from segmed.reproduction.published import INTERPOLATION_ON_LGG, PAPER_LOSS, REPORTED, TO_BEAT
+from segmed.reproduction.rows import ReproductionRow
 
 IOU_VARIANTS = (
     "iou_pooled",
@@ -22,16 +22,16 @@ IOU_VARIANTS = (
 
 
 OTHER_DATA = (
-    "The report's figures are of LGG and these rows are of other data, so they stand in the table and are "
+    "The paper's figures are of LGG and these rows are of other data, so they stand in the table and are "
     "not to be compared."
 )
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How far a variant is from the report's figures, in the mean over baselines; `excluded`: why it cannot be.
+    """How far a variant is from the paper's figures, in the mean over baselines; `excluded`: why it cannot be.
 
-    `nothing` is what predicting nothing scores, and `below` are the report's baselines that scored less than that.
+    `nothing` is what predicting nothing scores, and `below` are the paper's baselines that scored less than that.
     """
 
     iou_variant: str
@@ -42,10 +42,10 @@ class Fit:
     excluded: str = ""
 
 
-def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, ...]:
-    """Each variant against the report's figures for the rows trained with its double sigmoid, nearest first.
+def fits(rows: Sequence[ReproductionRow], floors: Sequence[Evaluation]) -> tuple[Fit, ...]:
+    """Each variant against the paper's figures for the rows trained with its double sigmoid, nearest first.
 
-    A variant under which predicting nothing beats all of the report's figures cannot be what the report computed.
+    A variant under which predicting nothing beats all of the paper's figures cannot be what the paper computed.
     """
     known = [row for row in rows if row.variant == "double-sigmoid" and row.reported is not None]
     published = {each.title: each.iou for each in REPORTED.values() if each.baseline}
@@ -60,10 +60,10 @@ def fits(rows: Sequence[ReportRow], floors: Sequence[Evaluation]) -> tuple[Fit, 
     return tuple(sorted(found, key=lambda fit: (bool(fit.excluded), fit.distance)))
 
 
-def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation], *, lgg: bool = True) -> tuple[str, ...]:
+def sentences(rows: Sequence[ReproductionRow], floors: Sequence[Evaluation], *, lgg: bool = True) -> tuple[str, ...]:
     """What the table says, in words: the loss, the variant that fits, what copying neighbours gets, what is beaten.
 
-    On other data than LGG nothing is set against the report's figures.
+    On other data than LGG nothing is set against the paper's figures.
     """
     if not lgg:
         return tuple(sentence for sentence in (OTHER_DATA, _floor_sentence(floors, lgg=False)) if sentence)
@@ -71,13 +71,13 @@ def sentences(rows: Sequence[ReportRow], floors: Sequence[Evaluation], *, lgg: b
     return tuple(sentence for sentence in said if sentence)
 
 
-def _loss_sentence(rows: Sequence[ReportRow]) -> str:
+def _loss_sentence(rows: Sequence[ReproductionRow]) -> str:
     losses = [
         row.validation_loss for row in rows if row.variant == "double-sigmoid" and row.validation_loss is not None
     ]
     if not losses:
         return ""
-    centre, width = REPORT_LOSS
+    centre, width = PAPER_LOSS
     low, high = min(losses), max(losses)
     within = all(abs(loss - centre) <= width + 0.0005 for loss in losses)
     place = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
@@ -95,14 +95,14 @@ def _fit_sentence(found: Sequence[Fit]) -> str:
     best = possible[0]
     out = [fit for fit in found if fit.excluded]
     text = (
-        f"Of the variants of IoU, “{title_of(best.iou_variant)}” is nearest to the report's figures, "
+        f"Of the variants of IoU, “{title_of(best.iou_variant)}” is nearest to the paper's figures, "
         f"{best.distance:.3f} away in the mean over {plural(best.systems, 'baseline')}"
     )
     if len(possible) > 1:
         text += f"; next is “{title_of(possible[1].iou_variant)}”, {possible[1].distance:.3f} away"
     if best.below:
         text += (
-            f". Under it predicting nothing scores {numbers.number(best.nothing, 3)}, more than the report has for "
+            f". Under it predicting nothing scores {numbers.number(best.nothing, 3)}, more than the paper has for "
             f"{' and '.join(best.below)}, so it does not explain all of its figures"
         )
     if out:
@@ -124,7 +124,7 @@ def _floor_sentence(floors: Sequence[Evaluation], *, lgg: bool = True) -> str:
     )
 
 
-def _beaten(rows: Sequence[ReportRow]) -> list[str]:
+def _beaten(rows: Sequence[ReproductionRow]) -> list[str]:
     ours = [row for row in rows if row.variant != "double-sigmoid" and row.checked]
     if not ours:
         return []
