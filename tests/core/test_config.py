@@ -19,6 +19,16 @@ class Outer:
     optional: Inner | None = None
 
 
+@config_dataclass
+class RenamedInner:
+    encode_upsampler: int = 1
+
+
+@config_dataclass
+class Renamed:
+    inner: RenamedInner = RenamedInner()
+
+
 def test_a_nested_value_reaches_its_field() -> None:
     assert config_from_mapping(Outer, {"inner": {"rate": 2}}, source="r").inner.rate == 2.0
 
@@ -46,3 +56,13 @@ def test_a_config_survives_the_way_through_plain_values() -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Outer().name = "z"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("values", [{"encode_raiser": 2}, {"encode_upsampler": 2}])
+def test_a_key_is_read_under_the_name_of_an_earlier_version_in_groups_too(values: dict[str, int]) -> None:
+    assert config_from_mapping(Renamed, {"inner": values}, source="r").inner.encode_upsampler == 2
+
+
+def test_a_former_key_beside_the_present_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'encode_raiser'"):
+        config_from_mapping(RenamedInner, {"encode_raiser": 1, "encode_upsampler": 2}, source="r")

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from segmed.core.errors import ConfigError
 from segmed.core.escaping import shortened, shortened_text
+from segmed.core.former_names import present_settings
 
 T = TypeVar("T")
 
@@ -41,14 +42,14 @@ def _answer_with_config_error(cls: type[Any]) -> None:
 
 
 def config_from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str) -> T:
-    """Build a config from plain values, such as a recipe's.
+    """Build a config from plain values, such as a recipe's; keys may have the names of earlier versions.
 
     Raises `ConfigError` naming `source`, the key's path, what was expected, and the nearest known key.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source}: expected settings by name, got {shortened(values)}.")
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(present_settings(values))
     except ValidationError as error:
         raise ConfigError(f"{source}: {_first_problem(cls, error)}") from error
 

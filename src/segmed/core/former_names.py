@@ -4,13 +4,13 @@ Version 0.1 called a slice's id `case`, which is now a volume, what upsamples fe
 study makes again a report, as the page with the results of runs is called, or the seed.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field
 
-FORMER = {"slice_id": "case", "slices": "cases", "encode_upsampler": "encode_raiser"}
+FORMER = {"slice_id": "case", "slices": "cases"}
 """What a column or key was called, by what it is called now."""
 
 CHOICES = {
@@ -21,17 +21,24 @@ CHOICES = {
 }
 """What a study's protocol and row, a preset of augmentation and a loss were called, and what they are called now."""
 
-_SETTINGS = {FORMER[name]: name for name in ("encode_upsampler",)}
+SETTINGS = {"encode_raiser": "encode_upsampler"}
+"""What a key of a recipe, or of the settings stored in a run, was called, and what it is called now."""
 
 
-def present_setting(key: str) -> str:
-    """The name that a key of a recipe has in this version.
+def present_settings(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Settings with their keys as this version has them, in groups of settings too.
+
+    Args:
+        values: Settings by key; a value that is a mapping is a group of settings.
+
+    Returns:
+        A copy. A former key beside the present one stays, to be refused as an unknown key.
 
     Example:
-        assert present_setting("encode_raiser") == "encode_upsampler"
-        assert present_setting("encode_at") == "encode_at"
+        assert present_settings({"sam": {"encode_raiser": "jbu"}}) == {"sam": {"encode_upsampler": "jbu"}}
     """
-    return _SETTINGS.get(key, key)
+    found = {key: present_settings(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key if SETTINGS.get(key) in found else SETTINGS.get(key, key): value for key, value in found.items()}
 
 
 def present_choice(name: Any) -> Any:

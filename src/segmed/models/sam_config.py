@@ -6,7 +6,6 @@ from pydantic import Field
 
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
-from segmed.core.former_names import formerly
 from segmed.layers.featup import GuidedKind
 
 Trains = Literal["decoder", "decoder+prompts", "last", "lora", "all"]
@@ -70,7 +69,7 @@ class SamConfig:
     encode_at: Annotated[int, Field(ge=32)] | None = None
     """Side in pixels at which the image encoder reads the image; its embedding is then upsampled to the grid of `size`,
     so that decoder and prompts stay as they are. A multiple of 16 below `size`; None encodes at `size`."""
-    encode_upsampler: Annotated[GuidedKind, formerly("encode_upsampler")] = "jbu"
+    encode_upsampler: GuidedKind = "jbu"
     """What upsamples the embedding where `encode_at` is set, by the same names."""
     checkpointing: bool = False
     """Compute the image encoder's layers again on the way back rather than keep what they hold: less memory, about a

@@ -15,7 +15,7 @@ from segmed.core.config import config_dataclass, config_from_mapping, config_to_
 from segmed.core.errors import ConfigError
 from segmed.core.escaping import shortened_text
 from segmed.core.files import write_text
-from segmed.core.former_names import present_setting
+from segmed.core.former_names import SETTINGS, present_settings
 from segmed.core.reading import MOST_BYTES_OF_SETTINGS, parse_yaml, read_text
 from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
@@ -176,13 +176,13 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> Recipe:
     """Build a recipe from nested values and `a.b=c` overrides, whose values are read as YAML."""
-    merged = _copied(values)
+    merged = present_settings(values)  # here too, so that an override of either name changes the same setting
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim.learning_rate=0.001.")
         read = parse_yaml(value, source=f"--set {shortened_text(override)}", error=ConfigError)
-        _assign(merged, [present_setting(part) for part in key.strip().split(".")], read, override)
+        _assign(merged, [SETTINGS.get(part, part) for part in key.strip().split(".")], read, override)
     return config_from_mapping(Recipe, merged, source=source)
 
 
@@ -231,14 +231,6 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     near = difflib.get_close_matches(str(name), recipe_names(), n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"Unknown recipe {str(name)!r}. {hint}Give a .yaml file or one of: {', '.join(recipe_names())}.")
-
-
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with keys as this version calls them, so that an override of either name changes the same setting."""
-    return {
-        present_setting(key) if isinstance(key, str) else key: _copied(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-    }
 
 
 def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
