@@ -172,12 +172,12 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "dice_positive_slices", "Slice Dice", "", "higher", _SLICES,
         "Dice of a slice, mean over slices with foreground",
-        _share(lambda s: s.summed(np.where(s.has_reference, s.slice_column("dice"), 0.0)), lambda s: s.positive),
+        _share(lambda s: s.summed_where_positive(lambda row: row.dice), lambda s: s.positive),
         main=True, terminal=True,
     ),
     Metric(
         "iou_positive_slices", "Slice IoU", "", "higher", _SLICES, "IoU of a slice, mean over slices with foreground",
-        _share(lambda s: s.summed(np.where(s.has_reference, s.slice_column("iou"), 0.0)), lambda s: s.positive),
+        _share(lambda s: s.summed_where_positive(lambda row: row.iou), lambda s: s.positive),
         terminal=True,
     ),
     Metric(

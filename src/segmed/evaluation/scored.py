@@ -1,6 +1,6 @@
 """The rows of an evaluation as arrays, which is what metrics are computed from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,9 +48,9 @@ class Scored:
         values = [[self.rows[p, k].value(name) for p in self.patients] for k in self.labels]
         return np.array(values, np.float64)
 
-    def slice_column(self, name: str) -> Float64[np.ndarray, "n"]:
-        """A column of the slices' table."""
-        return np.array([getattr(row, name) for row in self.slices], np.float64)
+    def of_slices(self, value: Callable[[SliceRow], float]) -> Float64[np.ndarray, "n"]:
+        """A value of every row of the slices' table."""
+        return np.array([value(row) for row in self.slices], np.float64)
 
     def summed(self, values: Shaped[np.ndarray, "n"]) -> Float64[np.ndarray, "k p"]:
         """The sum over each patient's slices of a value per row of the slices' table."""
@@ -60,35 +60,39 @@ class Scored:
         cell = [label_at[row.label] * shape[1] + patient_at[row.patient] for row in self.slices]
         return np.bincount(cell, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
 
+    def summed_where_positive(self, value: Callable[[SliceRow], float]) -> Float64[np.ndarray, "k p"]:
+        """The sum of a value over each patient's slices with the label in the reference."""
+        return self.summed(np.where(self.has_reference, self.of_slices(value), 0.0))
+
     @cached_property
     def tp(self) -> Float64[np.ndarray, "k p"]:
         """True positive pixels."""
-        return self.summed(self.slice_column("tp"))
+        return self.summed(self.of_slices(lambda row: row.tp))
 
     @cached_property
     def fp(self) -> Float64[np.ndarray, "k p"]:
         """False positive pixels."""
-        return self.summed(self.slice_column("fp"))
+        return self.summed(self.of_slices(lambda row: row.fp))
 
     @cached_property
     def fn(self) -> Float64[np.ndarray, "k p"]:
         """False negative pixels."""
-        return self.summed(self.slice_column("fn"))
+        return self.summed(self.of_slices(lambda row: row.fn))
 
     @cached_property
     def tn(self) -> Float64[np.ndarray, "k p"]:
         """True negative pixels."""
-        return self.summed(self.slice_column("tn"))
+        return self.summed(self.of_slices(lambda row: row.tn))
 
     @cached_property
     def has_reference(self) -> Bool[np.ndarray, "n"]:
         """Whether a slice has the label in the reference."""
-        return self.slice_column("tp") + self.slice_column("fn") > 0
+        return self.of_slices(lambda row: row.tp) + self.of_slices(lambda row: row.fn) > 0
 
     @cached_property
     def has_any(self) -> Bool[np.ndarray, "n"]:
         """Whether a slice has the label in reference or prediction."""
-        return self.has_reference | (self.slice_column("fp") > 0)
+        return self.has_reference | (self.of_slices(lambda row: row.fp) > 0)
 
     @cached_property
     def all_slices(self) -> Float64[np.ndarray, "k p"]:
@@ -113,11 +117,11 @@ class Scored:
     @cached_property
     def iou_or_one(self) -> Float64[np.ndarray, "n"]:
         """IoU of a slice, 1 where it is empty in both masks."""
-        return np.where(self.has_any, self.slice_column("iou"), 1.0)
+        return np.where(self.has_any, self.of_slices(lambda row: row.iou), 1.0)
 
     @cached_property
     def background_iou(self) -> Float64[np.ndarray, "n"]:
         """IoU of the background of a slice, 1 where there is none in either mask."""
-        right = self.slice_column("tn")
-        union = right + self.slice_column("fp") + self.slice_column("fn")
+        right = self.of_slices(lambda row: row.tn)
+        union = right + self.of_slices(lambda row: row.fp) + self.of_slices(lambda row: row.fn)
         return np.divide(right, union, out=np.ones(len(union)), where=union > 0)

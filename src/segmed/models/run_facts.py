@@ -95,7 +95,25 @@ def facts_to_json(facts: RunFacts, labels: LabelMap, threshold: float) -> dict[s
     }
 
 
-def facts_from(stored: StoredFacts, source: str) -> dict[str, Any]:
+class FactsFields(TypedDict):
+    """The fields of a config that are no networks, with their types, so that a call with all of them is checked."""
+
+    labels: LabelMap
+    threshold: float
+    data_hash: str
+    split_hash: str
+    fold: int
+    leaking: bool
+    patients_known: bool
+    volumes: bool | None
+    training: TrainingFacts
+    seen: dict[str, list[str]]
+    in_colour: bool
+    labels_by_headers: bool
+    prediction: PredictionConfig
+
+
+def facts_from(stored: StoredFacts, source: str) -> FactsFields:
     """The fields of a config that `facts_to_json` wrote; raises `DataError` or `ConfigError`."""
     return {
         "labels": LabelMap.from_json(stored.labels),

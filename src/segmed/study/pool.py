@@ -9,8 +9,7 @@ all seeds, drawn with their patient.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,9 +25,6 @@ from segmed.evaluation.seeds import interval_over_seeds
 from segmed.evaluation.statistics import RESAMPLES, bootstrap_weights
 from segmed.evaluation.table import Metrics, Summary, summarise
 from segmed.evaluation.undefined import mean_of_defined
-
-SUMMED = ("slices", "one_sided_slices")
-"""Columns that count slices: summed over seeds, as the slices themselves are joined; all others are averaged."""
 
 
 def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAMPLES, seed: int = 0) -> Evaluation:
@@ -220,16 +216,26 @@ def _without_sign(row: PatientRow) -> PatientRow:
 
 
 def _mean_row(several: Sequence[PatientRow]) -> PatientRow:
-    """One patient and label over seeds: means, sums of what counts slices, and missed where half of the seeds did."""
+    """One patient and label over seeds: means, sums of what counts slices, and missed where half of the seeds did.
+
+    Slices are summed, as those of all seeds are joined.
+    """
     first = several[0]
-    values: dict[str, Any] = {}
-    for field in fields(PatientRow):
-        if field.name in ("patient", "label", "scores"):
-            continue
-        column = [getattr(row, field.name) for row in several]
-        if field.type is bool:
-            values[field.name] = sum(column) * 2 >= len(column)
-        else:
-            values[field.name] = sum(column) if field.name in SUMMED else round(sum(column) / len(column))
-    scores = {name: mean_of_defined([row.scores[name] for row in several]) for name in first.scores}
-    return replace(first, **values, scores=scores)
+    return PatientRow(
+        patient=first.patient,
+        label=first.label,
+        slices=sum(row.slices for row in several),
+        reference_px=_mean_count([row.reference_px for row in several]),
+        predicted_px=_mean_count([row.predicted_px for row in several]),
+        tp=_mean_count([row.tp for row in several]),
+        fp=_mean_count([row.fp for row in several]),
+        fn=_mean_count([row.fn for row in several]),
+        one_sided_slices=sum(row.one_sided_slices for row in several),
+        missed=2 * sum(row.missed for row in several) >= len(several),
+        lesions=_mean_count([row.lesions for row in several]),
+        scores={name: mean_of_defined([row.scores[name] for row in several]) for name in first.scores},
+    )
+
+
+def _mean_count(counts: Sequence[int]) -> int:
+    return round(sum(counts) / len(counts))
