@@ -182,6 +182,27 @@ def test_groups_of_masks_are_scored_without_opening_the_data_again(tiny, tmp_pat
     assert "institution" in (tmp_path / "out" / "groups.csv").read_text()
 
 
+def test_groups_are_of_patients_also_where_these_have_several_volumes(tiny, tmp_path, monkeypatch):
+    from segmed.data.decoded import decode
+    from segmed.data.layouts.manifest import write_manifest
+    from segmed.data.sources import open_dataset
+
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m")
+    dataset = open_dataset(root)
+    scans = [replace(each, of_case=f"{each.patient} scan {each.slice_index % 2}") for each in dataset.records]
+    sex = {patient: {"sex": "FM"[number % 2]} for number, patient in enumerate(dataset.patients)}
+    write_manifest(tmp_path / "manifest.csv", replace(dataset, records=tuple(scans), attributes=sex))
+    decoded, masks = decode(open_dataset(tmp_path / "manifest.csv")), tmp_path / "masks"
+    first_patients(decoded).save(tmp_path / "split.json")
+    masks.mkdir()
+    for record in decoded.dataset.records:
+        (masks / f"{record.slice_id}.tif").write_bytes(record.mask.read_bytes())
+    arguments = ("--predictions", masks, "--data", tmp_path / "manifest.csv", "--split", tmp_path / "split.json")
+    more = ("-o", tmp_path / "out", "--resamples", 100, "--no-floors", "--groups", "sex")
+    assert segmed(monkeypatch, "evaluate", *arguments, *more) == 0
+    assert ",sex,dice,M,1,1" in (tmp_path / "out" / "groups.csv").read_text()
+
+
 def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monkeypatch, capsys):
     root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
     (tmp_path / "some").mkdir()

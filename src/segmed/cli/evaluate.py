@@ -284,7 +284,10 @@ def _require_groups(options: EvaluateOptions, decoded: "DecodedDataset", plan: "
     from segmed.evaluation.groups import group_of
     from segmed.evaluation.part import records_of
 
-    patients = tuple(records_of(decoded, plan.split.fold(plan.fold).part(plan.part))) if options.columns else ()
+    if not options.columns:
+        return
+    volumes = records_of(decoded, plan.split.fold(plan.fold).part(plan.part)).values()
+    patients = tuple(dict.fromkeys(records[0].patient for records in volumes))
     for column in options.columns:
         group_of(column, decoded.dataset.attributes, patients)
 
