@@ -1,5 +1,7 @@
 """A cascade's settings are chosen on validation patients, and nothing is refined where nothing is gained."""
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import tiny_runs as tiny
 from box_filler import filler, half_finder
 from segmed.core.errors import SplitError
 from segmed.data.decoded import DecodedDataset
+from segmed.evaluation import tune_cascade as tuning
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import records_of, volumes
 from segmed.evaluation.tune_cascade import facts_of, tune_cascade
@@ -49,6 +52,20 @@ def test_the_chosen_dice_is_the_one_that_evaluation_finds(decoded: DecodedDatase
         groups = records_of(decoded, tiny.slice_ids("abc"))
         found = evaluate(volumes(decoded, groups, predict), decoded.dataset.labels, name="cascade", resamples=100)
         assert found.metrics["dice"].value == pytest.approx(dice)
+
+
+def test_a_patient_with_two_volumes_counts_once(decoded: DecodedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [
+        replace(each, patient=each.patient.replace("b", "a"), of_case=each.patient) for each in decoded.dataset.records
+    ]
+    two = copy(decoded)
+    two.dataset = replace(decoded.dataset, records=tuple(records))
+    dice = {"a": 0.2, "b": 0.6, "c": 1.0}
+    monkeypatch.setattr(
+        tuning, "_volume", lambda _, __, ___, some, candidates: np.full(len(candidates), dice[some[0].volume])
+    )
+    choice = tune_cascade(half_finder(), filler(), two, tiny.slice_ids("abc"))
+    assert (choice.patients, choice.dice) == (2, pytest.approx(0.7))
 
 
 def test_without_validation_patients_nothing_is_chosen(decoded: DecodedDataset) -> None:

@@ -87,16 +87,11 @@ def tune(
     choices = [
         _choice(tta, candidate, float(dice))
         for tta, found in rows.items()
-        for candidate, dice in zip(candidates, _mean_over_patients(found), strict=True)
+        for candidate, dice in zip(candidates, mean_over_patients(found), strict=True)
     ]
     own = next(iter(predictors.values())).config
     patients = len(next(iter(rows.values())))
     return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), patients, len(choices))
-
-
-def _mean_over_patients(patients: Mapping[str, Sequence[Float64[np.ndarray, " c"]]]) -> Float64[np.ndarray, " c"]:
-    """The mean over patients of each one's mean over its volumes."""
-    return mean_of_defined(np.stack([mean_of_defined(np.stack(dice), axis=0) for dice in patients.values()]), axis=0)
 
 
 def patient_dice(
@@ -125,6 +120,11 @@ def patient_dice(
             if predicted + total:
                 by_label[label, column] = 2 * int(hits[kept].sum()) / (predicted + total)
     return mean_of_defined(by_label, axis=0)
+
+
+def mean_over_patients(patients: Mapping[str, Sequence[Float64[np.ndarray, " c"]]]) -> Float64[np.ndarray, " c"]:
+    """The mean over patients of each one's mean over its volumes, by candidate; NaN where none has a value."""
+    return mean_of_defined(np.stack([mean_of_defined(np.stack(dice), axis=0) for dice in patients.values()]), axis=0)
 
 
 def _components(

@@ -12,6 +12,7 @@ from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
 from segmed.evaluation.part import records_of
+from segmed.evaluation.tune import mean_over_patients
 from segmed.inference.base import VolumePredictor
 from segmed.inference.cascade import NEVER, CascadeConfig, ask, joined_mask
 from segmed.inference.from_data import patient_slices
@@ -58,11 +59,11 @@ def tune_cascade(
     if not groups:
         raise SplitError("The split has no validation patients to choose a cascade on. Make another split.")
     candidates = list(_candidates(kinds))
-    dice = np.full((len(groups), len(candidates)), np.nan)
-    for number, records in enumerate(tracked(groups.values(), progress)):
-        dice[number] = _patient(dense, promptable, decoded, records, candidates)
-    known = ~np.isnan(dice)
-    means = np.where(known, dice, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    dice: dict[str, list[Float64[np.ndarray, " candidates"]]] = {}
+    for records in tracked(groups.values(), progress):
+        found = _volume(dense, promptable, decoded, records, candidates)
+        dice.setdefault(records[0].patient, []).append(found)
+    means = np.nan_to_num(mean_over_patients(dice))
     best = int(np.argmax(np.round(means, 9)))
     always = [mean for candidate, mean in zip(candidates, means, strict=True) if candidate.gate == 0]
     return CascadeChoice(
@@ -70,7 +71,7 @@ def tune_cascade(
         dice=float(means[best]),
         dense=float(means[0]),
         always=float(max(always)),
-        patients=len(groups),
+        patients=len(dice),
         tried=tuple(zip(candidates, map(float, means), strict=True)),
     )
 
@@ -82,14 +83,14 @@ def _candidates(kinds: Sequence[PromptKinds]) -> Iterator[CascadeConfig]:
         yield CascadeConfig(share=share, min_pixels=size, margin=margin, prompts=kind, gate=gate)
 
 
-def _patient(
+def _volume(
     dense: VolumePredictor,
     promptable: PromptedPredictor,
     decoded: DecodedDataset,
     records: Sequence[Record],
     candidates: Sequence[CascadeConfig],
 ) -> Float64[np.ndarray, " candidates"]:
-    """The volumetric Dice of a patient under every candidate; NaN where reference and prediction are empty."""
+    """The volumetric Dice of a volume under every candidate; NaN where reference and prediction are empty."""
     slices = patient_slices(decoded, records)
     maps = dense.probabilities(slices)
     faintest = CascadeConfig(share=min(SHARES), min_pixels=min(SIZES)).proposing(dense.config.threshold)
