@@ -78,6 +78,23 @@ def test_what_is_no_split_is_refused_in_words(data: DecodedDataset, tmp_path: Pa
         import_split(data, "institution")
 
 
+def test_numbers_that_name_patients_are_not_taken_for_slices_of_the_same_number(tmp_path: Path) -> None:
+    dataset = open_dataset(write_toy(tmp_path / "toy", slices=2))
+    number = {patient: str(place) for place, patient in enumerate(dataset.patients, start=1)}
+    records = [
+        replace(record, slice_id=str(place), patient=number[record.patient])
+        for place, record in enumerate(dataset.records, start=1)
+    ]
+    data = decode(replace(dataset, records=tuple(records), attributes={}), cache_dir=tmp_path / "cache")
+    path = tmp_path / "lists.csv"
+    path.write_text("patient,split\n1,train\n2,train\n3,val\n4,test\n5,test\n6,train\n")
+    assert patients(import_split(data, str(path))) == [["1", "2", "6"], ["3"], ["4", "5"]]
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps({"train": [1, 2, 6], "val": [3], "test": [4, 5]}))
+    with pytest.raises(SplitError, match="'2' is the name of a slice or case, and of another patient"):
+        import_split(data, str(path))
+
+
 def test_the_command_does_not_ignore_a_column_and_deals_anew_when_told(data: DecodedDataset, tmp_path: Path) -> None:
     root = data.dataset.root
     with pytest.raises(DataError, match=r"its column 'split' is a split already. Take it with --from split, or"):

@@ -28,6 +28,9 @@ WHAT = (
 SPLIT_FILES = ("splits_final.json",)
 """Splits that data sets bring along, by the name of the file in their folder: nnU-Net's."""
 
+KINDS = ("slice_id", "case", "patient")
+"""What names in a file may be of: the columns of a CSV file, the first of which counts."""
+
 Lists = dict[str, list[str | int]]
 Named = list[tuple[str, str]]
 """Names of slices, cases or patients, each with the word for its part."""
@@ -115,20 +118,36 @@ def _by_slice_id(dataset: SliceDataset, name: str) -> dict[str, str]:
 
 def _of_file(dataset: SliceDataset, path: Path) -> list[dict[str, str]]:
     """The word for each slice, fold after fold."""
-    slice_ids: dict[str, list[str]] = {}
-    for record in dataset.records:
-        for name in dict.fromkeys((record.slice_id, record.volume, record.patient)):
-            slice_ids.setdefault(name, []).append(record.slice_id)
-    folds = _of_json(path) if path.suffix.lower() == ".json" else [_of_csv(path)]
+    column, folds = (None, _of_json(path)) if path.suffix.lower() == ".json" else _of_csv(path)
+    slice_ids = _slices_by_name(dataset, column)
     where = [f"{path}: fold {number}" if len(folds) > 1 else str(path) for number in range(len(folds))]
     return [_words(named, slice_ids, each, dataset) for named, each in zip(folds, where, strict=True)]
 
 
+def _slices_by_name(dataset: SliceDataset, column: str | None) -> dict[str, list[str]]:
+    """The slices that each name stands for, first as the kind that `column` says; as any kind without one."""
+    every: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
+    for record in dataset.records:
+        names = dict(zip(KINDS, (record.slice_id, record.volume, record.patient), strict=True))
+        for name in dict.fromkeys(names.values()):
+            every.setdefault(name, []).append(record.slice_id)
+        if column is not None:
+            own.setdefault(names[column], []).append(record.slice_id)
+    return every | own
+
+
 def _words(named: Named, slice_ids: Mapping[str, Sequence[str]], where: str, dataset: SliceDataset) -> dict[str, str]:
     words: dict[str, str] = {}
+    patient_of = {record.slice_id: record.patient for record in dataset.records}
     for name, word in named:
         if name not in slice_ids:
             raise SplitError(f"{where}: {name!r} is no slice, case or patient of {dataset.path}. Correct the name.")
+        if len({patient_of[slice_id] for slice_id in slice_ids[name]}) > 1:
+            raise SplitError(
+                f"{where}: {name!r} is the name of a slice or case, and of another patient. Say which in a CSV file "
+                "with the column slice_id, case or patient, and split."
+            )
         for slice_id in slice_ids[name]:
             if words.setdefault(slice_id, word) != word:
                 raise SplitError(f"{where}: slice {slice_id} is in {words[slice_id]} and in {word}. Name it once.")
@@ -143,10 +162,11 @@ def _of_json(path: Path) -> list[Named]:
     return [[(str(name), word) for word, names in lists.items() for name in names] for lists in folds]
 
 
-def _of_csv(path: Path) -> Named:
+def _of_csv(path: Path) -> tuple[str, list[Named]]:
+    """The column that names slices, cases or patients, and the one fold."""
     rows = read_rows(path, what=WHAT)
     columns = rows[0].keys() if rows else set()
-    named = next((name for name in ("slice_id", "case", "patient") if name in columns), None)
+    named = next((name for name in KINDS if name in columns), None)
     if named is None or "split" not in columns:
         raise SplitError(f"{path}: expected {WHAT}.")
-    return [(row[named], row["split"]) for row in rows if row["split"]]
+    return named, [[(row[named], row["split"]) for row in rows if row["split"]]]
