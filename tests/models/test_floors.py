@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from segmed.models import floors
 from segmed.models.floors import (
     interpolate_mask,
     nearest,
@@ -81,6 +82,15 @@ def test_the_nearest_example_is_found_for_each_query():
     examples = np.array([[0, 0], [5, 5], [9, 9]], np.float32)
     queries = np.array([[6, 6], [8, 8], [-4, -4]], np.float32)
     assert nearest(queries, examples).tolist() == [1, 2, 0]
+
+
+def test_the_nearest_examples_of_many_queries_are_found_a_block_at_a_time(monkeypatch):
+    generator = np.random.default_rng(0)
+    queries, examples = generator.random((23, 5), np.float32), generator.random((17, 5), np.float32)
+    monkeypatch.setattr(floors, "AT_A_TIME", 4)
+    distances = ((queries[:, None] - examples[None]) ** 2).sum(axis=2)
+    assert nearest(queries, examples).tolist() == distances.argmin(axis=1).tolist()
+    assert nearest(queries[:0], examples).shape == (0,)
 
 
 @pytest.mark.parametrize("size", [SIZE, (42, 60), (7, 11)])

@@ -78,12 +78,14 @@ class Pseudonyms:
     def names(self, ids: Iterable[str], *, prefix: str) -> dict[str, str]:
         """A short name for each id, such as `patient-1f3a09c2`; different ids never share one."""
         names: dict[str, str] = {}
+        taken: set[str] = set()
         for item in dict.fromkeys(ids):
             digest = self._digest(f"{prefix} {item}")
             length = 8
-            while f"{prefix}-{digest[:length]}" in names.values():
+            while f"{prefix}-{digest[:length]}" in taken:
                 length += 4
             names[item] = f"{prefix}-{digest[:length]}"
+            taken.add(names[item])
         return names
 
 

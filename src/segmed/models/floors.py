@@ -13,6 +13,8 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 THUMBNAIL = 32
+AT_A_TIME = 256
+"""Queries whose distances to all examples are held at once: those of all would be gigabytes for a set of CTs."""
 
 
 def predict_nothing(size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
@@ -70,9 +72,14 @@ def thumbnail(image: Shaped[np.ndarray, "h w c"], side: int = THUMBNAIL) -> Floa
 
 def nearest(queries: Float32[np.ndarray, "q n"], examples: Float32[np.ndarray, "e n"]) -> Int64[np.ndarray, " q"]:
     """For each query the index of the example at the smallest Euclidean distance; the first of equal ones."""
-    known, asked = examples.astype(np.float64), queries.astype(np.float64)
+    known = examples.astype(np.float64)
+    length = np.square(known).sum(axis=1)
     # |q - e|^2 = |q|^2 - 2 q e + |e|^2, and |q|^2 does not change which is nearest
-    return np.argmin(np.square(known).sum(axis=1) - 2 * asked @ known.T, axis=1).astype(np.int64)
+    found = [
+        np.argmin(length - 2 * queries[start : start + AT_A_TIME].astype(np.float64) @ known.T, axis=1)
+        for start in range(0, len(queries), AT_A_TIME)
+    ]
+    return np.concatenate(found).astype(np.int64) if found else np.zeros(0, np.int64)
 
 
 def resized_mask(mask: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
