@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from probe_maps import CHANNELS, Maps, fold_maps
+from probe_maps import CHANNELS, SIDE, Maps, fold_maps
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,7 +34,9 @@ from segmed.metrics.counts import count, dice
 from segmed.metrics.surface import surface_scores
 from segmed.training.featup import feature_distance
 
-ARMS = ("bilinear", "bilinear-control", "jbu", "jbu-constant", "pixels")
+PIXELS = {"bilinear": SIDE, "pixels": 2 * SIDE, "pixels-320": 320}
+"""Arms without an upsampler, and the side of the slices that their encoder reads."""
+ARMS = ("bilinear", "bilinear-control", "jbu", "jbu-constant", "pixels", "pixels-320")
 PROBES = ("linear", "two-layer")
 STEPS, BATCH, RATE = 2000, 2, 1e-2
 """Of an upsampler."""
@@ -90,7 +92,7 @@ def main() -> int:
             for arm in options.arms:
                 kept = folder / f"{arm}-seed-{seed}.json"
                 if not kept.is_file():
-                    maps = fold_maps(decoded, partition, folder, large=arm == "pixels")
+                    maps = fold_maps(decoded, partition, folder, side=PIXELS.get(arm, SIDE))
                     write_json(kept, asdict(unit(maps, arm, seed, weights=kept.with_suffix(".safetensors"))))
                     print(f"{arm} seed {seed}", flush=True)
         print(table(options.out, options.against))
@@ -104,7 +106,7 @@ def unit(maps: Maps, arm: str, seed: int, *, weights: Path) -> Unit:
     """Train an arm's upsampler, then both probes on it, and score them."""
     torch.manual_seed(seed)
     upsampler, loss = Bilinear(), None
-    if arm not in ("bilinear", "pixels"):
+    if arm not in PIXELS:
         upsampler, loss = train_upsampler(maps, arm, seed)  # type: ignore[assignment]
         save_file({name: each.contiguous() for name, each in upsampler.state_dict().items()}, weights)
     upsampler.eval()

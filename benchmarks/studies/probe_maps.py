@@ -47,10 +47,9 @@ class Maps:
     target: Float[Tensor, "m c H W"]
 
 
-def fold_maps(decoded: DecodedDataset, partition: Partition, folder: Path, *, large: bool = False) -> Maps:
-    """The maps of a fold, from its folder where they are there; `large` reads the slices at twice the size."""
+def fold_maps(decoded: DecodedDataset, partition: Partition, folder: Path, *, side: int = SIDE) -> Maps:
+    """The maps of a fold, from its folder where they are there; the encoder reads the slices at `side` pixels."""
     train, test = training_cases(decoded, partition), list(partition.test)
-    side = 2 * SIDE if large else SIDE
     first, second = (_encoded(decoded, slice_ids, side, folder / f"{name}-{side}.safetensors")
                      for name, slice_ids in (("train", train), ("test", test)))  # fmt: skip
     target = _encoded(decoded, train[:TARGETS], 4 * SIDE, folder / "target.safetensors")["features"]
