@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -37,6 +36,7 @@ from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.signature import signature_of
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image
+from segmed.io.gzipped import crc32
 
 FORMAT = 1
 LONGEST = 200
@@ -204,7 +204,7 @@ class DecodedDataset:
         entry = self._entries[slice_id]
         block = np.asarray(self._pixels[entry.offset : entry.offset + entry.total_bytes])
         if slice_id not in self._checked:
-            if len(block) != entry.total_bytes or zlib.crc32(block.tobytes()) != entry.crc32:
+            if len(block) != entry.total_bytes or crc32(block.data) != entry.crc32:
                 raise DataError(f"{slice_id}: the decoded copy is damaged. Delete {self._folder} and run again.")
             self._checked.add(slice_id)
         return entry, block
@@ -320,7 +320,7 @@ def _write_pixels(
             parts = [pixels.data] if mask is None else [pixels.data, np.ascontiguousarray(mask).data]
             checksum, digest, length = 0, hashlib.sha256(), 0
             for part in parts:
-                checksum, length = zlib.crc32(part, checksum), length + part.nbytes
+                checksum, length = crc32(part, checksum), length + part.nbytes
                 digest.update(part)
                 file.write(part)
             rows, columns, channels = pixels.shape

@@ -18,6 +18,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from segmed.core.errors import DataError
 from segmed.core.volume import Affine, Grid, Shape, Volume, sides
+from segmed.io.gzipped import unpacked_at_once
 from segmed.io.refusals import unreadable
 from segmed.io.voxels import MAX_VOLUME_BYTES, require_finite, require_moderate_volume, scaled, storable
 
@@ -26,6 +27,8 @@ FORMS_DIFFER = 0.1
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """By NIfTI's unit code: unknown, which everybody takes for mm, metre, mm, micron."""
 HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+AT_ONCE = 2**30
+"""Bytes of a packed file above which it is streamed, and not unpacked in one go."""
 KINDS = "uif"
 GZIP = b"\x1f\x8b"
 
@@ -134,6 +137,27 @@ def _read(path: Path, file: BufferedIOBase, size: int | None) -> Volume:
     layout = _layout(path, header)
     if size is not None and size != layout.end:
         raise _damaged(path, f"{size} bytes where its header says {layout.end}")
+    at_once = _at_once(path, layout) if size is None else None
+    stored = _streamed(path, file, layout, begun) if at_once is None else at_once
+    grid = _grid(path, header, layout.shape)  # warns, so only once the file is known to be sound
+    array = np.frombuffer(stored, layout.dtype).reshape(layout.shape)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if layout.scale is not None:
+        array = scaled(array, *layout.scale)
+    require_finite(path, array)
+    return Volume(array, grid)
+
+
+def _at_once(path: Path, layout: _Layout) -> memoryview | None:
+    """The voxels of a packed file, where it is not so large that its bytes had better not be in memory too."""
+    if path.stat().st_size > AT_ONCE or layout.offset % layout.dtype.itemsize:
+        return None
+    found = unpacked_at_once(path.read_bytes(), layout.end)
+    return None if found is None else found[layout.offset :].data
+
+
+def _streamed(path: Path, file: BufferedIOBase, layout: _Layout, begun: int) -> bytearray:
+    """The voxels of an open file, of which `begun` bytes were read."""
     _skip(file, layout.offset - begun)
     stored = bytearray(layout.end - layout.offset)
     view, filled = memoryview(stored), 0
@@ -143,13 +167,7 @@ def _read(path: Path, file: BufferedIOBase, size: int | None) -> Volume:
         raise _damaged(path, f"{filled} bytes of voxels where its header says {len(stored)}")
     if file.read(1):  # the end is reached only here, and with it gzip's checksum
         raise _damaged(path, f"more bytes than the {len(stored)} of voxels that its header says")
-    grid = _grid(path, header, layout.shape)  # warns, so only once the file is known to be sound
-    array = np.frombuffer(stored, layout.dtype).reshape(layout.shape)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if layout.scale is not None:
-        array = scaled(array, *layout.scale)
-    require_finite(path, array)
-    return Volume(array, grid)
+    return stored
 
 
 def _read_header(path: Path, file: BufferedIOBase) -> tuple[nib.Nifti1Header, int]:
