@@ -15,6 +15,12 @@ import segmed
 from doc_pages import REPOSITORY
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 
+FIRST = ("losses", "metrics", "layers", "layers.gafl", "data.augment", "data.check", "data.phantom", "training")
+"""Packages whose functions and classes are called beside the public names."""
+MADE = {"Augment", "AugmentConfig", "CheckReport", "Filtered", "Free", "GaflConfig", "Kernels"}
+"""Classes of these that are made by what has an example."""
+INNER = {"augment_for", "build_gafl", "hats", "radius", "ring_weights"}
+"""Functions of these that other code of ours calls, and no user."""
 PUBLIC = [name for name in segmed.__all__ if name != "__version__"]
 SOURCE = REPOSITORY / "src"
 MODULES = [
@@ -27,6 +33,7 @@ GIVEN = {
     "core.split": ("split.json",),
     "io.reading": ("slice.tif", "mask.tif"),
     "io.volumes": ("patient.nii.gz",),
+    "data.check.run": ("data",),
     "data.sources": ("data",),
     "data.decoded": ("data",),
     "data.splits": ("data",),
@@ -101,6 +108,30 @@ def test_a_public_name_states_its_arguments_what_it_returns_and_what_it_raises(n
     assert [argument for argument in signature.parameters if f"    {argument}: " not in text] == []
     assert "\nRaises:\n" in text
     assert ("\nReturns:\n" in text) == (signature.return_annotation not in (None, "None"))
+
+
+CALLED = [
+    (package, name)
+    for package in FIRST
+    for name, value in vars(importlib.import_module(f"segmed.{package}")).items()
+    if (inspect.isfunction(value) or inspect.isclass(value))
+    and not name.startswith("_")
+    and value.__module__.startswith("segmed.")
+    and name not in MADE | INNER
+]
+
+
+@pytest.mark.parametrize(("package", "name"), CALLED)
+def test_what_a_package_exports_has_an_example_and_states_its_arguments_and_what_it_returns(
+    package: str, name: str
+) -> None:
+    value = getattr(importlib.import_module(f"segmed.{package}"), name)
+    text = inspect.getdoc(value) or ""
+    assert ">>>" in text
+    if inspect.isfunction(value):
+        assert [argument for argument in inspect.signature(value).parameters if f"    {argument}: " not in text] == []
+        assert "\nReturns:\n" in text
+        assert ("\nRaises:\n" in text) or "    raise " not in inspect.getsource(value)
 
 
 METHODS = [

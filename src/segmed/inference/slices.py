@@ -25,6 +25,12 @@ class PatientSlices:
 
     Intensities are normalised by all slices, and neighbours are taken from them, as in training. Arrays become lists
     of their slices.
+
+    Example:
+        >>> volume = np.zeros((9, 48, 40), np.uint8)
+        >>> middle = PatientSlices(volume[4:5], positions=[4], whole=volume, whole_positions=range(9))
+        >>> len(middle.images), len(middle.everything)
+        (1, 9)
     """
 
     images: Images

@@ -26,7 +26,12 @@ LossName = Literal["dice-bce", "focal", "focal-dice", "tversky", "double-sigmoid
 
 @config_dataclass
 class LossConfig:
-    """Which loss, and its numbers."""
+    """Which loss, and its numbers.
+
+    Example:
+        >>> LossConfig(name="tversky", tversky_beta=0.8).tversky_alpha
+        0.3
+    """
 
     name: Annotated[LossName, BeforeValidator(present_choice)] = "dice-bce"
     """`dice-bce` is the reproduced paper's combination for the baselines, `focal` its loss for SAM."""
@@ -97,7 +102,23 @@ LOSSES: dict[str, Callable[[BatchLogits, BatchLogits, LossConfig], Scalar]] = {
 
 
 def build_loss(config: LossConfig) -> Loss:
-    """The configured loss as a function of logits and target, computed in float32 where these are of half precision."""
+    """The configured loss.
+
+    Args:
+        config: Its name and numbers.
+
+    Returns:
+        A function of logits and target, both floating, `batch labels height width`, target from 0 to 1. It gives one
+        number, computed in float32 where these are of half precision.
+
+    Example:
+        >>> import torch
+        >>> loss = build_loss(LossConfig(name="focal-dice"))
+        >>> target = torch.zeros(1, 1, 4, 5)
+        >>> target[..., 1:3, 1:3] = 1
+        >>> loss(20 * (2 * target - 1), target) < 0.001
+        tensor(True)
+    """
     function = LOSSES[config.name]
 
     def loss(logits: BatchLogits, target: BatchLogits) -> Scalar:

@@ -47,7 +47,23 @@ class LesionScores:
 
 
 def lesion_scores(reference: Bool[np.ndarray, "d h w"], prediction: Bool[np.ndarray, "d h w"]) -> LesionScores:
-    """Precision, recall and F1 over the lesions of one label of one patient."""
+    """Precision, recall and F1 over the lesions of one label of one patient.
+
+    Args:
+        reference: Bool, slices by rows by columns.
+        prediction: Bool, of the same shape.
+
+    Returns:
+        The number of lesions in the reference, and scores from 0 to 1, NaN where there is nothing to count.
+
+    Example:
+        >>> reference = np.zeros((4, 8, 9), bool)
+        >>> reference[1:3, 1:4, 1:4] = reference[1:3, 5:8, 5:8] = True
+        >>> prediction = reference.copy()
+        >>> prediction[:, 5:] = False
+        >>> lesion_scores(reference, prediction).recall
+        0.5
+    """
     found = lesion_counts(reference, prediction)
     return LesionScores(found.reference, precision(found), sensitivity(found), dice(found))
 

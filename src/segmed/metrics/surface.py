@@ -55,7 +55,27 @@ def surface_scores(
 ) -> SurfaceScores:
     """Score one label of one patient, given its slices.
 
-    `spacing` is (row, column) size of a pixel: leave it at 1 where it is unknown, and call the result pixels.
+    Args:
+        reference: The slices' masks, bool, rows by columns.
+        prediction: As many, of the same sizes.
+        tolerances: For each a normalised surface Dice, in the unit of `spacing`.
+        spacing: Size of a pixel along rows and columns, in mm: leave it at 1 where it is unknown, and call the result
+            pixels.
+
+    Returns:
+        Distances in the unit of `spacing`, shares from 0 to 1; NaN where neither has the label.
+
+    Raises:
+        ValueError: Not as many slices in both.
+
+    Example:
+        >>> reference = np.zeros((9, 12), bool)
+        >>> reference[2:6, 3:8] = True
+        >>> moved = np.roll(reference, 2, axis=1)
+        >>> surface_scores([reference], [moved]).hd95
+        2.0
+        >>> surface_scores([reference], [moved], spacing=(1.0, 0.5)).hd95
+        1.0
     """
     to_reference: list[Float64[np.ndarray, "n"]] = []
     to_prediction: list[Float64[np.ndarray, "n"]] = []

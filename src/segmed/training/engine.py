@@ -51,7 +51,12 @@ COLOUR_CHOSEN = (
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where to train; the defaults take one device of the best kind there is."""
+    """Where to train; the defaults take one device of the best kind there is.
+
+    Example:
+        >>> Hardware("gpu", devices=4, strategy="ddp").nodes
+        1
+    """
 
     accelerator: str = "auto"
     """auto, cpu, gpu or mps."""

@@ -34,7 +34,12 @@ def _as_written(value: Any) -> Any:
 
 @config_dataclass
 class OptimConfig:
-    """AdamW and its schedule."""
+    """AdamW and its schedule.
+
+    Example:
+        >>> OptimConfig(schedule="one-cycle", learning_rate=0.01).warmup_steps
+        100
+    """
 
     learning_rate: float = 1e-3
     """Peak step size, after warm-up."""

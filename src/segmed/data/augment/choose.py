@@ -11,8 +11,15 @@ def augment_for(data: DecodedDataset, chosen: AugmentConfig | None) -> AugmentCo
 
     That is `lgg` for LGG's sequences, `colour` for pictures in colour, and `mri` for all else.
 
+    Args:
+        data: What is trained on.
+        chosen: The recipe's settings; None for those that suit the data.
+
+    Returns:
+        The settings.
+
     Raises:
-        ConfigError: where the chosen one copies LGG's sequences over each other and the data has others.
+        ConfigError: The chosen ones copy LGG's sequences over each other and the data has others.
     """
     lgg = is_lgg(data.dataset)
     if chosen is None:

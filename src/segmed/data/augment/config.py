@@ -116,7 +116,18 @@ def preset_named(name: str) -> AugmentConfig:
 
 
 def preset_of(config: AugmentConfig) -> str | None:
-    """The name of the preset that has these very settings; None for settings of one's own."""
+    """The name of the preset that has these very settings.
+
+    Args:
+        config: Settings.
+
+    Returns:
+        A name of `PRESETS`; None for settings of one's own.
+
+    Example:
+        >>> preset_of(PRESETS["colour"])
+        'colour'
+    """
     return next((name for name, preset in PRESETS.items() if preset == config), None)
 
 

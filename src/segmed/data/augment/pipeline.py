@@ -18,7 +18,7 @@ class Augment:
 
     Image: float, `b c h w`, any range. Mask: 0 or 1, `b k h w`, one plane per foreground label; it stays
     0 or 1. A `soft` mask has values from 0 to 1, and is interpolated as the image is.
-    The last step of the `seed` preset's eight, Normalize, is not here: `segmed.preprocess` did it.
+    The last step of the `reproduction` preset's eight, Normalize, is not here: `segmed.preprocess` did it.
     The crop keeps a share of the image at its own scale, at a random place, and pads it back about the centre.
     """
 
@@ -77,10 +77,26 @@ class Augment:
 def build_augment(
     augment: str | AugmentConfig, size: tuple[int, int], slices: int = 1, *, soft: bool = False
 ) -> Augment:
-    """An augmentation for images of `size` (height, width), `slices` stacked in channels; `soft` if masks are shares.
+    """An augmentation for images of one size.
 
-    `augment` is settings or the name of a preset (see `PRESETS`).
-    Raises `ConfigError`, with the nearest name, for an unknown preset.
+    Args:
+        augment: Settings, or the name of a preset (see `PRESETS`).
+        size: (height, width) of the images, in pixels.
+        slices: How many slices are stacked in the channels.
+        soft: Whether masks are shares from 0 to 1, and not 0 or 1.
+
+    Returns:
+        A function of image, mask and generator.
+
+    Raises:
+        ConfigError: An unknown preset; the nearest name is told.
+
+    Example:
+        >>> augment = build_augment("mri", (48, 40))
+        >>> image, mask = torch.rand(2, 3, 48, 40), torch.ones(2, 1, 48, 40)
+        >>> image, mask = augment(image, mask, torch.Generator().manual_seed(0))
+        >>> image.shape, mask.shape
+        (torch.Size([2, 3, 48, 40]), torch.Size([2, 1, 48, 40]))
     """
     if isinstance(augment, AugmentConfig):
         return Augment(augment, size, slices, soft=soft)

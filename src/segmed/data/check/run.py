@@ -37,11 +37,25 @@ def check(
 ) -> CheckReport:
     """Read every image and mask of a data set and report all that is wrong, odd or worth knowing.
 
-    Files that cannot be read are errors in the report and do not stop the check. With `split`, its parts are checked
-    for shared patients and for test slices with a neighbour in training; with `hashes`, files are compared with a
-    list that `write_hashes` made. `progress(done, total)` is called as slices are read.
+    Files that cannot be read are errors in the report and do not stop the check.
 
-    Raises `DataError` only where no data set is found at `path`, or `hashes` is no such list.
+    Args:
+        path: The data set's folder or manifest.
+        labels: The labels of the masks; None for one label, or those that the data set names.
+        patient_regex: A regular expression whose group is the patient in a file's name.
+        split: Its parts are checked for shared patients and for test slices with a neighbour in training.
+        hashes: A list that `write_hashes` made; files are compared with it.
+        progress: Called with slices read and slices in all.
+
+    Returns:
+        The findings, the worst first, and facts.
+
+    Raises:
+        DataError: No data set is found at `path`, or `hashes` is no such list.
+
+    Example:
+        >>> check(Path("data")).ok
+        True
     """
     listing = list_dataset(path, labels=labels, patient_regex=patient_regex)
     dataset = listing.dataset

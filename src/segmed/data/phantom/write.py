@@ -55,18 +55,36 @@ def write_phantom(
     format: PhantomFormat = "tiff",
     progress: Progress | None = None,
 ) -> Path:
-    """Write `patients` phantoms below `dest` and return the folder with the cases, `dest/kaggle_3m`.
+    """Write made-up patients as a data set.
 
-    With `format="nifti"` it is `dest/volumes`: the same voxels as axial volumes, a file a sequence, masks of 0 and 1,
-    and `manifest.csv` in place of `data.csv`; 240 mm from side to side and 6 mm from slice to slice. With
-    `format="dicom"` it is `dest/dicom`: the same volumes, a folder with a series for each sequence, and segmentations.
+    The folder of the cases is `dest/kaggle_3m`. With `format="nifti"` it is `dest/volumes`: the same voxels as axial
+    volumes, a file a sequence, masks of 0 and 1, and `manifest.csv` in place of `data.csv`; 240 mm from side to side
+    and 6 mm from slice to slice. With `format="dicom"` it is `dest/dicom`: the same volumes, a folder with a series for
+    each sequence, and segmentations.
 
     Each case has RGB slices of `size` pixels square, uint8, as (pre-contrast, FLAIR, post-contrast), and masks of 0
-    and 255; `data.csv` holds institution, sex and age. `slices` per patient vary by institution, from 18 to 26,
-    unless given. Patient n of a seed is the same however many there are, and the same call writes the same bytes.
-    `progress(done, patients)` is called after each patient.
+    and 255; `data.csv` holds institution, sex and age. Patient n of a seed is the same however many there are, and the
+    same call writes the same bytes.
 
-    Raises `DataError` where the folder exists already or cannot be written, `ConfigError` for impossible numbers.
+    Args:
+        dest: Where the folder is made.
+        patients: How many; one volume each.
+        seed: Of the random numbers.
+        size: Rows and columns of a slice, in pixels.
+        slices: Of each patient; None lets them vary by institution, from 18 to 26.
+        format: tiff, nifti or dicom.
+        progress: Called with patients written and patients in all.
+
+    Returns:
+        The folder with the cases.
+
+    Raises:
+        DataError: The folder exists already or cannot be written.
+        ConfigError: Numbers that no phantom can have.
+
+    Example:
+        >>> write_phantom(Path("made"), patients=1, seed=3, size=48, slices=8).name
+        'kaggle_3m'
     """
     _require_possible(patients, size, slices)
     target = dest / FOLDERS[format]

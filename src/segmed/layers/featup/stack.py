@@ -51,7 +51,7 @@ class Kernels:
 
 
 class JBUStack(nn.Module):
-    """Raise feature maps by an image: `forward(source: B C h w, guidance: B 3 H W) -> B C 2^stages*h 2^stages*w`.
+    """Upsample feature maps by an image: `forward(source: B C h w, guidance: B 3 H W) -> B C 2^stages*h 2^stages*w`.
 
     With `renormalise` (the default, for new training) every kernel sums to one and constants stay constant. FeatUp's
     own weights were trained without it, which `load_published` sets.
@@ -62,6 +62,15 @@ class JBUStack(nn.Module):
 
     Raises `ModelError` for input that does not fit: see `checks`. Values are checked for nan and infinity in eager
     mode, where that is cheap: on the small features and on the guidance after pooling.
+
+    Example:
+        >>> stack = JBUStack(channels=8, stages=2).eval()
+        >>> features, image = torch.randn(1, 8, 5, 7), torch.randn(1, 3, 40, 56)
+        >>> stack(features, image).shape
+        torch.Size([1, 8, 20, 28])
+        >>> kernels = stack.kernels(image, (5, 7))  # once per image
+        >>> stack.upsample(features, kernels).shape
+        torch.Size([1, 8, 20, 28])
     """
 
     def __init__(self, channels: int, stages: int = 4, *, renormalise: bool = True) -> None:
@@ -87,7 +96,7 @@ class JBUStack(nn.Module):
         return self.upsample(source, kernels)
 
     def kernels(self, guidance: Float[Tensor, "g k H W"], source_size: Size, size: Size | None = None) -> Kernels:
-        """The kernels that raise features of `source_size` to `size` (2^stages times if None), for `upsample`.
+        """The kernels that upsample features of `source_size` to `size` (2^stages times if None), for `upsample`.
 
         `size` may be any from `source_size` to 2^stages times that: the stages double the map until the target is
         nearer than that, and the rest is not run. Every stage is guided by the image averaged down to its own size.

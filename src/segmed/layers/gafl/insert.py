@@ -36,6 +36,22 @@ def with_gafl(model: nn.Module, channels: int, **options: Any) -> nn.Module:
 
     The two train together. Give the filter's weights no weight decay and a learning rate of their own, see
     `gain_parameters`. The model's weights get the prefix `network.`, the filter's `gafl.`.
+
+    Args:
+        model: A network of images `b c h w`.
+        channels: Of the images.
+        options: As `GAFL` takes them.
+
+    Returns:
+        The network behind its filter.
+
+    Raises:
+        ModelError: Options that do not go together.
+
+    Example:
+        >>> model = with_gafl(nn.Conv2d(3, 1, 1), 3, mode="phase")
+        >>> [name for name, _ in model.named_children()]
+        ['gafl', 'network']
     """
     return Filtered(model, GAFL(channels, **options))
 
@@ -43,12 +59,23 @@ def with_gafl(model: nn.Module, channels: int, **options: Any) -> nn.Module:
 def gain_parameters(module: nn.Module) -> list[nn.Parameter]:
     """The weights of every GAFL in `module`, for an optimiser group without weight decay.
 
-    Weight decay would pull every gain towards 1 for no reason, and gains want larger steps than convolutions:
+    Weight decay would pull every gain towards 1 for no reason, and gains want larger steps than convolutions.
 
-        gains = gain_parameters(model)
-        own = {id(weight) for weight in gains}
-        others = [weight for weight in model.parameters() if id(weight) not in own]
-        AdamW([{"params": others}, {"params": gains, "lr": 1e-2, "weight_decay": 0.0}], lr=1e-3)
+    Args:
+        module: A network with filters in it, or none.
+
+    Returns:
+        Each weight once.
+
+    Example:
+        >>> from torch.optim import AdamW
+        >>> model = with_gafl(nn.Conv2d(3, 1, 1), 3)
+        >>> gains = gain_parameters(model)
+        >>> own = {id(weight) for weight in gains}
+        >>> others = [weight for weight in model.parameters() if id(weight) not in own]
+        >>> optimizer = AdamW([{"params": others}, {"params": gains, "lr": 1e-2, "weight_decay": 0.0}], lr=1e-3)
+        >>> len(others)
+        2
     """
     filters = (part for part in module.modules() if isinstance(part, GAFL))
     found = {id(weight): weight for part in filters for weight in part.parameters()}

@@ -85,6 +85,12 @@ class GAFL(nn.Module):
         adaptive: gains that also follow the image (modes spectrum and spectrum-log).
 
     Raises `ModelError` for a combination that does not exist.
+
+    Example:
+        >>> import torch
+        >>> layer, image = GAFL(3), torch.randn(2, 3, 40, 33)
+        >>> torch.allclose(layer(image), image, atol=1e-4)
+        True
     """
 
     def __init__(
