@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 import tiny_runs as tiny
+import torch
 
 from segmed.evaluation.run import plan_evaluation
 from segmed.evaluation.tune import patient_dice, tune
 from segmed.inference.components import remove_small
-from segmed.models.prediction import PredictionConfig
+from segmed.inference.ensemble import EnsemblePredictor
+from segmed.inference.from_data import patient_slices
+from segmed.inference.predictor import Predictor
+from segmed.models.checkpoint import TrainedModel
+from segmed.models.joint_config import EnsembleConfig
+from segmed.models.prediction import TTA_NAMES, PredictionConfig
 
 
 def test_every_candidate_scores_what_its_masks_score() -> None:
@@ -28,13 +34,39 @@ def test_every_candidate_scores_what_its_masks_score() -> None:
         assert value == pytest.approx(np.mean(dice))
 
 
+def test_a_volume_in_which_no_candidate_predicts_anything_scores_nothing_or_zero() -> None:
+    faint, empty = [np.full((1, 5, 7), 0.01)] * 3, [np.zeros((5, 7), np.uint8)] * 3
+    marked = [np.eye(5, 7, dtype=np.uint8), *empty[1:]]
+    assert np.isnan(patient_dice(faint, empty, (1, 2, 5), [(0.05, "volume", 0)])).all()
+    assert patient_dice(faint, marked, (1, 2, 5), [(0.05, "volume", 0), (0.5, "slice", 3)]).tolist() == [0.0, 0.0]
+
+
+def test_flips_are_scored_by_passes_that_they_share(tmp_path) -> None:
+    decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
+    slices = patient_slices(decoded, decoded.dataset.records[:4])
+    torch.manual_seed(0)
+    uneven = torch.nn.Conv2d(3, 1, 3, padding=1)
+    calls: list[int] = []
+    uneven.register_forward_hook(lambda *_: calls.append(1))
+    trained = TrainedModel(uneven, tiny.config_of(decoded), tmp_path)
+    own = {tta: Predictor(trained, device="cpu", tta=tta).probabilities(slices) for tta in TTA_NAMES}
+    assert not np.array_equal(own["none"][0], own["mirror"][0])
+    joint = EnsembleConfig(networks=tiny.config_of(decoded).networks, labels=decoded.dataset.labels)
+    members = [Predictor(trained, device="cpu") for _ in range(2)]
+    for predictor in (members[0], EnsemblePredictor(members, joint, tmp_path)):
+        calls.clear()
+        for place, found in enumerate(predictor.iterate_flips(slices, TTA_NAMES)):
+            assert all(np.array_equal(found[tta], own[tta][place]) for tta in TTA_NAMES)
+        assert len(calls) == 4 * len(predictor.networks())
+
+
 def test_of_equal_candidates_the_simplest_is_chosen_and_the_former_is_told(tmp_path) -> None:
     decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
     tiny.by_patient(decoded).save(tmp_path / "split.json")
     config = tiny.config_of(decoded, threshold=0.3)
     predictor = tiny.predictor_of(tmp_path, config)
     plan = plan_evaluation(tmp_path, config, decoded, part="validation")
-    found = tune({"none": predictor, "flips": predictor}, decoded, plan)
+    found = tune(predictor, decoded, plan)
     assert found.best.dice == 1.0
     assert (found.best.threshold, found.best.prediction) == (0.5, PredictionConfig())
     assert (found.before.threshold, found.patients) == (0.3, 1)

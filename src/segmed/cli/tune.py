@@ -80,16 +80,15 @@ def choose(
     """Score the candidates on the plan's patients, with a bar."""
     from segmed.evaluation.tune import SHARES_OF_LARGEST, SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
     from segmed.evaluation.tune import tune as tuned
-    from segmed.inference import VolumePredictor, load
-    from segmed.models.prediction import TTA_NAMES, Tta
+    from segmed.inference import load
+    from segmed.models.prediction import TTA_NAMES
 
-    names: tuple[Tta, ...] = TTA_NAMES if flips else ("none",)
-    predictors: dict[Tta, VolumePredictor] = {name: load(run, device=device, tta=name) for name in names}
     with progress_bar("scoring validation patients") as progress:
         return tuned(
-            predictors,
+            load(run, device=device),
             decoded,
             plan,
+            flips=TTA_NAMES if flips else TTA_NAMES[:1],
             batch_size=batch_size,
             in_slice=SMALLEST_IN_SLICE if components else (),
             in_volume=SMALLEST_IN_VOLUME if components else (),

@@ -7,11 +7,10 @@ together: fewer candidates, less chance.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, UInt8
+from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
 
 from segmed.core.components import components
 from segmed.core.progress import Progress, tracked
@@ -22,6 +21,7 @@ from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
+from segmed.inference.components import places_in_stack
 from segmed.inference.from_data import patient_slices
 from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig, Tta
 
@@ -63,10 +63,11 @@ class Tuning:
 
 
 def tune(
-    predictors: Mapping[Tta, VolumePredictor],
+    predictor: VolumePredictor,
     decoded: DecodedDataset,
     plan: Plan,
     *,
+    flips: Sequence[Tta] = TTA_NAMES,
     batch_size: int = 8,
     in_slice: Sequence[int] = SMALLEST_IN_SLICE,
     in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
@@ -75,27 +76,26 @@ def tune(
 ) -> Tuning:
     """Score every candidate on the plan's part (which should be the validation part) and choose the best.
 
-    `predictors` are the same run without and with test-time flips; name only those that may be chosen. `progress`
-    counts patients of all predictors.
+    `flips` are the test-time flips that may be chosen, whatever the run has now. `progress` counts volumes.
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     candidates = _candidates(in_slice, in_volume, shares)
-    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in predictors}
-    for tta, records in tracked([*product(predictors, groups.values())], progress):
-        dice = _volume_dice(predictors[tta], decoded, records, candidates, batch_size)
-        rows[tta].setdefault(records[0].patient, []).append(dice)
+    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in flips}
+    for records in tracked(groups.values(), progress):
+        for tta, dice in _volume_dice(predictor, decoded, records, candidates, flips, batch_size).items():
+            rows[tta].setdefault(records[0].patient, []).append(dice)
     choices = [
         _choice(tta, candidate, float(dice))
         for tta, found in rows.items()
         for candidate, dice in zip(candidates, mean_over_patients(found), strict=True)
     ]
-    own = next(iter(predictors.values())).config
+    own = predictor.config
     patients = len(next(iter(rows.values())))
     return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), patients, len(choices))
 
 
 def patient_dice(
-    probabilities: Sequence[Float64[np.ndarray, "k _h _w"]],
+    probabilities: Sequence[Float[np.ndarray, "k _h _w"]],
     reference: Sequence[UInt8[np.ndarray, "_h _w"]],
     positions: Sequence[int],
     candidates: Sequence[Candidate],
@@ -103,22 +103,25 @@ def patient_dice(
     """Volumetric Dice of one volume for each candidate, the mean over labels that have one; NaN where none has."""
     labels = probabilities[0].shape[0]
     by_label = np.full((labels, len(candidates)), np.nan)
-    best = [each.max(axis=0) for each in probabilities]
-    which = [each.argmax(axis=0) for each in probabilities]
-    for label in range(labels):
-        truth = [mask == label + 1 for mask in reference]
-        total = sum(int(each.sum()) for each in truth)
+    peak = [each.max(axis=0) for each in probabilities]
+    least = min(threshold for threshold, _, _ in candidates)
+    box = _box_of(stacked([each >= least for each in peak], positions))  # no candidate predicts outside it
+    best = _in_box(peak, positions, box)
+    which = _in_box([each.argmax(axis=0).astype(np.uint8) + 1 for each in probabilities], positions, box)
+    labelled = _in_box(reference, positions, box)
+    for label in range(1, labels + 1):
+        mine, truth = which == label, labelled == label
+        total = sum(np.count_nonzero(mask == label) for mask in reference)
         sizes: dict[tuple[float, str], tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]] = {}
         for column, (threshold, kind, smallest) in enumerate(candidates):
             place = "slice" if kind == "slice" else "volume"
             if (threshold, place) not in sizes:
-                guess = [(b >= threshold) & (w == label) for b, w in zip(best, which, strict=True)]
-                sizes[threshold, place] = _components(guess, truth, positions, place)
+                sizes[threshold, place] = _components((best >= threshold) & mine, truth, place)
             size, hits = sizes[threshold, place]
             kept = size >= (smallest * size.max(initial=0) if kind == "share" else smallest)
             predicted = int(size[kept].sum())
             if predicted + total:
-                by_label[label, column] = 2 * int(hits[kept].sum()) / (predicted + total)
+                by_label[label - 1, column] = 2 * int(hits[kept].sum()) / (predicted + total)
     return mean_of_defined(by_label, axis=0)
 
 
@@ -127,16 +130,31 @@ def mean_over_patients(patients: Mapping[str, Sequence[Float64[np.ndarray, " c"]
     return mean_of_defined(np.stack([mean_of_defined(np.stack(dice), axis=0) for dice in patients.values()]), axis=0)
 
 
+def _box_of(marked: Bool[np.ndarray, "d h w"]) -> tuple[slice, slice, slice]:
+    """The smallest box that holds all that is marked, empty where nothing is."""
+    found = [np.flatnonzero(marked.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    low, row, column = (slice(int(some[0]), int(some[-1]) + 1) if some.size else slice(0, 0) for some in found)
+    return low, row, column
+
+
+def _in_box(
+    planes: Sequence[Shaped[np.ndarray, "_h _w"]], positions: Sequence[int], box: tuple[slice, slice, slice]
+) -> Shaped[np.ndarray, "d h w"]:
+    """A box of what `stacked` makes of planes, 0 where slices are missing."""
+    low, row, column = box
+    found = np.zeros([part.stop - part.start for part in box], planes[0].dtype)
+    for plane, place in zip(planes, places_in_stack(positions), strict=True):
+        if low.start <= place < low.stop:
+            found[place - low.start] = plane[row, column]
+    return found
+
+
 def _components(
-    guess: Sequence[Bool[np.ndarray, "h w"]],
-    truth: Sequence[Bool[np.ndarray, "h w"]],
-    positions: Sequence[int],
-    kind: str,
+    guess: Bool[np.ndarray, "d h w"], truth: Bool[np.ndarray, "d h w"], kind: str
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Size of each predicted component, in the volume or within its slice, and how much of it is right."""
-    found = components(stacked(guess, positions), within_slices=kind == "slice")
-    right = found.labels[stacked(truth, positions)]
-    return found.sizes, np.bincount(right, minlength=len(found) + 1)[1:]
+    found = components(guess, within_slices=kind == "slice")
+    return found.sizes, np.bincount(found.labels[truth], minlength=len(found) + 1)[1:]
 
 
 def _volume_dice(
@@ -144,12 +162,14 @@ def _volume_dice(
     decoded: DecodedDataset,
     records: Sequence[Record],
     candidates: Sequence[Candidate],
+    flips: Sequence[Tta],
     batch_size: int,
-) -> Float64[np.ndarray, " c"]:
-    probabilities = predictor.probabilities(patient_slices(decoded, records), batch_size=batch_size)
+) -> dict[Tta, Float64[np.ndarray, " c"]]:
+    slices = patient_slices(decoded, records)
+    probabilities = list(predictor.iterate_flips(slices, flips, batch_size=batch_size))
     reference = [decoded.mask(record.slice_id) for record in records]
     positions = [record.slice_index for record in records]
-    return patient_dice([each.astype(np.float64) for each in probabilities], reference, positions, candidates)
+    return {tta: patient_dice([each[tta] for each in probabilities], reference, positions, candidates) for tta in flips}
 
 
 def _candidates(in_slice: Sequence[int], in_volume: Sequence[int], shares: Sequence[float]) -> list[Candidate]:

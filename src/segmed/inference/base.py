@@ -1,7 +1,7 @@
 """What every predictor does, whatever computes its probabilities: label them, clean them, return masks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -49,6 +49,27 @@ class VolumePredictor(ABC):
         """As `iterate`, with what the probabilities are the mean of; one opinion where there is no other."""
         for mean in self.iterate(slices, batch_size=batch_size):
             yield Opinions(mean, mean[None])
+
+    def iterate_flips(
+        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
+        """`iterate` under several test-time flips at once: what they share goes through the network once.
+
+        Args:
+            slices: A patient's slices, normalised together.
+            flips: Which, whatever the run's own are.
+            batch_size: How many slices the network sees at once.
+
+        Returns:
+            Per slice the probabilities under each, float32 from 0 to 1.
+
+        Raises:
+            ModelError: It predicts under no others than its own.
+        """
+        if set(flips) != {self.tta}:
+            raise ModelError(f"{self.folder}: predicts under test-time flips {self.tta!r} alone. Tune its dense run.")
+        for mean in self.iterate(slices, batch_size=batch_size):
+            yield {self.tta: mean}
 
     @abstractmethod
     def networks(self) -> Sequence[nn.Module]:

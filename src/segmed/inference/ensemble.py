@@ -5,7 +5,7 @@ their configs and weights, and holds an `EnsembleConfig`, so that all that takes
 which patients a member has seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,23 @@ class EnsemblePredictor(VolumePredictor):
         """Probabilities with those of each member."""
         streams = [member.iterate(slices, batch_size=batch_size) for member in self.members]
         for each in zip(*streams, strict=True):
-            stacked = np.stack(each)
-            yield Opinions(stacked.mean(axis=0, dtype=np.float32), stacked)
+            yield Opinions(_mean(each), np.stack(each))
+
+    def iterate_flips(
+        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
+        """Probabilities under several test-time flips, as `VolumePredictor.iterate_flips` says."""
+        streams = [member.iterate_flips(slices, flips, batch_size=batch_size) for member in self.members]
+        for each in zip(*streams, strict=True):
+            yield {tta: _mean([one[tta] for one in each]) for tta in flips}
 
     def networks(self) -> Sequence[nn.Module]:
         """The members' networks."""
         return [member.model for member in self.members]
+
+
+def _mean(members: Sequence[Float[np.ndarray, "k h w"]]) -> Float[np.ndarray, "k h w"]:
+    return np.stack(members).mean(axis=0, dtype=np.float32)
 
 
 def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> EnsemblePredictor:

@@ -1,7 +1,7 @@
 """Apply a trained run: preprocess by its contract, predict logits, return to the original grid, label."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
-from segmed.inference.tta import probabilities_by_pass
+from segmed.inference.tta import FLIPS, probabilities_by_pass
 from segmed.models.checkpoint import RunConfig, TrainedModel
-from segmed.models.prediction import Tta
+from segmed.models.prediction import TTA_NAMES, Tta
 from segmed.preprocess import Preprocess, Statistics
 
 
@@ -60,7 +60,7 @@ class Predictor(VolumePredictor):
         Returns:
             Per slice `k h w`, float32 from 0 to 1, at the size of the image.
         """
-        for passes in self._passes(slices, batch_size):
+        for passes in self._passes(slices, batch_size, self.tta):
             yield passes.mean(dim=0).numpy()
 
     def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
@@ -73,15 +73,25 @@ class Predictor(VolumePredictor):
         Returns:
             Per slice the mean and what each flip gives, `k h w`, float32 from 0 to 1.
         """
-        for passes in self._passes(slices, batch_size):
+        for passes in self._passes(slices, batch_size, self.tta):
             yield Opinions(passes.mean(dim=0).numpy(), passes.numpy())
 
-    def _passes(self, slices: PatientSlices, batch_size: int) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
+    def iterate_flips(
+        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
+        """Probabilities under several test-time flips, as `VolumePredictor.iterate_flips` says."""
+        dearest = max(flips, key=TTA_NAMES.index)  # its passes begin with those of the others
+        for passes in self._passes(slices, batch_size, dearest):
+            yield {tta: passes[: len(FLIPS[tta])].mean(dim=0).numpy() for tta in flips}
+
+    def _passes(
+        self, slices: PatientSlices, batch_size: int, tta: Tta
+    ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         if not slices.images:
             return
         stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
-            yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing)
+            yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing, tta)
 
     def prepared(
         self, image: Shaped[np.ndarray, "h w *c"], spacing: PixelSpacing | None = None
@@ -110,7 +120,7 @@ class Predictor(VolumePredictor):
         return [self.model]
 
     def _batch(
-        self, stacks: Sequence[Stack], statistics: Statistics, spacing: PixelSpacing | None
+        self, stacks: Sequence[Stack], statistics: Statistics, spacing: PixelSpacing | None, tta: Tta
     ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         applied = [self._preprocess.apply_stack(images, statistics, spacing) for images in stacks]
         inputs, undos = zip(*applied, strict=True)
@@ -119,7 +129,7 @@ class Predictor(VolumePredictor):
             require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
             images = torch.stack([inputs[index] for index in group]).to(self.device)
             ways_back = [undos[index] for index in group]
-            yield from probabilities_by_pass(self.model, images, ways_back, self.tta)
+            yield from probabilities_by_pass(self.model, images, ways_back, tta)
 
 
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:

@@ -15,7 +15,9 @@ from segmed.preprocess import Undo
 Axes = tuple[int, ...]
 """Axes of `B C H W` that are mirrored."""
 FLIPS: dict[Tta, tuple[Axes, ...]] = {"none": ((),), "mirror": ((), (3,)), "flips": ((), (3,), (2,), (2, 3))}
-"""The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass."""
+"""The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass.
+
+Each kind begins with the passes of the cheaper ones."""
 
 
 def probabilities_by_pass(

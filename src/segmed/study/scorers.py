@@ -50,7 +50,7 @@ def threshold_for(given: Given, predictor: VolumePredictor, data: DecodedDataset
     if given != "image alone" or not (isinstance(config, RunConfig) and takes_prompts(config.model)):
         return predictor.config.threshold
     validation = replace(plan, part="validation")
-    found = tune({predictor.config.prediction.tta: predictor}, data, validation, in_slice=(), in_volume=())
+    found = tune(predictor, data, validation, flips=[config.prediction.tta], in_slice=(), in_volume=())
     return found.best.threshold
 
 
