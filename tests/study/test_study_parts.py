@@ -270,6 +270,14 @@ def test_folds_are_pooled_over_patients_and_none_is_in_two() -> None:
         pool_folds([one, one], name="all")
 
 
+@pytest.mark.parametrize("mark", [{"leaking": True}, {"patients_known": False}, {"training_known": False}])
+def test_what_marks_one_fold_or_seed_marks_the_row(mark: dict[str, bool]) -> None:
+    one, two = samples.evaluation("a", (0.8, 0.6)), samples.evaluation("a", (0.4, 0.5))
+    (name, value), two = next(iter(mark.items())), dataclasses.replace(two, **mark)
+    assert getattr(nest_seeds([one, two], name="all", resamples=100), name) is value
+    assert getattr(pool_folds([one, renamed(two, "Q")], name="all", resamples=100), name) is value
+
+
 def test_seeds_are_nested_in_patients() -> None:
     seeds = [samples.evaluation("a", dice) for dice in ((0.9, 0.5), (0.7, 0.3), (0.8, math.nan))]
     nested = nest_seeds(seeds, name="a", resamples=100)

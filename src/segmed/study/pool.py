@@ -45,6 +45,8 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         first,
         name=name,
+        leaking=any(fold.leaking for fold in folds),
+        patients_known=all(fold.patients_known for fold in folds),
         training_known=all(fold.training_known for fold in folds),
         threshold=None if len(folds) > 1 else first.threshold,
         split=replace(first.split, fold="all", units=len(order), slices=len(slices)),
@@ -79,6 +81,8 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     return replace(
         seeds[0],
         name=name,
+        leaking=any(one.leaking for one in seeds),
+        patients_known=all(one.patients_known for one in seeds),
         training_known=all(one.training_known for one in seeds),
         metrics=_with_seeds(_with_size_of_error(summary.metrics, of_sizes.metrics), by_seed),
         by_label={
