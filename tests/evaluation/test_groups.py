@@ -73,6 +73,15 @@ def test_columns_can_cross() -> None:
     assert group_of(GroupColumn(("sex", "site")), both, ["P0", "P1"]) == {"P0": "f × A", "P1": "unknown"}
 
 
+@pytest.mark.parametrize(
+    ("values", "unknown"), [(("-1", "12", "-1.0", "40"), ["P0", "P2"]), (("-1", "-2.25", "0.5", "-1"), [])]
+)
+def test_minus_one_is_unknown_unless_other_values_are_negative_too(values: tuple[str, ...], unknown: list[str]) -> None:
+    facts = {f"P{number}": {"x": value} for number, value in enumerate(values)}
+    found = group_of(GroupColumn(("x",), (-0.5,)), facts, list(facts))
+    assert [patient for patient, group in found.items() if group == "unknown"] == unknown
+
+
 def test_an_unknown_column_is_refused_with_those_there_are() -> None:
     with pytest.raises(DataError, match=r"Nothing that is scored has a value of 'race'. Columns of this data: sex"):
         group_of(GroupColumn(("race",)), SEX, list(SEX))

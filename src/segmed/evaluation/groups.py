@@ -24,7 +24,7 @@ from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstr
 
 UNKNOWN = "unknown"
 CROSS = " × "
-MISSING_VALUES = frozenset({"", "-1", "na", "nan", "none", "n/a", "not available", "unknown"})
+MISSING_VALUES = frozenset({"", "na", "nan", "none", "n/a", "not available", "unknown"})
 MOST_GROUPS = 8
 """A numeric column with more different values than this is cut into bands of equally many patients."""
 Attributes = Mapping[str, Mapping[str, str]]
@@ -182,7 +182,7 @@ def _values(
 ) -> tuple[dict[str, str], list[str]]:
     """A column's value, or its band, of each patient for whom it is known, and these values in order."""
     raw = {patient: str(attributes.get(patient, {}).get(name, "")).strip() for patient in patients}
-    known = {patient: value for patient, value in raw.items() if value.lower() not in MISSING_VALUES}
+    known = _without_codes({patient: value for patient, value in raw.items() if value.lower() not in MISSING_VALUES})
     numbers = _numbers(known)
     if edges and numbers is None:
         raise DataError(f"{name}: has values that are no numbers, so it cannot be cut at {', '.join(map(str, edges))}.")
@@ -193,6 +193,20 @@ def _values(
     if numbers is None:
         return known, sorted(set(known.values()), key=lambda value: (natural_key(value), value))
     return known, sorted(set(known.values()), key=lambda value: (float(value), value))
+
+
+def _without_codes(values: Mapping[str, str]) -> dict[str, str]:
+    """Without -1, which means unknown where no other value of the column is negative, and is a number else."""
+    below = {patient: number for patient, value in values.items() if (number := _number(value)) < 0}
+    coded = set(below.values()) == {-1.0}
+    return {patient: value for patient, value in values.items() if not (coded and patient in below)}
+
+
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def _numbers(values: Mapping[str, str]) -> dict[str, float] | None:
