@@ -14,10 +14,16 @@ from report_samples import evaluation, floor, metrics, patient_row
 
 from segmed.cli.referee import MaskOptions, ReferenceOptions, score_systems
 from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
 from segmed.core.units import IMAGE, PATIENT
 from segmed.evaluation.compare import Verdict, compare
-from segmed.evaluation.find import find_evaluations
+from segmed.evaluation.find import find_evaluations, scored_otherwise
+from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
+from segmed.models.checkpoint import RunConfig
+from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig
+from segmed.preprocess import PreprocessConfig
 
 GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
 POOR = tuple(value - 0.2 for value in GOOD)
@@ -175,6 +181,22 @@ def test_the_test_part_is_taken_unless_another_is_asked_for(tmp_path):
     run = saved_run(saved_run(tmp_path / "run", "unet"), "unet", part="validation")
     assert find_evaluations([run]).evaluations[0].part == "test"
     assert find_evaluations([run], part="validation").evaluations[0].part == "validation"
+
+
+def test_a_run_that_was_tuned_after_it_was_scored_is_named(tmp_path: Path) -> None:
+    model = ModelConfig(name="unet", encoder="resnet18", encoder_weights="none")
+    config = RunConfig(model=model, preprocess=PreprocessConfig(), labels=LabelMap(), threshold=0.5)
+    run = tmp_path / "unet"
+    evaluation("unet", (0.5, 0.7), provenance=Provenance(prediction=config.prediction)).save(run / "evaluation-test")
+    for now, told in (
+        (config, 0),
+        (dataclasses.replace(config, threshold=0.35), 1),
+        (dataclasses.replace(config, prediction=PredictionConfig(smallest_in_volume=50)), 1),
+        (dataclasses.replace(config, model=ModelConfig(name="sam-tiny"), threshold=0.35), 0),
+    ):
+        (run / "config.json").write_text(json.dumps(now.to_json()))
+        said = scored_otherwise(find_evaluations([run]))
+        assert [f"segmed evaluate {run}" in each for each in said] == [True] * told
 
 
 def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):

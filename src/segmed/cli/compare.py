@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.inputs import announce_leak, open_decoded, parse_columns
-from segmed.cli.messages import note, say
+from segmed.cli.messages import note, say, warn
 from segmed.cli.options import GroupsOption, OtherGridsName, PatientRegexOption, ScoredPart, folder_option
 from segmed.core.errors import SegmedError
 
@@ -74,7 +74,7 @@ def compare(
         volume_pictures,
     )
     from segmed.evaluation.compare import compare as compared
-    from segmed.evaluation.find import find_evaluations
+    from segmed.evaluation.find import find_evaluations, scored_otherwise
     from segmed.evaluation.report import write_comparison
     from segmed.evaluation.report.headline import headline
     from segmed.evaluation.report.notes import notes
@@ -100,6 +100,8 @@ def compare(
         scored = score_systems(systems, options, out=out, part=part)
         found, labels = scored.found, None
     comparison = compared(found.evaluations, seed=seed)
+    for each in scored_otherwise(found):
+        warn(each)
     decoded = None if scored is None else scored.decoded
     if decoded is None and data is None:
         decoded = _scored_data(found.evaluations, patient_regex, _plane_of(found.runs))

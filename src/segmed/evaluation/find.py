@@ -10,6 +10,8 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import CaseRow
+from segmed.models.checkpoint import CONFIG, load_config
+from segmed.models.zoo import takes_prompts
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,26 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
             if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
                 runs[evaluations[-1].name] = folder.parent
     return Found(tuple(with_others(evaluations, floors)), runs)
+
+
+def scored_otherwise(found: Found) -> tuple[str, ...]:
+    """A sentence for each run that has another threshold, test-time flips or post-processing than it was scored with.
+
+    So after `segmed tune`. Of promptable runs nothing is said: their threshold without a prompt is another.
+    """
+    sentences = []
+    for evaluation in found.evaluations:
+        run = found.runs.get(evaluation.name)
+        if run is None or evaluation.kind != "run" or not (run / CONFIG).is_file():
+            continue
+        config, _ = load_config(run)
+        scored = evaluation.threshold, evaluation.provenance.prediction or config.prediction
+        if not takes_prompts(config.model) and scored != (config.threshold, config.prediction):
+            sentences.append(
+                f"{evaluation.name}: its scores are of another threshold, test-time flips or post-processing than the "
+                f"run has now, as after `segmed tune`. Repeat them with `segmed evaluate {run}`."
+            )
+    return tuple(sentences)
 
 
 def with_others(evaluations: Sequence[Evaluation], others: Sequence[tuple[Evaluation, str]]) -> list[Evaluation]:
