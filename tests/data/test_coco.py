@@ -68,6 +68,16 @@ def test_the_file_itself_is_the_data_set_too_and_its_images_may_be_unannotated(t
     assert not masks_of(root / "any.json")["b"].any()
 
 
+def test_a_crowd_counts_as_its_category_and_is_said(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "set", [object_(7, 5, [BOX], iscrowd=1), object_(8, 3, [BOX])])
+    assert masks_of(root)["a"][1:3, 1:4].tolist() == [[2, 2, 2]] * 2
+    (told,) = [finding for finding in check(root).findings if finding.code == "crowd"]
+    assert told.severity == "warning"
+    assert told.message.startswith("1 region with iscrowd: 1 taken as what the category says")
+    chosen = list_dataset(root, labels=LabelMap(("nucleus",), (0, 1)))
+    assert "crowd" not in [finding.code for finding in chosen.findings]
+
+
 def test_changed_annotations_are_read_anew(tmp_path: Path) -> None:
     root = write_coco(tmp_path / "set", [object_(7, 3, [BOX])])
     before = masks_of(root)["a"].sum()

@@ -37,6 +37,7 @@ class _Annotation:
     image_id: int | str
     category_id: int
     segmentation: list[list[float]] | _Runs | None = None
+    iscrowd: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ def list_coco(path: Path, labels: LabelMap | None, patient_regex: str | None = N
     records, images = dict[tuple[str, str], Record](), set[Path]()
     within = _apart(read)
     for file, annotated in read.items():
+        if crowds := _crowds(annotated, chosen):
+            text = f"{plural(crowds, 'region')} with iscrowd: 1 taken as what the category says, where COCO's scores "
+            text += "leave crowds out. Take them out of the file if they are not to count."
+            findings.warning("crowd", file, text)
         for record in _records(root, file, annotated, findings):
             key = (within.get(file, ""), record.slice_id)
             if key in records or record.image in images:
@@ -159,6 +164,15 @@ def annotated_mask(path: Path, name: str, labels: LabelMap) -> UInt8[np.ndarray,
             )
         mask[inside] = label
     return mask
+
+
+def _crowds(annotated: _Annotated, labels: LabelMap) -> int:
+    """How many regions of these labels are crowds: of many objects that nobody told apart."""
+    return sum(
+        bool(each.iscrowd) and annotated.names.get(each.category_id) in labels.names
+        for objects in annotated.objects.values()
+        for each in objects
+    )
 
 
 def _files(root: Path) -> list[Path]:
