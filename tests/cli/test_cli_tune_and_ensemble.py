@@ -72,6 +72,17 @@ def test_an_ensemble_is_the_mean_of_its_runs_and_is_evaluated_like_a_run(place: 
     segmed("predict", out, place / "data", "-o", tmp_path / "masks", "--tta", "flips", "--device", "cpu")
 
 
+def test_an_ensemble_whose_tuning_is_stopped_is_not_there(place: Path, tmp_path: Path, monkeypatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise DataError("stopped")
+
+    monkeypatch.setattr("segmed.evaluation.tune.tune", stopped)
+    arguments = (place / "run1", place / "run2", "--data", place / "data", "-o", tmp_path / "both", "--device", "cpu")
+    with pytest.raises(DataError, match="stopped"):
+        segmed("ensemble", *arguments)
+    assert not (tmp_path / "both").exists()
+
+
 def test_a_member_that_was_changed_since_is_refused(place: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
     make_ensemble([run, place / "run2"], opened(place), tmp_path / "both")

@@ -33,9 +33,10 @@ def ensemble(
 ) -> None:
     """Make one predictor of several runs."""
     from segmed.cli.inputs import announce_leak, open_decoded
-    from segmed.cli.tune import choose, save_choice, say_choice
+    from segmed.cli.tune import choose, say_choice, with_choice
     from segmed.core.split import Split
-    from segmed.evaluation.ensemble import make_ensemble
+    from segmed.evaluation.ensemble import plan_ensemble, write_ensemble
+    from segmed.inference.ensemble import ensemble_of
     from segmed.models.checkpoint import load_run
     from segmed.models.hub import require_local
 
@@ -48,11 +49,13 @@ def ensemble(
     first = load_run(runs[0]).config
     decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=first.preprocess.plane)
     chosen_split = None if split is None else Split.load(split)
-    config, plan = make_ensemble(runs, decoded, out, split=chosen_split, fold=fold, copy=copy, tuned=not untuned)
+    config, plan = plan_ensemble(runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned)
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     if not untuned:
-        found = choose(out, decoded, plan, flips=flips, components=components, device=device)
+        joined = ensemble_of(runs, config, out, device=device)
+        found = choose(joined, decoded, plan, flips=flips, components=components)
         say_choice(found, plan.unit)
-        save_choice(out, config, found)
+        config = with_choice(config, found)
+    write_ensemble(out, runs, config, copy=copy)  # only now, so that what is stopped leaves none that nobody tuned
     say(out)
     next_step("segmed", "evaluate", out, "--data", data, *input_options(labels, patient_regex))

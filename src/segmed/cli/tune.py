@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
     from segmed.evaluation.run import Plan
     from segmed.evaluation.tune import Tuning
-    from segmed.models.joint_config import SystemConfig
+    from segmed.inference import VolumePredictor
+    from segmed.models.checkpoint import RunConfig
+    from segmed.models.joint_config import EnsembleConfig, SystemConfig
+
+    Config = TypeVar("Config", RunConfig, EnsembleConfig)
 
 
 def tune(
@@ -58,7 +62,7 @@ def tune(
     )
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
-    found = choose(run, decoded, plan, flips=flips, components=components, batch_size=batch_size, device=device)
+    found = choose(predictor, decoded, plan, flips=flips, components=components, batch_size=batch_size)
     say_choice(found, plan.unit)
     if dry_run:
         return
@@ -68,24 +72,22 @@ def tune(
 
 
 def choose(
-    run: Path,
+    predictor: "VolumePredictor",
     decoded: "DecodedDataset",
     plan: "Plan",
     *,
     flips: bool,
     components: bool,
     batch_size: int = 8,
-    device: str = "auto",
 ) -> "Tuning":
     """Score the candidates on the plan's patients, with a bar."""
     from segmed.evaluation.tune import SHARES_OF_LARGEST, SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
     from segmed.evaluation.tune import tune as tuned
-    from segmed.inference import load
     from segmed.models.prediction import TTA_NAMES
 
     with progress_bar("scoring validation patients") as progress:
         return tuned(
-            load(run, device=device),
+            predictor,
             decoded,
             plan,
             flips=TTA_NAMES if flips else TTA_NAMES[:1],
@@ -111,6 +113,16 @@ def say_choice(found: "Tuning", unit: "Unit") -> None:
     )
 
 
+def with_choice(config: "Config", found: "Tuning") -> "Config":
+    """The config of a run, or of an ensemble, with what was chosen."""
+    return replace(
+        config,
+        threshold=found.best.threshold,
+        prediction=found.best.prediction,
+        training=replace(config.training, others={**config.training.others, "tuned": found.to_json()}),
+    )
+
+
 def save_choice(run: Path, config: "SystemConfig", found: "Tuning") -> None:
     """Write the choice to the run's config, or the ensemble's."""
     from segmed.core.files import write_json
@@ -118,13 +130,7 @@ def save_choice(run: Path, config: "SystemConfig", found: "Tuning") -> None:
     from segmed.models.checkpoint import CONFIG, RunConfig
     from segmed.models.joint_config import EnsembleConfig
 
-    changed = replace(
-        config,
-        threshold=found.best.threshold,
-        prediction=found.best.prediction,
-        training=replace(config.training, others={**config.training.others, "tuned": found.to_json()}),
-    )
-    if isinstance(changed, EnsembleConfig):
-        change_ensemble(run, changed)
-    elif isinstance(changed, RunConfig):
-        write_json(run / CONFIG, changed.to_json())
+    if isinstance(config, EnsembleConfig):
+        change_ensemble(run, with_choice(config, found))
+    elif isinstance(config, RunConfig):
+        write_json(run / CONFIG, with_choice(config, found).to_json())

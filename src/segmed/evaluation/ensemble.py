@@ -26,7 +26,22 @@ def make_ensemble(
     copy: bool = False,
     tuned: bool = True,
 ) -> tuple[EnsembleConfig, Plan]:
-    """Write the ensemble's folder; returns its config, and the plan that comes next.
+    """Write the ensemble's folder without choosing anything; returns and raises as `plan_ensemble`."""
+    config, plan = plan_ensemble(members, decoded, out, split=split, fold=fold, tuned=tuned)
+    write_ensemble(out, members, config, copy=copy)
+    return config, plan
+
+
+def plan_ensemble(
+    members: Sequence[Path],
+    decoded: DecodedDataset,
+    out: Path,
+    *,
+    split: Split | None = None,
+    fold: int | None = None,
+    tuned: bool = True,
+) -> tuple[EnsembleConfig, Plan]:
+    """The config of an ensemble that may be written to `out`, and the plan that comes next. Nothing is written.
 
     Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a
     better one on. They count as seen from then on, whatever split the ensemble is tested on later. Otherwise it has the
@@ -49,16 +64,26 @@ def make_ensemble(
     if not tuned:
         config = with_members_settings(config, members)
     parts: tuple[PartName, ...] = ("test", "validation") if tuned else ("test",)
+    plans = []
     for member in members:
         own = load_run(member).config
-        for part in parts:
-            plan = plan_evaluation(member, own, decoded, split=split, fold=fold, part=part)  # refuses what was seen
+        each = [plan_evaluation(member, own, decoded, split=split, fold=fold, part=part) for part in parts]
+        plans.append(each[-1])  # what was seen is refused
+    plan = replace(
+        plans[0],
+        leaking=any(each.leaking for each in plans),
+        training_known=all(each.training_known for each in plans),
+    )
     if tuned:
         chosen_on = seen_patients(plan.split, plan.fold, pseudonyms_of(decoded.dataset))["validation"]
         seen = {**config.seen, "validation": sorted({*config.seen.get("validation", []), *chosen_on})}
         config = replace(config, seen=seen)
+    return config, plan
+
+
+def write_ensemble(out: Path, members: Sequence[Path], config: EnsembleConfig, *, copy: bool = False) -> None:
+    """Write what `plan_ensemble` returned, with a threshold that was chosen meanwhile or not."""
     save_ensemble(out, members, config, copy=copy)
     (out / SPLIT).unlink(missing_ok=True)
     if config.split_hash:
         copy_file(members[0] / SPLIT, out / SPLIT)
-    return config, plan_evaluation(out, config, decoded, split=split, fold=fold, part=parts[-1])

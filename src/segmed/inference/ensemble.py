@@ -98,6 +98,14 @@ def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None)
     )
 
 
+def ensemble_of(
+    runs: Sequence[Path], config: EnsembleConfig, folder: Path, *, device: str = "auto"
+) -> EnsemblePredictor:
+    """An ensemble of runs that is not written yet; `folder` is what messages call it."""
+    chosen, tta = str(chosen_device(device)), config.prediction.tta
+    return EnsemblePredictor([Predictor(load_run(run), device=chosen, tta=tta) for run in runs], config, folder)
+
+
 def read_ensemble(folder: Path) -> tuple[EnsembleConfig, list[Member]]:
     """What an ensemble is, and its members. No network is built."""
     stored = _read(folder)
