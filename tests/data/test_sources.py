@@ -17,6 +17,14 @@ def test_an_empty_folder_is_refused_with_the_layouts_that_are_known(tmp_path: Pa
         open_dataset(tmp_path)
 
 
+def test_a_data_set_one_folder_further_down_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a" / "images").mkdir(parents=True)  # images alone are none
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "manifest.csv").write_text("slice_id,patient,image\n")
+    with pytest.raises(DataError, match=r"no data set found in this folder, but one in .*volumes\. Name that folder"):
+        open_dataset(tmp_path)
+
+
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone: does not exist"):
         open_dataset(tmp_path / "gone")

@@ -171,6 +171,9 @@ def test_a_folder_a_case_with_a_file_for_each_label_is_one_mask(tmp_path):
     references = open_references(folder, labels=parse_label_numbers("kidney=1,tumour=2"), each_case_is_a_patient=True)
     found = score_masks(tmp_path / "total", references, name="total", resamples=200)
     assert found.metrics["dice"].value == 1.0
+    write_masks(tmp_path / "total" / "b_1", {"tumour": reference("b_1")}, affine=affine(shift=1.6))
+    with pytest.raises(DataError, match=r"tumour.nii.gz: lies on .* labels of its case: shifted by -1.6 mm along rows"):
+        score_masks(tmp_path / "total", references, name="total")
 
 
 @pytest.mark.parametrize("write", [write_segmentation, write_structures])

@@ -200,6 +200,8 @@ def list_dataset(
         raise DataError(f"{shown(path)}: the name of a folder is not UTF-8 text. Rename it.")
     layout = layout_of(path)
     if layout is None:
+        if (inside := _data_set_inside(path)) is not None:
+            raise DataError(f"{path}: no data set found in this folder, but one in {shown(inside)}. Name that folder.")
         what = "not a data set" if path.is_file() else f"no data set found in this folder{_what_is_there(path)}"
         raise DataError(f"{path}: {what}; expected {LAYOUTS}.")
     kind = _kind(layout)
@@ -212,6 +214,12 @@ def list_dataset(
     for text in alike_patients(listing.dataset):
         findings.warning("alike-patients", listing.dataset.path, text)
     return replace(listing, findings=tuple(findings.found))
+
+
+def _data_set_inside(path: Path) -> Path | None:
+    """The first data set among the folders in a folder, as where a download was unpacked into one of its own."""
+    folders = sorted(place for place in path.iterdir() if place.is_dir()) if path.is_dir() else []
+    return next((folder for folder in folders if holds_pairs(folder, layout_of(folder))), None)
 
 
 def _what_is_there(folder: Path) -> str:

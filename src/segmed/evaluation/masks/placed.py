@@ -131,7 +131,8 @@ def _read_label_files(folder: Path, labels: Sequence[str]) -> Volume:
         if found is None:
             found = one.with_array(np.zeros(one.grid.shape, np.uint8))
         elif not found.grid.is_same(one.grid):
-            raise DataError(f"{path}: lies on another grid than the other labels of its case. Export them together.")
+            apart = grid_difference(found.grid, one.grid)
+            raise DataError(f"{path}: lies on another grid than the other labels of its case: {apart}")
         found.array[one.array > 0] = number
     assert found is not None
     return found
