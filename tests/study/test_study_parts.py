@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import report_samples as samples
 from PIL import Image
 
 from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.core.records import Record
+from segmed.core.volume import Grid
 from segmed.data.augment import PRESETS
 from segmed.data.decoded import decode
 from segmed.data.degrade import parse_degradations
@@ -30,7 +33,7 @@ from segmed.study.page import contamination_notes
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.results import Results
 from segmed.study.settings import StudySettings, load_settings, save_settings
-from segmed.study.subgroups import SEQUENCES, subgroup_attributes
+from segmed.study.subgroups import SEQUENCES, THIRDS, TUMOUR, subgroup_attributes
 from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
 from toydata import toy
@@ -337,6 +340,18 @@ def test_grey_images_stored_as_rgb_are_a_missing_sequence_of_lgg_alone(tmp_path:
         facts = subgroup_attributes(data, evaluation, tmp_path / "facts.json")
         found[dataset.name] = {patient: facts[patient].get(SEQUENCES) for patient in ("P0", "P1")}
     assert found == {other.name: {"P0": None, "P1": None}, "lgg": {"P0": "one missing", "P1": "complete"}}
+
+
+def test_thirds_of_tumour_volume_are_of_millimetres_where_spacings_are_known(tmp_path: Path) -> None:
+    evaluation = samples.evaluation("a", (0.5, 0.5, 0.5))  # of as many pixels each
+    data = copy(toy(tmp_path))
+    records = [Record(row.slice_id, row.patient, row.slice, tmp_path, tmp_path) for row in evaluation.slices]
+    data.dataset = dataclasses.replace(data.dataset, name="other", records=tuple(records), attributes={})
+    found = subgroup_attributes(data, evaluation, tmp_path / "facts.json")
+    assert {patient: facts[TUMOUR] for patient, facts in found.items()} == dict.fromkeys(("P0", "P1", "P2"), THIRDS[0])
+    data._grids = {f"P{number}": Grid((3, *samples.SHAPE), None, (3.0 - number, 1.0, 1.0)) for number in range(3)}
+    found = subgroup_attributes(data, evaluation, tmp_path / "facts.json")
+    assert [found[patient][TUMOUR] for patient in ("P2", "P1", "P0")] == list(THIRDS)
 
 
 def test_each_institution_is_tested_once_by_networks_that_never_saw_it(tmp_path: Path) -> None:

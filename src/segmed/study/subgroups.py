@@ -3,6 +3,7 @@
 Both are groups of the out-of-fold predictions that are there already; nothing is trained for them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 from segmed.core.errors import SegmedError
 from segmed.core.files import write_json
 from segmed.core.reading import read_json
-from segmed.core.records import by_patient
+from segmed.core.records import by_patient, by_volume
 from segmed.data.decoded import DecodedDataset
 from segmed.data.layouts.lgg import copies_of_flair, is_lgg
 from segmed.evaluation.groups import Attributes, GroupColumn, GroupTable, group_table, parse_groups
+from segmed.evaluation.part import spacing_of as spacing_of_volume
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.study.run import Study
@@ -53,19 +55,35 @@ def subgroup_attributes(data: DecodedDataset, evaluation: Evaluation, kept: Path
     What is found out about LGG's sequences is kept in the file `kept`.
     """
     missing = _missing_sequences(data, kept) if is_lgg(data.dataset) else {}
-    volume: dict[str, int] = {}
-    for row in evaluation.patients:
-        volume[row.patient] = volume.get(row.patient, 0) + row.reference_px
+    volume = _volumes(data, evaluation)
     limits = np.quantile(list(volume.values()), [1 / 3, 2 / 3])
     known = data.dataset.attributes
     return {
         patient: {
             **known.get(patient, {}),
             **({SEQUENCES: missing[patient]} if patient in missing else {}),
-            TUMOUR: THIRDS[int(np.searchsorted(limits, pixels))],
+            TUMOUR: THIRDS[int(np.searchsorted(limits, size))],
         }
-        for patient, pixels in volume.items()
+        for patient, size in volume.items()
     }
+
+
+def _volumes(data: DecodedDataset, evaluation: Evaluation) -> dict[str, float]:
+    """The reference of each patient: in cubic millimetres where the spacing of all volumes is known, else in pixels."""
+    spacing_of = {volume: spacing_of_volume(data, volume) for volume in by_volume(data.dataset.records)}
+    voxel = {
+        record.slice_id: math.prod(spacing)
+        for record in data.dataset.records
+        if (spacing := spacing_of[record.volume]) is not None
+    }
+    volume = dict.fromkeys((row.patient for row in evaluation.patients), 0.0)
+    if all(row.slice_id in voxel for row in evaluation.slices):
+        for part in evaluation.slices:
+            volume[part.patient] += part.reference_px * voxel[part.slice_id]
+        return volume
+    for row in evaluation.patients:
+        volume[row.patient] += row.reference_px
+    return volume
 
 
 @dataclass(frozen=True)
