@@ -79,7 +79,16 @@ class Predictor(VolumePredictor):
     def iterate_flips(
         self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
-        """Probabilities under several test-time flips, as `VolumePredictor.iterate_flips` says."""
+        """Probabilities under several test-time flips, slice by slice; each mirror image is passed once for all.
+
+        Args:
+            slices: The slices of one volume.
+            flips: The test-time flips that are wanted, at least one.
+            batch_size: Slices that go through the network at a time.
+
+        Returns:
+            For each slice, in order, float32 `k h w` from 0 to 1 by flips, on the image's own grid.
+        """
         dearest = max(flips, key=TTA_NAMES.index)  # its passes begin with those of the others
         for passes in self._passes(slices, batch_size, dearest):
             yield {tta: passes[: len(FLIPS[tta])].mean(dim=0).numpy() for tta in flips}
