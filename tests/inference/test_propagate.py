@@ -14,6 +14,7 @@ from segmed.core.records import Record
 from segmed.inference.prompt_files import Given, PromptedFiles
 from segmed.inference.prompted import EncodedImage, PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate, takes_masks
+from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.training_facts import TrainingFacts
 from segmed.prompts.value import Prompts
@@ -87,6 +88,34 @@ def test_distance_and_size_stop_too(predictor: PromptedPredictor, change: dict[s
     assert [bool(answer.mask.any()) for answer in answers] == kept
 
 
+def test_an_object_of_just_the_smallest_size_is_carried_on(predictor: PromptedPredictor) -> None:
+    config = PropagateConfig(margin=0, pixels=1, smallest=36)
+    answers = propagate(predictor, encoded(predictor, *DRIFTING), asked(4, z0=(10, 8, 16, 14)), config)
+    assert [int(answer.mask.sum()) for answer in answers] == [36] * 4
+
+
+def test_an_object_below_the_smallest_size_is_kept_where_it_was_drawn_and_not_carried(
+    predictor: PromptedPredictor,
+) -> None:
+    config = PropagateConfig(margin=0, pixels=1, smallest=16)
+    volume = encoded(predictor, slice_with((10, 10, 3)), slice_with((8, 8, 9)))
+    answers = propagate(predictor, volume, asked(2, z0=(10, 10, 13, 13)), config)
+    assert [int(answer.mask.sum()) for answer in answers] == [9, 0]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0.5, True), (0.51, False)])
+def test_a_slice_that_shows_the_object_with_just_the_probability_is_kept(
+    predictor: PromptedPredictor, monkeypatch: pytest.MonkeyPatch, limit: float, kept: bool
+) -> None:
+    def undecided(embedding: Embedding) -> torch.Tensor:
+        return torch.zeros(len(embedding))
+
+    monkeypatch.setattr(predictor.promptable, "presence_logits", undecided)
+    config = PropagateConfig(margin=0, pixels=1, presence=limit)
+    answers = propagate(predictor, encoded(predictor, *DRIFTING[:2]), asked(2, z0=(10, 8, 16, 14)), config)
+    assert [bool(answer.mask.any()) for answer in answers] == [True, kept]
+
+
 def test_the_furthest_slice_is_counted_in_both_directions_by_place(predictor: PromptedPredictor) -> None:
     config = PropagateConfig(margin=0, pixels=1, furthest=1)
     volume = encoded(predictor, *[DRIFTING[0]] * 5)
@@ -105,6 +134,12 @@ def test_nothing_is_carried_over_a_gap_in_the_volume(predictor: PromptedPredicto
     prompts, volume = asked(3, z0=(10, 8, 16, 14)), encoded(predictor, *DRIFTING[:1] * 3)
     answers = propagate(predictor, volume, prompts, TIGHT, positions=[4, 5, 7])
     assert [bool(answer.mask.any()) for answer in answers] == [True, True, False]
+
+
+def test_nothing_is_carried_between_slices_of_one_place(predictor: PromptedPredictor) -> None:
+    prompts, volume = asked(3, z0=(10, 8, 16, 14)), encoded(predictor, *DRIFTING[:1] * 3)
+    answers = propagate(predictor, volume, prompts, TIGHT, positions=[4, 4, 5])
+    assert [bool(answer.mask.any()) for answer in answers] == [True, False, False]
 
 
 def test_objects_go_their_own_ways_and_meet_in_one_mask(predictor: PromptedPredictor) -> None:

@@ -76,6 +76,12 @@ def test_a_proposal_claims_the_whole_lesions_that_it_touches_or_holds_half_of() 
     beside = np.zeros(SIZE, bool)
     beside[2:5, 2:4] = True  # four of six pixels in the box of an L that does not touch it
     assert claimed(beside, apart).sum() == 6
+    half = np.zeros(SIZE, bool)
+    half[2:4, 3:5] = True  # two of four pixels in that box
+    assert claimed(half, apart).sum() == 4
+    less = half.copy()
+    less[2, 5] = True  # two of five
+    assert not claimed(less, apart).any()
 
 
 def test_a_false_alarm_claims_nothing() -> None:
