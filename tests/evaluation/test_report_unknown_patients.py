@@ -16,10 +16,11 @@ from segmed.evaluation.groups import GroupColumn, group_table, unit_of_tables, w
 from segmed.evaluation.provenance import Bootstrap, Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.report.metrics import BY_IMAGE
-from segmed.evaluation.report.page import UNKNOWN_TEXT
+from segmed.evaluation.report.page import UNKNOWN_TEXT, unknown_text
 from segmed.evaluation.report.robustness import write_robustness
 from segmed.evaluation.robustness import degraded_rows
 from segmed.evaluation.split_facts import SplitFacts
+from segmed.evaluation.volume_metrics import Space
 
 GOOD, POOR = (0.9, 0.85, 0.88, 0.8, 0.91), (0.7, 0.86, 0.6, 0.75, 0.5)
 MARK = "PATIENTS UNKNOWN"
@@ -110,3 +111,12 @@ def test_one_table_of_unknown_patients_is_enough_to_count_images(tmp_path):
         for one in (evaluation("sure", GOOD), unknown("unsure", POOR))
     ]
     assert [unit_of_tables(some).many for some in (both[:1], both)] == ["patients", "images"]
+
+
+def test_of_volumes_the_banner_speaks_of_volumes_and_of_no_slice() -> None:
+    volumes = [dataclasses.replace(unknown(name, GOOD), space=Space("mm", (1.0,))) for name in ("ours", "theirs")]
+    text = unknown_text(volumes)
+    assert text.startswith("Nobody said which volumes are of one patient")
+    assert "slice" not in text.lower()
+    assert unknown_text([*volumes, evaluation("known", GOOD)]).endswith("This concerns ours, theirs.")
+    assert unknown_text([unknown("slices", GOOD)]) == UNKNOWN_TEXT

@@ -55,6 +55,10 @@ UNKNOWN_TEXT = (
     "Nobody said which images are of one patient, so each counts by itself. Slices of one patient may be in training "
     "and in the test, where scores flatter, and intervals are over images, too narrow where several are of one patient."
 )
+UNKNOWN_VOLUMES_TEXT = (
+    "Nobody said which volumes are of one patient, so each counts by itself. Intervals are over volumes, too narrow "
+    "where several are of one patient; and what was trained on some volumes of a patient may be tested on others."
+)
 SECTIONS = (
     ("results", "Results", "scores"),
     ("tests", "Paired tests", "has_tests"),
@@ -223,9 +227,11 @@ def leaking_text(evaluations: Sequence[Evaluation]) -> str:
 def unknown_text(evaluations: Sequence[Evaluation]) -> str:
     """What is not known where nobody said which images are of one patient, and whose result is concerned if not all."""
     concerned = [evaluation for evaluation in evaluations if not evaluation.patients_known]
+    volumes = all(evaluation.space is not None for evaluation in concerned)
+    text = UNKNOWN_VOLUMES_TEXT if volumes else UNKNOWN_TEXT
     if len(concerned) == len(evaluations):
-        return UNKNOWN_TEXT
-    return f"{UNKNOWN_TEXT} This concerns {', '.join(evaluation.name for evaluation in concerned)}."
+        return text
+    return f"{text} This concerns {', '.join(evaluation.name for evaluation in concerned)}."
 
 
 def _results(comparison: Comparison) -> Sections:
