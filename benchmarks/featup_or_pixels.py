@@ -10,8 +10,6 @@ processor time and of the ratios to the first of the same round.
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.dense import build_encoder
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
+from turns import in_turns
 
 ENCODER = "tu-tf_efficientnet_lite0"
 FULL, READ = 192, (96, 112, 128, 144, 160, 176)
@@ -68,26 +67,6 @@ def frozen(batch: int) -> dict[str, Run]:
     return {"bilinear-256": bilinear(SLICE), "jbu": guided("jbu"), "control": guided("bilinear-control"), **pixels}
 
 
-def measured(runs: dict[str, Run], repeats: int) -> dict[str, dict[str, float]]:
-    """Processor time of each, in turns, after a round that does not count; ratios to the first of the same round."""
-    spent: dict[str, list[float]] = {name: [] for name in runs}
-    with torch.inference_mode():
-        for round_ in range(repeats + 1):
-            for name in list(runs) if round_ % 2 else list(runs)[::-1]:
-                started = time.process_time()
-                runs[name]()
-                if round_:
-                    spent[name].append(time.process_time() - started)
-    first = spent[next(iter(runs))]
-    return {
-        name: {
-            "cpu_ms": round(1000 * statistics.median(seconds), 1),
-            "cpu_ratio": round(statistics.median(a / b for a, b in zip(seconds, first, strict=True)), 3),
-        }
-        for name, seconds in spent.items()
-    }
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,10 +77,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    found = {
-        setting.__name__: {f"batch-{batch}": measured(setting(batch), options.repeats) for batch in options.batches}
-        for setting in (promptable, frozen)
-    }
+    with torch.inference_mode():
+        found = {
+            setting.__name__: {f"batch-{batch}": in_turns(setting(batch), options.repeats) for batch in options.batches}
+            for setting in (promptable, frozen)
+        }
     what = {"encoder": ENCODER, "threads": options.threads, "repeats": options.repeats}
     write_json(options.out, {"what": what, **found, "machine": machine(), "commit": commit(), "versions": versions()})
     for name, batches in found.items():

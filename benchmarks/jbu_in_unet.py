@@ -9,8 +9,6 @@ processor time of the operators that take most.
 """
 
 import argparse
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from segmed.core.provenance import commit, machine, versions
 from segmed.losses import LossConfig, build_loss
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
+from turns import in_turns
 
 ENCODERS = {"resnet18": {}, "tu-tf_efficientnet_lite0": {"decoder_channels": (128, 64, 32, 16, 16)}}
 LISTED = 12
@@ -46,25 +45,6 @@ class Step:
         """Forward, loss, backward."""
         self.loss(self.model(self.image).float(), self.mask).backward()
         self.model.zero_grad()
-
-
-def ratios(steps: dict[str, Step], repeats: int) -> dict[str, Any]:
-    """Processor time of each step, in turns, after a round that does not count; ratios of the same round."""
-    spent: dict[str, list[float]] = {name: [] for name in steps}
-    for round_ in range(repeats + 1):
-        for name in list(steps) if round_ % 2 else list(steps)[::-1]:
-            started = time.process_time()
-            steps[name]()
-            if round_:
-                spent[name].append(time.process_time() - started)
-    plain = spent["interpolate"]
-    return {
-        name: {
-            "cpu_ms": round(1000 * statistics.median(seconds), 1),
-            "cpu_ratio": round(statistics.median(a / b for a, b in zip(seconds, plain, strict=True)), 3),
-        }
-        for name, seconds in spent.items()
-    }
 
 
 def shares(step: Step) -> dict[str, float]:
@@ -92,7 +72,7 @@ def main() -> None:
             upsampler: Step(encoder, upsampler, batch=options.batch, size=options.size)
             for upsampler in ("interpolate", "bilinear-control", "jbu")
         }
-        found[encoder] = {"step": ratios(steps, options.repeats), "shares_with_jbu": shares(steps["jbu"])}
+        found[encoder] = {"step": in_turns(steps, options.repeats), "shares_with_jbu": shares(steps["jbu"])}
     settings = {"batch": options.batch, "size": options.size, "threads": options.threads, "repeats": options.repeats}
     write_json(
         options.out,
