@@ -1,7 +1,7 @@
 """How fast volumes are read, decoded and predicted, beside nibabel and PyTorch alone, and whether memory stays flat.
 
     python benchmarks/volumes.py reading --volumes 100 --out benchmarks/results/volumes-reading.json
-    python benchmarks/volumes.py predicting --volumes 100 --out benchmarks/results/volumes-predicting.json
+    python benchmarks/volumes.py predicting --volumes 1000 --out benchmarks/results/volumes-predicting.json
 
 What is compared runs in turn, volume by volume, so that whatever else the machine does hits both alike: the ratios
 hold where seconds do not.
