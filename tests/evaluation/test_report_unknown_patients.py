@@ -120,3 +120,15 @@ def test_of_volumes_the_banner_speaks_of_volumes_and_of_no_slice() -> None:
     assert "slice" not in text.lower()
     assert unknown_text([*volumes, evaluation("known", GOOD)]).endswith("This concerns ours, theirs.")
     assert unknown_text([unknown("slices", GOOD)]) == UNKNOWN_TEXT
+
+
+def test_masks_without_a_split_are_scored_on_no_part_of_one(tmp_path: Path) -> None:
+    loose = [
+        dataclasses.replace(evaluation(name, dice), split=SplitFacts()) for name, dice in (("a", GOOD), ("b", POOR))
+    ]
+    split = [evaluation(name, dice) for name, dice in (("a", GOOD), ("b", POOR))]
+    told = [
+        write_report(some, out=tmp_path / str(n)).read_text(encoding="utf-8") for n, some in enumerate((loose, split))
+    ]
+    assert ["test part" in html for html in told] == [False, True]
+    assert "Scores with 95 % bootstrap intervals" in told[0]

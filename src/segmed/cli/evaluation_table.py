@@ -103,10 +103,11 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
     from rich import box
     from rich.table import Table
 
+    from segmed.evaluation.report.notes import scored_part
     from segmed.evaluation.report.numbers import metric as with_interval
     from segmed.evaluation.report.numbers import metric_value
 
-    title = f"{result.name}: {result.part} part, {size_of(result)}"
+    title = f"{result.name}: {', '.join(filter(None, (scored_part(result), size_of(result))))}"
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     grid.add_column("", no_wrap=True)
     grid.add_column(result.name, justify="right", style="bold", overflow="fold")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, Verdict, mean_dice, patient_scores
 from segmed.evaluation.report import numbers
-from segmed.evaluation.report.notes import notes
+from segmed.evaluation.report.notes import notes, scored_part
 from segmed.evaluation.report.tables import metric_of
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.statistics import bootstrap_ci
@@ -39,9 +39,10 @@ def headline(comparison: Comparison) -> Headline:
         return Headline(title, support)
     second = others[0]
     test = next(t for t in comparison.tests if (t.first, t.second) == (leader.name, second.name))
+    part = f" of the {told}" if (told := scored_part(leader)) else ""
     scores = (
         f"Mean {unit} Dice {_score(comparison, leader)} against {_score(comparison, second)}, on "
-        f"{_units(comparison)} of the {leader.part} part; sign-flip test, Holm-adjusted p {_p(test.p_holm)}."
+        f"{_units(comparison)}{part}; sign-flip test, Holm-adjusted p {_p(test.p_holm)}."
     )
     return Headline(_title(leader, second, test, comparison.unit), (scores, *support))
 

@@ -29,6 +29,11 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     return tuple(note for note in (*found, *more) if note)
 
 
+def scored_part(evaluation: Evaluation) -> str:
+    """Which part of a split was scored, as `test part`; empty where there is no split, as of masks of other tools."""
+    return "" if evaluation.split.strategy is None else f"{evaluation.part} part"
+
+
 def volumes_note(evaluations: Sequence[Evaluation]) -> str:
     """How patients with several volumes are scored; empty where none has more than one."""
     several = next((each for each in evaluations if each.provenance.volumes is not None), None)

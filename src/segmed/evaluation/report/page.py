@@ -22,7 +22,7 @@ from segmed.evaluation.report.group_rows import group_sections
 from segmed.evaluation.report.headline import headline
 from segmed.evaluation.report.history import Points, read_history
 from segmed.evaluation.report.metrics import conventions
-from segmed.evaluation.report.notes import oracle_text, training_note
+from segmed.evaluation.report.notes import oracle_text, scored_part, training_note
 from segmed.evaluation.report.oracle import oracle_sections
 from segmed.evaluation.report.patients import (
     Names,
@@ -180,14 +180,15 @@ def _front(comparison: Comparison, written: datetime) -> Sections:
     leader = comparison.systems[0]
     patients = len(leader.by_patient(PRIMARY))
     parts = len({row.case for row in leader.cases} if leader.space else {row.slice_id for row in leader.slices})
-    facts = [f"{leader.part} part", comparison.unit.count(patients)]
+    facts = [part] if (part := scored_part(leader)) else []
+    facts += [comparison.unit.count(patients)]
     facts += [plural(parts, "case" if leader.space else "slice")] if comparison.patients_known else []
     facts += [f"data {leader.data_hash[:12]}"] if leader.data_hash else []
     return {
         "headline": headline(comparison),
         "banners": _banners(comparison),
         "facts": " · ".join(facts),
-        "part": leader.part,
+        "part": part,
         "unit": comparison.unit,
         "leader": leader.name,
         "system_names": [system.name for system in comparison.systems],
