@@ -70,7 +70,8 @@ class EnsemblePredictor(VolumePredictor):
         """Probabilities with those of each member."""
         streams = [member.iterate(slices, batch_size=batch_size) for member in self.members]
         for each in zip(*streams, strict=True):
-            yield Opinions(_mean(each), np.stack(each))
+            stacked = np.stack(each)
+            yield Opinions(_mean(stacked), stacked)
 
     def iterate_flips(
         self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
@@ -78,15 +79,15 @@ class EnsemblePredictor(VolumePredictor):
         """Probabilities under several test-time flips, as `VolumePredictor.iterate_flips` says."""
         streams = [member.iterate_flips(slices, flips, batch_size=batch_size) for member in self.members]
         for each in zip(*streams, strict=True):
-            yield {tta: _mean([one[tta] for one in each]) for tta in flips}
+            yield {tta: _mean(np.stack([one[tta] for one in each])) for tta in flips}
 
     def networks(self) -> Sequence[nn.Module]:
         """The members' networks."""
         return [member.model for member in self.members]
 
 
-def _mean(members: Sequence[Float[np.ndarray, "k h w"]]) -> Float[np.ndarray, "k h w"]:
-    return np.stack(members).mean(axis=0, dtype=np.float32)
+def _mean(stacked: Float[np.ndarray, "n k h w"]) -> Float[np.ndarray, "k h w"]:
+    return stacked.mean(axis=0, dtype=np.float32)
 
 
 def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> EnsemblePredictor:
