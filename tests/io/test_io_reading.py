@@ -1,5 +1,8 @@
 """Images and masks come back as stored, whatever the format."""
 
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +163,23 @@ def _save_palette(path: Path, indices: np.ndarray, palette: list[int]) -> None:
     picture = Pillow.frombytes("P", (width, height), indices.tobytes())
     picture.putpalette(palette)
     picture.save(path)
+
+
+def test_headers_of_npy_files_are_parsed_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # two threads in Python 3.11's parser can raise SystemError, and a whole file was called damaged
+    np.save(tmp_path / "a.npy", np.ones((9, 14, 3), np.uint8))
+    parse, inside, most = ast.literal_eval, 0, 0
+
+    def slow(header: str) -> object:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.005)
+        inside -= 1
+        return parse(header)
+
+    monkeypatch.setattr(ast, "literal_eval", slow)
+    with ThreadPoolExecutor(4) as pool:
+        shapes = list(pool.map(lambda _: read_image(tmp_path / "a.npy").array.shape, range(8)))
+    assert shapes == [(9, 14, 3)] * 8
+    assert most == 1

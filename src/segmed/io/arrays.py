@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from segmed.core.wording import plural
 from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, as_labels
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
 from segmed.io.refusals import damaged
+
+_one_at_a_time = threading.Lock()
+"""numpy parses a header by `ast.literal_eval`. Two threads in it at once can raise a SystemError in Python 3.11, where
+the parser's depth is one number for all threads: whole files were then called damaged."""
 
 
 def read_npy(path: Path) -> Pixels:
@@ -86,6 +91,11 @@ def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInf
 
 def _read_array(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
     """The array of an NPY file of `size` bytes, which hold its header and its numbers and nothing else."""
+    with _one_at_a_time:
+        return _read_array_alone(path, file, size)
+
+
+def _read_array_alone(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
     shape, dtype = _read_header(file)
     if dtype.hasobject:
         raise DataError(f"{path}: pickled objects, expected a plain array of numbers. Save it with numpy.save.")
