@@ -2,7 +2,8 @@
 
 python benchmarks/studies/pool.py runs/f0 runs/f1 runs/f2 [runs/f0-s1 …] --name NAME --out FOLDER
 
-Each run, or ensemble, holds its `evaluation-test`. Seeds are those of the runs' recipes; every seed has all folds. The
+Each run, or ensemble, holds its `evaluation-test`. Seeds are those of the runs' recipes; every seed has all folds. A
+folder that is an evaluation itself, of masks or with prompts, is taken as it is and counts as of seed 0. The
 pooled evaluation is written to FOLDER, where `segmed compare` reads it, and a table of it is printed. Of two seeds or
 more the mean Dice has a second interval (t, Satterthwaite), as a bootstrap over so few seeds is too narrow.
 """
@@ -41,7 +42,8 @@ def joined(runs: Sequence[Path], name: str) -> list[Evaluation]:
     """The evaluation of all patients by each seed; raises `DataError` where a seed lacks a patient that another has."""
     by_seed: dict[int, list[Evaluation]] = defaultdict(list)
     for run in runs:
-        by_seed[seed_of(run)].append(Evaluation.load(run / "evaluation-test"))
+        itself = (run / "evaluation.json").is_file()
+        by_seed[0 if itself else seed_of(run)].append(Evaluation.load(run if itself else run / "evaluation-test"))
     seeds = [pool_folds(folds, name=name) for _, folds in sorted(by_seed.items())]
     tested = {frozenset(row.patient for row in each.patients) for each in seeds}
     if len(tested) > 1:

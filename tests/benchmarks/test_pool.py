@@ -53,6 +53,12 @@ def test_an_ensemble_is_one_seed_though_it_has_no_recipe(tmp_path: Path) -> None
     assert [len(each.patients) for each in joined(runs, "mean")] == [3]
 
 
+def test_the_folder_of_an_evaluation_is_taken_as_it_is_and_needs_no_run(tmp_path: Path) -> None:
+    samples.evaluation("masks", (0.9, 0.5)).save(tmp_path / "a")
+    named(samples.evaluation("masks", (0.1,)), "Q").save(tmp_path / "b")
+    assert [len(each.patients) for each in joined([tmp_path / "a", tmp_path / "b"], "masks")] == [3]
+
+
 def test_a_seed_that_lacks_a_fold_is_refused(tmp_path: Path) -> None:
     runs = [
         run(tmp_path / "a", seed=0, dice=(0.9, 0.5)),
