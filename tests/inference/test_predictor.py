@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +56,24 @@ def test_the_mask_has_the_size_of_the_image(predictor: Predictor, size: tuple[in
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_answers_that_are_no_numbers_are_an_error_and_no_empty_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda predictor, slices: predictor.predict(slices[0]),
+        lambda predictor, slices: predictor.probabilities(slices),
+        lambda predictor, slices: list(predictor.opinions(PatientSlices(slices))),
+        lambda predictor, slices: list(predictor.iterate_flips(PatientSlices(slices), ["none", "mirror"])),
+    ],
+    ids=["mask", "probabilities", "opinions", "flips"],
+)
+def test_answers_that_are_no_numbers_are_an_error_and_no_empty_mask(
+    tmp_path: Path, answer: Callable[[Predictor, list[np.ndarray]], object]
+) -> None:
     predictor = load(save_random_run(tmp_path), device="cpu")
     for parameter in predictor.networks()[0].parameters():  # finite, and yet too large to compute with
         parameter.data.fill_(3e38)
     with pytest.raises(ModelError, match="the network's answer is not a number"):
-        predictor.predict(image((40, 56)))
+        answer(predictor, [image((40, 56))])
 
 
 def test_a_slice_is_predicted_alike_alone_and_in_a_batch(predictor: Predictor) -> None:

@@ -1,5 +1,6 @@
 """A promptable run is encoded once and asked often; every answer lies on the image's own grid."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.inference import Predictor, load
 from segmed.inference.prompted import PromptedPredictor
+from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import RunConfig, TrainedModel, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
@@ -41,6 +43,15 @@ def test_an_answer_has_the_images_size_and_one_mask_per_object(predictor: Prompt
     assert np.array_equal(answer.mask, answer.probabilities[0] >= 0.4)
     assert answer.presence is not None
     assert 0 <= answer.presence <= 1
+
+
+@pytest.mark.parametrize("prompts", [None, Prompts(boxes=[BOX])], ids=["no prompt", "a box"])
+def test_answers_that_are_no_numbers_are_an_error_and_no_empty_mask(prompts: Prompts | None) -> None:
+    predictor = PromptedPredictor(TrainedModel(tiny_promptable(), run_config(), Path("run")), device="cpu")
+    encoded = predictor.encode(image())
+    damaged = replace(encoded, embedding=Embedding(tuple(level * torch.nan for level in encoded.embedding.levels)))
+    with pytest.raises(ModelError, match="run: the network's answer is not a number"):
+        predictor.decode(damaged, prompts)
 
 
 def test_decoding_leaves_no_trace(predictor: PromptedPredictor) -> None:

@@ -152,13 +152,17 @@ class VolumePredictor(ABC):
         Raises `ModelError` for probabilities that are no numbers, whose mask would be empty in silence.
         """
         best = probabilities.max(axis=0)
-        if not np.isfinite(best).all():
+        self.require_numbers(best)
+        labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
+        return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
+
+    def require_numbers(self, probabilities: Float[np.ndarray, "*any"]) -> None:
+        """Raise `ModelError` for probabilities that are no numbers, of which no mask, score or choice can be made."""
+        if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"{self.folder}: the network's answer is not a number. Its weights are damaged, or the image holds "
                 "values far from those it was trained on."
             )
-        labels = np.where(best >= self.config.threshold, probabilities.argmax(axis=0) + 1, 0).astype(np.uint8)
-        return Mask(labels, Geometry((labels.shape[0], labels.shape[1])))
 
     def cleaned(self, masks: list[Mask], positions: Positions | None = None) -> list[Mask]:
         """The masks of a patient's slices after the run's post-processing; `positions` are consecutive by default."""

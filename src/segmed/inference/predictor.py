@@ -59,6 +59,9 @@ class Predictor(VolumePredictor):
 
         Returns:
             Per slice `k h w`, float32 from 0 to 1, at the size of the image.
+
+        Raises:
+            ModelError: The network's answer is not a number.
         """
         for passes in self._passes(slices, batch_size, self.tta):
             yield passes.mean(dim=0).numpy()
@@ -138,7 +141,9 @@ class Predictor(VolumePredictor):
             require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
             images = torch.stack([inputs[index] for index in group]).to(self.device)
             ways_back = [undos[index] for index in group]
-            yield from probabilities_by_pass(self.model, images, ways_back, tta)
+            for passes in probabilities_by_pass(self.model, images, ways_back, tta):
+                self.require_numbers(passes.numpy())
+                yield passes
 
 
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:

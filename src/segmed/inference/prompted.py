@@ -178,6 +178,7 @@ class PromptedPredictor(Predictor):
 
         Raises:
             DataError: A prompt outside the image, or mask logits of another size.
+            ModelError: The network's answer is not a number.
         """
         return self.decode_volume([encoded], None if prompts is None else [prompts])[0]
 
@@ -196,6 +197,7 @@ class PromptedPredictor(Predictor):
 
         Raises:
             DataError: Another number of prompts than of images, or prompts outside their image.
+            ModelError: The network's answer is not a number.
         """
         if prompts is not None and len(prompts) != len(encoded):
             raise DataError(f"{len(prompts)} prompts for {len(encoded)} images. Give one Prompts per image.")
@@ -217,16 +219,17 @@ class PromptedPredictor(Predictor):
         for index, image in enumerate(encoded):
             mine = objects.image == index
             present = [each.presence[index] for each in passes if each.presence is not None]
-            answers.append(
-                Answer(
-                    probabilities=_probabilities([each.merged[index : index + 1] for each in passes], image.undo),
-                    objects=_probabilities([each.objects[mine] for each in passes], image.undo),
-                    iou=_mean([each.iou[mine] for each in passes]).clamp(0, 1).numpy(),
-                    presence=float(_mean(present)) if present else None,
-                    logits=_mean([each.logits[mine] for each in passes]).numpy(),
-                    threshold=self.config.threshold,
-                )
+            answer = Answer(
+                probabilities=_probabilities([each.merged[index : index + 1] for each in passes], image.undo),
+                objects=_probabilities([each.objects[mine] for each in passes], image.undo),
+                iou=_mean([each.iou[mine] for each in passes]).clamp(0, 1).numpy(),
+                presence=float(_mean(present)) if present else None,
+                logits=_mean([each.logits[mine] for each in passes]).numpy(),
+                threshold=self.config.threshold,
             )
+            for numbers in (answer.probabilities, answer.objects, answer.iou):
+                self.require_numbers(numbers)
+            answers.append(answer)
         return answers
 
     def _pass(self, encoded: Sequence[EncodedImage], given: Sequence[Prompts], axes: Axes, unprompted: bool) -> "_Pass":
