@@ -1,6 +1,8 @@
 """Runs are tuned and joined on the command line, on validation patients only."""
 
+import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -128,6 +130,20 @@ def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(pla
     with pytest.raises(ModelError, match=r"copy1: has another threshold or post-processing than .*copy0"):
         make_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
     assert not (tmp_path / "both").exists()
+
+
+def test_an_ensemble_over_folds_says_a_next_command_that_works(place: Path, tmp_path: Path) -> None:
+    first, other = copies_with(place, tmp_path, 0.25, 0.25)
+    value, own = json.loads((other / "config.json").read_text()), other / "split.json"
+    own.write_text(own.read_text() + "\n")  # the same split, as another file
+    hashed = {**value, "split_hash": hashlib.sha256(own.read_bytes()).hexdigest()}
+    (other / "config.json").write_text(json.dumps(hashed))
+    both, of = tmp_path / "both", ("--data", place / "data", "--split", place / "split.json", "--fold", 0)
+    said = segmed("ensemble", first, other, "-o", both, "--untuned", *of)
+    (line,) = [line for line in said.splitlines() if line.startswith("Next: segmed evaluate")]
+    assert "--fold 0" in line
+    segmed(*shlex.split(line)[2:], "--no-floors")
+    assert (both / "evaluation-test" / "evaluation.json").is_file()
 
 
 def test_members_that_read_volumes_along_other_planes_are_named(place: Path, tmp_path: Path) -> None:

@@ -58,4 +58,5 @@ def ensemble(
         config = with_choice(config, found)
     write_ensemble(out, runs, config, copy=copy)  # only now, so that what is stopped leaves none that nobody tuned
     say(out)
-    next_step("segmed", "evaluate", out, "--data", data, *input_options(labels, patient_regex))
+    elsewhere = () if config.split_hash else ("--split", split, "--fold", plan.fold, "-o", out / "evaluation-test")
+    next_step("segmed", "evaluate", out, "--data", data, *elsewhere, *input_options(labels, patient_regex))
