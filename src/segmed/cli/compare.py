@@ -84,8 +84,12 @@ def compare(
     if split is not None and (data is None or (references is None and cases is None)):
         raise SegmedError("--split: name the data set with --data, and the references of masks with --references.")
     if references is None and cases is None:
-        if named := [name for name, _ in systems if name is not None]:
-            raise SegmedError(f"{named[0]}=…: to score masks name their references with --references or --cases.")
+        if named := [(name, path) for name, path in systems if name is not None]:
+            name, path = named[0]
+            raise SegmedError(
+                f"{name}=…: NAME=FOLDER is of masks, whose references --references or --cases name. Give a run or "
+                f"evaluation without a name: {path}."
+            )
         found = find_evaluations([path for _, path in systems], part=part)
     else:
         options = MaskOptions(
