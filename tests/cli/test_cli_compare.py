@@ -153,8 +153,3 @@ def test_one_evaluation_named_twice_is_refused(tmp_path):
     assert isinstance(result.exception, SegmedError)
     assert "named twice" in str(result.exception)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_name_before_an_evaluation_is_refused_with_the_way_to_give_it() -> None:
-    with pytest.raises(SegmedError, match="Give a run or evaluation without a name: runs/unet"):
-        CliRunner().invoke(app, ["compare", "ours=runs/unet", "-o", "report"], catch_exceptions=False)

@@ -184,6 +184,7 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     ("arguments", "told"),
     [
         (["a=one", "--out", "out"], "name their references"),
+        (["a=one", "--out", "out"], "Give a run or evaluation without a name: one."),
         (["a=one", "a=two", "--references", "labels", "--out", "out"], "Two systems are called 'a'"),
         (["../a=one", "--references", "labels", "--out", "out"], "no name for a system"),
         (["a=good", "--references", "labels", "--nsd", "0", "--out", "out"], "expected positive numbers"),

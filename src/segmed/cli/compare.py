@@ -87,7 +87,7 @@ def compare(
         if named := [(name, path) for name, path in systems if name is not None]:
             name, path = named[0]
             raise SegmedError(
-                f"{name}=…: NAME=FOLDER is of masks, whose references --references or --cases name. Give a run or "
+                f"{name}=…: to score masks name their references with --references or --cases. Give a run or "
                 f"evaluation without a name: {path}."
             )
         found = find_evaluations([path for _, path in systems], part=part)
