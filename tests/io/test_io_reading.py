@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.io import read_image, read_mask
+from segmed.io.arrays import read_npy
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7)
 RGB = np.stack([GREY, GREY + 50, GREY + 100], axis=-1)
@@ -183,3 +184,22 @@ def test_headers_of_npy_files_are_parsed_one_at_a_time(tmp_path: Path, monkeypat
         shapes = list(pool.map(lambda _: read_image(tmp_path / "a.npy").array.shape, range(8)))
     assert shapes == [(9, 14, 3)] * 8
     assert most == 1
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        np.arange(12, dtype=np.float64).reshape(3, 4),
+        np.asfortranarray(np.arange(24, dtype=np.int16).reshape(2, 3, 4)),
+        np.arange(5, dtype=">u2"),
+        np.zeros((0, 7, 3), np.uint8),
+        np.array(3, np.int32),
+    ],
+    ids=["rows first", "columns first", "big-endian", "empty", "a single number"],
+)
+def test_an_npy_file_is_read_as_numpy_reads_it_and_may_be_written_to(tmp_path: Path, saved: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", saved)
+    read, numpys = read_npy(tmp_path / "a.npy").array, np.load(tmp_path / "a.npy")
+    assert (read.dtype, read.shape, read.flags.f_contiguous) == (numpys.dtype, numpys.shape, numpys.flags.f_contiguous)
+    assert np.array_equal(read, numpys)
+    assert read.flags.writeable

@@ -15,7 +15,7 @@ from segmed.io.fairseg import IMAGE_KEYS, MASK_KEYS, as_labels
 from segmed.io.pixels import MAX_DECODED_BYTES, Pixels, require_moderate_size
 from segmed.io.refusals import damaged
 
-_one_at_a_time = threading.Lock()
+_one_header_at_a_time = threading.Lock()
 """numpy parses a header by `ast.literal_eval`. Two threads in it at once can raise a SystemError in Python 3.11, where
 the parser's depth is one number for all threads: whole files were then called damaged."""
 
@@ -91,27 +91,24 @@ def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInf
 
 def _read_array(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
     """The array of an NPY file of `size` bytes, which hold its header and its numbers and nothing else."""
-    with _one_at_a_time:
-        return _read_array_alone(path, file, size)
-
-
-def _read_array_alone(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
-    shape, dtype = _read_header(file)
+    with _one_header_at_a_time:
+        shape, fortran_order, dtype = _read_header(file)
     if dtype.hasobject:
         raise DataError(f"{path}: pickled objects, expected a plain array of numbers. Save it with numpy.save.")
     require_moderate_size(path, shape, dtype)
     expected, found = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if found == expected:
+        numbers = bytearray(expected)
+        found = file.readinto(numbers)
     if found != expected:
         raise DataError(
             f"{path}: damaged or truncated NPY ({found} bytes of numbers where its header says {expected}). "
             "Copy or export it again."
         )
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
+    return np.ndarray(shape, dtype, buffer=numbers, order="F" if fortran_order else "C")
 
 
-def _read_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    return read(file)
