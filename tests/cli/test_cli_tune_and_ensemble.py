@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from segmed.core.errors import DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
-from segmed.evaluation.ensemble import make_ensemble
+from segmed.evaluation.ensemble import plan_ensemble, write_ensemble
 from segmed.evaluation.run import plan_evaluation
 from segmed.inference import EnsemblePredictor, load
 from segmed.inference.ensemble import ensemble_config
@@ -44,6 +45,20 @@ def cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(place: Path) -> DecodedDataset:
     return decode(open_dataset(place / "data"))
+
+
+def made_ensemble(
+    members: Sequence[Path],
+    data: DecodedDataset,
+    out: Path,
+    *,
+    split: Split | None = None,
+    copy: bool = False,
+    tuned: bool = True,
+) -> None:
+    """The ensemble as it is planned, with nothing chosen for it."""
+    config, _ = plan_ensemble(members, data, out, split=split, tuned=tuned)
+    write_ensemble(out, members, config, copy=copy)
 
 
 def test_tuning_changes_the_run_it_is_asked_to_change(place: Path, tmp_path: Path) -> None:
@@ -87,7 +102,7 @@ def test_an_ensemble_whose_tuning_is_stopped_is_not_there(place: Path, tmp_path:
 
 def test_a_member_that_was_changed_since_is_refused(place: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
-    make_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
+    made_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
     (run / "config.json").write_text((run / "config.json").read_text() + "\n")
     with pytest.raises(ModelError, match="was changed since the ensemble was made"):
         load(tmp_path / "both")
@@ -97,7 +112,7 @@ def test_other_weights_of_a_member_are_found_though_its_config_keeps_no_hash(pla
     run = Path(shutil.copytree(place / "run1", tmp_path / "run"))
     value = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**value, "weights_sha256": ""}))
-    make_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
+    made_ensemble([run, place / "run2"], opened(place), tmp_path / "both")
     load(tmp_path / "both")
     (run / "model.safetensors").write_bytes((place / "run2" / "model.safetensors").read_bytes())
     with pytest.raises(ModelError, match="weights are not those that were saved"):
@@ -118,7 +133,7 @@ def copies_with(place: Path, folder: Path, *thresholds: float) -> list[Path]:
 def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(place: Path, tmp_path: Path) -> None:
     members = copies_with(place, tmp_path, 0.25, 0.25)
     with pytest.raises(SplitError, match="validation part"):
-        make_ensemble(members, opened(place), tmp_path / "tuned")
+        made_ensemble(members, opened(place), tmp_path / "tuned")
     segmed("ensemble", *members, "--data", place / "data", "-o", tmp_path / "both", "--untuned", "--device", "cpu")
     both = load(tmp_path / "both").config
     assert (both.threshold, both.prediction.smallest_share) == (0.25, 0.1)
@@ -128,7 +143,7 @@ def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(pl
 
 def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"copy1: has another threshold or post-processing than .*copy0"):
-        make_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
+        made_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
     assert not (tmp_path / "both").exists()
 
 
@@ -156,7 +171,7 @@ def test_members_that_read_volumes_along_other_planes_are_named(place: Path, tmp
 
 
 def test_an_ensemble_of_before_hashes_loads(place: Path, tmp_path: Path) -> None:
-    make_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both")
+    made_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both")
     file = tmp_path / "both" / "ensemble.json"
     value = json.loads(file.read_text())
     for member in value["members"]:
@@ -170,7 +185,7 @@ def test_an_ensemble_is_not_written_through_a_link(place: Path, tmp_path: Path) 
     (tmp_path / "both").mkdir()
     (tmp_path / "both" / "members").symlink_to(tmp_path / "precious")
     with pytest.raises(DataError, match="members: is a symbolic link"):
-        make_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both", copy=True)
+        made_ensemble([place / "run1", place / "run2"], opened(place), tmp_path / "both", copy=True)
     assert list((tmp_path / "precious").iterdir()) == []
 
 
@@ -182,7 +197,7 @@ def test_members_trained_on_test_patients_are_refused(place: Path, tmp_path: Pat
         (Partition(fold.test, fold.validation, fold.train),),
     )  # fmt: skip
     with pytest.raises(SplitError, match=r"run1: was trained on patient .* of the test part"):
-        make_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=swapped)
+        made_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=swapped)
     assert not (tmp_path / "both").exists()
 
 
@@ -197,7 +212,7 @@ def test_an_ensemble_is_not_tested_on_the_patients_that_chose_its_threshold(plac
     other = Split(
         split.strategy, 0, split.data_hash, False, split.patient_of, (Partition(fold.train, chosen_on, kept),)
     )
-    make_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=other)
+    made_ensemble([place / "run1", place / "run2"], data, tmp_path / "both", split=other)
     both = load(tmp_path / "both").config
     with pytest.raises(SplitError, match=rf"patient {first}"):
         plan_evaluation(tmp_path / "both", both, data)

@@ -16,22 +16,6 @@ from segmed.models.joint_config import EnsembleConfig
 from segmed.models.seen import seen_patients
 
 
-def make_ensemble(
-    members: Sequence[Path],
-    decoded: DecodedDataset,
-    out: Path,
-    *,
-    split: Split | None = None,
-    fold: int | None = None,
-    copy: bool = False,
-    tuned: bool = True,
-) -> tuple[EnsembleConfig, Plan]:
-    """Write the ensemble's folder without choosing anything; returns and raises as `plan_ensemble`."""
-    config, plan = plan_ensemble(members, decoded, out, split=split, fold=fold, tuned=tuned)
-    write_ensemble(out, members, config, copy=copy)
-    return config, plan
-
-
 def plan_ensemble(
     members: Sequence[Path],
     decoded: DecodedDataset,
