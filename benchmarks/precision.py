@@ -21,7 +21,8 @@ from segmed.models.zoo import build_model
 
 NETWORKS = (
     ("unet", "resnet18"), ("deeplabv3plus", "resnet18"), ("pan", "resnet18"), ("unet", "efficientnet-b0"),
-    ("unet", "tu-tf_efficientnet_lite0"), ("deeplabv3plus", "tu-tf_efficientnet_lite0"), ("pan", "tu-tf_efficientnet_lite0"),
+    ("unet", "tu-tf_efficientnet_lite0"), ("deeplabv3plus", "tu-tf_efficientnet_lite0"),
+    ("pan", "tu-tf_efficientnet_lite0"),
 )  # fmt: skip
 
 

@@ -99,14 +99,16 @@ def test_settings_may_be_of_one_row_alone(tmp_path: Path) -> None:
         StudySettings(protocol="patient", budget="cpu", changes=("sam-tiny-boxes:epochs=5",))
 
 
-def test_on_a_cpu_every_network_begins_with_the_same_imagenet_weights_and_slim_decoders_where_there_are_widths(
+def test_on_a_cpu_every_network_begins_with_the_same_imagenet_weights_in_fp32_and_slim_decoders_where_there_are_widths(
     tmp_path: Path,
 ) -> None:
     names = ("deeplabv3plus", "unet", "unetplusplus", "deeplabv3", "pan", "unet-featup-gafl", "sam-tiny")
     settings = StudySettings(protocol="both", budget="cpu", systems=names)
     data = toy(tmp_path)
     splits = {"patient": split_by_patient(data, folds=2), "reproduction": split_by_patient(data, folds=2)}
-    models = [job.recipe.model for job in make_jobs(settings, splits, channels=3)]  # type: ignore[arg-type]
+    recipes = [job.recipe for job in make_jobs(settings, splits, channels=3)]  # type: ignore[arg-type]
+    assert {recipe.precision for recipe in recipes} == {"32"}
+    models = [recipe.model for recipe in recipes]
     assert {(model.encoder, model.encoder_weights) for model in models} == {("tu-tf_efficientnet_lite0", "imagenet")}
     assert {model.name for model in models if model.decoder_channels is not None} == {"unet", "unetplusplus"}
 
