@@ -75,7 +75,7 @@ BUDGETS: dict[str, Budget] = {
             "model.encoder=tu-tf_efficientnet_lite0",
             "model.encoder_weights=imagenet",
             "preprocess.size=[128,128]",
-            'precision="32"',  # bf16 gains nothing with this encoder: benchmarks/results/precision-amx.json
+            'precision="32"',  # bf16 is 0.8 to 1.1 times as fast: benchmarks/results/precision-amx.json
         ),
         patient=(
             "epochs=6",

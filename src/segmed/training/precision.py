@@ -35,8 +35,8 @@ def choose_precision(wanted: str = "auto", accelerator: str = "auto") -> Precisi
     On Intel AVX512-bf16 without AMX tiles was measured slower than fp32, 0.70 to 0.81 times its speed over four
     networks; on AMD's Zen 4 it was 1.5 to 2.0 and on
     Zen 5 1.4 to 3.0 times as fast, and with Intel's AMX tiles 1.7 to 2.3 times with ResNet-18
-    (`benchmarks/precision.py` and its four results). Depthwise convolutions gain nothing there: 0.8 to 1.1 times with
-    EfficientNet-Lite0, so recipes with that encoder ask for fp32.
+    but 0.8 to 1.1 times with EfficientNet-Lite0, so recipes with that encoder ask for fp32
+    (`benchmarks/precision.py` and its four results).
     """
     if wanted != "auto":
         return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted], "asked for")
