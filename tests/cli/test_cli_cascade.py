@@ -1,6 +1,8 @@
 """A cascade is made by one command, and evaluated and applied like a run."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.data.splits import split_by_patient
-from segmed.models.checkpoint import RunConfig, save_run
+from segmed.models.checkpoint import RunConfig, load_run, save_run
 from segmed.models.config import ModelConfig
+from segmed.models.prediction import PredictionConfig
 from segmed.models.seen import seen_patients
 from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
@@ -75,6 +78,24 @@ def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     assert alone["provenance"]["model"] == MODEL.name
     image = next(folder.glob("kaggle_3m/*/*_2.tif"))
     assert "1 mask\n" in segmed("predict", out, image, "-o", tmp_path, "--device", "cpu")
+
+
+def test_small_components_are_removed_alike_of_a_cascade_and_of_one_that_is_asked(folder: Path, tmp_path: Path) -> None:
+    trained = load_run(folder / "dense")
+    removing = replace(trained.config, prediction=PredictionConfig(smallest_share=1))
+    dense, out, options = tmp_path / "dense", tmp_path / "cascade", ("--data", folder, "--device", "cpu")
+    save_run(dense, trained.model, removing)
+    shutil.copy(folder / "dense" / "split.json", dense)
+    segmed("cascade", dense, folder / "sam", *options, "-o", out)
+    segmed("evaluate", out, *options, "--no-floors", "--resamples", "100")
+    segmed(
+        "evaluate", folder / "sam", *options, "--prompts", "cascade", "--cascade", out, "--no-floors",
+        "--resamples", "100", "-o", tmp_path / "scores",
+    )  # fmt: skip
+    own, asked = evaluation(out / "evaluation-test"), evaluation(tmp_path / "scores" / "prompts" / "cascade")
+    assert own["metrics"] == asked["metrics"]
+    assert own["provenance"]["smallest_component"] == asked["provenance"]["smallest_component"]
+    assert own["provenance"]["smallest_component"]["share of the largest"] == 1
 
 
 def test_flips_reach_the_dense_run_of_a_cascade_that_is_asked(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.part import records_of, volumes
 from segmed.evaluation.tune_cascade import facts_of, tune_cascade
 from segmed.inference.cascade import NEVER, join
+from segmed.models.prediction import PredictionConfig
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,9 @@ def test_a_refiner_that_takes_everything_away_is_never_used(decoded: DecodedData
     assert choice.always == 0.0
 
 
-def test_the_chosen_dice_is_the_one_that_evaluation_finds(decoded: DecodedDataset) -> None:
-    dense, promptable = half_finder(threshold=0.4), filler()
+@pytest.mark.parametrize("removed", [{}, {"smallest_in_slice": 100}, {"smallest_in_volume": 200}])  # half has 72, 144
+def test_the_chosen_dice_is_the_one_that_evaluation_finds(decoded: DecodedDataset, removed: dict[str, int]) -> None:
+    dense, promptable = half_finder(threshold=0.4, prediction=PredictionConfig(**removed)), filler()
     choice = tune_cascade(dense, promptable, decoded, tiny.slice_ids("abc"), kinds=["box"])
     for settings, dice in choice.tried[::25]:
         joined = join(dense, promptable, settings, Path("cascade"))

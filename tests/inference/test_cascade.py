@@ -135,10 +135,20 @@ def test_runs_of_other_data_or_splits_are_not_joined() -> None:
         join(half_finder(), half_finder(), CascadeConfig(), Path("cascade"))
 
 
-@pytest.mark.parametrize("removal", ["smallest_in_slice", "smallest_in_volume", "smallest_share"])
-def test_a_dense_run_that_removes_small_components_is_not_joined(removal: str) -> None:
-    with pytest.raises(ModelError, match=r"tuned to remove small components.*--no-components"):
-        cascade(filler(), half_finder(prediction=PredictionConfig(**{removal: 1})))
+REMOVED = {"smallest_in_slice": 20, "smallest_in_volume": 20, "smallest_share": 0.1}
+
+
+@pytest.mark.parametrize("removal", REMOVED)
+@pytest.mark.parametrize("gate", [0.0, NEVER])
+def test_the_joined_mask_loses_the_small_components_that_its_dense_run_removes(removal: str, gate: float) -> None:
+    chosen = PredictionConfig(**{removal: REMOVED[removal]})  # type: ignore[arg-type]
+    dense = half_finder(prediction=chosen)
+    predictor = cascade(dense=dense, gate=gate)
+    first, second = (mask.array > 0 for mask in predictor.predict_volume([BOTH, EMPTY]))
+    assert np.array_equal(first, mask_of(LARGE) if gate == 0 else dense.predict(BOTH).array > 0)
+    assert not first[SMALL].any()
+    assert not second.any()
+    assert predictor.config.prediction == chosen
 
 
 def test_a_cascade_has_seen_whatever_either_run_has() -> None:

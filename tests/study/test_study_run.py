@@ -25,6 +25,7 @@ from segmed.evaluation.tune import tune
 from segmed.inference import load
 from segmed.io import write_mask
 from segmed.study import Study, StudySettings, run_study
+from segmed.study.budgets import BUDGETS
 from segmed.study.external_rows import external_evaluations
 from segmed.study.jobs import Job, make_jobs
 from segmed.study.page import write_page
@@ -39,7 +40,7 @@ CPU = Hardware(accelerator="cpu")
 SETTINGS = StudySettings(
     protocol="both", budget="smoke", groups="institution",
     systems=("unet", "sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-20", "sam-tiny-cascade"),
-    changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4"),
+    changes=("epochs=1", "sampling.steps_per_epoch=2", "sampling.batch_size=4", "prediction.smallest_share=0.1"),
 )  # fmt: skip
 
 
@@ -135,6 +136,16 @@ def test_one_network_is_tested_in_several_ways_and_given_boxes_it_is_not_ranked(
     assert "SAM-tiny, given boxes" in given
     assert given.index("Floors, given the same boxes") < given.index("inscribed ellipse") < given.index("whole image")
     assert "Mean IoU of masks against mean IoU of the boxes" in given
+
+
+def test_a_cascade_removes_the_small_components_that_its_dense_row_removes(study: Study) -> None:
+    removing = {change for change in BUDGETS["cpu"].common + BUDGETS["cpu"].patient if change.startswith("prediction.")}
+    assert removing <= set(SETTINGS.changes)
+    for job in study.jobs:
+        if job.row in ("unet", "sam-tiny-cascade") and job.protocol == "patient":
+            scored = Evaluation.load(job.evaluation(study.out)).provenance.prediction
+            assert scored is not None
+            assert scored.smallest_share == 0.1
 
 
 def test_a_promptable_network_asked_without_a_prompt_has_the_threshold_that_is_best_so_on_validation_patients(

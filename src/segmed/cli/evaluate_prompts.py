@@ -92,7 +92,7 @@ def _cascade(
         raise ConfigError(f"--cascade {folder}: is not a folder made by `segmed cascade`.")
     dense = plan_evaluation(folder, loaded.config, decoded, split=plan.split, fold=plan.fold, part=plan.part)
     plan = replace(plan, training_known=plan.training_known and dense.training_known)
-    return Automatic(loaded.answers, loaded), plan
+    return Automatic(loaded.answers, loaded, cleans=True), plan
 
 
 def _floors(

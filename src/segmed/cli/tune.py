@@ -48,10 +48,7 @@ def tune(
 
     require_local(run)
     if (run / CASCADE).is_file():
-        raise ConfigError(
-            f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run, with --no-components, and make it "
-            "again."
-        )
+        raise ConfigError(f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run and make it again.")
     predictor = load(run, device=device)
     decoded = open_decoded(
         data,

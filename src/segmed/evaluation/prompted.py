@@ -128,12 +128,12 @@ class _ProtocolScores:
         )
 
     def _masks(self, records: Sequence[Record], answers: Sequence[Answer]) -> list[UInt8[np.ndarray, "h w"]]:
-        """The answers' masks; of a run without prompts those that it predicts, post-processing included."""
+        """The answers' masks; where the system finds what it answers, those that it predicts, post-processed."""
         masks = [answer.mask for answer in answers]
         if not self.protocol.cleans:
             return masks
         whole = [Mask(mask, Geometry((mask.shape[0], mask.shape[1]))) for mask in masks]
-        return [each.array for each in self._predictor.cleaned(whole, [record.slice_index for record in records])]
+        return [each.array for each in self.system.cleaned(whole, [record.slice_index for record in records])]
 
     def _answers(self, records: Sequence[Record], volume: EncodedVolume, drawn: Sequence[Prompted]) -> list[Answer]:
         if self.protocol.automatic is not None:

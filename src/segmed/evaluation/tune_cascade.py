@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64
 
 from segmed.core.errors import SplitError
+from segmed.core.image import Geometry, Mask
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import Record
 from segmed.data.decoded import DecodedDataset
@@ -52,7 +53,8 @@ def tune_cascade(
 ) -> CascadeChoice:
     """Try every candidate on the patients of `slice_ids`, which neither run may have been trained on.
 
-    Never refining is among the candidates, so that here, and only here, a cascade cannot be worse than its dense run.
+    Small components are removed as the dense run removes them. Never refining is among the candidates, so that here,
+    and only here, a cascade cannot be worse than its dense run.
     Raises `SplitError` without slices.
     """
     groups = records_of(decoded, slice_ids)
@@ -83,6 +85,10 @@ def _candidates(kinds: Sequence[PromptKinds]) -> Iterator[CascadeConfig]:
         yield CascadeConfig(share=share, min_pixels=size, margin=margin, prompts=kind, gate=gate)
 
 
+Key = tuple[float, float, PromptKinds]
+"""What the promptable run is asked: share, margin and prompts. Gate and size choose among its answers."""
+
+
 def _volume(
     dense: VolumePredictor,
     promptable: PromptedPredictor,
@@ -92,54 +98,62 @@ def _volume(
 ) -> Float64[np.ndarray, " candidates"]:
     """The volumetric Dice of a volume under every candidate; NaN where reference and prediction are empty."""
     slices = patient_slices(decoded, records)
-    maps = dense.probabilities(slices)
+    maps = [each[0] for each in dense.probabilities(slices)]
     faintest = CascadeConfig(share=min(SHARES), min_pixels=min(SIZES)).proposing(dense.config.threshold)
-    with_objects = [index for index, each in enumerate(maps) if len(propose(each[0], faintest))]
+    with_objects = [index for index, each in enumerate(maps) if len(propose(each, faintest))]
     encoded = dict(zip(with_objects, promptable.encode_volume(slices.some(with_objects)), strict=True))
-    totals = np.zeros((len(candidates), 2), np.int64)  # hits, predicted
-    reference = 0
-    for index, record in enumerate(records):
-        truth = np.asarray(decoded.mask(record.slice_id)) > 0
-        reference += int(truth.sum())
-        mask = maps[index][0] >= dense.config.threshold
-        if index not in encoded:
-            totals += (int((mask & truth).sum()), int(mask.sum()))
-            continue
-        totals += _slice(maps[index][0], mask, truth, encoded[index], dense, promptable, candidates)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(2 * totals[:, 0] / (totals[:, 1] + reference))
+    truth = np.stack([np.asarray(decoded.mask(record.slice_id)) > 0 for record in records])
+    positions = [record.slice_index for record in records]
+
+    def dice(masks: Sequence[Bool[np.ndarray, "h w"]]) -> float:
+        whole = [Mask(mask.astype(np.uint8), Geometry((mask.shape[0], mask.shape[1]))) for mask in masks]
+        predicted = np.stack([mask.array for mask in dense.cleaned(whole, positions)]) > 0
+        marked = int(predicted.sum()) + int(truth.sum())
+        return 2 * int((predicted & truth).sum()) / marked if marked else np.nan
+
+    alone = [each >= dense.config.threshold for each in maps]
+    found = np.full(len(candidates), dice(alone))
+    for key, columns in _asking_alike(candidates).items():  # the answers to one key at a time are held
+        asked = {index: _asked(key, maps[index], each, dense, promptable) for index, each in encoded.items()}
+        known: dict[bytes, float] = {}
+        for column in columns:
+            accepted = {index: _accepted(candidates[column], *each) for index, each in asked.items()}
+            memory = b"".join(each.tobytes() for each in accepted.values())
+            if memory not in known:
+                masks = list(alone)
+                for index, (proposals, answer) in asked.items():
+                    masks[index] = joined_mask(alone[index], proposals, answer.masks, accepted[index])
+                known[memory] = dice(masks)
+            found[column] = known[memory]
+    return found
 
 
-def _slice(
+def _asking_alike(candidates: Sequence[CascadeConfig]) -> dict[Key, list[int]]:
+    """Which candidates that refine share the promptable run's answers."""
+    found: dict[Key, list[int]] = {}
+    for column, each in enumerate(candidates):
+        if each.gate < NEVER:
+            found.setdefault((each.share, each.margin, each.prompts), []).append(column)
+    return found
+
+
+def _asked(
+    key: Key,
     probability: Float32[np.ndarray, "h w"],
-    mask: Bool[np.ndarray, "h w"],
-    truth: Bool[np.ndarray, "h w"],
     encoded: EncodedImage,
     dense: VolumePredictor,
     promptable: PromptedPredictor,
-    candidates: Sequence[CascadeConfig],
-) -> Int64[np.ndarray, "candidates 2"]:
-    """Hits and predicted pixels of one slice under every candidate; each is decoded once."""
-    answers: dict[tuple[float, float, PromptKinds], tuple[Proposals, Answer]] = {}
-    counted: dict[tuple[tuple[float, float, PromptKinds], bytes], tuple[int, int]] = {}
-    rows = []
-    for candidate in candidates:
-        key = (candidate.share, candidate.margin, candidate.prompts)
-        if candidate.gate >= NEVER:
-            rows.append((int((mask & truth).sum()), int(mask.sum())))
-            continue
-        if key not in answers:
-            least = CascadeConfig(share=candidate.share, min_pixels=min(SIZES), margin=candidate.margin)
-            found = propose(probability, least.proposing(dense.config.threshold))
-            answers[key] = (found, ask(promptable, encoded, found, candidate.prompts))
-        found, answer = answers[key]
-        accepted = (answer.iou >= candidate.gate) & (found.components.sum(axis=(1, 2)) >= candidate.min_pixels)
-        memory = (key, accepted.tobytes())
-        if memory not in counted:
-            joined = joined_mask(mask, found, answer.masks, accepted)
-            counted[memory] = (int((joined & truth).sum()), int(joined.sum()))
-        rows.append(counted[memory])
-    return np.array(rows, np.int64)
+) -> tuple[Proposals, Answer]:
+    share, margin, kinds = key
+    least = CascadeConfig(share=share, min_pixels=min(SIZES), margin=margin)
+    found = propose(probability, least.proposing(dense.config.threshold))
+    return found, ask(promptable, encoded, found, kinds)
+
+
+def _accepted(candidate: CascadeConfig, found: Proposals, answer: Answer) -> Bool[np.ndarray, " n"]:
+    """Which components a candidate refines: large enough for it, and the promptable run sure enough."""
+    large = found.components.sum(axis=(1, 2)) >= candidate.min_pixels
+    return np.asarray((answer.iou >= candidate.gate) & large)
 
 
 def facts_of(choice: CascadeChoice) -> Mapping[str, object]:

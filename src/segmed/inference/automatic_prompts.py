@@ -26,7 +26,7 @@ class Automatic:
     system: VolumePredictor | None = None
     """What answers, threshold and cost included, where it is more than the run alone: a cascade."""
     cleans: bool = False
-    """Whether small components are removed, as from the run's own predictions; what a prompt points to is kept."""
+    """Whether small components are removed, as from the system's own predictions; what a prompt points to is kept."""
 
 
 def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answer]:

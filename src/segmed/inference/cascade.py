@@ -157,19 +157,16 @@ def joined_mask(
 def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings: CascadeConfig) -> CascadedConfig:
     """What a cascade is, for all that takes a run: trained and chosen on whatever either run was.
 
-    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold, data and plane, and
-    where the dense run removes small components; `SplitError` where a run does not say which patients it has seen.
+    From the joined masks it removes the small components that the dense run removes from its own.
+
+    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold, data and plane;
+    `SplitError` where a run does not say which patients it has seen.
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
         raise ModelError(f"{promptable.folder}: takes no prompts. Name the promptable run second.")
     if one.labels != other.labels or len(one.labels.names) != 1:
         raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
-    if one.prediction.removes:
-        raise ModelError(
-            f"{dense.folder}: was tuned to remove small components, which a cascade would put back. Tune it with "
-            "--no-components, then make the cascade again."
-        )
     if (one.data_hash, one.split_hash, one.fold) != (other.data_hash, other.split_hash, other.fold):
         raise ModelError(
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
@@ -179,6 +176,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
     return CascadedConfig(
         networks=(*one.networks, *other.networks),
         labels=one.labels,
+        prediction=one.prediction,
         data_hash=one.data_hash,
         split_hash=one.split_hash,
         fold=one.fold,
