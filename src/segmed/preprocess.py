@@ -136,10 +136,14 @@ class Undo:
 
 
 class Preprocess:
-    """Apply a `PreprocessConfig`."""
+    """Apply a `PreprocessConfig`.
 
-    def __init__(self, config: PreprocessConfig) -> None:
-        self.config = config
+    With a `zoom` the image is so many times as large at the network's input, for test-time scales: a fixed size to the
+    nearest multiple of the divisor, a spacing and an image's own size exactly.
+    """
+
+    def __init__(self, config: PreprocessConfig, zoom: float = 1.0) -> None:
+        self.config, self.zoom = config, zoom
 
     def statistics(self, volume: Sequence[Shaped[np.ndarray, "..."]]) -> Statistics:
         """Intensity statistics of the slices (`h w c` each) of one patient's volume.
@@ -260,17 +264,30 @@ class Preprocess:
     def _sizes(self, shape: Sequence[int], spacing: PixelSpacing | None) -> tuple[Size, Size]:
         """The size of the image at the network's input, and that of the input, which may be padded."""
         original = (int(shape[0]), int(shape[1]))
-        size = self.config.size
+        size = self._zoomed_size()
         if self.config.spacing is not None:
-            content = _at_spacing(original, spacing, self.config.spacing)
+            rows, columns = self.config.spacing
+            content = _at_spacing(original, spacing, (rows / self.zoom, columns / self.zoom))
             least_height, least_width = size or (1, 1)
             return content, (self._whole(max(content[0], least_height)), self._whole(max(content[1], least_width)))
         if size is None:
-            return original, (self._whole(original[0]), self._whole(original[1]))
+            content = (self._zoomed(original[0]), self._zoomed(original[1]))
+            return content, (self._whole(content[0]), self._whole(content[1]))
         if self.config.fit == "squash":
             return size, size
         factor = min(size[0] / original[0], size[1] / original[1])
         return (max(1, int(original[0] * factor + 0.5)), max(1, int(original[1] * factor + 0.5))), size
+
+    def _zoomed(self, side: int) -> int:
+        return max(1, int(side * self.zoom + 0.5))
+
+    def _zoomed_size(self) -> Size | None:
+        """The configured size times the zoom, each side to its nearest multiple of the divisor."""
+        if self.config.size is None or self.zoom == 1:
+            return self.config.size
+        step = self.config.divisor
+        height, width = (max(1, int(side * self.zoom / step + 0.5)) * step for side in self.config.size)
+        return height, width
 
     def _whole(self, side: int) -> int:
         """The next multiple of the divisor."""

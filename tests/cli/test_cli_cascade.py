@@ -71,7 +71,7 @@ def test_it_is_made_evaluated_and_applied(folder: Path, tmp_path: Path) -> None:
     assert asked["threshold"] == result["threshold"] == 0.5
     assert asked["cost"]["parameters"] == result["cost"]["parameters"]
     assert asked["cost"]["training_seconds"] == result["cost"]["training_seconds"] == 2.0
-    own = ("run", "model", "encoder", "training", "test_time_flips")
+    own = ("run", "model", "encoder", "training", "test_time_augmentation")
     assert [asked["provenance"][key] for key in own] == [result["provenance"][key] for key in own]
     alone = evaluation(folder / "sam" / "evaluation-test" / "prompts" / "none")
     assert alone["threshold"] == run_config().threshold
@@ -106,7 +106,7 @@ def test_flips_reach_the_dense_run_of_a_cascade_that_is_asked(folder: Path, tmp_
         "--resamples", "100", "-o", tmp_path / "scores",
     )  # fmt: skip
     asked = evaluation(tmp_path / "scores" / "prompts" / "cascade")
-    assert asked["provenance"]["test_time_flips"] == "flips"
+    assert asked["provenance"]["test_time_augmentation"] == "flips"
 
 
 def test_the_kind_needs_the_folder_and_the_folder_the_kind(folder: Path) -> None:

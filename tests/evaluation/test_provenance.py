@@ -52,7 +52,8 @@ def test_a_gpu_is_known_by_the_devices_type(device: str | None, on_gpu: bool) ->
     [
         ({"degradation": "all"}, "no one degradation"),
         ({"degradation": "sharpness:3"}, "sharpness:3: unknown"),
-        ({"test_time_flips": "twice"}, "'twice' are unknown"),
+        ({"test_time_flips": "twice"}, "'twice' is unknown"),
+        ({"test_time_augmentation": "twice"}, "'twice' is unknown"),
         ({"bootstrap": {"resamples": 9, "draws": 3}}, "draws"),
     ],
 )

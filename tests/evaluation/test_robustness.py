@@ -84,7 +84,7 @@ def test_degraded_evaluations_of_another_threshold_or_post_processing_are_refuse
     clean = evaluation("net", CLEAN)
     told = {"test_time_flips": changes.get("flips", False), **{k: v for k, v in changes.items() if "small" in k}}
     other = replace(clean, threshold=changes.get("threshold", clean.threshold), provenance=Provenance.from_json(told))
-    with pytest.raises(DataError, match=r"another threshold, test-time flips or post-processing.*Repeat it"):
+    with pytest.raises(DataError, match=r"another threshold, test-time augmentation or post-processing.*Repeat it"):
         degraded_results(compare([other]), {"net": run})
 
 

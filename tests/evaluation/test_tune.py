@@ -41,7 +41,7 @@ def test_a_volume_in_which_no_candidate_predicts_anything_scores_nothing_or_zero
     assert patient_dice(faint, marked, (1, 2, 5), [(0.05, "volume", 0), (0.5, "slice", 3)]).tolist() == [0.0, 0.0]
 
 
-def test_flips_are_scored_by_passes_that_they_share(tmp_path) -> None:
+def test_kinds_of_augmentation_are_scored_by_passes_that_they_share(tmp_path) -> None:
     decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
     slices = patient_slices(decoded, decoded.dataset.records[:4])
     torch.manual_seed(0)
@@ -55,9 +55,9 @@ def test_flips_are_scored_by_passes_that_they_share(tmp_path) -> None:
     members = [Predictor(trained, device="cpu") for _ in range(2)]
     for predictor in (members[0], EnsemblePredictor(members, joint, tmp_path)):
         calls.clear()
-        for place, found in enumerate(predictor.iterate_flips(slices, TTA_NAMES)):
+        for place, found in enumerate(predictor.iterate_ttas(slices, TTA_NAMES)):
             assert all(np.array_equal(found[tta], own[tta][place]) for tta in TTA_NAMES)
-        assert len(calls) == 4 * len(predictor.networks())
+        assert len(calls) == 6 * len(predictor.networks())
 
 
 def test_of_equal_candidates_the_simplest_is_chosen_and_the_former_is_told(tmp_path) -> None:

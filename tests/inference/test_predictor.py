@@ -62,7 +62,7 @@ def test_the_mask_has_the_size_of_the_image(predictor: Predictor, size: tuple[in
         lambda predictor, slices: predictor.predict(slices[0]),
         lambda predictor, slices: predictor.probabilities(slices),
         lambda predictor, slices: list(predictor.opinions(PatientSlices(slices))),
-        lambda predictor, slices: list(predictor.iterate_flips(PatientSlices(slices), ["none", "mirror"])),
+        lambda predictor, slices: list(predictor.iterate_ttas(PatientSlices(slices), ["none", "mirror"])),
     ],
     ids=["mask", "probabilities", "opinions", "flips"],
 )

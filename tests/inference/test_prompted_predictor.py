@@ -160,5 +160,5 @@ def test_with_test_time_flips_a_mirrored_image_gets_the_mirrored_answer(axis: in
 def test_images_encoded_with_and_without_flips_are_not_decoded_together() -> None:
     trained = TrainedModel(tiny_promptable(), run_config(), Path("run"))
     encoded = [PromptedPredictor(trained, device="cpu", tta=tta).encode(image()) for tta in ("none", "flips")]
-    with pytest.raises(DataError, match="with and without test-time flips"):
+    with pytest.raises(DataError, match="with and without test-time augmentation"):
         PromptedPredictor(trained, device="cpu").decode_volume(encoded)

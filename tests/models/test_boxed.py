@@ -12,7 +12,7 @@ from segmed.models.boxed import BoxedDense, expected_iou
 from segmed.models.config import ModelConfig
 from segmed.models.object_prompts import ObjectPrompts
 from segmed.models.promptable import NOTHING, prompted_logits
-from segmed.models.zoo import build_model, takes_prompts
+from segmed.models.zoo import build_model
 from segmed.prompts.value import Prompts
 
 
@@ -66,7 +66,7 @@ def test_points_and_masks_are_refused(prompts: Prompts) -> None:
 def test_the_zoo_builds_it_with_one_channel_more() -> None:
     model = build_model(small(channels=2)).eval()
     assert isinstance(model, BoxedDense)
-    assert takes_prompts(small())
+    assert small().takes_prompts
     with torch.inference_mode():
         assert model(torch.randn(1, 2, 64, 96)).shape == (1, 1, 64, 96)
 

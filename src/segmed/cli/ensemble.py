@@ -18,7 +18,7 @@ def ensemble(
     out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
-    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = False,
+    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation too.")] = False,
     components: Annotated[
         bool, typer.Option("--components/--no-components", help="Try to remove small components.")
     ] = False,
@@ -42,8 +42,8 @@ def ensemble(
 
     if len(runs) < 2:
         raise ConfigError("An ensemble has at least two runs. Name more run folders.")
-    if untuned and (flips or components):
-        raise ConfigError("--untuned chooses nothing. Leave out --flips and --components, or --untuned.")
+    if untuned and (augment or components):
+        raise ConfigError("--untuned chooses nothing. Leave out --augment and --components, or --untuned.")
     for run in runs:
         require_local(run)
     first = load_run(runs[0]).config
@@ -53,7 +53,7 @@ def ensemble(
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     if not untuned:
         joined = ensemble_of(runs, config, out, device=device)
-        found = choose(joined, decoded, plan, flips=flips, components=components)
+        found = choose(joined, decoded, plan, augment=augment, components=components)
         say_choice(found, plan.unit)
         config = with_choice(config, found)
     write_ensemble(out, runs, config, copy=copy)  # only now, so that what is stopped leaves none that nobody tuned

@@ -27,7 +27,7 @@ def folder_option(help_text: str) -> Any:
 GuidedName = Literal["jbu", "jbu-constant", "bilinear-control"]
 UpsamplerName = Literal["interpolate", GuidedName]
 GaflName = Literal["none", "radial", "free", "lowrank"]
-TtaName = Literal["none", "mirror", "flips"]
+TtaName = Literal["none", "mirror", "scales", "flips", "mirror+scales"]
 PrecisionName = Literal["auto", "32", "bf16", "16"]
 OtherGridsName = Literal["refuse", "resample", "ignore"]
 ScoredPart = Literal["test", "validation"]
@@ -87,6 +87,8 @@ SlicesAtATimeOption = Annotated[int, typer.Option("--batch-size", min=1, help="S
 TtaOption = Annotated[
     TtaName | None,
     typer.Option(
-        "--tta", help="Test-time flips: mirror (left, right) or flips (up, down too); by default what was tuned."
+        "--tta",
+        help="Test-time augmentation: mirror (left, right), flips (up, down too), scales (a larger image) or "
+        "mirror+scales; by default what was tuned.",
     ),
 ]

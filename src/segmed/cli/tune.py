@@ -1,4 +1,4 @@
-"""`segmed tune`: choose a run's threshold, test-time flips and post-processing on its validation patients."""
+"""`segmed tune`: choose a run's threshold, test-time augmentation and post-processing on its validation patients."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def tune(
     run: Annotated[Path, typer.Argument(help="Run folder, or an ensemble's; its config is changed.")],
     data: Annotated[Path, typer.Option(help="The data set.")],
-    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Try test-time flips too.")] = True,
+    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation too.")] = True,
     components: Annotated[
         bool, typer.Option("--components/--no-components", help="Try to remove small components.")
     ] = True,
@@ -38,7 +38,7 @@ def tune(
 ) -> None:
     """Tune a run on its validation patients.
 
-    Chooses threshold, test-time flips and the removal of small components, and saves them in the run.
+    Chooses threshold, test-time augmentation and the removal of small components, and saves them in the run.
     """
     from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.evaluation.run import plan_evaluation
@@ -59,7 +59,7 @@ def tune(
     )
     plan = plan_evaluation(run, predictor.config, decoded, part="validation")
     announce_leak(plan.leaking, patients_known=plan.patients_known)
-    found = choose(predictor, decoded, plan, flips=flips, components=components, batch_size=batch_size)
+    found = choose(predictor, decoded, plan, augment=augment, components=components, batch_size=batch_size)
     say_choice(found, plan.unit)
     if dry_run:
         return
@@ -73,7 +73,7 @@ def choose(
     decoded: "DecodedDataset",
     plan: "Plan",
     *,
-    flips: bool,
+    augment: bool,
     components: bool,
     batch_size: int = 8,
 ) -> "Tuning":
@@ -87,7 +87,7 @@ def choose(
             predictor,
             decoded,
             plan,
-            flips=TTA_NAMES if flips else TTA_NAMES[:1],
+            ttas=None if augment else TTA_NAMES[:1],
             batch_size=batch_size,
             in_slice=SMALLEST_IN_SLICE if components else (),
             in_volume=SMALLEST_IN_VOLUME if components else (),
@@ -100,7 +100,7 @@ def say_choice(found: "Tuning", unit: "Unit") -> None:
     """Print what was chosen, and from what."""
     chosen = found.best.prediction
     say(
-        f"threshold {found.best.threshold:g}, test-time flips: {chosen.tta}, smallest component "
+        f"threshold {found.best.threshold:g}, test-time augmentation: {chosen.tta}, smallest component "
         f"{chosen.smallest_in_slice} px in a slice, {chosen.smallest_in_volume} voxels in a volume, "
         f"{chosen.smallest_share:g} of the largest"
     )

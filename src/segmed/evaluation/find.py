@@ -11,7 +11,6 @@ from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import CaseRow
 from segmed.models.checkpoint import CONFIG, load_config
-from segmed.models.zoo import takes_prompts
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
 
 
 def scored_otherwise(found: Found) -> tuple[str, ...]:
-    """A sentence for each run that has another threshold, test-time flips or post-processing than it was scored with.
+    """A sentence for each run that has another threshold, augmentation at test time or post-processing than was scored.
 
     So after `segmed tune`. Of promptable runs nothing is said: their threshold without a prompt is another.
     """
@@ -63,10 +62,10 @@ def scored_otherwise(found: Found) -> tuple[str, ...]:
             continue
         config, _ = load_config(run)
         scored = evaluation.threshold, evaluation.provenance.prediction or config.prediction
-        if not takes_prompts(config.model) and scored != (config.threshold, config.prediction):
+        if not config.model.takes_prompts and scored != (config.threshold, config.prediction):
             sentences.append(
-                f"{evaluation.name}: its scores are of another threshold, test-time flips or post-processing than the "
-                f"run has now, as after `segmed tune`. Repeat them with `segmed evaluate {run}`."
+                f"{evaluation.name}: its scores are of another threshold, test-time augmentation or post-processing "
+                f"than the run has now, as after `segmed tune`. Repeat them with `segmed evaluate {run}`."
             )
     return tuple(sentences)
 

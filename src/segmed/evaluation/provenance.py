@@ -58,7 +58,7 @@ class StoredProvenance(TypedDict, total=False):
     remark: str | None
     degradation: str | None
     training: dict[str, Any] | None
-    test_time_flips: str | bool | None
+    test_time_augmentation: str | bool | None
     smallest_component: dict[str, float | int | None] | None
     device: str | None
     dice_of_seeds: list[float | None] | None
@@ -122,7 +122,7 @@ class Provenance:
             "dice_of_seeds": list(self.dice_of_seeds) or None,
         }
         if self.prediction is not None:
-            found["test_time_flips"] = self.prediction.tta
+            found["test_time_augmentation"] = self.prediction.tta
             found["smallest_component"] = {name: getattr(self.prediction, own) for name, own in REMOVED.items()}
         if self.references is not None:
             found |= {"references": self.references.folder, NUMBERS: dict(self.references.numbers)}
@@ -182,18 +182,19 @@ def _degradation(text: str | None) -> Degradation | None:
 
 
 def _prediction(value: Mapping[str, Any]) -> PredictionConfig | None:
-    if "test_time_flips" not in value and "smallest_component" not in value:
+    told = value.get("test_time_augmentation", value.get("test_time_flips"))  # its name in 0.1
+    if told is None and "smallest_component" not in value:
         return None
     smallest = value.get("smallest_component") or {}
     removed = {own: smallest.get(name) or 0 for name, own in REMOVED.items()}
-    return PredictionConfig(tta=_flips(value.get("test_time_flips")), **removed)
+    return PredictionConfig(tta=_tta(told), **removed)
 
 
-def _flips(told: str | bool | None) -> Tta:
-    """The flips by name; version 0.1 could also say whether there were any."""
+def _tta(told: str | bool | None) -> Tta:
+    """Test-time augmentation by name; version 0.1 could also say whether there were flips."""
     if isinstance(told, bool) or told is None:
         return "flips" if told else "none"
     found = next((name for name in TTA_NAMES if name == told), None)
     if found is None:
-        raise DataError(f"test-time flips {told!r} are unknown, of {', '.join(TTA_NAMES)}")
+        raise DataError(f"test-time augmentation {told!r} is unknown, of {', '.join(TTA_NAMES)}")
     return found

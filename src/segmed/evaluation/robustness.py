@@ -83,8 +83,9 @@ def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluatio
             )
         if _applied(evaluation) != _applied(system):
             raise DataError(
-                f"{run}: its evaluation under {degradation} has another threshold, test-time flips or post-processing "
-                f"than that on {system.part}. Repeat it with `segmed evaluate {run} --degrade {degradation}`."
+                f"{run}: its evaluation under {degradation} has another threshold, test-time augmentation or "
+                f"post-processing than that on {system.part}. Repeat it with `segmed evaluate {run} --degrade "
+                f"{degradation}`."
             )
     return found
 

@@ -1,4 +1,4 @@
-"""Choose threshold, test-time flips and post-processing of a trained predictor on validation patients.
+"""Choose threshold, test-time augmentation and post-processing of a trained predictor on validation patients.
 
 All candidates are scored by mean volumetric Dice over the patients; among equals the simplest wins. The test part is
 never looked at. Sizes in the slice, in the volume and against the largest component are tried one at a time, not
@@ -67,7 +67,7 @@ def tune(
     decoded: DecodedDataset,
     plan: Plan,
     *,
-    flips: Sequence[Tta] = TTA_NAMES,
+    ttas: Sequence[Tta] | None = None,
     batch_size: int = 8,
     in_slice: Sequence[int] = SMALLEST_IN_SLICE,
     in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
@@ -76,13 +76,15 @@ def tune(
 ) -> Tuning:
     """Score every candidate on the plan's part (which should be the validation part) and choose the best.
 
-    `flips` are the test-time flips that may be chosen, whatever the run has now. `progress` counts volumes.
+    `ttas` are the kinds of test-time augmentation that may be chosen, whatever the run has now; None: all of which it
+    is capable. `progress` counts volumes.
     """
+    ttas = predictor.ttas if ttas is None else ttas
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     candidates = _candidates(in_slice, in_volume, shares)
-    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in flips}
+    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in ttas}
     for records in tracked(groups.values(), progress):
-        for tta, dice in _volume_dice(predictor, decoded, records, candidates, flips, batch_size).items():
+        for tta, dice in _volume_dice(predictor, decoded, records, candidates, ttas, batch_size).items():
             rows[tta].setdefault(records[0].patient, []).append(dice)
     choices = [
         _choice(tta, candidate, float(dice))
@@ -162,14 +164,14 @@ def _volume_dice(
     decoded: DecodedDataset,
     records: Sequence[Record],
     candidates: Sequence[Candidate],
-    flips: Sequence[Tta],
+    ttas: Sequence[Tta],
     batch_size: int,
 ) -> dict[Tta, Float64[np.ndarray, " c"]]:
     slices = patient_slices(decoded, records)
-    probabilities = list(predictor.iterate_flips(slices, flips, batch_size=batch_size))
+    probabilities = list(predictor.iterate_ttas(slices, ttas, batch_size=batch_size))
     reference = [decoded.mask(record.slice_id) for record in records]
     positions = [record.slice_index for record in records]
-    return {tta: patient_dice([each[tta] for each in probabilities], reference, positions, candidates) for tta in flips}
+    return {tta: patient_dice([each[tta] for each in probabilities], reference, positions, candidates) for tta in ttas}
 
 
 def _candidates(in_slice: Sequence[int], in_volume: Sequence[int], shares: Sequence[float]) -> list[Candidate]:
@@ -194,7 +196,7 @@ def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
 
 
 def _merit(choice: Choice) -> tuple[float, ...]:
-    """Better first: Dice, then fewer flips, then less removal, then the threshold nearest to 0.5."""
+    """Better first: Dice, then fewer passes, then less removal, then the threshold nearest to 0.5."""
     chosen = choice.prediction
     removal = chosen.smallest_in_slice + chosen.smallest_in_volume + 1000 * chosen.smallest_share
     dice = -1.0 if np.isnan(choice.dice) else choice.dice

@@ -24,7 +24,9 @@ from segmed.models.prediction import Tta
 
 @dataclass(frozen=True, eq=False)
 class Opinions:
-    """The probabilities of a slice, and those that they are the mean of: an ensemble's members, or test-time flips."""
+    """The probabilities of a slice, and those that they are the mean of: of an ensemble's members, or of the passes of
+    test-time augmentation.
+    """
 
     mean: Float[np.ndarray, "k h w"]
     each: Float[np.ndarray, "n k h w"]
@@ -50,26 +52,38 @@ class VolumePredictor(ABC):
         for mean in self.iterate(slices, batch_size=batch_size):
             yield Opinions(mean, mean[None])
 
-    def iterate_flips(
-        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    @property
+    def ttas(self) -> tuple[Tta, ...]:
+        """The kinds of test-time augmentation under which it can predict, from the cheapest to the dearest."""
+        return (self.tta,)
+
+    def iterate_ttas(
+        self, slices: PatientSlices, ttas: Sequence[Tta], *, batch_size: int = 8
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
-        """`iterate` under several test-time flips at once: what they share goes through the network once.
+        """`iterate` under several kinds of test-time augmentation at once: each pass that they share is made once.
 
         Args:
             slices: A patient's slices, normalised together.
-            flips: Which, whatever the run's own are.
+            ttas: Which of `self.ttas`, whatever the run's own is.
             batch_size: How many slices the network sees at once.
 
         Returns:
             Per slice the probabilities under each, float32 from 0 to 1.
 
         Raises:
-            ModelError: It predicts under no others than its own.
+            ModelError: It predicts under no others than `self.ttas`.
         """
-        if set(flips) != {self.tta}:
-            raise ModelError(f"{self.folder}: predicts under test-time flips {self.tta!r} alone. Tune its dense run.")
+        self.require_ttas(ttas)
         for mean in self.iterate(slices, batch_size=batch_size):
             yield {self.tta: mean}
+
+    def require_ttas(self, ttas: Sequence[Tta]) -> None:
+        """Raise `ModelError` for test-time augmentation under which it cannot predict."""
+        if strange := [tta for tta in ttas if tta not in self.ttas]:
+            raise ModelError(
+                f"{self.folder}: predicts under test-time augmentation {' or '.join(self.ttas)}, not "
+                f"{' or '.join(strange)}."
+            )
 
     @abstractmethod
     def networks(self) -> Sequence[nn.Module]:

@@ -26,6 +26,7 @@ from segmed.models.checkpoint import (
     ENSEMBLE,
     WEIGHTS,
     RunConfig,
+    TrainedModel,
     copy_run,
     found_from,
     known_patients,
@@ -34,7 +35,7 @@ from segmed.models.checkpoint import (
     relative_to,
 )
 from segmed.models.joint_config import EnsembleConfig, require_one_plane
-from segmed.models.prediction import Tta
+from segmed.models.prediction import AT_ONE_SIZE, TTA_NAMES, Tta
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import TrainingFacts, summed_times
 
@@ -59,7 +60,8 @@ class EnsemblePredictor(VolumePredictor):
             raise ModelError(f"{folder}: an ensemble without members. Name at least two runs.")
         self.members = tuple(members)
         self.config, self.folder = config, folder
-        self.device, self.tta = members[0].device, members[0].tta
+        self.device = members[0].device
+        self.tta = max((member.tta for member in members), key=TTA_NAMES.index)
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says."""
@@ -73,13 +75,23 @@ class EnsemblePredictor(VolumePredictor):
             stacked = np.stack(each)
             yield Opinions(_mean(stacked), stacked)
 
-    def iterate_flips(
-        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    @property
+    def ttas(self) -> tuple[Tta, ...]:
+        """Those that any member can do: a member that reads images of one size leaves out their scales."""
+        return tuple(tta for tta in TTA_NAMES if any(tta in member.ttas for member in self.members))
+
+    def iterate_ttas(
+        self, slices: PatientSlices, ttas: Sequence[Tta], *, batch_size: int = 8
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
-        """Probabilities under several test-time flips, as `VolumePredictor.iterate_flips` says."""
-        streams = [member.iterate_flips(slices, flips, batch_size=batch_size) for member in self.members]
+        """Probabilities under several kinds of test-time augmentation, as `VolumePredictor.iterate_ttas` says."""
+        self.require_ttas(ttas)
+        theirs = [{tta: _within(tta, member.ttas) for tta in ttas} for member in self.members]
+        streams = [
+            member.iterate_ttas(slices, tuple(dict.fromkeys(own.values())), batch_size=batch_size)
+            for member, own in zip(self.members, theirs, strict=True)
+        ]
         for each in zip(*streams, strict=True):
-            yield {tta: _mean(np.stack([one[tta] for one in each])) for tta in flips}
+            yield {tta: _mean(np.stack([one[own[tta]] for one, own in zip(each, theirs, strict=True)])) for tta in ttas}
 
     def networks(self) -> Sequence[nn.Module]:
         """The members' networks."""
@@ -103,8 +115,8 @@ def ensemble_of(
     runs: Sequence[Path], config: EnsembleConfig, folder: Path, *, device: str = "auto"
 ) -> EnsemblePredictor:
     """An ensemble of runs that is not written yet; `folder` is what messages call it."""
-    chosen, tta = str(chosen_device(device)), config.prediction.tta
-    return EnsemblePredictor([Predictor(load_run(run), device=chosen, tta=tta) for run in runs], config, folder)
+    chosen = str(chosen_device(device))
+    return EnsemblePredictor([_member(load_run(run), chosen, config.prediction.tta) for run in runs], config, folder)
 
 
 def read_ensemble(folder: Path) -> tuple[EnsembleConfig, list[Member]]:
@@ -223,4 +235,13 @@ def _loaded(member: Member, device: torch.device, tta: Tta) -> Predictor:
         )
     if sha256_of(member.folder / CONFIG) != member.config_sha256:
         raise ModelError(f"{member.folder}: was changed since the ensemble was made. Make the ensemble again.")
-    return Predictor(load_run(member.folder, weights_sha256=member.weights_sha256), device=str(device), tta=tta)
+    return _member(load_run(member.folder, weights_sha256=member.weights_sha256), str(device), tta)
+
+
+def _member(trained: TrainedModel, device: str, tta: Tta) -> Predictor:
+    """A run as a member, without prompts; where it reads images of one size, it leaves out scales of others."""
+    return Predictor(trained, device=device, tta=AT_ONE_SIZE[tta] if trained.config.model.takes_prompts else tta)
+
+
+def _within(tta: Tta, known: Sequence[Tta]) -> Tta:
+    return tta if tta in known else AT_ONE_SIZE[tta]

@@ -8,7 +8,6 @@ from segmed.inference.predictor import Predictor
 from segmed.models.checkpoint import CASCADE, CONFIG, ENSEMBLE, TrainedModel, load_config, load_run
 from segmed.models.joint_config import SystemConfig
 from segmed.models.prediction import Tta
-from segmed.models.zoo import takes_prompts
 
 
 def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = None) -> VolumePredictor:
@@ -17,7 +16,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "auto", tta: Tta | None = 
     Args:
         path_or_hub_id: The folder of a run, an ensemble or a cascade, or `hf:owner/name` of the hub.
         device: auto, cpu, cuda, cuda:1 (any number) or mps.
-        tta: Test-time flips in place of the run's own choice; a cascade hands it to its dense run.
+        tta: Test-time augmentation in place of the run's own choice; a cascade hands it to its dense run.
 
     Returns:
         A promptable run comes as a `PromptedPredictor`, which takes prompts as well.
@@ -50,7 +49,7 @@ def load_cascade(folder: Path, *, device: str = "auto", tta: Tta | None = None) 
 
 def predictor_of(trained: TrainedModel, *, device: str = "auto", tta: Tta | None = None) -> Predictor:
     """What predicts with a loaded run, on `device`; a `PromptedPredictor` where it takes prompts."""
-    if not takes_prompts(trained.config.model):
+    if not trained.config.model.takes_prompts:
         return Predictor(trained, device=device, tta=tta)
     from segmed.inference.prompted import PromptedPredictor  # imports transformers
 

@@ -12,9 +12,9 @@ from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
-from segmed.inference.tta import FLIPS, probabilities_by_pass
+from segmed.inference.tta import PASSES, Pass, logits_of, passes_of
 from segmed.models.checkpoint import RunConfig, TrainedModel
-from segmed.models.prediction import TTA_NAMES, Tta
+from segmed.models.prediction import AT_ONE_SIZE, TTA_NAMES, Tta
 from segmed.preprocess import Preprocess, Statistics
 
 
@@ -38,17 +38,28 @@ class Predictor(VolumePredictor):
         Args:
             trained: What `load_run` returned.
             device: auto, cpu, cuda, cuda:1 (any number) or mps.
-            tta: Test-time flips in place of the run's own choice.
+            tta: Test-time augmentation in place of the run's own choice.
 
         Raises:
-            ModelError: There is no such device.
+            ModelError: There is no such device, or the model reads images of one size and scales are asked for.
         """
         self.config: RunConfig = trained.config
         self.folder = trained.folder
         self.device = chosen_device(device)
-        self.tta: Tta = tta or trained.config.prediction.tta
+        self.tta = tta or trained.config.prediction.tta
+        if self.tta not in self.ttas:
+            raise ModelError(
+                f"{trained.folder}: {trained.config.model.name} reads images of one size, so it has no test-time "
+                f"augmentation {self.tta!r}. Choose {', '.join(self.ttas)}."
+            )
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
+
+    @property
+    def ttas(self) -> tuple[Tta, ...]:
+        """All, but of a promptable model those at one size."""
+        at_one_size = self.config.model.takes_prompts
+        return tuple(tta for tta in TTA_NAMES if not at_one_size or AT_ONE_SIZE[tta] == tta)
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says.
@@ -63,47 +74,52 @@ class Predictor(VolumePredictor):
         Raises:
             ModelError: The network's answer is not a number.
         """
-        for passes in self._passes(slices, batch_size, self.tta):
+        for passes in self._passes(slices, batch_size, PASSES[self.tta]):
             yield passes.mean(dim=0).numpy()
 
     def opinions(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Opinions]:
-        """Probabilities with those of each test-time flip.
+        """Probabilities with those of each pass of the test-time augmentation.
 
         Args:
             slices: A patient's slices, normalised together.
             batch_size: How many slices the network sees at once.
 
         Returns:
-            Per slice the mean and what each flip gives, `k h w`, float32 from 0 to 1.
+            Per slice the mean and what each pass gives, `k h w`, float32 from 0 to 1.
         """
-        for passes in self._passes(slices, batch_size, self.tta):
+        for passes in self._passes(slices, batch_size, PASSES[self.tta]):
             yield Opinions(passes.mean(dim=0).numpy(), passes.numpy())
 
-    def iterate_flips(
-        self, slices: PatientSlices, flips: Sequence[Tta], *, batch_size: int = 8
+    def iterate_ttas(
+        self, slices: PatientSlices, ttas: Sequence[Tta], *, batch_size: int = 8
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
-        """Probabilities under several test-time flips, slice by slice; each mirror image is passed once for all.
+        """Probabilities under several kinds of test-time augmentation, slice by slice; each pass is made once for all.
 
         Args:
             slices: The slices of one volume.
-            flips: The test-time flips that are wanted, at least one.
+            ttas: The kinds that are wanted, at least one, of `self.ttas`.
             batch_size: Slices that go through the network at a time.
 
         Returns:
-            For each slice, in order, float32 `k h w` from 0 to 1 by flips, on the image's own grid.
+            For each slice, in order, float32 `k h w` from 0 to 1 by kind, on the image's own grid.
+
+        Raises:
+            ModelError: The model reads images of one size, and scales are asked for.
         """
-        dearest = max(flips, key=TTA_NAMES.index)  # its passes begin with those of the others
-        for passes in self._passes(slices, batch_size, dearest):
-            yield {tta: passes[: len(FLIPS[tta])].mean(dim=0).numpy() for tta in flips}
+        self.require_ttas(ttas)
+        wanted = passes_of(ttas)
+        places = {tta: [wanted.index(each) for each in PASSES[tta]] for tta in ttas}
+        for passes in self._passes(slices, batch_size, wanted):
+            yield {tta: passes[places[tta]].mean(dim=0).numpy() for tta in ttas}
 
     def _passes(
-        self, slices: PatientSlices, batch_size: int, tta: Tta
+        self, slices: PatientSlices, batch_size: int, wanted: Sequence[Pass]
     ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         if not slices.images:
             return
         stacks, statistics = self._read(slices)
         for start in range(0, len(stacks), batch_size):
-            yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing, tta)
+            yield from self._batch(stacks[start : start + batch_size], statistics, slices.spacing, wanted)
 
     def prepared(
         self, image: Shaped[np.ndarray, "h w *c"], spacing: PixelSpacing | None = None
@@ -132,18 +148,30 @@ class Predictor(VolumePredictor):
         return [self.model]
 
     def _batch(
-        self, stacks: Sequence[Stack], statistics: Statistics, spacing: PixelSpacing | None, tta: Tta
+        self,
+        stacks: Sequence[Stack],
+        statistics: Statistics,
+        spacing: PixelSpacing | None,
+        wanted: Sequence[Pass],
     ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
-        applied = [self._preprocess.apply_stack(images, statistics, spacing) for images in stacks]
-        inputs, undos = zip(*applied, strict=True)
-        for group in same_size(inputs):
-            channels, height, width = inputs[group[0]].shape
-            require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
-            images = torch.stack([inputs[index] for index in group]).to(self.device)
-            ways_back = [undos[index] for index in group]
-            for passes in probabilities_by_pass(self.model, images, ways_back, tta):
-                self.require_numbers(passes.numpy())
-                yield passes
+        found: list[dict[Pass, Float[torch.Tensor, "k h w"]]] = [{} for _ in stacks]
+        for zoom in dict.fromkeys(each.zoom for each in wanted):
+            preprocess = Preprocess(self.config.preprocess, zoom)
+            applied = [preprocess.apply_stack(images, statistics, spacing) for images in stacks]
+            inputs, undos = zip(*applied, strict=True)
+            for group in same_size(inputs):
+                channels, height, width = inputs[group[0]].shape
+                require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
+                images = torch.stack([inputs[index] for index in group]).to(self.device)
+                for each in (some for some in wanted if some.zoom == zoom):
+                    with torch.inference_mode():
+                        logits = logits_of(self.model, images, each.axes)
+                    for index, one in zip(group, logits, strict=True):
+                        found[index][each] = undos[index](one).sigmoid()
+        for mine in found:
+            passes = torch.stack([mine[each] for each in wanted])
+            self.require_numbers(passes.numpy())
+            yield passes
 
 
 def same_size(inputs: Sequence[torch.Tensor]) -> list[list[int]]:

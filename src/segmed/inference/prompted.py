@@ -12,11 +12,11 @@ from segmed.core.errors import DataError, ModelError
 from segmed.core.image import Size
 from segmed.inference.predictor import Predictor, same_size
 from segmed.inference.slices import Images, PatientSlices
-from segmed.inference.tta import FLIPS, Axes, flipped
+from segmed.inference.tta import PASSES, Axes, flipped
 from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.object_prompts import ObjectPrompts
-from segmed.models.prediction import Tta
+from segmed.models.prediction import AT_ONE_SIZE, Tta
 from segmed.models.promptable import Promptable, largest_logits
 from segmed.preprocess import Undo
 from segmed.prompts.grid import PromptGrid, prompt_grid
@@ -33,7 +33,7 @@ class EncodedImage:
     network: Size
     """Height and width of what the network read, padding included."""
     mirrored: tuple["EncodedImage", ...] = ()
-    """The same of the image's mirror images, in the order of `tta.FLIPS`; none without test-time flips."""
+    """The same of the image's mirror images, in the order of `tta.PASSES`; none without test-time augmentation."""
 
     @property
     def size(self) -> Size:
@@ -153,7 +153,7 @@ class PromptedPredictor(Predictor):
             for group in same_size([tensor for tensor, _ in applied]):
                 stacked = torch.stack([applied[index][0] for index in group])
                 undos = [applied[index][1] for index in group]
-                passes = [self._encoded(flipped(stacked, axes), undos) for axes in FLIPS[self.tta]]
+                passes = [self._encoded(flipped(stacked, axes), undos) for axes in _axes(self.tta)]
                 for plain, *mirrored in zip(*passes, strict=True):
                     yield replace(plain, mirrored=tuple(mirrored))
 
@@ -278,10 +278,17 @@ class _Pass:
 def _flips_of(encoded: Sequence[EncodedImage]) -> tuple[Axes, ...]:
     """The passes that all images were encoded for."""
     counts = {len(image.mirrored) for image in encoded}
-    for flips in FLIPS.values():
-        if counts == {len(flips) - 1}:
-            return flips
-    raise DataError("Images encoded with and without test-time flips cannot be decoded together. Encode them alike.")
+    for tta in (tta for tta, same in AT_ONE_SIZE.items() if tta == same):
+        if counts == {len(PASSES[tta]) - 1}:
+            return _axes(tta)
+    raise DataError(
+        "Images encoded with and without test-time augmentation cannot be decoded together. Encode them alike."
+    )
+
+
+def _axes(tta: Tta) -> tuple[Axes, ...]:
+    """The mirror images of each pass; all are of one size."""
+    return tuple(each.axes for each in PASSES[tta])
 
 
 def _probabilities(passes: Sequence[Float[Tensor, "n _h _w"]], undo: Undo) -> Float32[np.ndarray, "n h w"]:

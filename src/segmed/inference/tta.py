@@ -1,36 +1,51 @@
-"""Test-time flips: probabilities of an image and of its mirror images, averaged on the image's own grid.
+"""Test-time augmentation: probabilities of several images of a slice, averaged on the slice's own grid.
 
-Whether they help is a matter for the validation patients (`segmed tune`), not for the test.
+Mirror images and a larger image. Whether they help is a matter for the validation patients (`segmed tune`), not for
+the test.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from segmed.models.prediction import Tta
-from segmed.preprocess import Undo
 
+ZOOM = 1.25
+"""How much larger the larger image is."""
 Axes = tuple[int, ...]
 """Axes of `B C H W` that are mirrored."""
-FLIPS: dict[Tta, tuple[Axes, ...]] = {"none": ((),), "mirror": ((), (3,)), "flips": ((), (3,), (2,), (2, 3))}
-"""The axes of `B C H W` along which the network's input, and its logits in turn, are mirrored, for each pass.
-
-Each kind begins with the passes of the cheaper ones."""
 
 
-def probabilities_by_pass(
-    model: nn.Module, images: Float[Tensor, "b c h w"], undos: Sequence[Undo], tta: Tta
-) -> Iterator[Float[Tensor, "passes k _H _W"]]:
-    """Probabilities of each image on its own grid, of every pass of `tta`. On the processor, float32."""
-    with torch.inference_mode():
-        passes = [_logits(model, images, axes) for axes in FLIPS[tta]]
-    for index, undo in enumerate(undos):
-        yield torch.stack([undo(logits[index]).sigmoid() for logits in passes])
+@dataclass(frozen=True)
+class Pass:
+    """One image of a slice: the axes of `B C H W` along which the network's input, and its logits in turn, are
+    mirrored, and how many times as large as otherwise the slice is at the network's input.
+    """
+
+    axes: Axes = ()
+    zoom: float = 1.0
 
 
-def _logits(model: nn.Module, images: Float[Tensor, "b c h w"], axes: tuple[int, ...]) -> Float[Tensor, "b k h w"]:
+MIRROR = Pass((3,))
+PASSES: dict[Tta, tuple[Pass, ...]] = {
+    "none": (Pass(),),
+    "mirror": (Pass(), MIRROR),
+    "scales": (Pass(), Pass(zoom=ZOOM)),
+    "flips": (Pass(), MIRROR, Pass((2,)), Pass((2, 3))),
+    "mirror+scales": (Pass(), MIRROR, Pass(zoom=ZOOM), Pass((3,), ZOOM)),
+}
+
+
+def passes_of(kinds: Sequence[Tta]) -> tuple[Pass, ...]:
+    """Every pass of these kinds, once."""
+    return tuple(dict.fromkeys(each for kind in kinds for each in PASSES[kind]))
+
+
+def logits_of(model: nn.Module, images: Float[Tensor, "b c h w"], axes: Axes) -> Float[Tensor, "b k h w"]:
+    """What a network says of images mirrored along `axes`, the right way round again. On the processor, float32."""
     logits: Tensor = model(flipped(images, axes).contiguous(memory_format=torch.channels_last))
     return flipped(logits, axes).float().cpu()
 

@@ -123,8 +123,8 @@ def predict_volumes(
     """Write the mask of every volume under `out` by its name, in its container and on its grid, and `summary.csv`.
 
     Volumes that cannot be read or predicted are skipped and listed. `summary.csv` has the size of each label in voxels
-    and, where the spacing is known, in ml; with several opinions (ensemble members, test-time flips) also the smallest
-    and the largest of theirs.
+    and, where the spacing is known, in ml; with several opinions (ensemble members, test-time augmentation) also the
+    smallest and the largest of theirs.
 
     Args:
         predictor: What predicts.

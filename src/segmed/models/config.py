@@ -44,6 +44,11 @@ class ModelConfig:
     gafl: GaflConfig | None = None
     """A learned filter of frequencies (GAFL), on the input unless its `place` says otherwise; None has none."""
 
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether the network can be asked with prompts: a promptable one, or one with a box channel."""
+        return self.name in FAMILIES or self.box_channel
+
     def __post_init__(self) -> None:
         """Put the model's own encoder and weights where nothing is said, and refuse numbers that no network has."""
         row = FAMILIES.get(self.name)

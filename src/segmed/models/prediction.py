@@ -5,9 +5,18 @@ from typing import Literal, get_args
 from segmed.core.config import config_dataclass
 from segmed.core.errors import ConfigError
 
-Tta = Literal["none", "mirror", "flips"]
+Tta = Literal["none", "mirror", "scales", "flips", "mirror+scales"]
+"""Test-time augmentation: of which images of a slice the probabilities are averaged."""
 TTA_NAMES: tuple[Tta, ...] = get_args(Tta)
 """From the cheapest to the dearest."""
+AT_ONE_SIZE: dict[Tta, Tta] = {
+    "none": "none",
+    "mirror": "mirror",
+    "scales": "none",
+    "flips": "flips",
+    "mirror+scales": "mirror",
+}
+"""What of each a network that reads images of one size can do."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Candidate thresholds: 0.05 to 0.95."""
 
@@ -18,7 +27,10 @@ class PredictionConfig:
 
     tta: Tta = "none"
     """`mirror` averages the probabilities of the image and of its left-right mirror image, at twice the cost; `flips`
-    those of all four mirror images, at four times. A network that never saw images upside down loses by `flips`."""
+    those of all four mirror images, at four times. A network that never saw images upside down loses by `flips`.
+    `scales` averages those of the image at the network's size and at 1.25 times it, at 2.6 times the cost;
+    `mirror+scales` those of both with their mirror images, at 5.1 times. Promptable models read images of one size and
+    have no scales."""
     smallest_in_slice: int = 0
     """Components of fewer pixels in a slice (8-connected) become background."""
     smallest_in_volume: int = 0

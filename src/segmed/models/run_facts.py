@@ -38,7 +38,7 @@ class RunFacts:
     labels_by_headers: bool = False
     """Whether headers of DICOM masks name its labels: these names are written wherever masks of it go."""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
-    """Test-time flips and post-processing, chosen on validation patients by `segmed tune`."""
+    """Test-time augmentation and post-processing, chosen on validation patients by `segmed tune`."""
 
 
 def require_probability(threshold: float) -> None:

@@ -51,8 +51,3 @@ def build_model(config: ModelConfig) -> nn.Module:
         raise ModelError(f"Unknown model {config.name!r}. {hint}Choose one of: {', '.join(sorted(model_names()))}.")
     build = NETWORKS[FAMILIES[config.name].network] if config.name in FAMILIES else build_dense
     return with_filter(_boxed(config) if config.box_channel else build(config), config)
-
-
-def takes_prompts(config: ModelConfig) -> bool:
-    """Whether the configured network can be asked with prompts: a promptable one, or one with a box channel."""
-    return config.name in FAMILIES or config.box_channel

@@ -15,7 +15,6 @@ from segmed.evaluation.run import Plan, evaluate_run
 from segmed.evaluation.tune import tune
 from segmed.inference import VolumePredictor, load
 from segmed.models.checkpoint import CONFIG, RunConfig
-from segmed.models.zoo import takes_prompts
 from segmed.study.systems import Given
 
 
@@ -47,10 +46,10 @@ def threshold_for(given: Given, predictor: VolumePredictor, data: DecodedDataset
     chosen on the fold's validation patients task as the test will be, by mean volumetric Dice.
     """
     config = predictor.config
-    if given != "image alone" or not (isinstance(config, RunConfig) and takes_prompts(config.model)):
+    if given != "image alone" or not (isinstance(config, RunConfig) and config.model.takes_prompts):
         return predictor.config.threshold
     validation = replace(plan, part="validation")
-    found = tune(predictor, data, validation, flips=[config.prediction.tta], in_slice=(), in_volume=())
+    found = tune(predictor, data, validation, ttas=[config.prediction.tta], in_slice=(), in_volume=())
     return found.best.threshold
 
 

@@ -20,7 +20,6 @@ from segmed.data.oof_maps import ProposalMaps
 from segmed.inference.room import require_room
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
-from segmed.models.zoo import takes_prompts
 from segmed.preprocess import Preprocess
 from segmed.training.cached import cached_slices
 from segmed.training.channels import fit_channels
@@ -72,7 +71,7 @@ def prepare(
     The second loader is None where the recipe trains on all patients that are not tested.
     """
     split = split_for(recipe, split)
-    maps = open_maps(recipe.prompting, data.data_hash, split, fold) if takes_prompts(recipe.model) else None
+    maps = open_maps(recipe.prompting, data.data_hash, split, fold) if recipe.model.takes_prompts else None
     begun_from(recipe, split, fold, data)  # refuses, whoever calls: `estimate` builds without training
     model = _begun_model(recipe).to(memory_format=torch.channels_last)
     if recipe.preprocess.divisor % stride(model):

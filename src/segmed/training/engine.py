@@ -29,7 +29,6 @@ from segmed.models.promptable import Promptable
 from segmed.models.sam.contract import contract_warning
 from segmed.models.seen import seen_by_any, seen_patients
 from segmed.models.training_facts import TrainingFacts
-from segmed.models.zoo import takes_prompts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.channels import channels_note, repeated_note
@@ -226,7 +225,7 @@ def _strategy(recipe: Recipe, hardware: Hardware) -> str:
     """How several processes share a training: prompts and frozen parts leave parameters unused in some steps."""
     if hardware.strategy not in ("auto", "ddp"):
         raise ConfigError(f"Strategy {hardware.strategy!r} is not known. Choose auto or ddp.")
-    if hardware.devices * hardware.nodes > 1 and (takes_prompts(recipe.model) or recipe.objective != "masks"):
+    if hardware.devices * hardware.nodes > 1 and (recipe.model.takes_prompts or recipe.objective != "masks"):
         return "ddp_find_unused_parameters_true"
     return hardware.strategy
 

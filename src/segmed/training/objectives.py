@@ -10,7 +10,6 @@ from segmed.core.errors import ConfigError
 from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.losses import Loss, build_loss
-from segmed.models.zoo import takes_prompts
 from segmed.training.recipe import Recipe
 
 
@@ -47,7 +46,7 @@ class DenseObjective:
 def build_objective(recipe: Recipe, decoded: DecodedDataset, model: nn.Module) -> Objective:
     """The objective of this recipe and kind of model; raises `ConfigError` where the two do not go together."""
     loss = build_loss(recipe.loss)
-    if not takes_prompts(recipe.model) and recipe.objective == "masks":
+    if not recipe.model.takes_prompts and recipe.objective == "masks":
         return DenseObjective(loss)
     from segmed.training.prompted import PromptedObjective  # imports transformers
 

@@ -22,7 +22,6 @@ from segmed.data.splits import require_fit, split_within
 from segmed.inference import VolumePredictor, load
 from segmed.inference.from_data import patient_slices
 from segmed.models.checkpoint import WEIGHTS
-from segmed.models.zoo import takes_prompts
 from segmed.training.callbacks import Callbacks
 from segmed.training.engine import Hardware, train
 from segmed.training.recipe import Recipe
@@ -47,7 +46,7 @@ def out_of_fold(
     finished is skipped, an interrupted training goes on. Raises `ConfigError` for a recipe that is not dense and of
     one label, or where `out` holds the folds of something else; `SplitError` as `split_within` does.
     """
-    if takes_prompts(recipe.model) or len(data.dataset.labels.names) != 1:
+    if recipe.model.takes_prompts or len(data.dataset.labels.names) != 1:
         raise ConfigError("Proposals come from dense models of one label. Choose another recipe, such as unet-cpu.")
     refuse_links(out)
     split = require_fit(split, data)

@@ -21,7 +21,7 @@ from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
-from segmed.models.prediction import PredictionConfig
+from segmed.models.prediction import AT_ONE_SIZE, PredictionConfig
 from segmed.preprocess import PreprocessConfig
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompting import PromptingConfig, require_boxes_alone
@@ -116,7 +116,8 @@ class Recipe:
     threshold: float = 0.5
     """Probability from which a pixel is foreground, where nothing is validated; else it is chosen."""
     prediction: PredictionConfig = PredictionConfig()
-    """Test-time flips and removal of small components that the run begins with; `segmed tune` may choose others."""
+    """Test-time augmentation and removal of small components that the run begins with; `segmed tune` may choose
+    others."""
     epochs: int = 20
     """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
     ema_decay: float = 0.99
@@ -150,6 +151,11 @@ class Recipe:
             raise ConfigError(
                 f"preprocess.channels lists {len(self.preprocess.channels)} sequences{slices} but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
+            )
+        if self.model.takes_prompts and AT_ONE_SIZE[self.prediction.tta] != self.prediction.tta:
+            raise ConfigError(
+                f"prediction.tta {self.prediction.tta} enlarges images; {self.model.name} with prompts reads images of "
+                f"one size. Set it to {AT_ONE_SIZE[self.prediction.tta]}."
             )
         if self.model.box_channel:
             require_boxes_alone(self.prompting)
