@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from commands import TINY, segmed
-from segmed.core.errors import DataError, ModelError, SplitError
+from segmed.core.errors import ConfigError, DataError, ModelError, SplitError
 from segmed.core.split import Partition, Split
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
@@ -142,9 +142,23 @@ def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(pl
 
 
 def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"copy1: has another threshold or post-processing than .*copy0"):
-        made_ensemble(copies_with(place, tmp_path, 0.25, 0.5), opened(place), tmp_path / "both", tuned=False)
+    members = copies_with(place, tmp_path, 0.25, 0.5)
+    with pytest.raises(ModelError, match=r"copy1: has another threshold than .*copy0. Give one with --threshold"):
+        made_ensemble(members, opened(place), tmp_path / "both", tuned=False)
+    value = json.loads((members[1] / "config.json").read_text())
+    (members[1] / "config.json").write_text(json.dumps({**value, "prediction": {}}))
+    with pytest.raises(ModelError, match=r"copy1: has other post-processing than .*copy0"):
+        made_ensemble(members, opened(place), tmp_path / "both", tuned=False)
     assert not (tmp_path / "both").exists()
+
+
+def test_an_untuned_ensemble_takes_the_threshold_that_it_is_given(place: Path, tmp_path: Path) -> None:
+    members, of = copies_with(place, tmp_path, 0.25, 0.5), ("--data", place / "data", "-o", tmp_path / "both")
+    with pytest.raises(ConfigError, match="Say --untuned too"):
+        segmed("ensemble", *members, *of, "--threshold", 0.3)
+    segmed("ensemble", *members, *of, "--threshold", 0.3, "--untuned", "--device", "cpu")
+    both = load(tmp_path / "both").config
+    assert (both.threshold, both.prediction.smallest_share) == (0.3, 0.1)
 
 
 def test_an_ensemble_over_folds_says_a_next_command_that_works(place: Path, tmp_path: Path) -> None:

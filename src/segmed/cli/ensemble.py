@@ -26,6 +26,9 @@ def ensemble(
         bool,
         typer.Option("--untuned", help="Take the threshold and post-processing that the runs share; choose nothing."),
     ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --untuned: this threshold in place of the runs' own.")
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Hold copies of the runs, so that the folder can move.")] = False,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
@@ -44,12 +47,16 @@ def ensemble(
         raise ConfigError("An ensemble has at least two runs. Name more run folders.")
     if untuned and (augment or components):
         raise ConfigError("--untuned chooses nothing. Leave out --augment and --components, or --untuned.")
+    if threshold is not None and not untuned:
+        raise ConfigError("--threshold is for an ensemble that chooses none. Say --untuned too.")
     for run in runs:
         require_local(run)
     first = load_run(runs[0]).config
     decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=first.preprocess.plane)
     chosen_split = None if split is None else Split.load(split)
-    config, plan = plan_ensemble(runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned)
+    config, plan = plan_ensemble(
+        runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned, threshold=threshold
+    )
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     if not untuned:
         joined = ensemble_of(runs, config, out, device=device)

@@ -24,13 +24,14 @@ def plan_ensemble(
     split: Split | None = None,
     fold: int | None = None,
     tuned: bool = True,
+    threshold: float | None = None,
 ) -> tuple[EnsembleConfig, Plan]:
     """The config of an ensemble that may be written to `out`, and the plan that comes next. Nothing is written.
 
     Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a
     better one on. They count as seen from then on, whatever split the ensemble is tested on later. Otherwise it has the
-    threshold and the post-processing that all members share, and the plan is that of the test patients. This is for
-    runs that were trained on all other patients.
+    threshold and the post-processing that all members share, or the `threshold` that is given, and the plan is that of
+    the test patients. This is for runs that were trained on all other patients.
 
     Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
     chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
@@ -46,7 +47,7 @@ def plan_ensemble(
             "patients none of them has seen."
         )
     if not tuned:
-        config = with_members_settings(config, members)
+        config = with_members_settings(config, members, threshold)
     parts: tuple[PartName, ...] = ("test", "validation") if tuned else ("test",)
     plans = []
     for member in members:

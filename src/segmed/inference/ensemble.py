@@ -205,19 +205,26 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
     )
 
 
-def with_members_settings(config: EnsembleConfig, members: Sequence[Path]) -> EnsembleConfig:
-    """The ensemble's config with the threshold and the post-processing that all its members have.
+def with_members_settings(
+    config: EnsembleConfig, members: Sequence[Path], threshold: float | None = None
+) -> EnsembleConfig:
+    """The ensemble's config with the threshold, unless one is given, and the post-processing that all its members have.
 
-    Raises `ModelError` where a member has others than the first.
+    Raises `ModelError` where a member has others than the first, or the threshold is no probability.
     """
     first, *others = (load_config(member)[0] for member in members)
     for member, own in zip(members[1:], others, strict=True):
-        if (own.threshold, own.prediction) != (first.threshold, first.prediction):
+        if own.prediction != first.prediction:
             raise ModelError(
-                f"{member}: has another threshold or post-processing than {members[0]}. Give all the same, or let "
-                "the ensemble choose its own on validation patients."
+                f"{member}: has other post-processing than {members[0]}. Give all the same, or let the ensemble choose "
+                "its own on validation patients."
             )
-    return replace(config, threshold=first.threshold, prediction=first.prediction)
+        if threshold is None and own.threshold != first.threshold:
+            raise ModelError(
+                f"{member}: has another threshold than {members[0]}. Give one with --threshold, or let the ensemble "
+                "choose its own on validation patients."
+            )
+    return replace(config, threshold=first.threshold if threshold is None else threshold, prediction=first.prediction)
 
 
 def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> TrainingFacts:
