@@ -5,7 +5,7 @@ import json
 import math
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 
 from segmed.core.errors import ConfigError, DataError, SplitError
 from segmed.core.records import Record
+from segmed.core.split import Split
 from segmed.core.volume import Grid
 from segmed.data.augment import PRESETS
 from segmed.data.decoded import decode
@@ -28,7 +29,7 @@ from segmed.evaluation.rows import BoxRow
 from segmed.models.checkpoint import found_from, relative_to
 from segmed.models.families import FAMILIES
 from segmed.study.budgets import BUDGETS
-from segmed.study.jobs import jobs_of_part, make_jobs, part_of
+from segmed.study.jobs import Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.page import contamination_notes
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.results import Results
@@ -85,6 +86,15 @@ def test_images_made_worse_differ_in_what_the_networks_of_a_budget_see(tmp_path:
 def test_a_cascade_comes_after_the_row_that_proposes_to_it_asked_for_or_not() -> None:
     chosen = StudySettings(protocol="patient", budget="cpu", systems=("sam-tiny-cascade", "pan"))
     assert [row.name for row in chosen.rows] == ["unet", "pan", "sam-tiny-cascade"]
+
+
+def test_the_row_that_proposes_to_a_cascade_is_trained_for_it_alone_where_nobody_asked_for_it(tmp_path: Path) -> None:
+    split = split_by_patient(toy(tmp_path), folds=2)
+    splits: dict[Protocol, Split] = dict.fromkeys(get_args(Protocol), split)
+    for systems, everywhere in ((("sam-tiny-cascade",), False), (("unet", "sam-tiny-cascade"), True)):
+        settings = StudySettings(protocol="both", budget="cpu", systems=systems)
+        found = {job.protocol for job in make_jobs(settings, splits, channels=3) if job.system.name == "unet"}
+        assert found == (set(splits) if everywhere else {"patient"})
 
 
 def test_settings_may_be_of_one_row_alone(tmp_path: Path) -> None:

@@ -95,17 +95,20 @@ class _Trained:
 def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: int) -> tuple[Job, ...]:
     """All jobs, folds before seeds, so that early parts say most."""
     jobs: list[Job] = []
-    rows = settings.rows
     if "reproduction" in splits:
-        for system in (row for row in rows if row.in_reproduction and not row.trained_as):
+        for system in (row for row in settings.asked if row.in_reproduction and not row.trained_as):
             variants: tuple[Variant, ...] = VARIANTS if system.baseline else ("logits",)
             jobs += [_job(settings, system, "reproduction", variant, 0, 0, channels) for variant in variants]
     if "patient" in splits:
         for seed in range(settings.plan.seeds):
             folds = range(len(splits["patient"].folds))
-            jobs += [_job(settings, system, "patient", "", seed, fold, channels) for system in rows for fold in folds]
+            jobs += [
+                _job(settings, system, "patient", "", seed, fold, channels)
+                for system in settings.rows
+                for fold in folds
+            ]
     if "institution" in splits:
-        left_out = [system for system in rows if system.name in settings.plan.held_out]
+        left_out = [system for system in settings.asked if system.name in settings.plan.held_out]
         folds = range(len(splits["institution"].folds))
         jobs += [_job(settings, system, "institution", "", 0, fold, channels) for system in left_out for fold in folds]
     return tuple(jobs)

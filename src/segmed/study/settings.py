@@ -83,13 +83,18 @@ class StudySettings:
         return replace(budget, folds=self.folds or budget.folds, seeds=self.seeds or budget.seeds)
 
     @property
-    def rows(self) -> tuple[System, ...]:
-        """The systems that are asked for, in the order of `SYSTEMS` whatever that of `--systems`, so that parts agree.
-
-        Cascades come last; the row that they start from is added where nobody asked for it.
-        """
+    def asked(self) -> tuple[System, ...]:
+        """The systems that are asked for, in the order of `SYSTEMS` whatever that of `--systems`: so parts agree."""
         chosen = chosen_systems(self.systems or self.plan.systems)
-        rows = tuple(row for row in SYSTEMS.values() if row in chosen)
+        return tuple(row for row in SYSTEMS.values() if row in chosen)
+
+    @property
+    def rows(self) -> tuple[System, ...]:
+        """The rows of the table by patient: those asked for, cascades last.
+
+        The row that cascades start from is added where nobody asked for it, for this table alone.
+        """
+        rows = self.asked
         cascades = [row for row in rows if row.given == OTHERS]
         if cascades and SYSTEMS[CASCADE_FROM] not in rows:
             rows = (SYSTEMS[CASCADE_FROM], *rows)
