@@ -35,6 +35,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "featup.md": ("DATA", "split.json", "runs/sam-tiny", "slice.tif"),
     "gafl.md": ("data/lgg", "split.json", "scan.tif", "benchmarks"),
     "medsam-on-your-own-data.md": ("MY_DATA", "medsam_vit_b.pth"),
+    "more-from-trained-networks.md": ("DATA", "split.json", "runs/unet", "new_scans"),
     "no-box-no-problem.md": ("DATA", "split.json", "new_scans", "runs/sam-tiny", "volume"),
     "oracle-and-automatic.md": (
         "DATA", "runs/sam-tiny", "runs/unet", "slice.png", "images", "boxes.csv", "points.csv",
