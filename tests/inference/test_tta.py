@@ -13,6 +13,7 @@ from prompted_runs import save_prompted_run
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.inference import EnsemblePredictor, PatientSlices, Predictor, load
+from segmed.inference.ensemble import ensemble_config, save_ensemble
 from segmed.models.checkpoint import RunConfig, TrainedModel, load_run
 from segmed.models.config import ModelConfig
 from segmed.models.joint_config import EnsembleConfig
@@ -135,6 +136,16 @@ def test_in_an_ensemble_a_network_of_one_size_leaves_out_the_scales_of_the_other
         own = Predictor(dense, device="cpu", tta=tta), Predictor(sam, device="cpu", tta=other)  # type: ignore[arg-type]
         expected = np.mean([each.probabilities(slices)[0] for each in own], axis=0)
         np.testing.assert_allclose(found[tta], expected, rtol=1e-6)
+
+
+def test_an_ensemble_of_networks_of_one_size_is_not_asked_for_scales(tmp_path: Path) -> None:
+    runs = [save_prompted_run(tmp_path / name, seen={"train": ["t"]}) for name in ("a", "b")]
+    save_ensemble(tmp_path / "both", runs, ensemble_config(runs))
+    with pytest.raises(
+        ModelError, match=r"both: predicts under test-time augmentation none or mirror or flips, not sca"
+    ):
+        load(tmp_path / "both", device="cpu", tta="scales")
+    assert load(tmp_path / "both", device="cpu", tta="mirror").tta == "mirror"
 
 
 def test_flips_are_the_runs_own_choice_unless_another_is_given() -> None:

@@ -103,12 +103,17 @@ def _mean(stacked: Float[np.ndarray, "n k h w"]) -> Float[np.ndarray, "k h w"]:
 
 
 def load_ensemble(folder: Path, *, device: str = "auto", tta: Tta | None = None) -> EnsemblePredictor:
-    """Load an ensemble's folder. Raises `ModelError` where a member is gone or was trained anew since."""
+    """Load an ensemble's folder. Raises `ModelError` where a member is gone or was trained anew since, and for
+    test-time augmentation of which no member is capable.
+    """
     config, members = read_ensemble(folder)
     chosen = chosen_device(device)
-    return EnsemblePredictor(
+    found = EnsemblePredictor(
         [_loaded(member, chosen, tta or config.prediction.tta) for member in members], config, folder
     )
+    if tta is not None:
+        found.require_ttas([tta])
+    return found
 
 
 def ensemble_of(
