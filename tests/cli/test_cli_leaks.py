@@ -79,7 +79,7 @@ def test_what_is_made_of_runs_that_leak_says_so(place: Path, tmp_path: Path) -> 
     data = ("--data", place / "data", "--device", "cpu")
     image = next(path for path in sorted((place / "data").rglob("*.tif")) if "mask" not in path.name)
     for command in (
-        ("tune", place / "dense", *data, "--dry-run", "--no-flips", "--no-components"),
+        ("tune", place / "dense", *data, "--dry-run", "--no-augment", "--no-components"),
         ("ensemble", place / "dense", place / "again", *data, "-o", tmp_path / "both"),
         ("cascade", place / "dense", place / "sam", *data, "-o", tmp_path / "cascade"),
         ("predict", tmp_path / "both", image, "-o", tmp_path / "masks", "--device", "cpu"),

@@ -156,7 +156,7 @@ class Predictor(VolumePredictor):
     ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
         found: list[dict[Pass, Float[torch.Tensor, "k h w"]]] = [{} for _ in stacks]
         for zoom in dict.fromkeys(each.zoom for each in wanted):
-            preprocess = Preprocess(self.config.preprocess, zoom)
+            preprocess = Preprocess(self._preprocess.config, zoom)
             applied = [preprocess.apply_stack(images, statistics, spacing) for images in stacks]
             inputs, undos = zip(*applied, strict=True)
             for group in same_size(inputs):
