@@ -14,7 +14,7 @@ from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
 from segmed.inference.tta import PASSES, Pass, logits_of, passes_of
 from segmed.models.checkpoint import RunConfig, TrainedModel
-from segmed.models.prediction import AT_ONE_SIZE, TTA_NAMES, Tta
+from segmed.models.prediction import ONE_SIZE_TTAS, TTA_NAMES, Tta
 from segmed.preprocess import Preprocess, Statistics
 
 
@@ -58,8 +58,7 @@ class Predictor(VolumePredictor):
     @property
     def ttas(self) -> tuple[Tta, ...]:
         """All, but of a promptable model those at one size."""
-        at_one_size = self.config.model.takes_prompts
-        return tuple(tta for tta in TTA_NAMES if not at_one_size or AT_ONE_SIZE[tta] == tta)
+        return ONE_SIZE_TTAS if self.config.model.takes_prompts else TTA_NAMES
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says.

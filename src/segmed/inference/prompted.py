@@ -16,7 +16,7 @@ from segmed.inference.tta import PASSES, Axes, flipped
 from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.object_prompts import ObjectPrompts
-from segmed.models.prediction import AT_ONE_SIZE, Tta
+from segmed.models.prediction import ONE_SIZE_TTAS, Tta
 from segmed.models.promptable import Promptable, largest_logits
 from segmed.preprocess import Undo
 from segmed.prompts.grid import PromptGrid, prompt_grid
@@ -278,7 +278,7 @@ class _Pass:
 def _flips_of(encoded: Sequence[EncodedImage]) -> tuple[Axes, ...]:
     """The passes that all images were encoded for."""
     counts = {len(image.mirrored) for image in encoded}
-    for tta in (tta for tta, same in AT_ONE_SIZE.items() if tta == same):
+    for tta in ONE_SIZE_TTAS:
         if counts == {len(PASSES[tta]) - 1}:
             return _axes(tta)
     raise DataError(

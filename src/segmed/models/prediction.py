@@ -17,6 +17,8 @@ AT_ONE_SIZE: dict[Tta, Tta] = {
     "mirror+scales": "mirror",
 }
 """What of each a network that reads images of one size can do."""
+ONE_SIZE_TTAS = tuple(tta for tta, same in AT_ONE_SIZE.items() if tta == same)
+"""Those that such a network can do as they are."""
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Candidate thresholds: 0.05 to 0.95."""
 

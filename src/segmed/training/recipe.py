@@ -21,7 +21,7 @@ from segmed.data.augment import AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
-from segmed.models.prediction import AT_ONE_SIZE, PredictionConfig
+from segmed.models.prediction import AT_ONE_SIZE, ONE_SIZE_TTAS, PredictionConfig
 from segmed.preprocess import PreprocessConfig
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.prompting import PromptingConfig, require_boxes_alone
@@ -152,7 +152,7 @@ class Recipe:
                 f"preprocess.channels lists {len(self.preprocess.channels)} sequences{slices} but model.channels is "
                 f"{self.model.channels}. Set both to the same number."
             )
-        if self.model.takes_prompts and AT_ONE_SIZE[self.prediction.tta] != self.prediction.tta:
+        if self.model.takes_prompts and self.prediction.tta not in ONE_SIZE_TTAS:
             raise ConfigError(
                 f"prediction.tta {self.prediction.tta} enlarges images; {self.model.name} with prompts reads images of "
                 f"one size. Set it to {AT_ONE_SIZE[self.prediction.tta]}."
