@@ -161,6 +161,20 @@ def test_an_untuned_ensemble_takes_the_threshold_that_it_is_given(place: Path, t
     assert (both.threshold, both.prediction.smallest_share) == (0.3, 0.1)
 
 
+def test_an_untuned_ensemble_takes_the_augmentation_that_it_is_given(place: Path, tmp_path: Path) -> None:
+    members, of = copies_with(place, tmp_path, 0.25, 0.25), ("--data", place / "data", "-o", tmp_path / "both")
+    value = json.loads((members[1] / "config.json").read_text())
+    theirs = {**value, "prediction": {**value["prediction"], "tta": "mirror"}}
+    (members[1] / "config.json").write_text(json.dumps(theirs))
+    with pytest.raises(ConfigError, match="Say --untuned too"):
+        segmed("ensemble", *members, *of, "--tta", "mirror")
+    with pytest.raises(ModelError, match=r"copy1: has another test-time augmentation than .*copy0"):
+        segmed("ensemble", *members, *of, "--untuned")
+    segmed("ensemble", *members, *of, "--untuned", "--tta", "scales", "--device", "cpu")
+    both = load(tmp_path / "both").config
+    assert (both.prediction.tta, both.prediction.smallest_share) == ("scales", 0.1)
+
+
 def test_an_ensemble_over_folds_says_a_next_command_that_works(place: Path, tmp_path: Path) -> None:
     first, other = copies_with(place, tmp_path, 0.25, 0.25)
     value, own = json.loads((other / "config.json").read_text()), other / "split.json"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segmed.cli.messages import input_options, next_step, say
-from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, folder_option
+from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, TtaName, folder_option
 from segmed.core.errors import ConfigError
 
 
@@ -24,10 +24,16 @@ def ensemble(
     ] = False,
     untuned: Annotated[
         bool,
-        typer.Option("--untuned", help="Take the threshold and post-processing that the runs share; choose nothing."),
+        typer.Option(
+            "--untuned",
+            help="Take the threshold, augmentation and post-processing that the runs share; choose nothing.",
+        ),
     ] = False,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="With --untuned: this threshold in place of the runs' own.")
+    ] = None,
+    tta: Annotated[
+        TtaName | None, typer.Option(help="With --untuned: this test-time augmentation in place of the runs' own.")
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Hold copies of the runs, so that the folder can move.")] = False,
     labels: LabelsOption = None,
@@ -49,13 +55,15 @@ def ensemble(
         raise ConfigError("--untuned chooses nothing. Leave out --augment and --components, or --untuned.")
     if threshold is not None and not untuned:
         raise ConfigError("--threshold is for an ensemble that chooses none. Say --untuned too.")
+    if tta is not None and not untuned:
+        raise ConfigError("--tta is for an ensemble that chooses none. Say --untuned too, or --augment to choose one.")
     for run in runs:
         require_local(run)
     first = load_run(runs[0]).config
     decoded = open_decoded(data, labels, patient_regex, default_labels=first.labels, plane=first.preprocess.plane)
     chosen_split = None if split is None else Split.load(split)
     config, plan = plan_ensemble(
-        runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned, threshold=threshold
+        runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned, threshold=threshold, tta=tta
     )
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     if not untuned:

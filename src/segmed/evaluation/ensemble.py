@@ -13,6 +13,7 @@ from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import ensemble_config, save_ensemble, with_members_settings
 from segmed.models.checkpoint import CONFIG, SPLIT, load_run
 from segmed.models.joint_config import EnsembleConfig
+from segmed.models.prediction import Tta
 from segmed.models.seen import seen_patients
 
 
@@ -25,13 +26,14 @@ def plan_ensemble(
     fold: int | None = None,
     tuned: bool = True,
     threshold: float | None = None,
+    tta: Tta | None = None,
 ) -> tuple[EnsembleConfig, Plan]:
     """The config of an ensemble that may be written to `out`, and the plan that comes next. Nothing is written.
 
     Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a
     better one on. They count as seen from then on, whatever split the ensemble is tested on later. Otherwise it has the
-    threshold and the post-processing that all members share, or the `threshold` that is given, and the plan is that of
-    the test patients. This is for runs that were trained on all other patients.
+    threshold, the test-time augmentation and the post-processing that all members share, or the `threshold` and `tta`
+    that are given, and the plan is that of the test patients. This is for runs that were trained on all other patients.
 
     Without `split` the members share split and fold. Raises `SplitError` naming the member that was trained on, or
     chosen on, a patient of the test part, or trained on one of the validation part; `ConfigError` where `out` holds
@@ -47,7 +49,7 @@ def plan_ensemble(
             "patients none of them has seen."
         )
     if not tuned:
-        config = with_members_settings(config, members, threshold)
+        config = with_members_settings(config, members, threshold=threshold, tta=tta)
     parts: tuple[PartName, ...] = ("test", "validation") if tuned else ("test",)
     plans = []
     for member in members:

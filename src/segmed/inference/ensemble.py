@@ -85,7 +85,7 @@ class EnsemblePredictor(VolumePredictor):
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
         """Probabilities under several kinds of test-time augmentation, as `VolumePredictor.iterate_ttas` says."""
         self.require_ttas(ttas)
-        theirs = [{tta: _within(tta, member.ttas) for tta in ttas} for member in self.members]
+        theirs = [{tta: _what_it_does(tta, member.config) for tta in ttas} for member in self.members]
         streams = [
             member.iterate_ttas(slices, tuple(dict.fromkeys(own.values())), batch_size=batch_size)
             for member, own in zip(self.members, theirs, strict=True)
@@ -211,15 +211,21 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
 
 
 def with_members_settings(
-    config: EnsembleConfig, members: Sequence[Path], threshold: float | None = None
+    config: EnsembleConfig, members: Sequence[Path], *, threshold: float | None = None, tta: Tta | None = None
 ) -> EnsembleConfig:
-    """The ensemble's config with the threshold, unless one is given, and the post-processing that all its members have.
+    """The ensemble's config with what all its members have: post-processing and, unless given, threshold and
+    test-time augmentation.
 
     Raises `ModelError` where a member has others than the first, or the threshold is no probability.
     """
     first, *others = (load_config(member)[0] for member in members)
     for member, own in zip(members[1:], others, strict=True):
-        if own.prediction != first.prediction:
+        if tta is None and own.prediction.tta != first.prediction.tta:
+            raise ModelError(
+                f"{member}: has another test-time augmentation than {members[0]}. Give one with --tta, or let the "
+                "ensemble choose its own on validation patients."
+            )
+        if replace(own.prediction, tta=first.prediction.tta) != first.prediction:
             raise ModelError(
                 f"{member}: has other post-processing than {members[0]}. Give all the same, or let the ensemble choose "
                 "its own on validation patients."
@@ -229,7 +235,11 @@ def with_members_settings(
                 f"{member}: has another threshold than {members[0]}. Give one with --threshold, or let the ensemble "
                 "choose its own on validation patients."
             )
-    return replace(config, threshold=first.threshold if threshold is None else threshold, prediction=first.prediction)
+    return replace(
+        config,
+        threshold=first.threshold if threshold is None else threshold,
+        prediction=replace(first.prediction, tta=tta or first.prediction.tta),
+    )
 
 
 def _training(members: Sequence[Path], configs: Sequence[RunConfig]) -> TrainingFacts:
@@ -251,9 +261,10 @@ def _loaded(member: Member, device: torch.device, tta: Tta) -> Predictor:
 
 
 def _member(trained: TrainedModel, device: str, tta: Tta) -> Predictor:
-    """A run as a member, without prompts; where it reads images of one size, it leaves out scales of others."""
-    return Predictor(trained, device=device, tta=AT_ONE_SIZE[tta] if trained.config.model.takes_prompts else tta)
+    """A run as a member, without prompts."""
+    return Predictor(trained, device=device, tta=_what_it_does(tta, trained.config))
 
 
-def _within(tta: Tta, known: Sequence[Tta]) -> Tta:
-    return tta if tta in known else AT_ONE_SIZE[tta]
+def _what_it_does(tta: Tta, member: RunConfig) -> Tta:
+    """A member that reads images of one size leaves out scales of others."""
+    return AT_ONE_SIZE[tta] if member.model.takes_prompts else tta
