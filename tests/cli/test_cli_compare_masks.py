@@ -18,6 +18,7 @@ from bright_run import bright
 from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, write_references
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
+from segmed.core.files import write_json
 from segmed.core.split import Partition, Split
 from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import decode
@@ -26,7 +27,9 @@ from segmed.evaluation.find import find_evaluations
 from segmed.evaluation.overlays import REFERENCE_COLOUR
 from segmed.evaluation.report.viewer import script, script_hash
 from segmed.evaluation.result import Evaluation
+from segmed.inference.ensemble import EnsemblePredictor
 from segmed.io.volumes import read_volume, write_volume
+from segmed.models.joint_config import EnsembleConfig
 from segmed.models.seen import patient_digest
 
 
@@ -178,6 +181,23 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     monkeypatch.setattr(predictor, "config", seen)
     refused = run(*how, "--images", data / "images", "--out", data / "again")
     assert "was trained or tuned on patient b" in str(refused.exception)
+
+
+def test_an_ensemble_predicts_the_images_first_as_a_run_does(data, monkeypatch):
+    folder = write_masks(data / "whole", {case: (reference(case) > 0).astype(np.uint8) for case in CASES})
+    mean = data / "mean"
+    mean.mkdir()
+    one = bright(mean, volumes=True)
+    config = EnsembleConfig(networks=one.config.networks, labels=one.config.labels, threshold=0.5)
+    write_json(mean / "ensemble.json", {"format": 1, "members": [], "config": config.to_json()})
+    both = EnsemblePredictor([one, one], config, mean)
+    monkeypatch.setattr("segmed.inference.load", lambda run: both)
+    how = (f"ours={mean}", f"other={folder}", "--references", folder, "--patient-regex", "^([a-z])_")
+    result = run(*how, "--images", data / "images", "--out", data / "out")
+    assert result.exit_code == 0, result.output
+    ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
+    written = read_volume(data / "out" / "predictions" / "ours" / "a_1.nii.gz").array
+    assert int(ours[0]["predicted_voxels"]) == int((written > 0).sum()) > 0
 
 
 @pytest.mark.parametrize(

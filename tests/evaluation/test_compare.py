@@ -20,8 +20,12 @@ from segmed.evaluation.compare import Verdict, compare
 from segmed.evaluation.find import find_evaluations, scored_otherwise
 from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
+from segmed.inference.ensemble import change_ensemble, save_ensemble
+from segmed.inference.loading import hashes_of
 from segmed.models.checkpoint import RunConfig
 from segmed.models.config import ModelConfig
+from segmed.models.joint_config import EnsembleConfig
+from segmed.models.network_config import NetworkConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.preprocess import PreprocessConfig
 
@@ -197,6 +201,49 @@ def test_a_run_that_was_tuned_after_it_was_scored_is_named(tmp_path: Path) -> No
         (run / "config.json").write_text(json.dumps(now.to_json()))
         said = scored_otherwise(find_evaluations([run]))
         assert [f"segmed evaluate {run}" in each for each in said] == [True] * told
+
+
+def written_run(folder: Path, weights: str) -> Path:
+    model = ModelConfig(name="unet", encoder="resnet18", encoder_weights="none")
+    config = RunConfig(
+        model=model, preprocess=PreprocessConfig(), labels=LabelMap(), threshold=0.5, weights_sha256=weights
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_json()))
+    (folder / "model.safetensors").write_text(weights)
+    return folder
+
+
+def test_a_run_that_was_trained_anew_after_it_was_scored_is_named(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "unet", "first")
+    provenance = Provenance(prediction=PredictionConfig(), hashes=hashes_of(run))
+    evaluation("unet", (0.5, 0.7), provenance=provenance).save(run / "evaluation-test")
+    assert scored_otherwise(find_evaluations([run])) == ()
+    written_run(run, "second")
+    (said,) = scored_otherwise(find_evaluations([run]))
+    assert said.startswith("unet: its scores are of other weights")
+    assert f"segmed evaluate {run}" in said
+    evaluation("unet", (0.5, 0.7)).save(run / "evaluation-test")  # which does not tell of what weights it is
+    assert scored_otherwise(find_evaluations([run])) == ()
+
+
+def test_an_ensemble_that_was_made_anew_or_tuned_after_it_was_scored_is_named(tmp_path: Path) -> None:
+    first, second, third = (written_run(tmp_path / name, name) for name in ("a", "b", "c"))
+    network = NetworkConfig(ModelConfig(name="unet", encoder="resnet18", encoder_weights="none"), PreprocessConfig())
+    config = EnsembleConfig(networks=(network, network), labels=LabelMap(), threshold=0.5)
+    mean = tmp_path / "mean"
+    save_ensemble(mean, [first, second], config)
+    provenance = Provenance(prediction=config.prediction, hashes=hashes_of(mean))
+    evaluation("mean", (0.5, 0.7), provenance=provenance).save(mean / "evaluation-test")
+    found = find_evaluations([mean])
+    assert found.runs == {"mean": mean}
+    assert scored_otherwise(found) == ()
+    change_ensemble(mean, dataclasses.replace(config, threshold=0.4))
+    (said,) = scored_otherwise(found)
+    assert "another threshold" in said
+    save_ensemble(mean, [first, third], config)
+    (said,) = scored_otherwise(found)
+    assert said.startswith("mean: its scores are of other weights")
 
 
 def test_a_folder_without_an_evaluation_says_what_to_run(tmp_path):

@@ -30,8 +30,11 @@ class Predicted:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run rather than masks."""
-    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    """Whether a folder is a run, an ensemble or a cascade rather than masks."""
+    from segmed.inference.loading import configs_in
+    from segmed.models.checkpoint import CONFIG, WEIGHTS
+
+    return any(file.name != CONFIG or (path / WEIGHTS).is_file() for file in configs_in(path))
 
 
 def predict_run(run: Path, references: "References", images: Path | None, *, name: str, out: Path) -> Predicted:

@@ -10,12 +10,13 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import CaseRow
-from segmed.models.checkpoint import CONFIG, load_config
+from segmed.inference.loading import config_of, configs_in, hashes_of
+from segmed.models.checkpoint import CASCADE, RunConfig
 
 
 @dataclass(frozen=True)
 class Found:
-    """Evaluations read from disk, and the folder of the run each came from where there is one."""
+    """Evaluations read from disk, and the folder of the run, ensemble or cascade each came from where there is one."""
 
     evaluations: tuple[Evaluation, ...]
     runs: Mapping[str, Path]
@@ -45,29 +46,45 @@ def find_evaluations(paths: Sequence[Path], *, part: str | None = None) -> Found
             if evaluation.prompts is not None and any(_same_answers(evaluation, other) for other in evaluations):
                 continue
             evaluations.append(_own_name(evaluation, evaluations, _run_name(folder)))
-            if (folder.parent / "config.json").is_file() and folder.parent not in runs.values():
+            if configs_in(folder.parent) and folder.parent not in runs.values():
                 runs[evaluations[-1].name] = folder.parent
     return Found(tuple(with_others(evaluations, floors)), runs)
 
 
 def scored_otherwise(found: Found) -> tuple[str, ...]:
-    """A sentence for each run that has another threshold, augmentation at test time or post-processing than was scored.
+    """A sentence for each run, ensemble or cascade that is no longer what was scored.
 
-    So after `segmed tune`. Of promptable runs nothing is said: their threshold without a prompt is another.
+    Its weights, or a cascade's settings, are others, as when it was made anew in the same folder; or its threshold,
+    test-time augmentation or post-processing, as after `segmed tune`. The latter is not asked of promptable runs, whose
+    threshold without a prompt is another, and of cascades.
     """
     sentences = []
     for evaluation in found.evaluations:
         run = found.runs.get(evaluation.name)
-        if run is None or evaluation.kind != "run" or not (run / CONFIG).is_file():
+        if run is None or evaluation.kind != "run":
             continue
-        config, _ = load_config(run)
-        scored = evaluation.threshold, evaluation.provenance.prediction or config.prediction
-        if not config.model.takes_prompts and scored != (config.threshold, config.prediction):
+        again = f"Repeat them with `segmed evaluate {run}`."
+        if evaluation.provenance.hashes not in ((), hashes_of(run)):
+            sentences.append(
+                f"{evaluation.name}: its scores are of other weights or settings than the folder holds now, as when it "
+                f"was made anew. {again}"
+            )
+        elif _predicts_otherwise(evaluation, run):
             sentences.append(
                 f"{evaluation.name}: its scores are of another threshold, test-time augmentation or post-processing "
-                f"than the run has now, as after `segmed tune`. Repeat them with `segmed evaluate {run}`."
+                f"than the run has now, as after `segmed tune`. {again}"
             )
     return tuple(sentences)
+
+
+def _predicts_otherwise(evaluation: Evaluation, run: Path) -> bool:
+    if (run / CASCADE).is_file():
+        return False
+    config = config_of(run)
+    if isinstance(config, RunConfig) and config.model.takes_prompts:
+        return False
+    scored = evaluation.threshold, evaluation.provenance.prediction or config.prediction
+    return scored != (config.threshold, config.prediction)
 
 
 def with_others(evaluations: Sequence[Evaluation], others: Sequence[tuple[Evaluation, str]]) -> list[Evaluation]:

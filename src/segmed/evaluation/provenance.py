@@ -54,6 +54,7 @@ class StoredProvenance(TypedDict, total=False):
     volumes: int | None
     data: str | None
     run: str | None
+    hashes: list[str] | None
     system: str | None
     remark: str | None
     degradation: str | None
@@ -81,6 +82,8 @@ class Provenance:
     """The folder the images came from."""
     run: str | None = None
     """The folder of the run that predicted."""
+    hashes: tuple[str, ...] = ()
+    """Hashes of the weights that predicted, as `segmed.inference.loading.hashes_of` has them; empty where not told."""
     system: str | None = None
     """The name of a promptable model, under whatever prompts."""
     remark: str | None = None
@@ -114,6 +117,7 @@ class Provenance:
             "volumes": self.volumes,
             "data": self.data,
             "run": self.run,
+            "hashes": list(self.hashes) or None,
             "system": self.system,
             "remark": self.remark,
             "degradation": None if self.degradation is None else str(self.degradation),
@@ -136,6 +140,7 @@ class Provenance:
             return cls(
                 bootstrap=None if bootstrap is None else Bootstrap(**bootstrap),
                 **{name: value.get(name) for name in ("volumes", "data", "run", "system", "remark", "device")},
+                hashes=tuple(value.get("hashes") or ()),
                 degradation=_degradation(value.get("degradation")),
                 training=None if training is None else TrainingFacts.from_json(training),
                 prediction=_prediction(value),

@@ -23,6 +23,7 @@ from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
+from segmed.inference.loading import hashes_of
 from segmed.inference.memory import PeakMemory
 from segmed.models.checkpoint import own_split
 from segmed.models.joint_config import SystemConfig
@@ -247,6 +248,7 @@ def run_provenance(predictor: VolumePredictor, decoded: DecodedDataset, plan: Pl
     return Provenance(
         data=shareable(decoded.dataset.path),
         run=shareable(predictor.folder),
+        hashes=hashes_of(predictor.folder),
         training=config.training,
         prediction=replace(config.prediction, tta=predictor.tta),
         device=str(predictor.device),

@@ -1,7 +1,10 @@
 """Load what predicts: a run folder, a model of the hub, an ensemble of runs, or a cascade of two."""
 
+import hashlib
+import json
 from pathlib import Path
 
+from segmed.core.config import config_to_mapping
 from segmed.inference.base import VolumePredictor
 from segmed.inference.ensemble import load_ensemble, read_ensemble
 from segmed.inference.predictor import Predictor
@@ -66,3 +69,22 @@ def config_of(folder: Path) -> SystemConfig:
     if (folder / ENSEMBLE).is_file():
         return read_ensemble(folder)[0]
     return load_config(folder)[0] if (folder / CONFIG).is_file() else load(folder).config
+
+
+def hashes_of(folder: Path) -> tuple[str, ...]:
+    """Hashes of what `load` finds in a folder: of each network's weights, and of a cascade also its settings.
+
+    No network is built. Empty for a folder that holds nothing to load, and for runs of 0.1 that kept no hash.
+    """
+    if (folder / ENSEMBLE).is_file():
+        return tuple(member.weights_sha256 for member in read_ensemble(folder)[1])
+    if (folder / CASCADE).is_file():
+        from segmed.inference.cascade import read_cascade  # imports transformers
+
+        settings, *runs = read_cascade(folder)
+        text = json.dumps(config_to_mapping(settings), sort_keys=True)
+        return (*(weights for _, weights in runs), hashlib.sha256(text.encode()).hexdigest())
+    if not (folder / CONFIG).is_file():
+        return ()
+    weights = load_config(folder)[0].weights_sha256
+    return (weights,) if weights else ()

@@ -60,7 +60,9 @@ def pool_folds(folds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         cost=pool_costs([fold.cost for fold in folds], runs=[fold.provenance.run for fold in folds]),
         calibration=calibration,
         boxes=tuple(row for fold in folds for row in fold.boxes),
-        provenance=first.provenance.telling(thresholds=[fold.threshold for fold in folds]),
+        provenance=replace(first.provenance, hashes=_hashes(folds)).telling(
+            thresholds=[fold.threshold for fold in folds]
+        ),
     )
 
 
@@ -98,9 +100,15 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
         cost=pool_costs([one.cost for one in seeds]),
         calibration=calibration,
         provenance=replace(
-            seeds[0].provenance.telling(seeds=len(seeds)), dice_of_seeds=tuple(mean_dice(one) for one in seeds)
+            seeds[0].provenance.telling(seeds=len(seeds)),
+            hashes=_hashes(seeds),
+            dice_of_seeds=tuple(mean_dice(one) for one in seeds),
         ),
     )
+
+
+def _hashes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    return tuple(each for evaluation in evaluations for each in evaluation.provenance.hashes)
 
 
 def mean_dice(evaluation: Evaluation) -> float:
