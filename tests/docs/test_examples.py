@@ -15,7 +15,18 @@ import segmed
 from doc_pages import REPOSITORY
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 
-FIRST = ("losses", "metrics", "layers", "layers.gafl", "data.augment", "data.check", "data.phantom", "training")
+FIRST = (
+    "losses",
+    "metrics",
+    "layers",
+    "layers.gafl",
+    "data.augment",
+    "data.check",
+    "data.phantom",
+    "training",
+    "inference",
+    "study",
+)
 """Packages whose functions and classes are called beside the public names."""
 MADE = {"Augment", "AugmentConfig", "CheckReport", "Filtered", "Free", "GaflConfig", "Kernels"}
 """Classes of these that are made by what has an example."""
@@ -38,9 +49,12 @@ GIVEN = {
     "data.decoded": ("data",),
     "data.splits": ("data",),
     "training.engine": ("data", "split.json"),
+    "inference.base": ("runs/unet", "slice.tif"),
+    "inference.ensemble": ("runs/unet", "slice.tif"),
     "inference.loading": ("runs/unet", "slice.tif"),
     "inference.predictor": ("runs/unet", "slice.tif"),
     "inference.prompted": ("runs/sam-tiny", "slice.tif"),
+    "study.run": ("data",),
     "evaluation.run": ("data", "runs/unet"),
     "evaluation.compare": ("runs/unet/evaluation-test",),
     "evaluation.report": ("runs/unet/evaluation-test",),

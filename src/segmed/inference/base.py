@@ -33,7 +33,14 @@ class Opinions:
 
 
 class VolumePredictor(ABC):
-    """Probabilities of a patient's slices, and masks from them. Stateless: calls do not affect each other."""
+    """Probabilities of a patient's slices, and masks from them. Stateless: calls do not affect each other.
+
+    Example:
+        >>> predictor = segmed.load("runs/unet", device="cpu")
+        >>> volume = [segmed.read_image("slice.tif").array] * 3
+        >>> [mask.array.shape for mask in predictor.predict_volume(volume)]
+        [(64, 64), (64, 64), (64, 64)]
+    """
 
     config: SystemConfig
     folder: Path

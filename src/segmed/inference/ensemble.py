@@ -52,7 +52,17 @@ class Member:
 
 
 class EnsemblePredictor(VolumePredictor):
-    """The mean of the members' probabilities. Members may differ in all but their labels."""
+    """The mean of the members' probabilities. Members may differ in all but their labels.
+
+    Example:
+        >>> from segmed.inference import EnsemblePredictor
+        >>> from segmed.inference.ensemble import ensemble_config
+        >>> run = segmed.load("runs/unet", device="cpu")
+        >>> both = EnsemblePredictor([run, run], ensemble_config([run.folder, run.folder]), Path("both"))
+        >>> image = segmed.read_image("slice.tif").array
+        >>> bool(np.allclose(both.probabilities([image])[0], run.probabilities([image])[0]))
+        True
+    """
 
     def __init__(self, members: Sequence[Predictor], config: EnsembleConfig, folder: Path) -> None:
         """Raises `ModelError` where there is no member."""

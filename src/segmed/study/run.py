@@ -67,6 +67,12 @@ class Study:
     """A study's folder, settings, data, splits and jobs, and the jobs that failed with their reasons.
 
     Settings and jobs are of all that the folder's study has, which may be more than was asked for this time.
+
+    Example:
+        >>> from segmed.study import Study, StudySettings
+        >>> data = segmed.decode(segmed.open_dataset("data"))
+        >>> Study(Path("study"), StudySettings("patient", "smoke"), data, splits={}, jobs=()).pending
+        ()
     """
 
     out: Path
@@ -123,11 +129,36 @@ def run_study(
 ) -> Study:
     """Train and test all that is not done, and return what there is; making the page is `study.page.write_page`'s.
 
-    With `resume` the settings say what is to be done now; the study that is returned has what it had before as well.
     A job that fails with a `SegmedError` is told and left out, the others go on; one that another process works on is
-    left to that. `StoppedError` ends the study. With `measure` the cost of what is
-    to be trained is measured and told first. Raises `ConfigError`, `DataError` or `SplitError` for a study that
-    cannot be.
+    left to that.
+
+    Args:
+        data: The decoded data set, of which the study makes splits of its own.
+        settings: What is to be done now. With `resume` the study that is returned has what it had before as well.
+        out: The study's folder; see `docs/howto/study.md` for what lies in it.
+        resume: Go on with the study in `out`; without it the folder may hold none.
+        part: Which of the jobs are done here, such as 1/3, so that several processes or machines share a folder.
+        hardware: Where to train; by default a GPU where there is one.
+        teller: Who is told how far it is; by default nobody.
+        measure: Measure what is to be trained, on two steps of each network, and tell what it will take, first.
+        resamples: Bootstrap resamples of each test's intervals.
+
+    Returns:
+        The study as it stands. `pending` are the jobs that are not done, `failures` says why some failed.
+
+    Raises:
+        ConfigError: `out` holds another study, or a row that was trained with other settings.
+        DataError: The data is not what the study began with, or symbolic links lie in `out`.
+        SplitError: A split in `out` does not fit the data.
+        StoppedError: It was told to stop; what is done stays, and `resume` goes on.
+
+    Example:
+        >>> from segmed.study import StudySettings, run_study
+        >>> short = ("epochs=1", "sampling.steps_per_epoch=1", "preprocess.size=[64, 64]")
+        >>> settings = StudySettings("patient", "smoke", systems=("deeplabv3plus",), changes=short)
+        >>> study = run_study(segmed.decode(segmed.open_dataset("data")), settings, Path("study"), measure=False)
+        >>> [(job.row, job.fold, study.is_whole(job)) for job in study.jobs]
+        [('deeplabv3plus', 0, True), ('deeplabv3plus', 1, True)]
     """
     teller = teller or Quiet()
     refuse_links(out)

@@ -39,6 +39,11 @@ class StudySettings:
     `runs` are (name, folders of runs, one for each fold or one for all); `predictions` are (name, folder of masks).
     `labels`, `patient_regex`, `each_image_is_a_patient` and `plane` are how the data was read. `pictures` of patients,
     ids as hashes (`anonymise`) and the `channel` that is shown are the page's.
+
+    Example:
+        >>> settings = StudySettings("patient", "cpu", systems=("unet", "sam-tiny-cascade"), seeds=2)
+        >>> [system.name for system in settings.rows], settings.plan.folds, settings.plan.seeds
+        (['unet', 'sam-tiny-cascade'], 3, 2)
     """
 
     protocol: Annotated[ProtocolName, BeforeValidator(present_choice)]
