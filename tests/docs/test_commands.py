@@ -21,7 +21,7 @@ from segmed.inference import load
 from segmed.study.budgets import BUDGETS
 
 NOT_RUN: dict[str, str] = {
-    "git clone <this repository> segmed": "downloads",
+    "git clone REPOSITORY segmed": "downloads",
     "cd segmed": "of the shell",
     "make demo": "installs; then runs `segmed demo`",
     "segmed demo": "tests/cli/test_demo.py runs it, at a smaller scale",
@@ -76,8 +76,7 @@ def repeat_for_the_other_folds() -> None:
     """What the page on studies leaves to its reader: its training of fold 0 for the others, of which here is one."""
     (printed,) = [words for words in commands("study.md") if "runs/f0" in words]
     run_segmed([*printed, "--fold=1", "--out=runs/f1"])
-    for name in ("f2", "f3", "f4"):
-        shutil.copytree("runs/f1", f"runs/{name}")
+    shutil.copytree("runs/f1", "runs/f2")
 
 
 def names_in_python(page: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data
 
 app.command()(convert)
 
-DataPath = Annotated[Path, typer.Argument(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")]
+DataPath = Annotated[Path, typer.Argument(help="Data set: a folder in a supported layout, or a manifest.")]
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def embed(
     source: Annotated[str, typer.Argument(help="A recipe's name or YAML file, or a run folder.")],
-    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
+    data: Annotated[Path, typer.Option(help="Data set: a folder in a supported layout, or a manifest.")],
     out: Annotated[Path, folder_option("Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
     fold: FoldOption = 0,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Kaggle-layout folder, images/ + masks/, FairSeg npz, or a manifest.")],
+    data: Annotated[Path, typer.Option(help="Data set: a folder in a supported layout, or a manifest.")],
     split: SplitOption,
     out: RunOutOption,
     recipe: RecipeArgument = "default",
