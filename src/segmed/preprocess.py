@@ -264,7 +264,7 @@ class Preprocess:
     def _sizes(self, shape: Sequence[int], spacing: PixelSpacing | None) -> tuple[Size, Size]:
         """The size of the image at the network's input, and that of the input, which may be padded."""
         original = (int(shape[0]), int(shape[1]))
-        size = self._zoomed_size()
+        size = self.fixed_size
         if self.config.spacing is not None:
             rows, columns = self.config.spacing
             content = _at_spacing(original, spacing, (rows / self.zoom, columns / self.zoom))
@@ -281,8 +281,10 @@ class Preprocess:
     def _zoomed(self, side: int) -> int:
         return max(1, int(side * self.zoom + 0.5))
 
-    def _zoomed_size(self) -> Size | None:
-        """The configured size times the zoom, each side to its nearest multiple of the divisor."""
+    @property
+    def fixed_size(self) -> Size | None:
+        """The size that the network reads: the configured one times the zoom, each side to its nearest multiple of the
+        divisor. None where it follows the image."""
         if self.config.size is None or self.zoom == 1:
             return self.config.size
         step = self.config.divisor

@@ -19,6 +19,7 @@ from segmed.evaluation.ensemble import plan_ensemble, write_ensemble
 from segmed.evaluation.run import plan_evaluation
 from segmed.inference import EnsemblePredictor, load
 from segmed.inference.ensemble import ensemble_config
+from segmed.models.prediction import PredictionConfig
 from toydata import write_toy
 
 
@@ -139,6 +140,23 @@ def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(pl
     assert (both.threshold, both.prediction.smallest_share) == (0.25, 0.1)
     assert both.seen["validation"] == []
     assert not plan_evaluation(tmp_path / "both", both, opened(place)).leaking
+
+
+def test_an_ensemble_is_not_written_among_other_files(place: Path, tmp_path: Path) -> None:
+    shutil.copy(place / "split.json", tmp_path / "split.json")
+    with pytest.raises(ConfigError, match=r"already holds files\. Choose another folder for the ensemble"):
+        segmed("ensemble", place / "run1", place / "run2", "--data", place / "data", "-o", tmp_path)
+    assert (tmp_path / "split.json").read_bytes() == (place / "split.json").read_bytes()
+
+
+def test_an_ensemble_begins_with_the_augmentation_and_removal_that_its_members_share(
+    place: Path, tmp_path: Path
+) -> None:
+    members = copies_with(place, tmp_path, 0.25, 0.25)
+    assert ensemble_config(members).prediction == PredictionConfig(smallest_share=0.1)
+    value = json.loads((members[1] / "config.json").read_text())
+    (members[1] / "config.json").write_text(json.dumps({**value, "prediction": {"tta": "mirror"}}))
+    assert ensemble_config(members).prediction == PredictionConfig()
 
 
 def test_an_untuned_ensemble_of_members_with_different_thresholds_is_refused(place: Path, tmp_path: Path) -> None:

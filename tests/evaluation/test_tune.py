@@ -1,11 +1,14 @@
 """Threshold, flips and post-processing are chosen by validation patients, the simplest of equals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny_runs as tiny
 import torch
 
-from segmed.evaluation.run import plan_evaluation
+from segmed.data.decoded import DecodedDataset
+from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.evaluation.tune import patient_dice, tune
 from segmed.inference.components import remove_small
 from segmed.inference.ensemble import EnsemblePredictor
@@ -13,7 +16,7 @@ from segmed.inference.from_data import patient_slices
 from segmed.inference.predictor import Predictor
 from segmed.models.checkpoint import TrainedModel
 from segmed.models.joint_config import EnsembleConfig
-from segmed.models.prediction import TTA_NAMES, PredictionConfig
+from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig
 
 
 def test_every_candidate_scores_what_its_masks_score() -> None:
@@ -70,3 +73,41 @@ def test_of_equal_candidates_the_simplest_is_chosen_and_the_former_is_told(tmp_p
     assert found.best.dice == 1.0
     assert (found.best.threshold, found.best.prediction) == (0.5, PredictionConfig())
     assert (found.before.threshold, found.patients) == (0.3, 1)
+
+
+class Noisy(torch.nn.Module):
+    """Probabilities by chance, the same at every call for images of one size, and others for each kind of image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        drawn = torch.rand((1, 1, *images.shape[2:]), generator=torch.Generator().manual_seed(images.shape[3]))
+        return (drawn.expand(len(images), -1, -1, -1) * 0.6 + (images.mean(dim=1, keepdim=True) > 1) * 0.2).logit()
+
+
+def dice_of(predictor: Predictor, decoded: DecodedDataset, plan: Plan) -> float:
+    return evaluate_run(predictor, decoded, plan, name="noisy", resamples=20).metrics["dice"].value
+
+
+def test_what_is_not_to_be_chosen_stays_and_the_former_is_scored_as_it_was(tmp_path) -> None:
+    decoded = tiny.decoded_of(tiny.kaggle_folder(tmp_path / "kaggle_3m"))
+    tiny.by_patient(decoded).save(tmp_path / "split.json")
+    own = PredictionConfig(tta="mirror", smallest_in_slice=3, smallest_share=0.1)
+    config = replace(tiny.config_of(decoded, threshold=0.62), prediction=own)
+    predictor = Predictor(TrainedModel(Noisy(), config, tmp_path), device="cpu")
+    plan = plan_evaluation(tmp_path, config, decoded, part="validation")
+    former = dice_of(predictor, decoded, plan)
+    found = tune(predictor, decoded, plan, ttas=["mirror"], components=False)
+    assert found.best.prediction == own
+    assert (found.before.threshold, found.before.prediction) == (0.62, own)
+    assert found.before.dice == pytest.approx(former)
+    best = {}
+    for threshold in THRESHOLDS:
+        predictor.config = replace(config, threshold=threshold)
+        best[threshold] = dice_of(predictor, decoded, plan)
+    assert found.best.dice == pytest.approx(max(*best.values(), former))
+    predictor.config = replace(config, threshold=found.best.threshold)
+    assert dice_of(predictor, decoded, plan) == pytest.approx(found.best.dice)
+    predictor.config = config
+    wider = tune(predictor, decoded, plan)
+    assert wider.before == found.before
+    assert wider.best.dice >= found.best.dice
+    assert wider.candidates == 5 * 19 * (1 + 5 + 6 + 5 + 1)

@@ -90,7 +90,9 @@ def test_scales_show_the_image_at_its_size_and_a_quarter_larger(
     network = Wide()
     pixels = np.random.default_rng(0).integers(1, 255, (4, 6, 1), np.uint8)
     slices = PatientSlices([pixels], spacing=(1.0, 1.0))
-    found = predictor(PredictionConfig(tta="scales"), network, **preprocess).probabilities(slices)[0]
+    scaled = predictor(PredictionConfig(tta="scales"), network, **preprocess)
+    network.read.clear()  # of the blank image that it was tried with
+    found = scaled.probabilities(slices)[0]
     assert network.read == read
     assert found.shape == (1, 4, 6)
     expected = np.mean([width > 6 for _, width in read])
@@ -118,6 +120,22 @@ def test_a_network_of_one_size_is_never_shown_a_larger_image(tmp_path: Path) -> 
         next(iter(loaded.iterate_ttas(PatientSlices([np.ones((40, 52, 3), np.uint8)]), ["scales"])))
     with pytest.raises(ConfigError, match=r"prediction.tta mirror\+scales enlarges images.* Set it to mirror"):
         load_recipe("sam-tiny-cpu", ["prediction.tta=mirror+scales"])
+
+
+class OfOneSize(nn.Module):
+    """As timm's Swin: made for 8 x 8 px."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[2:] == (8, 8), "Input height doesn't match model (8)."
+        return images[:, :1]
+
+
+def test_an_encoder_made_for_one_size_is_found_out_and_has_no_scales() -> None:
+    of_one_size = predictor(PredictionConfig(), OfOneSize(), size=(8, 8), divisor=4)
+    assert of_one_size.ttas == ("none", "mirror", "flips")
+    with pytest.raises(ModelError, match=r"reads images of one size.*Choose none, mirror, flips\."):
+        predictor(PredictionConfig(tta="scales"), OfOneSize(), size=(8, 8), divisor=4)
+    assert predictor(PredictionConfig(), Wide(), size=(8, 8), divisor=4).ttas == TTA_NAMES
 
 
 def test_in_an_ensemble_a_network_of_one_size_leaves_out_the_scales_of_the_others(tmp_path: Path) -> None:

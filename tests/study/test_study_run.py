@@ -155,7 +155,8 @@ def test_a_promptable_network_asked_without_a_prompt_has_the_threshold_that_is_b
     for job in (job for job in study.jobs if job.row == "sam-tiny"):
         predictor = load(job.folder(study.out), device="cpu")
         plan = plan_evaluation(job.folder(study.out), predictor.config, study.data, part="validation")
-        best.append(tune(predictor, study.data, plan, ttas=["none"], in_slice=(), in_volume=()).best.threshold)
+        best.append(tune(predictor, study.data, plan, ttas=["none"], components=False).best.threshold)
+        assert predictor.config.prediction.removes
         taken.append(Evaluation.load(job.evaluation(study.out)).threshold)
         predictor.config = dataclasses.replace(predictor.config, threshold=0.95)  # the run's own is of boxes
         from_another.append(threshold_for(job.system.given, predictor, study.data, plan))

@@ -18,9 +18,12 @@ def ensemble(
     out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
-    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation too.")] = False,
+    augment: Annotated[
+        bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation, or keep what is there.")
+    ] = False,
     components: Annotated[
-        bool, typer.Option("--components/--no-components", help="Try to remove small components.")
+        bool,
+        typer.Option("--components/--no-components", help="Try to remove small components, or keep what is there."),
     ] = False,
     untuned: Annotated[
         bool,
@@ -66,8 +69,9 @@ def ensemble(
         runs, decoded, out, split=chosen_split, fold=fold, tuned=not untuned, threshold=threshold, tta=tta
     )
     announce_leak(plan.leaking, patients_known=plan.patients_known)
+    joined = ensemble_of(runs, config, out, device=device)
+    joined.require_ttas([config.prediction.tta])
     if not untuned:
-        joined = ensemble_of(runs, config, out, device=device)
         found = choose(joined, decoded, plan, augment=augment, components=components)
         say_choice(found, plan.unit)
         config = with_choice(config, found)

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 def tune(
     run: Annotated[Path, typer.Argument(help="Run folder, or an ensemble's; its config is changed.")],
     data: Annotated[Path, typer.Option(help="The data set.")],
-    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation too.")] = True,
+    augment: Annotated[
+        bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation, or keep what is there.")
+    ] = True,
     components: Annotated[
-        bool, typer.Option("--components/--no-components", help="Try to remove small components.")
+        bool,
+        typer.Option("--components/--no-components", help="Try to remove small components, or keep what is there."),
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be chosen, and change nothing.")] = False,
     labels: LabelsOption = None,
@@ -78,20 +81,16 @@ def choose(
     batch_size: int = 8,
 ) -> "Tuning":
     """Score the candidates on the plan's patients, with a bar."""
-    from segmed.evaluation.tune import SHARES_OF_LARGEST, SMALLEST_IN_SLICE, SMALLEST_IN_VOLUME
     from segmed.evaluation.tune import tune as tuned
-    from segmed.models.prediction import TTA_NAMES
 
     with progress_bar("scoring validation patients") as progress:
         return tuned(
             predictor,
             decoded,
             plan,
-            ttas=None if augment else TTA_NAMES[:1],
+            ttas=None if augment else [predictor.tta],
+            components=components,
             batch_size=batch_size,
-            in_slice=SMALLEST_IN_SLICE if components else (),
-            in_volume=SMALLEST_IN_VOLUME if components else (),
-            shares=SHARES_OF_LARGEST if components else (),
             progress=progress,
         )
 

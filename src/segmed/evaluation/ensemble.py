@@ -11,7 +11,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.run import Plan, plan_evaluation
 from segmed.inference.ensemble import ensemble_config, save_ensemble, with_members_settings
-from segmed.models.checkpoint import CONFIG, SPLIT, load_run
+from segmed.models.checkpoint import CONFIG, ENSEMBLE, SPLIT, load_run
 from segmed.models.joint_config import EnsembleConfig
 from segmed.models.prediction import Tta
 from segmed.models.seen import seen_patients
@@ -30,7 +30,8 @@ def plan_ensemble(
 ) -> tuple[EnsembleConfig, Plan]:
     """The config of an ensemble that may be written to `out`, and the plan that comes next. Nothing is written.
 
-    Where it is to be tuned, its threshold is 0.5 for now and the plan is that of the validation patients to choose a
+    Where it is to be tuned, its threshold is 0.5 for now, augmentation and post-processing are those of the
+    members where all share them, else none, and the plan is that of the validation patients to choose a
     better one on. They count as seen from then on, whatever split the ensemble is tested on later. Otherwise it has the
     threshold, the test-time augmentation and the post-processing that all members share, or the `threshold` and `tta`
     that are given, and the plan is that of the test patients. This is for runs that were trained on all other patients.
@@ -42,6 +43,8 @@ def plan_ensemble(
     refuse_links(out)
     if (out / CONFIG).exists() or any(out.resolve() == member.resolve() for member in members):
         raise ConfigError(f"{out}: is a run's folder. Choose another for the ensemble.")
+    if out.is_dir() and any(out.iterdir()) and not (out / ENSEMBLE).is_file():
+        raise ConfigError(f"{out}: already holds files. Choose another folder for the ensemble.")
     config = ensemble_config(members)
     if split is None and not config.split_hash:
         raise SplitError(

@@ -5,8 +5,9 @@ never looked at. Sizes in the slice, in the volume and against the largest compo
 together: fewer candidates, less chance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
-from segmed.inference.components import places_in_stack
+from segmed.inference.components import places_in_stack, remove_small
 from segmed.inference.from_data import patient_slices
 from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig, Tta
 
@@ -68,32 +69,53 @@ def tune(
     plan: Plan,
     *,
     ttas: Sequence[Tta] | None = None,
+    components: bool = True,
     batch_size: int = 8,
-    in_slice: Sequence[int] = SMALLEST_IN_SLICE,
-    in_volume: Sequence[int] = SMALLEST_IN_VOLUME,
-    shares: Sequence[float] = SHARES_OF_LARGEST,
     progress: Progress | None = None,
 ) -> Tuning:
     """Score every candidate on the plan's part (which should be the validation part) and choose the best.
 
-    `ttas` are the kinds of test-time augmentation that may be chosen, whatever the run has now; None: all of which it
-    is capable. `progress` counts volumes.
+    What the predictor has now is scored as it is, and is kept where no candidate is better.
+
+    Args:
+        predictor: A run or an ensemble.
+        decoded: The data set of the plan.
+        plan: What is predicted.
+        ttas: The kinds of test-time augmentation that may be chosen; None: all of which the predictor is capable.
+        components: Whether removals of small components may be chosen; otherwise the predictor's own stays.
+        batch_size: Slices that go through the network at a time.
+        progress: Counts volumes.
     """
+    own = replace(predictor.config.prediction, tta=predictor.tta)
     ttas = predictor.ttas if ttas is None else ttas
+    asked = tuple(dict.fromkeys([*ttas, own.tta]))
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    candidates = _candidates(in_slice, in_volume, shares)
-    rows: dict[Tta, dict[str, list[Float64[np.ndarray, " c"]]]] = {tta: {} for tta in ttas}
+    candidates = _candidates()
+    searched = ttas if components else ()
+    among = [choice.prediction for choice in _choices_of(own.tta, candidates)]
+    kept = [replace(own, tta=tta) for tta in ttas] if not components or own not in among else []
+    tried = [_choices_of(tta, candidates) for tta in searched] + [_at_all_thresholds(each) for each in kept]
+    rows: list[dict[str, list[Float64[np.ndarray, " c"]]]] = [{} for _ in (*tried, own)]
     for records in tracked(groups.values(), progress):
-        for tta, dice in _volume_dice(predictor, decoded, records, candidates, ttas, batch_size).items():
-            rows[tta].setdefault(records[0].patient, []).append(dice)
+        volume = _answers(predictor, decoded, records, asked, batch_size)
+        found = [
+            *(
+                patient_dice(volume.probabilities[tta], volume.reference, volume.positions, candidates)
+                for tta in searched
+            ),
+            *(_dice_at(volume, each, THRESHOLDS) for each in kept),
+            _dice_at(volume, own, [predictor.config.threshold]),
+        ]
+        for row, dice in zip(rows, found, strict=True):
+            row.setdefault(records[0].patient, []).append(dice)
+    *scores, before = [mean_over_patients(row) for row in rows]
     choices = [
-        _choice(tta, candidate, float(dice))
-        for tta, found in rows.items()
-        for candidate, dice in zip(candidates, mean_over_patients(found), strict=True)
+        replace(choice, dice=float(dice))
+        for some, each in zip(tried, scores, strict=True)
+        for choice, dice in zip(some, each, strict=True)
     ]
-    own = predictor.config
-    patients = len(next(iter(rows.values())))
-    return Tuning(min(choices, key=_merit), _nearest(choices, own.threshold, own.prediction), patients, len(choices))
+    had = Choice(predictor.config.threshold, own, float(before[0]))
+    return Tuning(min([*choices, had], key=_merit), had, len(rows[-1]), len(choices))
 
 
 def patient_dice(
@@ -159,40 +181,83 @@ def _components(
     return found.sizes, np.bincount(found.labels[truth], minlength=len(found) + 1)[1:]
 
 
-def _volume_dice(
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """What a predictor says of one volume under several kinds of test-time augmentation, and what is right."""
+
+    probabilities: Mapping[Tta, Sequence[Float[np.ndarray, "k _h _w"]]]
+    reference: Sequence[UInt8[np.ndarray, "_h _w"]]
+    positions: Sequence[int]
+
+
+def _answers(
     predictor: VolumePredictor,
     decoded: DecodedDataset,
     records: Sequence[Record],
-    candidates: Sequence[Candidate],
     ttas: Sequence[Tta],
     batch_size: int,
-) -> dict[Tta, Float64[np.ndarray, " c"]]:
-    slices = patient_slices(decoded, records)
-    probabilities = list(predictor.iterate_ttas(slices, ttas, batch_size=batch_size))
-    reference = [decoded.mask(record.slice_id) for record in records]
-    positions = [record.slice_index for record in records]
-    return {tta: patient_dice([each[tta] for each in probabilities], reference, positions, candidates) for tta in ttas}
+) -> _Answers:
+    found = list(predictor.iterate_ttas(patient_slices(decoded, records), ttas, batch_size=batch_size))
+    return _Answers(
+        {tta: [each[tta] for each in found] for tta in ttas},
+        [decoded.mask(record.slice_id) for record in records],
+        [record.slice_index for record in records],
+    )
 
 
-def _candidates(in_slice: Sequence[int], in_volume: Sequence[int], shares: Sequence[float]) -> list[Candidate]:
+def _dice_at(volume: _Answers, prediction: PredictionConfig, thresholds: Sequence[float]) -> Float64[np.ndarray, " t"]:
+    """Volumetric Dice at each threshold after all of a run's post-processing, the mean over labels that have one."""
+    probabilities = volume.probabilities[prediction.tta]
+    best = [each.max(axis=0) for each in probabilities]
+    which = [each.argmax(axis=0).astype(np.uint8) + 1 for each in probabilities]
+    by_label = np.full((probabilities[0].shape[0], len(thresholds)), np.nan)
+    for column, threshold in enumerate(thresholds):
+        masks = [np.where(one >= threshold, label, 0).astype(np.uint8) for one, label in zip(best, which, strict=True)]
+        masks = remove_small(
+            masks,
+            volume.positions,
+            in_slice=prediction.smallest_in_slice,
+            in_volume=prediction.smallest_in_volume,
+            share=prediction.smallest_share,
+        )
+        for label in range(1, len(by_label) + 1):
+            pairs = [(mask == label, truth == label) for mask, truth in zip(masks, volume.reference, strict=True)]
+            marked = sum(np.count_nonzero(mask) + np.count_nonzero(truth) for mask, truth in pairs)
+            if marked:
+                hits = sum(np.count_nonzero(mask & truth) for mask, truth in pairs)
+                by_label[label - 1, column] = 2 * hits / marked
+    return mean_of_defined(by_label, axis=0)
+
+
+def _candidates() -> list[Candidate]:
     sizes: list[tuple[str, float]] = [
         ("volume", 0),
-        *(("slice", each) for each in in_slice if each),
-        *(("volume", each) for each in in_volume if each),
-        *(("share", each) for each in shares if each),
+        *(("slice", each) for each in SMALLEST_IN_SLICE if each),
+        *(("volume", each) for each in SMALLEST_IN_VOLUME if each),
+        *(("share", each) for each in SHARES_OF_LARGEST if each),
     ]
     return [(threshold, kind, size) for threshold in THRESHOLDS for kind, size in sizes]
 
 
-def _choice(tta: Tta, candidate: Candidate, dice: float) -> Choice:
-    threshold, kind, smallest = candidate
-    chosen = PredictionConfig(
-        tta=tta,
-        smallest_in_slice=int(smallest) if kind == "slice" else 0,
-        smallest_in_volume=int(smallest) if kind == "volume" else 0,
-        smallest_share=smallest if kind == "share" else 0.0,
-    )
-    return Choice(threshold, chosen, dice)
+def _choices_of(tta: Tta, candidates: Sequence[Candidate]) -> list[Choice]:
+    """The candidates under one kind of augmentation, not scored yet."""
+    return [
+        Choice(
+            threshold,
+            PredictionConfig(
+                tta=tta,
+                smallest_in_slice=int(smallest) if kind == "slice" else 0,
+                smallest_in_volume=int(smallest) if kind == "volume" else 0,
+                smallest_share=smallest if kind == "share" else 0.0,
+            ),
+            math.nan,
+        )
+        for threshold, kind, smallest in candidates
+    ]
+
+
+def _at_all_thresholds(prediction: PredictionConfig) -> list[Choice]:
+    return [Choice(threshold, prediction, math.nan) for threshold in THRESHOLDS]
 
 
 def _merit(choice: Choice) -> tuple[float, ...]:
@@ -201,10 +266,3 @@ def _merit(choice: Choice) -> tuple[float, ...]:
     removal = chosen.smallest_in_slice + chosen.smallest_in_volume + 1000 * chosen.smallest_share
     dice = -1.0 if np.isnan(choice.dice) else choice.dice
     return -round(dice, 9), float(TTA_NAMES.index(chosen.tta)), float(removal), abs(choice.threshold - 0.5)
-
-
-def _nearest(choices: Sequence[Choice], threshold: float, prediction: PredictionConfig) -> Choice:
-    """The candidate that is what the predictor had before, or without removal nearest to it."""
-    same = [choice for choice in choices if choice.prediction == prediction]
-    plain = [choice for choice in choices if choice.prediction == PredictionConfig(tta=choice.prediction.tta)]
-    return min(same or plain, key=lambda choice: abs(choice.threshold - threshold))

@@ -35,7 +35,7 @@ from segmed.models.checkpoint import (
     relative_to,
 )
 from segmed.models.joint_config import EnsembleConfig, require_one_plane
-from segmed.models.prediction import AT_ONE_SIZE, TTA_NAMES, Tta
+from segmed.models.prediction import AT_ONE_SIZE, TTA_NAMES, PredictionConfig, Tta
 from segmed.models.seen import seen_by_any
 from segmed.models.training_facts import TrainingFacts, summed_times
 
@@ -95,7 +95,7 @@ class EnsemblePredictor(VolumePredictor):
     ) -> Iterator[Mapping[Tta, Float[np.ndarray, "k h w"]]]:
         """Probabilities under several kinds of test-time augmentation, as `VolumePredictor.iterate_ttas` says."""
         self.require_ttas(ttas)
-        theirs = [{tta: _what_it_does(tta, member.config) for tta in ttas} for member in self.members]
+        theirs = [{tta: _within(tta, member.ttas) for tta in ttas} for member in self.members]
         streams = [
             member.iterate_ttas(slices, tuple(dict.fromkeys(own.values())), batch_size=batch_size)
             for member, own in zip(self.members, theirs, strict=True)
@@ -187,7 +187,8 @@ def change_ensemble(folder: Path, config: EnsembleConfig) -> None:
 
 
 def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
-    """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any.
+    """The config of an ensemble of runs, with threshold 0.5 for now: labels and data of all, patients seen by any, and
+    the test-time augmentation and post-processing that all share, else none.
 
     Split and fold are those of the members where all share them, else none. Raises `ModelError` where labels or
     planes differ, `SplitError` where a run does not say which patients it was trained on.
@@ -203,6 +204,7 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
     require_one_plane(
         [(member, each) for member, config in zip(members, configs, strict=True) for each in config.networks]
     )
+    alike = all(config.prediction == first.prediction for config in configs)
     same = len({(config.split_hash, config.fold) for config in configs}) == 1
     return EnsembleConfig(
         networks=tuple(network for config in configs for network in config.networks),
@@ -216,6 +218,7 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
         training=_training(members, configs),
         seen=seen_by_any([known_patients(member, config) for member, config in zip(members, configs, strict=True)]),
         in_colour=first.in_colour,
+        prediction=first.prediction if alike else PredictionConfig(),
         labels_by_headers=any(config.labels_by_headers for config in configs),
     )
 
@@ -272,9 +275,11 @@ def _loaded(member: Member, device: torch.device, tta: Tta) -> Predictor:
 
 def _member(trained: TrainedModel, device: str, tta: Tta) -> Predictor:
     """A run as a member, without prompts."""
-    return Predictor(trained, device=device, tta=_what_it_does(tta, trained.config))
+    member = Predictor(trained, device=device, tta=AT_ONE_SIZE[tta])
+    own = _within(tta, member.ttas)
+    return member if own == member.tta else Predictor(trained, device=device, tta=own)
 
 
-def _what_it_does(tta: Tta, member: RunConfig) -> Tta:
-    """A member that reads images of one size leaves out scales of others."""
-    return AT_ONE_SIZE[tta] if member.model.takes_prompts else tta
+def _within(tta: Tta, known: Sequence[Tta]) -> Tta:
+    """What a member does of it: one that reads images of one size leaves out scales of others."""
+    return tta if tta in known else AT_ONE_SIZE[tta]

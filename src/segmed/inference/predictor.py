@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.room import require_room
 from segmed.inference.slices import PatientSlices, Stack
-from segmed.inference.tta import PASSES, Pass, logits_of, passes_of
+from segmed.inference.tta import PASSES, ZOOM, Pass, logits_of, passes_of
 from segmed.models.checkpoint import RunConfig, TrainedModel
 from segmed.models.prediction import ONE_SIZE_TTAS, TTA_NAMES, Tta
 from segmed.preprocess import Preprocess, Statistics
@@ -47,18 +48,34 @@ class Predictor(VolumePredictor):
         self.folder = trained.folder
         self.device = chosen_device(device)
         self.tta = tta or trained.config.prediction.tta
-        if self.tta not in self.ttas:
+        self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._preprocess = Preprocess(trained.config.preprocess)
+        if self.tta not in ONE_SIZE_TTAS and self._reads_one_size:
             raise ModelError(
                 f"{trained.folder}: {trained.config.model.name} reads images of one size, so it has no test-time "
                 f"augmentation {self.tta!r}. Choose {', '.join(self.ttas)}."
             )
-        self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._preprocess = Preprocess(trained.config.preprocess)
 
     @property
     def ttas(self) -> tuple[Tta, ...]:
-        """All, but of a promptable model those at one size."""
-        return ONE_SIZE_TTAS if self.config.model.takes_prompts else TTA_NAMES
+        """All, but of a network that reads images of one size those at one size."""
+        return ONE_SIZE_TTAS if self._reads_one_size else TTA_NAMES
+
+    @cached_property
+    def _reads_one_size(self) -> bool:
+        """Whether the network cannot be shown a larger image: promptable ones, and encoders made for one size, which
+        say so in ways of their own, so that a blank image is tried."""
+        size = Preprocess(self._preprocess.config, ZOOM).fixed_size
+        if self.config.model.takes_prompts or size is None:
+            return self.config.model.takes_prompts
+        try:
+            with torch.inference_mode():
+                self.model(torch.zeros(1, self.config.model.channels, *size, device=self.device))
+        except torch.OutOfMemoryError:
+            return False
+        except (AssertionError, RuntimeError, ValueError):
+            return True
+        return False
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:
         """Probabilities, one slice at a time, as `VolumePredictor.iterate` says.

@@ -43,14 +43,14 @@ def threshold_for(given: Given, predictor: VolumePredictor, data: DecodedDataset
     """The threshold for what a system is given: the run's own, but for a promptable run without a prompt.
 
     Such a run's own was chosen with boxes of the reference, which leave slices without foreground alone. Here it is
-    chosen on the fold's validation patients task as the test will be, by mean volumetric Dice.
+    chosen on the fold's validation patients asked as the test will ask, with the same post-processing, by mean
+    volumetric Dice.
     """
     config = predictor.config
     if given != "image alone" or not (isinstance(config, RunConfig) and config.model.takes_prompts):
         return predictor.config.threshold
     validation = replace(plan, part="validation")
-    found = tune(predictor, data, validation, ttas=[config.prediction.tta], in_slice=(), in_volume=())
-    return found.best.threshold
+    return tune(predictor, data, validation, ttas=[predictor.tta], components=False).best.threshold
 
 
 def image_alone(task: ScoringTask) -> Evaluation:
