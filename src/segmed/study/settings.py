@@ -211,7 +211,7 @@ def save_settings(out: Path, settings: StudySettings, data_hash: str) -> None:
 
 
 def _joined(before: StudySettings, settings: StudySettings) -> StudySettings:
-    systems = {row.name for row in (*before.rows, *settings.rows)}
+    systems = {row.name for row in (*before.asked, *settings.asked)}
     runs, predictions = dict(settings.runs), dict(settings.predictions)
     return replace(
         settings,
