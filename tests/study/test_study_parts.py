@@ -13,6 +13,7 @@ import report_samples as samples
 from PIL import Image
 
 from segmed.core.errors import ConfigError, DataError, SplitError
+from segmed.core.files import write_json
 from segmed.core.records import Record
 from segmed.core.split import Split
 from segmed.core.volume import Grid
@@ -29,11 +30,12 @@ from segmed.evaluation.rows import BoxRow
 from segmed.models.checkpoint import found_from, relative_to
 from segmed.models.families import FAMILIES
 from segmed.study.budgets import BUDGETS
+from segmed.study.external_rows import _digest_of_run
 from segmed.study.jobs import Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.page import contamination_notes
 from segmed.study.pool import mean_dice, nest_seeds, pool_costs, pool_folds
 from segmed.study.results import Results
-from segmed.study.settings import StudySettings, load_settings, save_settings
+from segmed.study.settings import StudySettings, load_settings, save_settings, settled
 from segmed.study.subgroups import SEQUENCES, THIRDS, TUMOUR, subgroup_attributes
 from segmed.study.systems import SYSTEMS, chosen_systems
 from segmed.study.tables import Table, institution_table, latex, seed_table
@@ -396,3 +398,24 @@ def test_a_row_of_ones_own_needs_a_name_and_a_folder() -> None:
         _named("masks")
     with pytest.raises(ConfigError, match="two rows have one name"):
         StudySettings(protocol="patient", budget="cpu", runs=(("a", ("r",)),), predictions=(("a", "p"),))
+
+
+def test_the_network_that_a_cascade_starts_from_is_not_asked_for_by_going_on(tmp_path: Path) -> None:
+    settings = StudySettings(protocol="both", budget="cpu", systems=("sam-tiny-cascade",))
+    save_settings(tmp_path, settings, "hash")
+    again = settled(tmp_path, settings, "hash", resume=True)
+    assert [system.name for system in again.asked] == ["sam-tiny-cascade"]
+    assert [system.name for system in again.rows] == ["unet", "sam-tiny-cascade"]
+
+
+def test_a_cascade_of_ones_own_is_scored_again_after_its_dense_run_was_tuned(tmp_path: Path) -> None:
+    for run in ("dense", "sam"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "model.safetensors").touch()
+        (tmp_path / run / "config.json").write_text("{}")
+    places = {"dense": {"folder": "../dense", "weights": "a"}, "promptable": {"folder": "../sam", "weights": "b"}}
+    write_json(tmp_path / "cascade" / "cascade.json", {"format": 1, "settings": {}, **places})
+    before = _digest_of_run(tmp_path / "cascade")
+    assert before == _digest_of_run(tmp_path / "cascade")
+    (tmp_path / "dense" / "config.json").write_text('{"threshold": 0.3}')
+    assert before != _digest_of_run(tmp_path / "cascade")

@@ -64,6 +64,16 @@ def configs_in(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in (CONFIG, ENSEMBLE, CASCADE) if (folder / name).is_file())
 
 
+def parts_of(folder: Path) -> tuple[Path, ...]:
+    """The configs that a cascade reads of its two runs whenever it is loaded; none for anything else."""
+    if not (folder / CASCADE).is_file():
+        return ()
+    from segmed.inference.cascade import read_cascade  # imports transformers
+
+    _, *runs = read_cascade(folder)
+    return tuple(run / CONFIG for run, _ in runs)
+
+
 def config_of(folder: Path) -> SystemConfig:
     """The config of what `load` loads; networks are built for a cascade alone, whose config is that of both runs."""
     if (folder / ENSEMBLE).is_file():

@@ -13,7 +13,7 @@ from segmed.evaluation.masks.folders import evaluate_masks
 from segmed.evaluation.result import EVALUATION, Evaluation
 from segmed.evaluation.run import Plan, evaluate_run, plan_evaluation
 from segmed.inference import load
-from segmed.inference.loading import config_of, configs_in
+from segmed.inference.loading import config_of, configs_in, parts_of
 from segmed.models.checkpoint import found_from, relative_to
 from segmed.study.jobs import Protocol
 from segmed.study.pool import pool_folds
@@ -148,9 +148,10 @@ def _place(study: Study, name: str, protocol: Protocol, fold: int) -> Path:
 
 
 def _digest_of_run(folder: Path) -> str:
-    """Of what decides a run's answers: its configuration, which changes with every training, or its members'."""
+    """Of what decides a run's answers: its configuration, which changes with every training and tuning, or that of
+    each of its parts."""
     digest = hashlib.sha256()
-    for path in configs_in(folder):
+    for path in (*configs_in(folder), *parts_of(folder)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
