@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from report_samples import evaluation, floor, metrics, patient_row
 
+from segmed.cli.compare import _plane_of
 from segmed.cli.referee import MaskOptions, ReferenceOptions, score_systems
 from segmed.core.errors import DataError
+from segmed.core.files import write_json
 from segmed.core.labels import LabelMap
 from segmed.core.units import IMAGE, PATIENT
 from segmed.evaluation.compare import Verdict, compare
@@ -28,6 +30,7 @@ from segmed.models.joint_config import EnsembleConfig
 from segmed.models.network_config import NetworkConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.preprocess import PreprocessConfig
+from segmed.prompts.kinds import PromptKind
 
 GOOD = (0.9, 0.85, 0.88, 0.8, 0.91, 0.86, 0.84, 0.79)
 POOR = tuple(value - 0.2 for value in GOOD)
@@ -225,6 +228,27 @@ def test_a_run_that_was_trained_anew_after_it_was_scored_is_named(tmp_path: Path
     assert f"segmed evaluate {run}" in said
     evaluation("unet", (0.5, 0.7)).save(run / "evaluation-test")  # which does not tell of what weights it is
     assert scored_otherwise(find_evaluations([run])) == ()
+
+
+def test_a_cascade_asked_as_prompts_of_a_run_is_not_taken_for_other_weights_of_it(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "sam", "first")
+    provenance = Provenance(prediction=PredictionConfig(), hashes=("dense", "first", "settings"))
+    asked = dataclasses.replace(evaluation("sam", (0.5, 0.7), provenance=provenance), prompts=PromptKind("cascade"))
+    asked.save(run / "evaluation-test" / "prompts" / "cascade")
+    assert scored_otherwise(find_evaluations([run])) == ()
+
+
+def test_a_cascade_whose_runs_are_gone_is_still_reported(tmp_path: Path) -> None:
+    cascade = tmp_path / "cascade"
+    gone = {"folder": "gone", "weights": "a"}
+    write_json(cascade / "cascade.json", {"format": 1, "settings": {}, "dense": gone, "promptable": gone})
+    evaluation("early", (0.5, 0.7)).save(cascade / "evaluation-test")
+    found = find_evaluations([cascade])
+    assert scored_otherwise(found) == ()
+    assert _plane_of(found.runs) == "acquired"
+    told = dataclasses.replace(found.evaluations[0], provenance=Provenance(hashes=("a", "b", "c")))
+    (said,) = scored_otherwise(dataclasses.replace(found, evaluations=(told,)))
+    assert "other weights" in said
 
 
 def test_an_ensemble_that_was_made_anew_or_tuned_after_it_was_scored_is_named(tmp_path: Path) -> None:

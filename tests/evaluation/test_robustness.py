@@ -15,6 +15,7 @@ from segmed.evaluation.provenance import Provenance
 from segmed.evaluation.report import write_report
 from segmed.evaluation.robustness import degraded_evaluations, degraded_results
 from segmed.evaluation.run import evaluate_run, plan_evaluation
+from segmed.evaluation.volume_metrics import Space
 
 CLEAN = (0.9, 0.8, 0.7, 0.8, 0.9, 0.6)
 BLURRED = (0.7, 0.7, 0.6, 0.5, 0.9, 0.2)
@@ -86,6 +87,23 @@ def test_degraded_evaluations_of_another_threshold_or_post_processing_are_refuse
     other = replace(clean, threshold=changes.get("threshold", clean.threshold), provenance=Provenance.from_json(told))
     with pytest.raises(DataError, match=r"another threshold, test-time augmentation or post-processing.*Repeat it"):
         degraded_results(compare([other]), {"net": run})
+
+
+def test_degraded_evaluations_of_other_weights_are_refused_where_that_is_known(run):
+    def told(dice, *, hashes, how=None):
+        degradation = None if how is None else parse_degradations(how)[0]
+        return replace(evaluation("net", dice), provenance=Provenance(degradation=degradation, hashes=hashes))
+
+    told(BLURRED, hashes=("old",), how="lowpass:0.5").save(run / "evaluation-test-lowpass-0.5")
+    assert len(degraded_results(compare([told(CLEAN, hashes=())]), {"net": run})) == 2
+    assert len(degraded_results(compare([told(CLEAN, hashes=("old",))]), {"net": run})) == 2
+    with pytest.raises(DataError, match=r"evaluation under lowpass:0\.5 is of other weights.*Repeat both"):
+        degraded_results(compare([told(CLEAN, hashes=("new",))]), {"net": run})
+
+
+def test_what_was_scored_in_whole_volumes_is_not_set_beside_degraded_slices(run):
+    volumes = replace(evaluation("net", CLEAN), slices=(), space=Space("mm", (1.0,)))
+    assert degraded_results(compare([volumes]), {"net": run}) == ()
 
 
 def test_the_report_has_their_table_their_picture_and_every_digit_as_csv(run, tmp_path):

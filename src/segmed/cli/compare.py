@@ -1,6 +1,7 @@
 """`segmed compare`: evaluations of the same cases, or masks of any tools, in; tables and one page out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from segmed.cli.inputs import announce_leak, open_decoded, parse_columns
 from segmed.cli.messages import note, say, warn
 from segmed.cli.options import GroupsOption, OtherGridsName, PatientRegexOption, ScoredPart, folder_option
-from segmed.core.errors import SegmedError
+from segmed.core.errors import ModelError, SegmedError
 
 if TYPE_CHECKING:
     from segmed.core.stacking import Plane
@@ -146,8 +147,11 @@ def _plane_of(runs: "Mapping[str, Path]") -> "Plane":
     """How the volumes were cut that runs were scored on, alike for all; as acquired where there is no run."""
     from segmed.inference.loading import config_of, configs_in
 
-    run = next((run for run in runs.values() if configs_in(run)), None)
-    return "acquired" if run is None else config_of(run).plane
+    for run in runs.values():
+        with suppress(ModelError):  # a cascade whose runs are gone: another may tell
+            if configs_in(run):
+                return config_of(run).plane
+    return "acquired"
 
 
 def _scored_data(

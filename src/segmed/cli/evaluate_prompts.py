@@ -49,12 +49,12 @@ def evaluate_kinds(
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
     from segmed.evaluation.result import Evaluation
-    from segmed.inference.automatic_prompts import AUTOMATIC
+    from segmed.inference.automatic_prompts import AUTOMATIC, CASCADE_PROMPTS
     from segmed.inference.prompted import PromptedPredictor
 
     automatic = dict(AUTOMATIC)
     if options.cascade is not None:
-        automatic["cascade"], plan = _cascade(
+        automatic[CASCADE_PROMPTS], plan = _cascade(
             options.cascade, decoded, plan, device=str(predictor.device), tta=options.tta
         )
     protocols = parse_prompt_protocols(options.prompts, uncertainty=options.uncertainty, automatic=automatic)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmed.core.errors import DataError
+from segmed.core.errors import DataError, SegmedError
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import CaseRow
+from segmed.inference.automatic_prompts import CASCADE_PROMPTS
 from segmed.inference.loading import config_of, configs_in, hashes_of
 from segmed.models.checkpoint import CASCADE, RunConfig
 
@@ -63,8 +64,10 @@ def scored_otherwise(found: Found) -> tuple[str, ...]:
         run = found.runs.get(evaluation.name)
         if run is None or evaluation.kind != "run":
             continue
+        if evaluation.prompts is not None and evaluation.prompts.drawn == CASCADE_PROMPTS:
+            continue  # of a cascade, whose folder is another
         again = f"Repeat them with `segmed evaluate {run}`."
-        if evaluation.provenance.hashes not in ((), hashes_of(run)):
+        if evaluation.provenance.hashes and evaluation.provenance.hashes != _hashes_now(run):
             sentences.append(
                 f"{evaluation.name}: its scores are of other weights or settings than the folder holds now, as when it "
                 f"was made anew. {again}"
@@ -75,6 +78,14 @@ def scored_otherwise(found: Found) -> tuple[str, ...]:
                 f"than the run has now, as after `segmed tune`. {again}"
             )
     return tuple(sentences)
+
+
+def _hashes_now(run: Path) -> tuple[str, ...]:
+    """Those of the folder; none where it can no longer be read, as a cascade whose runs are gone."""
+    try:
+        return hashes_of(run)
+    except SegmedError:
+        return ()
 
 
 def _predicts_otherwise(evaluation: Evaluation, run: Path) -> bool:

@@ -71,7 +71,7 @@ def degraded_evaluations(run: Path, part: str) -> dict[Degradation, Evaluation]:
 
 
 def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluation]:
-    if run is None:
+    if run is None or system.space is not None:  # degraded images are scored slice by slice
         return {}
     found = degraded_evaluations(run, system.part)
     slice_ids = {row.slice_id for row in system.slices}
@@ -80,6 +80,11 @@ def _of_run(run: Path | None, system: Evaluation) -> dict[Degradation, Evaluatio
             raise DataError(
                 f"{run}: its evaluation under {degradation} is of other slices or data than that on {system.part}. "
                 f"Repeat it with `segmed evaluate {run} --degrade {degradation}`."
+            )
+        if len({evaluation.provenance.hashes, system.provenance.hashes} - {()}) > 1:
+            raise DataError(
+                f"{run}: its evaluation under {degradation} is of other weights than that on {system.part}, as when it "
+                f"was made anew. Repeat both with `segmed evaluate {run}`, and with `--degrade {degradation}`."
             )
         if _applied(evaluation) != _applied(system):
             raise DataError(

@@ -36,5 +36,7 @@ def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answ
 
 AUTOMATIC: Mapping[str, Automatic] = {"none": Automatic(unprompted, cleans=True)}
 """Ways that need nothing but the model, by their name in `--prompts`; others are passed beside these."""
-NEEDS: Mapping[str, str] = {"cascade": "a folder made by `segmed cascade`, named with --cascade"}
+CASCADE_PROMPTS = "cascade"
+"""The name in `--prompts` of what a dense run proposes."""
+NEEDS: Mapping[str, str] = {CASCADE_PROMPTS: "a folder made by `segmed cascade`, named with --cascade"}
 """Ways that need something more, and what."""
