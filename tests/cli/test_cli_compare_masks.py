@@ -175,6 +175,12 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
     written = read_volume(data / "out" / "predictions" / "ours" / "a_1.nii.gz").array
     assert int(ours[0]["predicted_voxels"]) == int((written > 0).sum()) > 0
+    (data / "images" / "a_1_0000.nii.gz").write_bytes(b"damaged")
+    again = run(*how, "--images", data / "images", "--out", data / "out")
+    assert "no mask of a_1; scored as empty" in " ".join(again.output.split())  # the former mask still lies there
+    ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
+    assert int(ours[0]["predicted_voxels"]) == 0
+    shutil.copy(data / "images" / "a_1_0001.nii.gz", data / "images" / "a_1_0000.nii.gz")
     refused = run(*how, "--out", data / "again")
     assert "Name their images with --images" in str(refused.exception)
     seen = dataclasses.replace(predictor.config, seen={"train": [patient_digest("b")]})

@@ -140,7 +140,7 @@ def score_systems(
                 case_of = {called: case for case, called in references.files.called.items()}
                 source = {case_of.get(case, case): file for case, file in source.items()}
             scored = score_system(
-                name, source if predicted is None else predicted.folder, references,
+                name, source if predicted is None else predicted.masks, references,
                 labels=labels.get(name) if predicted is None else predicted.labels, other_grids=options.other_grids,
                 context=_context(path, predicted, scored_part), seed=options.seed,
             )  # fmt: skip

@@ -1,5 +1,6 @@
 """A run among the systems that `segmed compare` sets beside each other: it predicts the images first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,9 @@ PREDICTIONS = "predictions"
 
 @dataclass(frozen=True)
 class Predicted:
-    """The masks of a run, the numbers of its labels in them, and what marks them."""
+    """The mask of each case that a run predicted just now, the numbers of its labels, and what marks them."""
 
-    folder: Path
+    masks: Mapping[str, Path]
     labels: "LabelNumbers"
     leaking: bool
     training_known: bool
@@ -43,6 +44,7 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     Raises:
         SegmedError: No images are named, they are no volumes, or the run has seen a patient.
     """
+    from segmed.evaluation.masks.files import case_files, matched
     from segmed.evaluation.masks.labels import LabelNumbers
     from segmed.inference import load
     from segmed.inference.volume_files import predict_volumes
@@ -68,7 +70,10 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     labels = predictor.config.labels
     numbers = {label: int(str(value)) for label, value in zip(labels.names, labels.stored[1:], strict=True)}
     config = predictor.config
-    return Predicted(folder, LabelNumbers(numbers, run.name), config.leaking, known, config.threshold)
+    written = {path.resolve() for path in outcome.written}  # of an earlier comparison others may lie there
+    found, _ = matched(references.files, case_files(folder))
+    masks = {case: path for case, path in found.items() if path.resolve() in written}
+    return Predicted(masks, LabelNumbers(numbers, run.name), config.leaking, known, config.threshold)
 
 
 def _require_unseen(run: Path, config: "SystemConfig", references: "References", images: Path) -> bool:
