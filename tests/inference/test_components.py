@@ -28,6 +28,14 @@ def test_a_gap_between_slices_parts_a_component() -> None:
     assert [int((mask > 0).sum()) for mask in cleaned] == [4, 0, 0]
 
 
+def test_the_order_of_slices_does_not_matter() -> None:
+    masks = volume()
+    cleaned = remove_small([masks[2], masks[0], masks[1]], (3, 1, 2), in_volume=5)
+    assert [int((mask > 0).sum()) for mask in cleaned] == [0, 4, 1]
+    falling = remove_small(masks[::-1], (3, 2, 1), in_volume=5)
+    assert [int((mask > 0).sum()) for mask in falling] == [0, 1, 4]
+
+
 def test_a_share_of_1_keeps_the_largest_component_of_each_label_alone() -> None:
     masks = volume()
     masks[0][6, 8] = 1

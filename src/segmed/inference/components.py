@@ -22,18 +22,21 @@ def remove_small(
     `share` of the voxels of the label's largest component.
 
     Each label has components of its own, 8-connected in a slice and 26-connected in the volume; a gap in `positions`
-    separates. In-slice components go first. Slices may differ in size only where nothing is removed by volume.
+    separates, their order does not matter. In-slice components go first. Slices may differ in size only where nothing
+    is removed by volume.
     """
+    order = sorted(range(len(masks)), key=lambda index: positions[index])
     kept = [mask.copy() for mask in masks]
     for label in sorted({int(value) for mask in masks for value in np.unique(mask)} - {0}):
         if in_slice > 1:
             for mask in kept:
                 mask[small_components(mask == label, in_slice)] = 0
         if in_volume > 1 or share > 0:
-            volume = stacked([mask == label for mask in kept], positions)
+            places = [positions[index] for index in order]
+            volume = stacked([kept[index] == label for index in order], places)
             small = small_components(volume, in_volume, share)
-            for mask, where in zip(kept, places_in_stack(positions), strict=True):
-                mask[small[where]] = 0
+            for index, where in zip(order, places_in_stack(places), strict=True):
+                kept[index][small[where]] = 0
     return kept
 
 
