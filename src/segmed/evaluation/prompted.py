@@ -59,7 +59,7 @@ def evaluate_prompts(
     each_protocol = [_ProtocolScores(predictor, decoded, protocol, batch_size) for protocol in protocols]
     for records in tracked(groups.values(), progress):
         slices = patient_slices(decoded, records)
-        encoding, memory = SliceTimer(), PeakMemory(predictor.device.type)
+        encoding, memory = SliceTimer(), PeakMemory(str(predictor.device))
         with memory.measuring(), encoding.timing(len(slices.images)):
             encoded = predictor.encode_volume(slices, batch_size=batch_size)
         for scores in each_protocol:
@@ -93,7 +93,7 @@ class _ProtocolScores:
     ) -> None:
         self.system: VolumePredictor = (protocol.automatic.system if protocol.automatic else None) or predictor
         self.protocol, self.tally, self.boxes = protocol, Tally(decoded.dataset.labels), list[BoxRow]()
-        self.timer, self.memory = SliceTimer(), PeakMemory(predictor.device.type)
+        self.timer, self.memory = SliceTimer(), PeakMemory(str(predictor.device))
         self._predictor, self._decoded, self._batch_size = predictor, decoded, batch_size
         self._encoding: list[tuple[float, int]] = []
 

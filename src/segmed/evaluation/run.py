@@ -167,7 +167,7 @@ def evaluate_run(
         True
     """
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
-    timer, memory = SliceTimer(), PeakMemory(predictor.device.type)
+    timer, memory = SliceTimer(), PeakMemory(str(predictor.device))
 
     def predict(records: Sequence[Record]) -> tuple[Masks, Probabilities | None]:
         slices = patient_slices(decoded, records, degradation)

@@ -16,9 +16,10 @@ class PeakMemory:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        """Measure nothing yet; `device` is a torch device's type."""
+        """Measure nothing yet; `device` is a torch device by name, such as cpu, cuda or cuda:1."""
         self.mib: float | None = None
         self._device = device
+        self._on_gpu = device.partition(":")[0] == "cuda"
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -30,10 +31,10 @@ class PeakMemory:
             self.mib = max(found, self.mib or 0.0)
 
     def _reset(self) -> bool:
-        if self._device == "cuda":
+        if self._on_gpu:
             import torch
 
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self._device)
             return True
         try:
             (PROCESS / "clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak becomes what is held now
@@ -42,9 +43,9 @@ class PeakMemory:
         return True
 
     def _peak(self) -> float | None:
-        if self._device == "cuda":
+        if self._on_gpu:
             import torch
 
-            return float(torch.cuda.max_memory_allocated() / 2**20)
+            return float(torch.cuda.max_memory_allocated(self._device) / 2**20)
         found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text())
         return float(found[1]) / 2**10 if found else None

@@ -64,7 +64,7 @@ def _mib_per_pixel(network: nn.Module, channels: int) -> float:
 
 
 def _peak(network: nn.Module, channels: int, side: int) -> float | None:
-    device, memory = _device(network), PeakMemory(_device(network).type)
+    device, memory = _device(network), PeakMemory(str(_device(network)))
     was_training = network.training
     network.eval()
     try:

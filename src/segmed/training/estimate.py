@@ -83,7 +83,7 @@ def _measured(
     device = torch.device("cuda" if accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
     module.to(device)
     precision = choose_precision(recipe.precision, accelerator)
-    memory = PeakMemory(device.type)
+    memory = PeakMemory(str(device))
     with memory.measuring():
         seconds = _time_steps(module, training, device, precision.name, steps)
         validated = _time_validation(module, next(iter(validation)).to(device), device, precision.name)
