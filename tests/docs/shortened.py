@@ -40,6 +40,7 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed embed sam-vit-b", (*VIT, *RANDOM)),
     ("segmed distil", ("--encode-at=32", *_set(*ONE_STEP[:3]))),
     ("segmed evaluate runs/unet --data DATA", NO_FLOORS),
+    ("segmed cascade", ("--prompts=box",)),
     ("segmed evaluate runs/cascade", NO_FLOORS),
     ("segmed evaluate runs/medsam", NO_FLOORS),
     ("segmed evaluate runs/sam-proposals", NO_FLOORS),

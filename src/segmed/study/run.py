@@ -156,9 +156,10 @@ def run_study(
         >>> from segmed.study import StudySettings, run_study
         >>> short = ("epochs=1", "sampling.steps_per_epoch=1", "preprocess.size=[64, 64]")
         >>> settings = StudySettings("patient", "smoke", systems=("deeplabv3plus",), changes=short)
-        >>> study = run_study(segmed.decode(segmed.open_dataset("data")), settings, Path("study"), measure=False)
+        >>> data = segmed.decode(segmed.open_dataset("data"))
+        >>> study = run_study(data, settings, Path("study"), part="1/2", measure=False)
         >>> [(job.row, job.fold, study.is_whole(job)) for job in study.jobs]
-        [('deeplabv3plus', 0, True), ('deeplabv3plus', 1, True)]
+        [('deeplabv3plus', 0, True), ('deeplabv3plus', 1, False)]
     """
     teller = teller or Quiet()
     refuse_links(out)
