@@ -46,7 +46,7 @@ PlaneName = Literal["acquired", "axial", "coronal", "sagittal"]
 PlaneOption = Annotated[PlaneName, typer.Option(help="How volumes are cut, as preprocess.plane of the recipe.")]
 PhantomFormatOption = Annotated[
     Literal["tiff", "nifti", "dicom"],
-    typer.Option("--format", help="Slices in the Kaggle layout, or volumes with their mm."),
+    typer.Option("--format", help="tiff: slices in the Kaggle layout; nifti, dicom: volumes with their mm."),
 ]
 EachImageOption = Annotated[
     bool, typer.Option("--each-image-is-a-patient", help="No two images of an images/ folder are of one patient.")
