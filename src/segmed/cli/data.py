@@ -8,6 +8,7 @@ import typer
 from segmed.cli.data_convert import convert
 from segmed.cli.messages import next_step, note, say
 from segmed.cli.options import (
+    DATA_HELP,
     EachImageOption,
     LabelsOption,
     OverwriteOption,
@@ -25,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, help="Get, check, split and look at data
 
 app.command()(convert)
 
-DataPath = Annotated[Path, typer.Argument(help="Data set: a folder in a supported layout, or a manifest.")]
+DataPath = Annotated[Path, typer.Argument(help=DATA_HELP)]
 
 
 @app.command()

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmed.cli.messages import next_step, say
-from segmed.cli.options import FoldOption, LabelsOption, PatientRegexOption, PrecisionName, SetOption, folder_option
+from segmed.cli.options import (
+    DATA_HELP,
+    FoldOption,
+    LabelsOption,
+    PatientRegexOption,
+    PrecisionName,
+    SetOption,
+    folder_option,
+)
 from segmed.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 def embed(
     source: Annotated[str, typer.Argument(help="A recipe's name or YAML file, or a run folder.")],
-    data: Annotated[Path, typer.Option(help="Data set: a folder in a supported layout, or a manifest.")],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     out: Annotated[Path, folder_option("Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
     fold: FoldOption = 0,

@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from segmed.cli.messages import input_options, next_step, say
-from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, TtaName, folder_option
+from segmed.cli.options import (
+    AugmentOption,
+    ComponentsOption,
+    DeviceOption,
+    LabelsOption,
+    PatientRegexOption,
+    TtaName,
+    folder_option,
+)
 from segmed.core.errors import ConfigError
 
 
@@ -18,13 +26,8 @@ def ensemble(
     out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
-    augment: Annotated[
-        bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation, or keep what is there.")
-    ] = False,
-    components: Annotated[
-        bool,
-        typer.Option("--components/--no-components", help="Try to remove small components, or keep what is there."),
-    ] = False,
+    augment: AugmentOption = False,
+    components: ComponentsOption = False,
     untuned: Annotated[
         bool,
         typer.Option(

@@ -77,6 +77,7 @@ SeedOption = Annotated[int | None, typer.Option(help="Seed of weights, order and
 EmbeddingsOption = Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")]
 StartOption = Annotated[str | None, typer.Option(help="Run whose weights training begins with.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
+DATA_HELP = "Data set: a folder in a supported layout, or a manifest."
 RunOutOption = Annotated[Path, folder_option("Run folder to write.")]
 
 AcceleratorOption = Annotated[Literal["auto", "cpu", "gpu", "mps"], typer.Option(help="Where to train.")]
@@ -84,6 +85,12 @@ DevicesOption = Annotated[int, typer.Option(help="Devices on each node.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 SlicesAtATimeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Slices at a time.")]
 
+AugmentOption = Annotated[
+    bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation, or keep what is there.")
+]
+ComponentsOption = Annotated[
+    bool, typer.Option("--components/--no-components", help="Try to remove small components, or keep what is there.")
+]
 TtaOption = Annotated[
     TtaName | None,
     typer.Option(

@@ -7,6 +7,7 @@ import typer
 
 from segmed.cli.messages import say
 from segmed.cli.options import (
+    DATA_HELP,
     AcceleratorOption,
     DevicesOption,
     EmbeddingsOption,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Data set: a folder in a supported layout, or a manifest.")],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     split: SplitOption,
     out: RunOutOption,
     recipe: RecipeArgument = "default",

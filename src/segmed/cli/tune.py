@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from segmed.cli.messages import input_options, next_step, say
-from segmed.cli.options import DeviceOption, LabelsOption, PatientRegexOption, SlicesAtATimeOption
+from segmed.cli.options import (
+    AugmentOption,
+    ComponentsOption,
+    DeviceOption,
+    LabelsOption,
+    PatientRegexOption,
+    SlicesAtATimeOption,
+)
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
 
@@ -26,13 +33,8 @@ if TYPE_CHECKING:
 def tune(
     run: Annotated[Path, typer.Argument(help="Run folder, or an ensemble's; its config is changed.")],
     data: Annotated[Path, typer.Option(help="The data set.")],
-    augment: Annotated[
-        bool, typer.Option("--augment/--no-augment", help="Try test-time augmentation, or keep what is there.")
-    ] = True,
-    components: Annotated[
-        bool,
-        typer.Option("--components/--no-components", help="Try to remove small components, or keep what is there."),
-    ] = True,
+    augment: AugmentOption = True,
+    components: ComponentsOption = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be chosen, and change nothing.")] = False,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,

@@ -22,8 +22,9 @@ from segmed.evaluation.part import records_of
 from segmed.evaluation.run import Plan
 from segmed.evaluation.statistics import mean_of_defined
 from segmed.inference.base import VolumePredictor
-from segmed.inference.components import places_in_stack, remove_small
+from segmed.inference.components import places_in_stack, removed
 from segmed.inference.from_data import patient_slices
+from segmed.metrics import counts
 from segmed.models.prediction import THRESHOLDS, TTA_NAMES, PredictionConfig, Tta
 
 SMALLEST_IN_SLICE = (0, 5, 10, 20, 40, 80)
@@ -213,19 +214,11 @@ def _dice_at(volume: _Answers, prediction: PredictionConfig, thresholds: Sequenc
     by_label = np.full((probabilities[0].shape[0], len(thresholds)), np.nan)
     for column, threshold in enumerate(thresholds):
         masks = [np.where(one >= threshold, label, 0).astype(np.uint8) for one, label in zip(best, which, strict=True)]
-        masks = remove_small(
-            masks,
-            volume.positions,
-            in_slice=prediction.smallest_in_slice,
-            in_volume=prediction.smallest_in_volume,
-            share=prediction.smallest_share,
-        )
+        pairs = list(zip(volume.reference, removed(masks, volume.positions, prediction), strict=True))
         for label in range(1, len(by_label) + 1):
-            pairs = [(mask == label, truth == label) for mask, truth in zip(masks, volume.reference, strict=True)]
-            marked = sum(np.count_nonzero(mask) + np.count_nonzero(truth) for mask, truth in pairs)
-            if marked:
-                hits = sum(np.count_nonzero(mask & truth) for mask, truth in pairs)
-                by_label[label - 1, column] = 2 * hits / marked
+            by_label[label - 1, column] = counts.dice(
+                counts.total(counts.count(truth == label, mask == label) for truth, mask in pairs)
+            )
     return mean_of_defined(by_label, axis=0)
 
 

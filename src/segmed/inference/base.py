@@ -15,7 +15,7 @@ from segmed.core.errors import ModelError
 from segmed.core.image import Geometry, Mask, PixelSpacing
 from segmed.core.volume import Volume
 from segmed.data.cutting import cut_volumes
-from segmed.inference.components import remove_small
+from segmed.inference.components import removed
 from segmed.inference.from_data import cut_slices
 from segmed.inference.slices import Images, PatientSlices, Positions
 from segmed.models.joint_config import SystemConfig
@@ -190,13 +190,8 @@ class VolumePredictor(ABC):
         chosen = self.config.prediction
         if not chosen.removes:
             return masks
-        arrays = remove_small(
-            [mask.array for mask in masks],
-            list(range(len(masks)) if positions is None else positions),
-            in_slice=chosen.smallest_in_slice,
-            in_volume=chosen.smallest_in_volume,
-            share=chosen.smallest_share,
-        )
+        places = list(range(len(masks)) if positions is None else positions)
+        arrays = removed([mask.array for mask in masks], places, chosen)
         return [Mask(array, mask.geometry) for array, mask in zip(arrays, masks, strict=True)]
 
 

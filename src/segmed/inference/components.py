@@ -8,6 +8,20 @@ from jaxtyping import Bool, UInt8
 
 from segmed.core.components import components
 from segmed.core.slice_neighbours import stacked
+from segmed.models.prediction import PredictionConfig
+
+
+def removed(
+    masks: Sequence[UInt8[np.ndarray, "_h _w"]], positions: Sequence[int], prediction: PredictionConfig
+) -> list[UInt8[np.ndarray, "_h _w"]]:
+    """The masks of a patient's slices without the small components that a run's post-processing removes."""
+    return remove_small(
+        masks,
+        positions,
+        in_slice=prediction.smallest_in_slice,
+        in_volume=prediction.smallest_in_volume,
+        share=prediction.smallest_share,
+    )
 
 
 def remove_small(
