@@ -15,7 +15,8 @@ from segmed.cli.main import app
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
 from segmed.data.splits import split_by_patient
-from segmed.models.checkpoint import RunConfig, load_run, save_run
+from segmed.inference.cascade import CascadeConfig, save_cascade
+from segmed.models.checkpoint import RunConfig, copy_run, load_run, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.prediction import PredictionConfig
 from segmed.models.seen import seen_patients
@@ -139,3 +140,21 @@ def test_an_ensemble_is_refused_before_anything_is_tuned(folder: Path, tmp_path:
     with pytest.raises(ConfigError, match="both: is not a run's folder"):
         segmed("cascade", tmp_path / "both", folder / "sam", "--data", folder, "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cascade_is_not_written_among_other_files(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text("a split of the user's")
+    with pytest.raises(ConfigError, match="already holds files, and not a cascade"):
+        segmed("cascade", folder / "dense", folder / "sam", "--data", folder, "-o", tmp_path)
+    assert (tmp_path / "split.json").read_text() == "a split of the user's"
+
+
+def test_a_cascade_made_anew_of_a_run_without_a_split_keeps_none_of_before(folder: Path, tmp_path: Path) -> None:
+    save_cascade(tmp_path / "out", folder / "dense", folder / "sam", CascadeConfig(), {}, copy=True)
+    assert (tmp_path / "out" / "split.json").is_file()
+    assert (tmp_path / "out" / "dense" / "split.json").is_file()
+    bare = copy_run(folder / "dense", tmp_path / "bare")
+    (bare / "split.json").unlink()
+    save_cascade(tmp_path / "out", bare, folder / "sam", CascadeConfig(), {}, copy=True)
+    assert not (tmp_path / "out" / "split.json").exists()
+    assert not (tmp_path / "out" / "dense" / "split.json").exists()

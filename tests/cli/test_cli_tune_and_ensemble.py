@@ -144,7 +144,7 @@ def test_an_untuned_ensemble_keeps_what_its_members_share_and_chooses_nothing(pl
 
 def test_an_ensemble_is_not_written_among_other_files(place: Path, tmp_path: Path) -> None:
     shutil.copy(place / "split.json", tmp_path / "split.json")
-    with pytest.raises(ConfigError, match=r"already holds files\. Choose another folder for the ensemble"):
+    with pytest.raises(ConfigError, match=r"already holds files, and not an ensemble\. Choose another folder"):
         segmed("ensemble", place / "run1", place / "run2", "--data", place / "data", "-o", tmp_path)
     assert (tmp_path / "split.json").read_bytes() == (place / "split.json").read_bytes()
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmed.core.errors import DataError
+from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import (
     copy_file,
     exclusive_lock,
     refuse_links,
     remove_leftovers,
+    require_own_folder,
     write_json,
     write_table,
     write_text,
@@ -151,3 +152,14 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_left_as_it_is(tmp
     with pytest.raises(DataError, match="in place of a lock"), exclusive_lock(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "old"
+
+
+def test_what_is_made_in_a_folder_of_its_own_lies_among_no_other_files(tmp_path: Path) -> None:
+    require_own_folder(tmp_path / "new", marker="mark", made="an ensemble")
+    (tmp_path / ".DS_Store").touch()
+    require_own_folder(tmp_path, marker="mark", made="an ensemble")
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="already holds files, and not an ensemble"):
+        require_own_folder(tmp_path, marker="mark", made="an ensemble")
+    (tmp_path / "mark").touch()
+    require_own_folder(tmp_path, marker="mark", made="an ensemble")

@@ -29,6 +29,7 @@ def cascade(
     """Join a dense and a promptable run, so that no box is needed."""
     from segmed.cli.inputs import announce_leak, open_decoded
     from segmed.core.errors import ConfigError
+    from segmed.core.files import require_own_folder
     from segmed.evaluation.run import plan_evaluation
     from segmed.evaluation.tune_cascade import facts_of, tune_cascade
     from segmed.inference import load
@@ -36,8 +37,7 @@ def cascade(
     from segmed.models.checkpoint import CASCADE, CONFIG, WEIGHTS
 
     kinds = _kinds(prompts)
-    if out.exists() and any(out.iterdir()) and not (out / CASCADE).is_file():
-        raise ConfigError(f"{out}: already holds files. Choose another folder for the cascade.")
+    require_own_folder(out, marker=CASCADE, made="a cascade")
     for folder in (dense, promptable):
         if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
             raise ConfigError(

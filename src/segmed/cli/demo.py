@@ -14,7 +14,7 @@ from segmed.cli.messages import say
 from segmed.cli.options import PhantomFormatOption, folder_option
 from segmed.cli.progress import progress_bar, training_display
 from segmed.core.errors import ConfigError
-from segmed.core.files import not_written, refuse_links, write_text
+from segmed.core.files import holds_files, not_written, refuse_links, write_text
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def start_over(out: Path) -> None:
     Raises `ConfigError` where it holds anything else and no mark, `DataError` where symbolic links lie in it.
     """
     refuse_links(out, itself=True)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if holds_files(out) or (out.exists() and not out.is_dir()):
         if not (out / MARK).is_file():
             raise ConfigError(f"{out}: exists and was not made by `segmed demo`. Name another folder with --out.")
         for name in MADE:

@@ -155,6 +155,26 @@ def require_folder(path: Path) -> None:
             return
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether `folder` is there and holds anything; hidden files, which systems leave in any folder, do not count."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def require_own_folder(folder: Path, *, marker: str, made: str) -> None:
+    """Raise `ConfigError` where what is to be made in `folder` would lie among files of something else.
+
+    Args:
+        folder: Where it is to be written; free are a folder that is not there, an empty one, and one of its own.
+        marker: Name of the file that tells that a folder is one of its own.
+        made: What is to be made, as in "an ensemble".
+
+    Example:
+        require_own_folder(tmp_path / "new", marker="ensemble.json", made="an ensemble")
+    """
+    if holds_files(folder) and not (folder / marker).is_file():
+        raise ConfigError(f"{folder}: already holds files, and not {made}. Choose another folder.")
+
+
 @contextmanager
 def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone works on a folder, by a lock file beside it; see `locked`."""

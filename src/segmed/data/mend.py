@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.files import require_folder
+from segmed.core.files import holds_files, require_folder
 from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset, VolumeFiles
@@ -50,7 +50,7 @@ def mend_geometry(
     if not volumes:
         raise DataError(f"{dataset.path}: holds no volumes, and only these have a geometry to mend.")
     require_folder(out)
-    if out.exists() and any(out.iterdir()):
+    if holds_files(out):
         raise DataError(f"{out}: is not empty. Name a new folder.")
     written: list[Path] = []
     refused: list[tuple[Path, str]] = []

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segmed.core.errors import ConfigError, SplitError
-from segmed.core.files import copy_file, refuse_links
+from segmed.core.files import copy_file, refuse_links, require_own_folder
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.keys import pseudonyms_of
@@ -43,8 +43,7 @@ def plan_ensemble(
     refuse_links(out)
     if (out / CONFIG).exists() or any(out.resolve() == member.resolve() for member in members):
         raise ConfigError(f"{out}: is a run's folder. Choose another for the ensemble.")
-    if out.is_dir() and any(out.iterdir()) and not (out / ENSEMBLE).is_file():
-        raise ConfigError(f"{out}: already holds files. Choose another folder for the ensemble.")
+    require_own_folder(out, marker=ENSEMBLE, made="an ensemble")
     config = ensemble_config(members)
     if split is None and not config.split_hash:
         raise SplitError(

@@ -207,6 +207,8 @@ def save_cascade(
         runs = {name: copy_run(run, folder / name) for name, run in runs.items()}
     if (dense / SPLIT).is_file():
         copy_file(dense / SPLIT, folder / SPLIT)
+    else:
+        (folder / SPLIT).unlink(missing_ok=True)  # that of another dense run, where the cascade is made anew
     places = {
         name: {"folder": relative_to(folder, run), "weights": sha256_of(run / WEIGHTS)} for name, run in runs.items()
     }

@@ -164,10 +164,12 @@ def save_run(folder: Path, model: nn.Module, config: RunConfig) -> None:
 
 
 def copy_run(run: Path, place: Path) -> Path:
-    """Copy what a run is used and tested with to the folder `place`, which is returned."""
+    """Copy what a run is used and tested with to `place`, in place of another run's copy there; returns `place`."""
     for name in (WEIGHTS, RECIPE, SPLIT, CONFIG):  # the config last, so that a folder with one is whole
         if (run / name).is_file():
             copy_file(run / name, place / name)
+        else:
+            (place / name).unlink(missing_ok=True)
     return place
 
 

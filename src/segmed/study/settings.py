@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import require_folder, write_json
+from segmed.core.files import holds_files, require_folder, write_json
 from segmed.core.former_names import present_choice
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
@@ -200,7 +200,7 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
                 "folder."
             )
         return _joined(load_settings(out), settings)
-    if out.exists() and any(not item.name.startswith(".") for item in out.iterdir()):
+    if holds_files(out):
         raise ConfigError(f"{out}: holds other files. Choose an empty or new folder.")
     return settings
 

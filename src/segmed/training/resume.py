@@ -9,7 +9,7 @@ from annotated_types import Ge
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
-from segmed.core.files import refuse_links, require_folder, write_json
+from segmed.core.files import holds_files, refuse_links, require_folder, write_json
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
 from segmed.core.split import Split
@@ -65,7 +65,7 @@ def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
     """
     require_folder(out)
     refuse_links(out)
-    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+    if holds_files(out):
         if not resume:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():

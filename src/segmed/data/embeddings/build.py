@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from segmed.core.errors import DataError
-from segmed.core.files import exclusive_lock, remove_leftovers
+from segmed.core.files import exclusive_lock, holds_files, remove_leftovers
 from segmed.core.progress import Progress
 from segmed.data.embeddings.cache import EmbeddingCache
 from segmed.data.embeddings.plan import INDEX, EmbeddingPlan, Entry, entry_name, shard_path
@@ -45,7 +45,7 @@ def require_room(plan: EmbeddingPlan, folder: Path, *, missing: int, max_gib: fl
 def require_same_plan(plan: EmbeddingPlan, folder: Path) -> None:
     """Raise `DataError` where the folder holds another cache, or something else than a cache."""
     if not (folder / INDEX).is_file():
-        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        if holds_files(folder):
             raise DataError(f"{folder}: holds files, but no embedding cache. Choose another folder.")
         return
     present = EmbeddingPlan.load(folder)
