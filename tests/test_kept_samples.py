@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is read, or refused with the command that makes it again."""
+"""What earlier versions wrote is read, or refused with the command that makes it again."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Where an evaluation's numbers come from: what decides something is a field, in files of version 0.1 too."""
+"""Where an evaluation's numbers come from: what decides something is a field, in files of earlier versions too."""
 
 import json
 from pathlib import Path

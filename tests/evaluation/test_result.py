@@ -230,7 +230,7 @@ def test_a_column_that_is_not_one_of_patients_is_a_key_error():
 
 
 OLD = Path(__file__).parent / "samples" / "evaluation-0.1"
-"""Of two patients and two labels, one of which is never found, as version 0.1 stored it."""
+"""Of two patients and two labels, one of which is never found, as an earlier version stored it."""
 
 
 def test_an_evaluation_stored_before_a_metric_existed_reads_and_its_column_is_undefined():

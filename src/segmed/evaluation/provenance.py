@@ -134,7 +134,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Provenance":
-        """Read what `to_json`, or version 0.1, wrote; raises `DataError` for values that it never has."""
+        """Read what `to_json`, or an earlier version, wrote; raises `DataError` for values that it never has."""
         bootstrap, training, numbers = (value.get(name) for name in ("bootstrap", "training", NUMBERS))
         try:
             return cls(
@@ -196,7 +196,7 @@ def _prediction(value: Mapping[str, Any]) -> PredictionConfig | None:
 
 
 def _tta(told: str | bool | None) -> Tta:
-    """Test-time augmentation by name; version 0.1 could also say whether there were flips."""
+    """Test-time augmentation by name; earlier versions could also say whether there were flips."""
     if isinstance(told, bool) or told is None:
         return "flips" if told else "none"
     found = next((name for name in TTA_NAMES if name == told), None)

@@ -199,7 +199,7 @@ class Evaluation:
         except DataError as error:
             raise DataError(f"{path}: {error} {_AGAIN}") from error
         kind = PromptKind.from_text(stored.prompts) if stored.prompts else None
-        if stored.kind == "floor" and kind and provenance.system is None:  # version 0.1 tells it by the name alone
+        if stored.kind == "floor" and kind and provenance.system is None:  # earlier versions tell it by the name alone
             provenance = replace(provenance, system=stored.name.removesuffix(f" ({kind})"))
         metrics = _metrics_of(stored.metrics)
         by_label = {label: _metrics_of(several) for label, several in stored.by_label.items()}

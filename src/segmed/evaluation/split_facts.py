@@ -63,7 +63,7 @@ class SplitFacts:
 
     @classmethod
     def from_json(cls, value: StoredSplit) -> "SplitFacts":
-        """The facts that `to_json`, or version 0.1, wrote."""
+        """The facts that `to_json`, or an earlier version, wrote."""
         many = unit_of(patients_known=value.get("patients_known") is not False).many
         named = {many: "units", f"train_{many}": "train_units"}
         facts: dict[str, Any] = {named.get(name, name): each for name, each in value.items()}

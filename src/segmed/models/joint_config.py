@@ -70,7 +70,7 @@ class EnsembleConfig(JointConfig):
 
     @classmethod
     def from_json(cls, value: Any, source: str) -> "EnsembleConfig":
-        """Read `to_json`'s values, or those of version 0.1, which kept the first member's network alone.
+        """Read `to_json`'s values, or those of an earlier version, which kept the first member's network alone.
 
         Raises `ModelError` or `ConfigError` naming `source`.
         """

@@ -34,7 +34,7 @@ class TrainingFacts:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrainingFacts":
-        """The facts that `to_json`, or version 0.1, wrote."""
+        """The facts that `to_json`, or an earlier version, wrote."""
         listed = value.get(RUNS)
         runs = tuple(cls.from_json(run) for run in listed if isinstance(run, dict)) if isinstance(listed, list) else ()
         others = {name: each for name, each in value.items() if name not in (*READ, RUNS)}

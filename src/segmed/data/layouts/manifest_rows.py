@@ -26,7 +26,7 @@ Row = dict[str, str]
 
 
 def with_slice_ids(rows: Sequence[Row]) -> list[Row]:
-    """Rows of slices with the column `slice_id`, also where it is called as in version 0.1."""
+    """Rows of slices with the column `slice_id`, also where it is called as in earlier versions."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     called = dict(zip(names, present_names(names, [SLICE]), strict=True))
     return [{called[name]: value for name, value in row.items()} for row in rows]
