@@ -43,6 +43,17 @@ def test_a_volume_of_one_slice_is_measured_in_its_plane_as_monai_does_in_2d():
     assert ours.hd95 == pytest.approx(hd95.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_of_one_slice_is_measured_in_its_plane_along_whichever_axis_it_is(axis):
+    reference, prediction = (mask[0] for mask in blobs(3, (1, 21, 33)))
+    spacing = [0.5, 2.0]
+    spacing.insert(axis, 9.0)
+    found = surface_distances(
+        np.expand_dims(reference, axis), np.expand_dims(prediction, axis), spacing=tuple(spacing), tolerances=(1.0,)
+    )
+    assert found == surface_distances(reference[None], prediction[None], spacing=(9.0, 0.5, 2.0), tolerances=(1.0,))
+
+
 def test_boxes_apart_by_known_millimetres_have_that_distance():
     reference = np.zeros((9, 11, 13), bool)
     reference[2:5, 3:6, 3:6] = True

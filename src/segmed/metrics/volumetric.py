@@ -2,7 +2,7 @@
 
 The surface of a mask is its voxels with a face at a voxel outside it, as in MONAI; what lies beyond the volume is
 outside. Distances run between the centres of surface voxels, in the unit of the spacing, which may differ along the
-axes. A volume of one slice is measured in its plane, where every voxel would else be surface.
+axes. A volume of one slice, along whichever axis, is measured in its plane, where every voxel would else be surface.
 
 Conventions where a mask is empty, in which libraries disagree:
 
@@ -68,9 +68,9 @@ def surface_distances(
     if not all(some):
         diagonal = math.hypot(*(side * step for side, step in zip(reference.shape, spacing, strict=True)))
         return SurfaceDistances(diagonal, (0.0,) * len(tolerances), one_sided=True)
-    steps: tuple[float, ...] = spacing
-    if reference.shape[0] == 1:
-        reference, prediction, steps = reference[0], prediction[0], spacing[1:]
+    flat = tuple(axis for axis, side in enumerate(reference.shape) if side == 1)
+    steps = [step for axis, step in enumerate(spacing) if axis not in flat]
+    reference, prediction = reference.squeeze(flat), prediction.squeeze(flat)
     box = ndimage.find_objects((reference | prediction).astype(np.uint8))[0]
     outlines = [mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (reference, prediction)]
     there = ndimage.distance_transform_edt(~outlines[0], sampling=steps)[outlines[1]]
