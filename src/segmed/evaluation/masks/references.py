@@ -86,8 +86,8 @@ def open_references(
     remarks = [said] if files.are_volumes and without_spacing else []
     if patient_regex is not None and len(records) > 1 and len({record.patient for record in records}) == 1:
         remarks.append(
-            f"All {len(records)} cases are of one patient, {records[0].patient}, by --patient-regex. Where that is "
-            "wrong, give another, or --each-case-is-a-patient."
+            f"All {len(records)} cases are of one patient by --patient-regex. Where that is wrong, give another, or "
+            "--each-case-is-a-patient."
         )
     return References(
         files=files,
