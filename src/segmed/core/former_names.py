@@ -1,7 +1,7 @@
 """Names that columns and keys have in files of earlier versions: they are read for the present ones, in one way.
 
-Earlier versions called a slice's id `case`, which is now a volume, what upsamples features a raiser, and the paper that the
-study makes again a report, as the page with the results of runs is called, or the seed.
+Earlier versions called a slice's id `case`, which is now a volume, what upsamples features a raiser, and the paper that
+the study makes again a report, as the page with the results of runs is called, or the seed.
 """
 
 from collections.abc import Collection, Iterable, Mapping

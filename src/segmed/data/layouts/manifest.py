@@ -38,7 +38,7 @@ def list_manifest(
 ) -> Listing:
     """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
 
-    A row is a slice, with its `slice_id`, which may be called `case` as in earlier versions where there is no other column
+    A row is a slice, with its `slice_id`, which may be called `case` as by earlier versions where no other column is
     of that name. Beside `slice_id`, the column `case` names the volume of a patient that the slice is of; without it a
     patient has one. Where images are volumes a row is a volume, with the column `case`, and may have a column for each
     sequence instead of `image`: `image_t1`, `image_flair`, whose order is that of the channels.
