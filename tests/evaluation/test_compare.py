@@ -64,6 +64,31 @@ def test_patients_too_few_for_any_p_below_five_percent_get_a_verdict_of_their_ow
     assert {test.verdict for test in compare(members).tests} == {verdict}
 
 
+def test_a_label_of_few_patients_that_holm_still_lets_through_is_separable():
+    """20 patients of one label, all better; 6 of the other, whose p of 2 / 64 is the second of two: times one."""
+
+    def member(name: str, dice: float):
+        many = [patient_row(f"P{i}", dice, label="a") for i in range(20)]
+        few = [patient_row(f"P{i}", dice if i < 6 else math.nan, label="b") for i in range(20)]
+        return evaluation(name, [dice] * 20, patients=(*many, *few))
+
+    of_many, of_few = compare([member("good", 0.9), member("poor", 0.7)]).label_tests
+    assert of_few.p_holm == pytest.approx(2 / 64)
+    assert of_few.least_p == pytest.approx(4 / 64)
+    assert [of_many.verdict, of_few.verdict] == [Verdict.SEPARABLE, Verdict.SEPARABLE]
+
+
+def test_labels_that_nobody_has_are_no_tests_that_others_are_corrected_for():
+    def member(name: str, dice: float):
+        rows = [
+            patient_row(f"P{i}", dice if label == "a" else math.nan, label=label) for label in "abc" for i in range(6)
+        ]
+        return evaluation(name, [dice] * 6, patients=tuple(rows))
+
+    tests = compare([member("good", 0.9), member("poor", 0.7)]).label_tests
+    assert (tests[0].least_p, tests[0].verdict) == (pytest.approx(2 / 64), Verdict.SEPARABLE)
+
+
 def test_a_verdict_is_in_words_only_where_it_is_shown():
     assert [verdict.words(IMAGE) for verdict in Verdict] == ["separable", "not separable", "too few images to tell"]
     assert Verdict.TOO_FEW.words(PATIENT) == "too few patients to tell"

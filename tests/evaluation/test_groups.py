@@ -9,6 +9,7 @@ import pytest
 import report_samples as samples
 
 from segmed.core.errors import ConfigError, DataError
+from segmed.evaluation.compare import compare
 from segmed.evaluation.groups import GroupColumn, group_of, group_table, parse_groups, write_group_csv
 
 DICE = (0.9, 0.7, 0.6, 0.6, 0.1)
@@ -41,6 +42,24 @@ def test_a_group_of_one_has_no_interval_and_one_group_no_equity() -> None:
     alike = group_table(samples.evaluation("a", DICE), GroupColumn(("site",)), {"P0": {"site": "A"}}, resamples=100)
     assert math.isnan(alike.equity_std.value)
     assert math.isnan(alike.gap.value)
+
+
+def test_systems_that_are_compared_have_groups_of_the_same_patients() -> None:
+    """P4 has no foreground: where nothing is predicted its Dice is undefined, where something is, 0."""
+    sex = {f"P{number}": {"sex": "f"} for number in range(5)}
+    clean, alarm = samples.evaluation("a", (*DICE[:4], math.nan)), samples.evaluation("b", (*DICE[:4], 0.0))
+    both = [
+        group_table(each, GroupColumn(("sex",)), sex, patients=compare([clean, alarm]).patients, resamples=100)
+        for each in (clean, alarm)
+    ]
+    assert [table.groups[0].n for table in both] == [4, 4]
+    assert both[0].groups[0].score == both[1].groups[0].score
+
+
+@pytest.mark.parametrize("edges", ["nan", "40:inf", "-inf:40"])
+def test_edges_of_bands_are_finite(edges: str) -> None:
+    with pytest.raises(ConfigError, match="edges are numbers"):
+        parse_groups(f"age:{edges}")
 
 
 def test_a_numeric_column_is_cut_into_bands() -> None:

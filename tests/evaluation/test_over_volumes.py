@@ -26,6 +26,16 @@ def volume(patient: str, name: str | None, guess: np.ndarray, count: int = 1) ->
     )
 
 
+def test_errors_of_two_volumes_of_a_patient_do_not_cancel_out() -> None:
+    less, more = TRUTH.copy(), TRUTH.copy()
+    less[1, 1], more[2, 1] = 0, 1  # of two pixels one and three
+    result = evaluate(
+        [volume("a", "a1", less), volume("a", "a2", more), volume("b", None, TRUTH)], LabelMap(), name="x"
+    )
+    assert result.metrics["volume_error"].value == 0.25
+    assert result.metrics["volume_bias"].value == 0
+
+
 def test_a_patient_counts_once_however_many_volumes_there_are() -> None:
     right, nothing = TRUTH, np.zeros_like(TRUTH)
     result = evaluate(

@@ -90,6 +90,45 @@ def test_a_number_that_rests_on_fewer_patients_says_so_and_then_none_is_best():
     assert [cell.n for cell in line.cells] == ["n = 1 + 1", "", "n = 1 + 1"]
 
 
+def with_distances(name: str, distances: tuple[float, ...]):
+    """Patients with the same Dice, whose shared distances are given; NaN where the label was missed."""
+    sample = evaluation(name, (0.9,) * len(distances))
+    defined = [value for value in distances if not math.isnan(value)]
+    shared = MetricValue(sum(defined) / len(defined), math.nan, math.nan, len(defined), 1, "px", "Distance", False)
+    rows = [
+        replace(row, scores={**row.scores, "hd95_shared": value})
+        for row, value in zip(sample.patients, distances, strict=True)
+    ]
+    return replace(sample, metrics={**sample.metrics, "hd95_shared": shared}, patients=tuple(rows))
+
+
+def test_a_mean_that_leaves_out_the_patient_who_was_missed_is_not_best():
+    missed_the_hard_one = with_distances("a", (1.0, 2.0, math.nan))
+    missed_an_easy_one = with_distances("b", (math.nan, 2.0, 5.0))
+    table = scores(compare([missed_the_hard_one, missed_an_easy_one]), ["hd95_shared"])
+    assert not any(row.cells[0].best for row in table.systems)
+    of_the_same = scores(compare([missed_the_hard_one, with_distances("b", (2.0, 2.0, math.nan))]), ["hd95_shared"])
+    assert {row.name: row.cells[0].best for row in of_the_same.systems} == {"a": True, "b": False}
+
+
+def test_systems_are_not_ranked_by_a_metric_of_other_patients_of_each():
+    systems = [
+        with_distances(name, tuple(map(float, values)))
+        for name, values in (("a", (1, 2, 3)), ("b", (2, 3, 4)), ("c", (5, 6, 7)))
+    ]
+    systems = [
+        replace(
+            each,
+            patients=tuple(replace(row, scores={**row.scores, "dice": 0.9 - 0.1 * place}) for row in each.patients),
+        )
+        for place, each in enumerate(systems)
+    ]
+    assert ("HD95, shared slices", "1.00") in agreement(compare(systems))
+    missing = replace(systems[2].patients[0], scores={**systems[2].patients[0].scores, "hd95_shared": math.nan})
+    systems[2] = replace(systems[2], patients=(missing, *systems[2].patients[1:]))
+    assert "HD95, shared slices" not in dict(agreement(compare(systems)))
+
+
 def test_numbers_that_rest_on_equally_much_say_it_once():
     table = scores(compare([evaluation("a", (0.9, math.nan)), evaluation("b", (0.5, math.nan))]))
     assert not table.uneven

@@ -34,7 +34,14 @@ PATIENT = PatientRow(
     one_sided_slices=1,
     missed=True,
     lesions=0,
-    scores={**dict.fromkeys(COLUMNS, math.nan), "dice": 0.0, "hd95": 8.6, "nsd_1px": 0.0, "volume_error": -1.0},
+    scores={
+        **dict.fromkeys(COLUMNS, math.nan),
+        "dice": 0.0,
+        "hd95": 8.6,
+        "nsd_1px": 0.0,
+        "volume_error": -1.0,
+        "volume_error_abs": 1.0,
+    },
 )
 SLICE = SliceRow(
     slice_id="a_1",

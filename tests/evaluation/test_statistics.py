@@ -59,6 +59,12 @@ def test_one_patient_gives_a_value_without_an_interval():
     assert math.isnan(found.high)
 
 
+def test_a_value_that_one_patient_of_many_has_gives_no_interval():
+    found = bootstrap_ci(np.array([0.5, math.nan, math.nan]))
+    assert found.value == 0.5
+    assert math.isnan(found.low)
+
+
 def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(0).random(20)
     assert bootstrap_ci(values, seed=4) == bootstrap_ci(values, seed=4)

@@ -314,7 +314,8 @@ def test_errors_of_volume_of_two_seeds_do_not_cancel_out() -> None:
         dataclasses.replace(
             one,
             patients=tuple(
-                dataclasses.replace(row, scores={**row.scores, "volume_error": error}) for row in one.patients
+                dataclasses.replace(row, scores={**row.scores, "volume_error": error, "volume_error_abs": abs(error)})
+                for row in one.patients
             ),
         )
         for error in (-0.6, 0.6)

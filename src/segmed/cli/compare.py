@@ -15,6 +15,7 @@ from segmed.core.errors import ModelError, SegmedError
 if TYPE_CHECKING:
     from segmed.core.stacking import Plane
     from segmed.data.decoded import DecodedDataset
+    from segmed.evaluation.compare import Comparison
     from segmed.evaluation.groups import GroupTable
     from segmed.evaluation.result import Evaluation
 
@@ -120,7 +121,7 @@ def compare(
         runs=found.runs,
         anonymise=anonymise,
         channel=channel,
-        groups=_group_tables(comparison.evaluations, decoded, groups, seed),
+        groups=_group_tables(comparison, decoded, groups, seed),
         volumes=volume_pictures(found.evaluations, images, None if scored is None else scored.references),
         references=slice_references(None if scored is None else scored.references),
     )
@@ -132,7 +133,7 @@ def compare(
 
 
 def _group_tables(
-    evaluations: "Sequence[Evaluation]", decoded: "DecodedDataset | None", groups: str | None, seed: int
+    comparison: "Comparison", decoded: "DecodedDataset | None", groups: str | None, seed: int
 ) -> "list[GroupTable]":
     from segmed.evaluation.groups import group_table
 
@@ -140,7 +141,11 @@ def _group_tables(
     if columns and decoded is None:
         raise SegmedError("--groups: columns come from the data set that was scored. Name it with --data.")
     attributes = decoded.dataset.attributes if decoded is not None else {}
-    return [group_table(each, column, attributes, seed=seed) for column in columns for each in evaluations]
+    return [
+        group_table(each, column, attributes, patients=comparison.patients, seed=seed)
+        for column in columns
+        for each in comparison.evaluations
+    ]
 
 
 def _plane_of(runs: "Mapping[str, Path]") -> "Plane":

@@ -52,8 +52,8 @@ class Difference:
 
     `p_sign_flip` is the exact or sampled sign-flip permutation test, `p_holm` the same after Holm's correction over
     the tests of its table, `p_wilcoxon` the signed-rank test for those who expect it. `patients` were compared, which
-    could give no lower `p_holm` than `least_p`, however large the difference. `label` is the one whose Dice was
-    compared; empty for a patient's Dice over all labels.
+    could give no lower `p_holm` than `least_p` as the test with the lowest p, however large the difference. `label` is
+    the one whose Dice was compared; empty for a patient's Dice over all labels.
     """
 
     first: str
@@ -77,11 +77,11 @@ class Difference:
     def verdict(self) -> Verdict:
         """What the test says.
 
-        With fewer than 6 patients (more when several tests are corrected) no difference can be significant.
+        With fewer than 6 patients (more when several tests are corrected) no difference can be significant by itself.
         """
-        if self.least_p >= ALPHA:
-            return Verdict.TOO_FEW
-        return Verdict.SEPARABLE if self.p_holm < ALPHA else Verdict.NOT_SEPARABLE
+        if self.p_holm < ALPHA:
+            return Verdict.SEPARABLE
+        return Verdict.TOO_FEW if self.least_p >= ALPHA else Verdict.NOT_SEPARABLE
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def kind_of(evaluation: Evaluation) -> str:
 
 
 def _compared(evaluations: Sequence[Evaluation], seed: int) -> Comparison:
-    patients, left_out = _shared_patients(evaluations)
+    patients, left_out = shared_patients(evaluations)
     systems = _best_first([e for e in evaluations if e.kind != "floor"], patients)
     floors = _best_first([e for e in evaluations if e.kind == "floor"], patients)
     pairs = list(itertools.combinations(systems, 2))
@@ -211,7 +211,7 @@ def can_be_ranked(comparison: Comparison) -> bool:
 
 
 def of_label(comparison: Comparison, label: str) -> Comparison:
-    """The same systems and floors in the same order, with the metrics of one label; for tables, tests left as they are.
+    """The same systems and floors in the same order, with metrics and patients of one label; tests stay as they are.
 
     Raises `DataError` where an evaluation does not have the label.
     """
@@ -219,7 +219,8 @@ def of_label(comparison: Comparison, label: str) -> Comparison:
     def seen(evaluation: Evaluation) -> Evaluation:
         if label not in evaluation.by_label:
             raise DataError(f"{evaluation.name}: has no scores of {label!r}. Evaluate it with the same labels.")
-        return dataclasses.replace(evaluation, metrics=evaluation.by_label[label])
+        rows = tuple(row for row in evaluation.patients if row.label == label)
+        return dataclasses.replace(evaluation, metrics=evaluation.by_label[label], patients=rows)
 
     systems, floors = (tuple(map(seen, some)) for some in (comparison.systems, comparison.floors))
     return dataclasses.replace(comparison, systems=systems, floors=floors)
@@ -282,7 +283,7 @@ def _references(evaluation: Evaluation) -> dict[tuple[str, str], int]:
     return voxels or {(row.slice_id, row.label): row.reference_px for row in evaluation.slices}
 
 
-def _shared_patients(
+def shared_patients(
     evaluations: Sequence[Evaluation], label: str | None = None
 ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """The patients on which all have a Dice; the others, with the names of those that have one."""
@@ -319,15 +320,16 @@ def _label_tests(
     if len(labels) < 2:
         return ()
     flips = statistics.flips_for(len(pairs) * len(labels))
-    shared = {label: _shared_patients(evaluations, label)[0] for label in labels}
+    shared = {label: shared_patients(evaluations, label)[0] for label in labels}
     return _corrected([_test(*pair, shared[label], flips, seed, label) for label in labels for pair in pairs], flips)
 
 
 def _corrected(drafts: Sequence[Difference], flips: int) -> tuple[Difference, ...]:
     """Tests with Holm's correction over all of them together."""
     adjusted = statistics.holm([draft.p_sign_flip for draft in drafts])
+    tests = max(1, sum(not math.isnan(p) for p in adjusted))
     return tuple(
-        dataclasses.replace(draft, p_holm=p, least_p=min(1.0, len(drafts) * statistics.least_p(draft.patients, flips)))
+        dataclasses.replace(draft, p_holm=p, least_p=min(1.0, tests * statistics.least_p(draft.patients, flips)))
         for draft, p in zip(drafts, adjusted, strict=True)
     )
 

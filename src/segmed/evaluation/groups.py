@@ -20,7 +20,15 @@ from segmed.core.files import write_table
 from segmed.core.units import PATIENT, Unit, unit_of
 from segmed.data.listing import natural_key
 from segmed.evaluation.result import Evaluation
-from segmed.evaluation.statistics import RESAMPLES, Interval, Statistic, bootstrap_weights, interval, mean_of
+from segmed.evaluation.statistics import (
+    RESAMPLES,
+    Interval,
+    Statistic,
+    bootstrap_weights,
+    interval,
+    interval_over,
+    mean_of,
+)
 
 UNKNOWN = "unknown"
 CROSS = " × "
@@ -88,8 +96,10 @@ def parse_groups(text: str) -> tuple[GroupColumn, ...]:
         columns = tuple(name.strip() for name in names.split("+"))
         try:
             edges = tuple(float(number) for number in numbers)
-        except ValueError as error:
-            raise ConfigError(f"--groups {entry}: edges are numbers, as in age:40:60.") from error
+        except ValueError:
+            edges = (math.nan,)
+        if not all(map(math.isfinite, edges)):
+            raise ConfigError(f"--groups {entry}: edges are numbers, as in age:40:60.")
         if list(edges) != sorted(set(edges)) or (edges and len(columns) > 1) or not all(columns):
             raise ConfigError(
                 f"--groups {entry}: expected COLUMN, COLUMN+COLUMN or COLUMN:EDGE:EDGE with rising edges."
@@ -129,13 +139,18 @@ def group_table(
     column: GroupColumn,
     attributes: Attributes,
     *,
+    patients: Sequence[str] | None = None,
     metric: str = "dice",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> GroupTable:
-    """Score the groups of one column by a column of `patients.csv` in which higher is better, such as dice."""
+    """Score the groups of one column by a column of `patients.csv` in which higher is better, such as dice.
+
+    Of several systems give the `patients` that all are compared on: a system that predicts something in a patient
+    without foreground has a Dice of 0 there, where one that leaves it empty has none.
+    """
     scores = evaluation.by_patient(metric)
-    patients = list(scores)
+    patients = list(scores) if patients is None else patients
     groups, names = _grouped(column, attributes, patients)
     values = np.array([scores[patient] for patient in patients], np.float64)
     member = {name: np.array([groups[p] == name for p in patients]) for name in names}
@@ -234,8 +249,7 @@ def _group_score(
     name: str, values: Float64[np.ndarray, "p"], chosen: Bool[np.ndarray, "p"], weights: Float64[np.ndarray, "b p"]
 ) -> GroupScore:
     n = int(np.count_nonzero(chosen & ~np.isnan(values)))
-    found = interval(_mean_within(values, chosen), weights)
-    return GroupScore(name, n, found if n > 1 else Interval(found.value, math.nan, math.nan))
+    return GroupScore(name, n, interval_over(np.where(chosen, values, np.nan), _mean_within(values, chosen), weights))
 
 
 def _scaled(overall: Statistic, parts: Sequence[Statistic], spread: Spread) -> Statistic:

@@ -11,7 +11,15 @@ from jaxtyping import Bool, Float64, Int
 
 from segmed.core.slice_neighbours import stacked
 from segmed.evaluation.scored import Scored
-from segmed.evaluation.statistics import Interval, Statistic, interval, mean_of, mean_of_defined, median_of
+from segmed.evaluation.statistics import (
+    Interval,
+    Statistic,
+    interval,
+    interval_over,
+    mean_of,
+    mean_of_defined,
+    median_of,
+)
 from segmed.metrics.calibration import ReliabilitySums
 from segmed.metrics.counts import Counts
 from segmed.metrics.lesions import LesionScores, lesion_scores
@@ -92,19 +100,17 @@ class Found:
 class OverPatients:
     """A summary over patients of a column of `patients.csv`; a patient's value is the mean over labels that have one.
 
-    `score` makes the column; None where the column is that of another metric. `of` is applied to each entry first.
+    `score` makes the column; None where the column is that of another metric.
     """
 
     column: str
     score: Callable[[Subject], float] | None = None
     summary: Literal["mean", "median"] = "mean"
-    of: Callable[[Float64[np.ndarray, "k p"]], Float64[np.ndarray, "k p"]] | None = None
     optional: bool = False
 
     def values(self, scored: Scored) -> Float64[np.ndarray, "p"]:
         """The value of each patient; NaN where no label has one."""
-        column = scored.column(self.column)
-        return mean_of_defined(column if self.of is None else self.of(column), axis=0)
+        return mean_of_defined(scored.column(self.column), axis=0)
 
     def __call__(self, scored: Scored) -> Found | None:
         """The summary with its interval; `n` counts patients. None for an optional column without any value."""
@@ -113,7 +119,7 @@ class OverPatients:
         values = self.values(scored)
         undefined = int(np.isnan(values).sum())
         statistic = mean_of(values) if self.summary == "mean" else median_of(values)
-        return Found(interval(statistic, scored.weights), len(values) - undefined, undefined)
+        return Found(interval_over(values, statistic, scored.weights), len(values) - undefined, undefined)
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "volume_bias", "Volume bias", "", None, _VOLUME,
-        "(predicted - reference) / reference volume, mean over patients", OverPatients("volume_error"),
+        "(predicted - reference) / reference volume, mean over patients",
+        OverPatients("volume_error", lambda s: overlap.volume_error(s.counts)),
     ),
     Metric(
         "volume_error", "Volume error", "", "lower", _VOLUME,
         "|predicted - reference| / reference volume, mean over patients",
-        OverPatients("volume_error", lambda s: overlap.volume_error(s.counts), of=np.abs), terminal=True,
+        OverPatients("volume_error_abs", lambda s: abs(overlap.volume_error(s.counts))), terminal=True,
     ),
     Metric(
         "missed", "Missed", "patients", "lower", _VOLUME, "Patients with a label of which not one pixel was found",

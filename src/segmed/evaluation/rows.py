@@ -23,7 +23,8 @@ class PatientRow:
     `missed`: the label is in the reference and not one of its pixels was found. `one_sided_slices`: slices where
     only one of reference and prediction has the label; their surface pixels count the image's diagonal in HD95 and as
     not within tolerance in NSD. `scores` has the columns of `segmed.evaluation.metrics`; distances are in-plane pixels,
-    `volume_error` is (predicted - reference) / reference, and `brier` is over the band around the foreground.
+    `volume_error` is (predicted - reference) / reference, `volume_error_abs` its size, and `brier` is over the band
+    around the foreground.
     """
 
     patient: str

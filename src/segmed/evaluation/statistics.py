@@ -69,8 +69,15 @@ def bootstrap_ci(
     values: Float[np.ndarray, "p"], *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """The mean over patients with its interval; undefined patients are left out."""
-    weights = bootstrap_weights(len(values), resamples, seed)
-    return interval(mean_of(values), weights, level)
+    return interval_over(values, mean_of(values), bootstrap_weights(len(values), resamples, seed), level)
+
+
+def interval_over(
+    values: Float[np.ndarray, "p"], statistic: Statistic, weights: Float64[np.ndarray, "b p"], level: float = 0.95
+) -> Interval:
+    """As `interval`, of a statistic of patients' values; none where one patient alone has any: each draw is alike."""
+    found = interval(statistic, weights, level)
+    return found if np.count_nonzero(~np.isnan(values)) > 1 else Interval(found.value, math.nan, math.nan)
 
 
 def mean_of(values: Float[np.ndarray, "p"]) -> Statistic:

@@ -9,7 +9,7 @@ over the cases in which both masks have the label.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal
 
@@ -129,7 +129,6 @@ def metrics_in(space: Space) -> tuple[Metric, ...]:
     """Every metric of an evaluation of volumes, in the order of tables."""
     unit = space.unit
     whole = [BY_NAME[name] for name in ("iou", "sensitivity", "precision", "volume_bias")]
-    error = replace(BY_NAME["volume_error"], compute=OverPatients("volume_error_abs"))  # of each case, then their mean
     return (
         BY_NAME["dice"],
         BY_NAME["dice_median"],
@@ -139,7 +138,7 @@ def metrics_in(space: Space) -> tuple[Metric, ...]:
             main=True, terminal=True,
         ),
         *whole,
-        error,
+        BY_NAME["volume_error"],
         BY_NAME["missed"],
         Metric(
             "one_sided", "One-sided", "", "lower", Group.VOLUME,

@@ -78,20 +78,15 @@ def nest_seeds(seeds: Sequence[Evaluation], *, name: str, resamples: int = RESAM
     slices = [row for one in seeds for row in one.slices]
     calibration = pool_calibration([one.calibration for one in seeds])
     summary = _summary(rows, slices, calibration, resamples, seed, seeds[0].unit)
-    sizes = [_mean_row([_without_sign(row) for row in several]) for several in zip(*by_seed, strict=True)]
-    of_sizes = _summary(sizes, slices, None, resamples, seed, seeds[0].unit)
     return replace(
         seeds[0],
         name=name,
         leaking=any(one.leaking for one in seeds),
         patients_known=all(one.patients_known for one in seeds),
         training_known=all(one.training_known for one in seeds),
-        metrics=_with_seeds(_with_size_of_error(summary.metrics, of_sizes.metrics), by_seed),
+        metrics=_with_seeds(summary.metrics, by_seed),
         by_label={
-            label: _with_seeds(
-                _with_size_of_error(metrics, of_sizes.by_label[label]),
-                [[row for row in rows if row.label == label] for rows in by_seed],
-            )
+            label: _with_seeds(metrics, [[row for row in rows if row.label == label] for rows in by_seed])
             for label, metrics in summary.by_label.items()
         },
         patients=tuple(rows),
@@ -206,10 +201,6 @@ def _with_seeds(metrics: Metrics, by_seed: Sequence[Sequence[PatientRow]]) -> Me
     return changed
 
 
-def _with_size_of_error(metrics: Metrics, sizes: Metrics) -> Metrics:
-    return {**metrics, "volume_error": sizes["volume_error"]}
-
-
 def _calibration_error(calibration: Calibration, patients: int) -> MetricValue:
     counts = np.array(calibration.counts, np.float64)
     gap = np.abs(np.array(calibration.mean_probability) - np.array(calibration.observed_frequency))
@@ -220,11 +211,6 @@ def _calibration_error(calibration: Calibration, patients: int) -> MetricValue:
 
 def _order(rows: Sequence[PatientRow]) -> dict[str, int]:
     return {patient: place for place, patient in enumerate(sorted({row.patient for row in rows}))}
-
-
-def _without_sign(row: PatientRow) -> PatientRow:
-    """The row with the size of its volume's error: those of two seeds do not cancel out."""
-    return replace(row, scores={**row.scores, "volume_error": abs(row.scores["volume_error"])})
 
 
 def _mean_row(several: Sequence[PatientRow]) -> PatientRow:

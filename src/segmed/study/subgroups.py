@@ -16,6 +16,7 @@ from segmed.core.reading import read_json
 from segmed.core.records import by_patient, by_volume
 from segmed.data.decoded import DecodedDataset
 from segmed.data.layouts.lgg import copies_of_flair, is_lgg
+from segmed.evaluation.compare import shared_patients
 from segmed.evaluation.groups import Attributes, GroupColumn, GroupTable, group_table, parse_groups
 from segmed.evaluation.part import spacing_of as spacing_of_volume
 from segmed.evaluation.result import Evaluation
@@ -32,6 +33,7 @@ def group_tables(
     """Tables of the columns asked for and of the two above, and why some are not there (empty where all are)."""
     if not evaluations:
         return [], ""
+    patients, _ = shared_patients(evaluations)
     derived = subgroup_attributes(study.data, evaluations[0], study.out / "facts.json")
     columns = list(parse_groups(study.settings.groups)) if study.settings.groups else []
     own = (SEQUENCES, TUMOUR) if is_lgg(study.data.dataset) else (TUMOUR,)
@@ -40,7 +42,7 @@ def group_tables(
     reasons = []
     for column in columns:
         try:
-            found = [group_table(each, column, derived, resamples=resamples) for each in evaluations]
+            found = [group_table(each, column, derived, patients=patients, resamples=resamples) for each in evaluations]
         except SegmedError as error:
             reasons.append(str(error))
             continue

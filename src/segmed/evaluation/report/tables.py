@@ -9,7 +9,7 @@ from typing import Any
 from segmed.core.pseudonyms import without_places
 from segmed.core.units import Unit
 from segmed.evaluation.compare import PRIMARY, Comparison, Difference, mean_dice, of_label
-from segmed.evaluation.metric import MetricValue
+from segmed.evaluation.metric import MetricValue, OverPatients
 from segmed.evaluation.report import numbers
 from segmed.evaluation.report.metrics import Heading, grouped, heading_of, main_metrics, title_of
 from segmed.evaluation.report.notes import never_found
@@ -226,7 +226,8 @@ def pair_lines(tests: Sequence[Difference], unit: Unit) -> tuple[PairLine, ...]:
 
 
 def agreement(comparison: Comparison) -> tuple[tuple[str, str], ...]:
-    """Kendall's tau between the systems' order by Dice and that by each other main metric; from three systems on."""
+    """Kendall's tau between the systems' order by Dice and by each other main metric of the same patients; from three
+    systems on."""
     systems = comparison.systems
     if len(systems) < 3 or not comparison.patients:
         return ()
@@ -235,7 +236,8 @@ def agreement(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     for name in main_metrics(comparison):
         metrics = [metric_of(system, name) for system in systems]
         better = metrics[0].higher_is_better
-        if name != PRIMARY and better is not None and all(math.isfinite(metric.value) for metric in metrics):
+        finite = all(math.isfinite(metric.value) for metric in metrics)
+        if name != PRIMARY and better is not None and finite and _on_one_basis(systems, name):
             scores[name], higher_is_better[name] = [metric.value for metric in metrics], better
     taus = metric_agreement(scores, higher_is_better)
     return tuple((title_of(name), numbers.number(tau, 2)) for (first, name), tau in taus.items() if first == PRIMARY)
@@ -334,11 +336,26 @@ def _rests_on(metric: MetricValue) -> str:
     return numbers.count(metric.n) + (f" + {metric.undefined}" if metric.undefined else "")
 
 
+def _on_one_basis(systems: Sequence[Evaluation], name: str) -> bool:
+    """Whether a metric rests on the same patients under every system, and elsewhere on as many.
+
+    A patient whose label is missed has no distance, so that a miss would lower the mean over the others.
+    """
+    metric = metric_named(name)
+    over = None if metric is None else metric.compute
+    bases = {_with_a_value(system, over.column) for system in systems if isinstance(over, OverPatients)}
+    return len(bases) < 2 and len({metric_of(system, name).n for system in systems}) == 1
+
+
+def _with_a_value(system: Evaluation, column: str) -> frozenset[tuple[str, str]]:
+    return frozenset((row.patient, row.label) for row in system.patients if not math.isnan(row.value(column)))
+
+
 def _best(systems: Sequence[Evaluation], name: str) -> set[str]:
-    """The systems whose printed value is best; none where there is only one system, no better, or no equal n."""
-    found = {system.name: metric_of(system, name) for system in systems}
-    finite = {who: metric for who, metric in found.items() if math.isfinite(metric.value)}
-    if len(systems) < 2 or len({metric.n for metric in finite.values()}) != 1:
+    """The systems whose printed value is best; none where there is only one system, no better, or another basis."""
+    measured = [system for system in systems if math.isfinite(metric_of(system, name).value)]
+    finite = {system.name: metric_of(system, name) for system in measured}
+    if len(systems) < 2 or not finite or not _on_one_basis(measured, name):
         return set()
     better = next(iter(finite.values())).higher_is_better
     if better is None:
