@@ -139,12 +139,18 @@ def test_groups_of_a_column_are_in_the_page_and_in_a_table(tmp_path, monkeypatch
             attributes: ClassVar = {"P0": {"sex": "f<"}, "P1": {"sex": "m"}, "P2": {"sex": "m"}}
 
     evaluations = [samples.evaluation("a", (0.9, 0.5, 0.7)), samples.evaluation("b", (0.8, 0.6, 0.6))]
-    tables = _group_tables(evaluations, Known, "sex", 0)  # type: ignore[arg-type]
+    tables = _group_tables(compare(evaluations), Known, "sex", 0)  # type: ignore[arg-type]
     page = write_comparison(compare(evaluations), out=tmp_path, groups=tables).read_text()
     assert '<a href="#groups">Groups</a>' in page
     assert "f&lt;" in page
     assert "equity-scaled, std" in page
     assert (tmp_path / "groups.csv").is_file()
+
+
+def test_images_of_slices_are_those_of_the_data_set(tmp_path):
+    result = run(scored(tmp_path / "good", 8), "--images", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert "--images: is for volumes." in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_evaluation_named_twice_is_refused(tmp_path):

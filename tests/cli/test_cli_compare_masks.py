@@ -150,6 +150,35 @@ def test_a_table_says_which_file_is_whose_and_who_the_patients_are(data):
         raise run("other=", "--cases", table, "--out", data / "out").exception
 
 
+def test_a_folder_beside_a_table_of_cases_is_refused_as_it_would_not_be_read(data):
+    (data / "cases.csv").write_text("case,reference,good\na_1,labels/a_1.nii.gz,good/a_1.nii.gz\n")
+    result = run(f"good={data / 'poor'}", "--cases", data / "cases.csv", "--out", data / "out")
+    assert "with --cases the masks of good are in its column" in str(result.exception)
+
+
+def test_two_folders_of_one_name_are_refused_before_either_is_scored(data):
+    for name in ("good", "poor"):
+        (data / "tools" / name).mkdir(parents=True)
+        shutil.move(data / name, data / "tools" / name / "masks")
+    folders = [data / "tools" / name / "masks" for name in ("good", "poor")]
+    result = run(*folders, "--references", data / "labels", "--out", data / "out")
+    assert "are both called 'masks'. Name them" in str(result.exception)
+    assert not (data / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--nsd", "7"), ("--other-grids", "resample"), ("--labels-of", "q:z=1"), ("--each-case-is-a-patient",)],
+)
+def test_what_says_how_masks_are_scored_is_refused_for_what_is_scored_already(data, given):
+    assert compared(data).exit_code == 0
+    stored = data / "out" / "evaluations"
+    result = run(stored / "good", stored / "poor", *given, "--out", data / "again")
+    assert f"{given[0]}: evaluations are scored already" in str(result.exception)
+    fold = run(stored / "good", "--fold", "1", "--out", data / "again")
+    assert "--fold: is of a split" in str(fold.exception)
+
+
 def test_pseudonyms_stand_for_cases_and_patients_everywhere_in_the_page(data):
     assert compared(data, "--anonymise", "--images", data / "images").exit_code == 0
     page = (data / "out" / "report.html").read_text(encoding="utf-8")

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mask_samples import CASES, moved, write_masks, write_references
 from segmed.cli import evaluation_table, main
+from segmed.evaluation.masks.references import open_references
+from segmed.evaluation.masks.score import score_masks
 from segmed.evaluation.result import Evaluation
 
 
@@ -230,6 +233,14 @@ def test_a_missing_prediction_is_one_line_and_exit_code_one(tiny, tmp_path, monk
             ["--predictions", "p", "--references", "r", "-o", "x", "--split", "s.json", "--tta", "flips"],
             "--tta, --split: does not apply to --predictions with --references. Leave",
         ),
+        (
+            ["--predictions", "p", "--references", "r", "-o", "x", "--part", "validation", "--no-floors"],
+            "--part, --no-floors: does not apply to --predictions with --references. Leave",
+        ),
+        (
+            ["--predictions", "p", "--references", "r", "-o", "x", "--batch-size", "3", "--device", "cuda"],
+            "--batch-size, --device: does not apply to --predictions with --references. Leave",
+        ),
         (["--predictions", "p", "--references", "r", "-o", "x", "--groups", "sex"], "Name it with --data"),
         (["run", "--groups", "sex"], "Name it with --data"),
         (["run", "--data", "d", "--prompts", "gt", "--cascade", "c"], "--cascade is for the kind of that name"),
@@ -296,7 +307,7 @@ def test_with_several_labels_every_score_has_a_row_for_each_and_their_mean_is_na
         "oedema 0.000",
         "mean of labels 0.375",
     ]
-    missed = lines.index("Missed")
+    missed = lines.index("Missed (patients)")
     assert [line.split(" [")[0] for line in lines[missed + 1 : missed + 4]] == ["core 0", "oedema 2", "any label 2"]
 
 
@@ -310,6 +321,32 @@ def test_intervals_are_explained_only_where_there_are_any():
     bare = {name: replace(metric, low=math.nan, high=math.nan) for name, metric in old.metrics.items()}
     assert any("In brackets" in line for line in evaluation_table.notes(old, []))
     assert not any("In brackets" in line for line in evaluation_table.notes(replace(old, metrics=bare), []))
+
+
+def volumes_of(folder: Path) -> Evaluation:
+    """A tool's masks of volumes, of which one lacks."""
+    write_references(folder / "labels")
+    write_masks(folder / "tool", {case: moved(case) for case in CASES if case != "a_2"})
+    references = open_references(folder / "labels", patient_regex="^([a-z])_", tolerances=(2.0,))
+    return score_masks(folder / "tool", references, name="tool")
+
+
+def test_a_table_of_volumes_has_the_unit_of_each_distance_and_size(tmp_path):
+    text = " ".join(rendered(volumes_of(tmp_path)))
+    assert "HD95 with penalty (mm)" in text
+    assert "Volume error (ml)" in text
+    assert "px" not in text
+
+
+def test_below_a_table_of_volumes_stands_what_is_true_of_volumes(tmp_path):
+    result = volumes_of(tmp_path)
+    below = " ".join(evaluation_table.notes(result, []))
+    assert "Distances are in the volume, in mm." in below
+    assert "in pixels" not in below
+    assert "tool has no mask of 1 case, scored as empty" in below
+    nothing = replace(result.provenance, remark="copies the slice beside")
+    copies = replace(result, name="copies", kind="floor", provenance=nothing)
+    assert not any("copies the slice beside" in line for line in evaluation_table.notes(result, [copies]))
 
 
 def test_the_table_says_of_scores_on_the_validation_part_that_they_flatter(tiny, tmp_path):

@@ -102,6 +102,16 @@ def test_predicted_volumes_equal_predicted_slices_pixel_by_pixel(work: Path) -> 
     assert float(row["ml"]) == pytest.approx(int(row["voxels"]) * 5 * 1 * 0.5 / 1000)
 
 
+def test_scores_in_mm_lie_beside_the_folder_in_which_the_command_runs(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    segmed("evaluate", work / "nifti-run", "--data", work / "nifti", "--no-floors", "-o", ".")
+    assert (tmp_path / "here" / "evaluation.json").is_file()
+    assert (tmp_path / "here-mm" / "evaluation.json").is_file()
+
+
 def test_masks_of_volumes_are_scored_on_a_split_as_the_run_that_made_them(work: Path, tmp_path: Path) -> None:
     segmed("predict", work / "nifti-run", work / "nifti" / "manifest.csv", "-o", tmp_path / "masks")
     how = ("--data", work / "nifti", "--split", work / "nifti.json", "-o", tmp_path / "out")

@@ -176,6 +176,39 @@ def test_a_folder_a_case_with_a_file_for_each_label_is_one_mask(tmp_path):
         score_masks(tmp_path / "total", references, name="total")
 
 
+def test_a_folder_a_case_with_one_file_called_as_a_label_is_no_mask_of_another_label(tmp_path):
+    """By the number in it the kidney, 1 in its file as any, was the liver."""
+    folder = write_references(tmp_path / "references")
+    for case in CASES:
+        write_masks(tmp_path / "tool" / case, {"kidney": (reference(case) == 2).astype(np.uint8)})
+    references = open_references(folder, labels=parse_label_numbers("liver=1,kidney=2"), each_case_is_a_patient=True)
+    with pytest.raises(DataError, match="a_1: has no file of the label 'liver'; there are kidney"):
+        score_masks(tmp_path / "tool", references, name="tool")
+
+
+def test_one_case_with_a_file_for_each_label_is_a_case_and_not_one_for_each_file(tmp_path):
+    write_masks(tmp_path / "references", {"a_1": reference("a_1")})
+    each = {"liver": reference("a_1") == 1, "kidney": reference("a_1") == 2}
+    write_masks(tmp_path / "tool" / "a_1", {name: mask.astype(np.uint8) for name, mask in each.items()})
+    labels = parse_label_numbers("liver=1,kidney=2")
+    references = open_references(tmp_path / "references", labels=labels, each_case_is_a_patient=True)
+    assert score_masks(tmp_path / "tool", references, name="tool", resamples=200).metrics["dice"].value == 1.0
+
+
+def test_a_mask_that_has_a_case_by_its_name_is_not_taken_for_another_case_too(tmp_path):
+    mask = reference("a_1")
+    references = open_references(write_masks(tmp_path / "references", dict.fromkeys(("p0", "p0_seg", "p1"), mask)))
+    found = score_masks(write_masks(tmp_path / "tool", dict.fromkeys(("p0", "p1"), mask)), references, name="tool")
+    assert found.missing == ("p0_seg",)
+
+
+def test_a_mask_whose_name_is_that_of_two_cases_is_refused(tmp_path):
+    mask = reference("a_1")
+    references = open_references(write_masks(tmp_path / "references", dict.fromkeys(("p0_mask", "p0_seg"), mask)))
+    with pytest.raises(DataError, match=r"p0\.nii\.gz: has the name of case p0_mask and of case p0_seg"):
+        score_masks(write_masks(tmp_path / "tool", {"p0": mask}), references, name="tool")
+
+
 @pytest.mark.parametrize("write", [write_segmentation, write_structures])
 def test_a_dicom_mask_is_one_whose_segments_or_structures_are_matched_by_name(tmp_path, write):
     grid = stackable(Grid(SHAPE, affine()))
@@ -249,6 +282,19 @@ def test_images_of_one_slice_are_scored_in_pixels_as_slices_of_their_patient(tmp
     assert found.missing == ("b_1_mask",)
     assert [row.slices for row in found.patients] == [2, 1, 1]
     assert found.metrics["missed"].value == 1
+
+
+def test_slices_of_patients_whose_rows_alternate_in_a_table_are_neighbours(tmp_path):
+    """One lesion in two slices of each patient: between them lies a row of the other patient, and no slice."""
+    cases = ("a_1", "b_1", "a_2", "b_2")
+    square = np.zeros((20, 20), np.uint8)
+    square[5:15, 5:15] = 255
+    for case in cases:
+        Image.fromarray(square).save(tmp_path / f"{case}.png")
+    files = {case: tmp_path / f"{case}.png" for case in cases}
+    references = open_references(files, patients={case: case[0] for case in cases})
+    found = score_masks(files, references, name="tool", resamples=200)
+    assert [row.lesions for row in found.patients] == [1, 1]
 
 
 def test_patients_that_nobody_named_are_said_to_be_unknown(tmp_path):

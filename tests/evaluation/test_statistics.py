@@ -129,6 +129,15 @@ def test_the_random_sign_flip_test_is_near_scipys_permutation_test():
     assert found.p_value == pytest.approx(scipys.pvalue, abs=0.012)  # three standard errors of both draws
 
 
+def test_random_signs_are_those_of_their_seed_and_number_whatever_was_tested_between():
+    generator = np.random.default_rng(1)
+    ours, theirs = generator.normal(0.2, 1, 20), generator.normal(0, 1, 20)
+    first = paired_sign_flip(ours, theirs, flips=1000).p_value
+    for seed, number in ((1, 20), (0, 15), (0, 18)):
+        paired_sign_flip(ours[:number], theirs[:number], flips=1000, seed=seed)
+    assert paired_sign_flip(ours, theirs, flips=1000).p_value == first
+
+
 def test_a_random_test_never_reports_a_p_value_of_zero():
     assert paired_sign_flip(np.ones(30), np.zeros(30), resamples=999).p_value == 1 / 1000
 

@@ -44,15 +44,17 @@ def compare(
         list[str] | None,
         typer.Option(help="Labels of one system's masks, as NAME:tumour=2,kidney=1 or NAME:dataset.json. Repeatable."),
     ] = None,
-    nsd: Annotated[str, typer.Option(help="Tolerances of NSD in mm (voxels without spacing).")] = "1,2",
+    nsd: Annotated[
+        str | None, typer.Option(help="Tolerances of NSD in mm (voxels without spacing), 1,2 where not said.")
+    ] = None,
     other_grids: Annotated[
-        OtherGridsName,
-        typer.Option(help="Masks on another grid: refuse, resample, or ignore their geometry."),
-    ] = "refuse",
+        OtherGridsName | None,
+        typer.Option(help="Masks on another grid: refuse, as where not said, resample, or ignore their geometry."),
+    ] = None,
     split: Annotated[
         Path | None, typer.Option(help="Score masks on the test part of this split of --data, beside its floors.")
     ] = None,
-    fold: Annotated[int, typer.Option(min=0, help="Fold of the split, from 0.")] = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of the split, from 0.")] = None,
     each_case_is_a_patient: Annotated[
         bool, typer.Option("--each-case-is-a-patient", help="No two cases of --references are of one patient.")
     ] = False,
@@ -85,7 +87,21 @@ def compare(
     scored = None
     if split is not None and (data is None or (references is None and cases is None)):
         raise SegmedError("--split: name the data set with --data, and the references of masks with --references.")
+    if fold is not None and split is None:
+        raise SegmedError("--fold: is of a split. Name it with --split.")
     if references is None and cases is None:
+        of_masks = {
+            "--nsd": nsd,
+            "--other-grids": other_grids,
+            "--labels-of": labels_of or None,
+            "--each-case-is-a-patient": each_case_is_a_patient or None,
+            "--labels": labels if data is None else None,
+        }
+        if given := [option for option, value in of_masks.items() if value is not None]:
+            raise SegmedError(
+                f"{', '.join(given)}: evaluations are scored already. To score masks name their references with "
+                "--references or --cases."
+            )
         if named := [(name, path) for name, path in systems if name is not None]:
             name, path = named[0]
             raise SegmedError(
@@ -95,16 +111,20 @@ def compare(
         found = find_evaluations([path for _, path in systems], part=part)
     else:
         options = MaskOptions(
-            references=ReferenceOptions(references, labels, patient_regex, each_case_is_a_patient, nsd),
+            references=ReferenceOptions(references, labels, patient_regex, each_case_is_a_patient, nsd or "1,2"),
             cases=cases,
             labels_of=tuple(labels_of or ()),
-            other_grids=other_grids,
+            other_grids=other_grids or "refuse",
             images=images,
-            split=None if split is None or data is None else SplitOptions(data, split, fold, part or "test"),
+            split=None if split is None or data is None else SplitOptions(data, split, fold or 0, part or "test"),
             seed=seed,
         )
         scored = score_systems(systems, options, out=out, part=part)
         found, labels = scored.found, None
+    if images is not None and found.evaluations[0].space is None:
+        raise SegmedError(
+            "--images: is for volumes. The images of slices are those of the data set: name it with --data."
+        )
     comparison = compared(found.evaluations, seed=seed)
     for each in scored_otherwise(found):
         warn(each)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmed.cli.evaluate_options import EvaluateOptions, refuse_conflicts
+from segmed.cli.evaluate_options import BATCH_SIZE, EvaluateOptions, refuse_conflicts
 from segmed.cli.inputs import announce_leak, open_decoded, open_split, parse_columns
 from segmed.cli.messages import input_options, next_step, note, say, this_command
 from segmed.cli.options import (
@@ -62,7 +62,7 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     tta: TtaOption = None,
-    batch_size: SlicesAtATimeOption = 8,
+    batch_size: SlicesAtATimeOption = BATCH_SIZE,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a run or a folder of masks, by patient."""
@@ -223,7 +223,13 @@ def _degraded(options: EvaluateOptions, test: _Test, degradations: str) -> None:
 
 def _folder_of(test: _Test, degradation: "Degradation") -> Path:
     """Where the evaluation under a degradation lies: beside that on the images as they are."""
-    return test.folder.with_name(f"{test.folder.name}-{degradation.label}")
+    return _beside(test.folder, degradation.label)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    """The folder `NAME-ending` beside a folder, which may be called `.` or `..`."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(f"{named.name}-{ending}")
 
 
 def _prompted(options: EvaluateOptions, test: _Test, prompts: str) -> None:
@@ -252,7 +258,7 @@ def _in_mm(
     from segmed.cli.evaluation_table import show
     from segmed.evaluation.in_mm import save_in_mm
 
-    folder = out.with_name(f"{out.name}-mm")
+    folder = _beside(out, "mm")
     found = save_in_mm(folder, result, decoded, floors, **options.bootstrap)
     if found:
         show(found[0], found[1:])

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from segmed.models.prediction import Tta
 
 
+BATCH_SIZE = 8
+"""Slices that a run is asked about at a time, where nothing else is said."""
+
+
 @dataclass(frozen=True)
 class EvaluateOptions:
     """All that the command line said; `columns` are those of `--groups`, and None is an option that was not given."""
@@ -71,7 +75,12 @@ def _conflicts_of_masks(options: EvaluateOptions) -> Iterator[str]:
     if options.predictions is not None:
         strange: dict[str, object] = {"--cascade": options.cascade, "--tta": options.tta}
         strange |= {"--uncertainty": None if options.uncertainty == 1 else options.uncertainty}
-        strange |= {"--split": options.split, "--fold": options.fold} if options.references is not None else {}
+        strange |= {"--batch-size": None if options.batch_size == BATCH_SIZE else options.batch_size}
+        strange |= {"--device": None if options.device == "auto" else options.device}
+        if options.references is not None:
+            strange |= {"--split": options.split, "--fold": options.fold}
+            strange |= {"--part": None if options.part == "test" else options.part}
+            strange |= {"--no-floors": None if options.floors else True}
         if given := [option for option, value in strange.items() if value is not None]:
             masks_from = "--predictions" if options.references is None else "--predictions with --references"
             yield f"{', '.join(given)}: does not apply to {masks_from}. Leave it out."

@@ -124,7 +124,8 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
             grid.add_row()
         grid.add_row(group.value, style="italic")
         for metric in metrics:
-            words = f"{metric.title} (px)" if metric.unit == "px" else metric.title
+            unit = result.metrics[metric.name].unit
+            words = f"{metric.title} ({unit})" if unit else metric.title
             if not result.by_label:
                 add(words, metric.name, None)
                 continue
@@ -137,16 +138,13 @@ def table(result: "Evaluation", floors: Sequence["Evaluation"]) -> "Table":
 
 def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     """What must be known to read the table: intervals, units, labels never found, patients without a value, floors."""
-    from segmed.evaluation.report.notes import few_note, never_found_notes, part_note
+    from segmed.evaluation.report.notes import few_note, missing_notes, never_found_notes, part_note, remark_notes
 
     shown = [metric for _, metrics in _shown(result) for metric in metrics]
-    lines = list(never_found_notes([result]))
+    lines = [*missing_notes([result]), *remark_notes([result]), *never_found_notes([result])]
     if any(math.isfinite(result.metrics[metric.name].low) for metric in shown):
         lines.append(intervals_note(result))
-    lines.append(
-        "Distances are in the slice, in pixels. The penalty: where only one mask marks a slice, its outline counts as "
-        "the image's diagonal away. Shared slices are those that both masks mark."
-    )
+    lines.append(distances_note(result))
     warnings = part_note(result.part), few_note(len({row.patient for row in result.patients}), result.unit)
     lines += [warning for warning in warnings if warning]
     undefined = [
@@ -157,9 +155,22 @@ def notes(result: "Evaluation", floors: Sequence["Evaluation"]) -> list[str]:
     if undefined:
         lines.append(f"{result.unit.many.capitalize()} without a value, left out: {', '.join(undefined)}.")
     for floor in floors:
-        if not any(row.predicted_px for row in floor.slices) and floor.name != "predict nothing":
+        if not any(row.predicted_px for row in floor.patients) and floor.name != "predict nothing":
             lines.append(f"{floor.name}: {floor.provenance.remark}")
     return lines
+
+
+def distances_note(result: "Evaluation") -> str:
+    """What distances are between, in which unit, and what stands where there is none."""
+    if result.space is None:
+        return (
+            "Distances are in the slice, in pixels. The penalty: where only one mask marks a slice, its outline counts "
+            "as the image's diagonal away. Shared slices are those that both masks mark."
+        )
+    return (
+        f"Distances are in the volume, in {result.space.unit}. The penalty: where only one mask has the label, the "
+        "volume's diagonal stands for HD95. Numbers called found are over the cases in which both masks have the label."
+    )
 
 
 def intervals_note(result: "Evaluation") -> str:

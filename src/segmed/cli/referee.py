@@ -112,6 +112,9 @@ def score_systems(
     from segmed.evaluation.masks.files import files_by_table
 
     named = [(name or path.resolve().name, path) for name, path in systems]
+    _require_names(named)
+    if options.cases is not None:
+        _require_no_folders(systems)
     trained = {name for name, path in named if is_run(path) and options.images is not None}
     stored = {name: path for name, path in named if _is_evaluated(path) and name not in trained}
     names = [name for name, _ in named if name not in stored]
@@ -300,6 +303,21 @@ def slice_references(references: "References | None") -> "SliceReferences | None
     from segmed.evaluation.masks.pictures import SliceReferences
 
     return None if references is None or references.space is not None else SliceReferences(references)
+
+
+def _require_names(named: Sequence[tuple[str, Path]]) -> None:
+    """Raise `SegmedError` where two systems would be kept in one folder."""
+    first: dict[str, Path] = {}
+    for name, path in named:
+        if (other := first.setdefault(name.casefold(), path)) is not path:
+            raise SegmedError(f"{other} and {path} are both called {name!r}. Name them, as in a={other} b={path}.")
+
+
+def _require_no_folders(systems: Sequence[tuple[str | None, Path]]) -> None:
+    """Raise `SegmedError` for masks that have a folder, where a table of cases says which files are whose."""
+    for name, path in systems:
+        if name is not None and path != Path() and not is_run(path) and not _is_evaluated(path):
+            raise SegmedError(f"{name}={path}: with --cases the masks of {name} are in its column. Write {name}=.")
 
 
 def _is_evaluated(path: Path) -> bool:

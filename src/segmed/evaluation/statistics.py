@@ -232,10 +232,18 @@ def _sign_flip_p(values: Float64[np.ndarray, "n"], resamples: int, seed: int) ->
     if exact:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(values))))
     else:
-        signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(resamples, len(values)))
+        signs = _random_signs(len(values), resamples, seed)
     observed = abs(float(values.sum()))
     as_extreme = int(np.count_nonzero(np.abs(signs @ values) >= observed * (1 - 1e-9) - 1e-15))
     return as_extreme / len(signs) if exact else (as_extreme + 1) / (len(signs) + 1)
+
+
+@lru_cache(maxsize=2)
+def _random_signs(patients: int, flips: int, seed: int) -> Float64[np.ndarray, "b p"]:
+    """Random signs of each patient's difference, kept for other pairs of the same patients; not to be written to."""
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(flips, patients))
+    signs.flags.writeable = False
+    return signs
 
 
 def _test_of(differences: Float64[np.ndarray, "n"], p_value: float, resamples: int, seed: int) -> PairedTest:

@@ -1,7 +1,7 @@
 """Mask files of any tool by case: a folder of files, or of a folder a case; or a table that names them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,15 +43,17 @@ class CaseTable:
     patients: Mapping[str, str] = field(default_factory=dict)
 
 
-def case_files(folder: Path) -> CaseFiles:
+def case_files(folder: Path, labels: Collection[str] = ()) -> CaseFiles:
     """Find the masks below a folder.
 
     A case is named by its file without the suffix. Where several files share a name, as in `p01/mask.nii.gz` and
     `p02/mask.nii.gz`, by the folder, and where each folder below holds several files and all hold volumes of the same
-    few names, each folder is a case with a file for each label.
+    few names, each folder is a case with a file for each label; also where it holds one, if all files are called as
+    `labels`.
 
     Args:
         folder: Holds masks of one format or several, but not both volumes and images.
+        labels: Names of labels, where they are known.
 
     Raises:
         DataError: No masks, volumes and images mixed, or two files of one case.
@@ -67,7 +69,7 @@ def case_files(folder: Path) -> CaseFiles:
         raise DataError(
             f"{folder}: volumes and images are mixed, such as {volumes[0].name} and {other.name}. Part them."
         )
-    return CaseFiles(folder, _by_case(folder, found), bool(volumes))
+    return CaseFiles(folder, _by_case(folder, found, {label.casefold() for label in labels}), bool(volumes))
 
 
 def files_by_table(path: Path, systems: Sequence[str]) -> CaseTable:
@@ -109,21 +111,31 @@ def files_by_table(path: Path, systems: Sequence[str]) -> CaseTable:
 def matched(references: CaseFiles, predictions: CaseFiles) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The prediction of each case that has one, and the predictions that are of no case.
 
-    Names are equal as they are, else without an ending such as `_seg`.
+    Names are equal as they are, else without an ending such as `_seg`, of what no case has by its name as it is.
 
     Raises:
-        DataError: No name is the same on both sides.
+        DataError: No name is the same on both sides, or one mask is of two cases.
     """
-    by_name = dict(predictions.files)
+    named = {case: references.called.get(case, case) for case in references.files}
+    found = {case: predictions.files[name] for case, name in named.items() if name in predictions.files}
+    used = set(found.values())
+    by_name: dict[str, Path] = {}
     for ending in ENDINGS:
         for name, path in predictions.files.items():
-            by_name.setdefault(name.removesuffix(ending), path)
-    found: dict[str, Path] = {}
-    for case in references.files:
-        own = references.called.get(case, case)
-        names = (own, *(own.removesuffix(ending) for ending in ENDINGS))
+            if path not in used:
+                by_name.setdefault(name, path)
+                by_name.setdefault(name.removesuffix(ending), path)
+    owner: dict[Path, str] = {}
+    for case, own in named.items():
+        names = (own, *(own.removesuffix(ending) for ending in ENDINGS)) if case not in found else ()
         for name in [name for name in names if name in by_name][:1]:
-            found[case] = by_name[name]
+            path = found[case] = by_name[name]
+            if path in owner:
+                raise DataError(
+                    f"{path}: has the name of case {owner[path]} and of case {case}. Name masks as the references, or "
+                    "say which are whose with --cases."
+                )
+            owner[path] = case
     if not found:
         raise DataError(
             f"{predictions.folder}: no mask has the name of a case; there are "
@@ -146,11 +158,13 @@ def stem(path: Path) -> str:
     return composed(path.name[: len(path.name) - len(suffix)] if suffix else path.name)
 
 
-def _by_case(folder: Path, found: Sequence[Path]) -> dict[str, Path]:
+def _by_case(folder: Path, found: Sequence[Path], labels: Collection[str]) -> dict[str, Path]:
     names = [stem(path) for path in found]
+    places = [composed(path.parent.relative_to(folder).as_posix()) for path in found]
+    if "." not in places and {name.casefold() for name in names} <= set(labels):
+        return {place: folder / place for place in dict.fromkeys(places)}
     if len(set(names)) == len(names):
         return dict(zip(names, found, strict=True))
-    places = [composed(path.parent.relative_to(folder).as_posix()) for path in found]
     if "." in places:
         twice = next(name for name, times in Counter(names).items() if times > 1)
         first, second = [path for path in found if stem(path) == twice][:2]

@@ -10,7 +10,7 @@ from segmed.core.errors import DataError
 from segmed.core.records import Record
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.core.wording import plural
-from segmed.data.listing import Findings, grouped
+from segmed.data.listing import Findings, grouped, numbered
 from segmed.evaluation.masks.files import CaseFiles, case_files
 from segmed.evaluation.masks.labels import LabelNumbers, labels_beside, labels_found
 from segmed.evaluation.volume_metrics import TOLERANCES, Space
@@ -142,10 +142,7 @@ def _records(files: CaseFiles, patients: Mapping[str, str] | None, patient_regex
     if patients is not None:
         if nobody := [case for case in files.files if case not in patients]:
             raise DataError(f"case {nobody[0]} has no patient in the table of cases. Name it there.")
-        return [
-            Record(case, patients[case], number, path, path)
-            for number, (case, path) in enumerate(files.files.items(), start=1)
-        ]
+        return numbered([Record(case, patients[case], 1, path, path) for case, path in files.files.items()])
     records = [Record(case, case, 1, path, path) for case, path in files.files.items()]
     if patient_regex is None:
         return records

@@ -100,7 +100,7 @@ def _files(
 ) -> tuple[Mapping[str, Path], tuple[str, ...], LabelNumbers | None]:
     """The file of each case, the files of no case, and the labels that lie beside them."""
     if isinstance(predictions, Path):
-        found = case_files(predictions)
+        found = case_files(predictions, references.labels.names)
         if found.are_volumes != references.files.are_volumes:
             kinds = [("images", "volumes")[each.are_volumes] for each in (found, references.files)]
             raise DataError(f"{predictions}: holds {kinds[0]}, but the references are {kinds[1]}. Convert one of them.")
