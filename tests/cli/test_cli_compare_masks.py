@@ -19,6 +19,7 @@ from mask_samples import CASES, SHAPE, affine, moved, reference, write_masks, wr
 from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.files import write_json
+from segmed.core.labels import LabelMap
 from segmed.core.split import Partition, Split
 from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import decode
@@ -233,6 +234,22 @@ def test_an_ensemble_predicts_the_images_first_as_a_run_does(data, monkeypatch):
     ours = rows_of(data / "out" / "evaluations" / "ours" / "cases.csv")
     written = read_volume(data / "out" / "predictions" / "ours" / "a_1.nii.gz").array
     assert int(ours[0]["predicted_voxels"]) == int((written > 0).sum()) > 0
+
+
+def test_a_run_trained_on_masks_in_colours_is_scored_by_the_numbers_that_its_volumes_have(data, monkeypatch):
+    folder = data / "reds"
+    write_masks(folder, {case: (reference(case) > 0).astype(np.uint8) for case in CASES})
+    one = bright(data / "run")
+    config = dataclasses.replace(one.config, labels=LabelMap(("label 1",), ((0, 0, 0), (255, 0, 0))))
+    one.config = config
+    (data / "run").mkdir()
+    write_json(data / "run" / "config.json", config.to_json())
+    (data / "run" / "model.safetensors").touch()
+    monkeypatch.setattr("segmed.inference.load", lambda run: one)
+    how = ("--references", folder, "--patient-regex", "^([a-z])_", "--images", data / "images")
+    result = run(f"ours={data / 'run'}", *how, "--out", data / "out")
+    assert result.exit_code == 0, result.output
+    assert Evaluation.load(data / "out" / "evaluations" / "ours").metrics["dice"].value > 0
 
 
 @pytest.mark.parametrize(

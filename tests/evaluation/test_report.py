@@ -14,9 +14,10 @@ from segmed.core.errors import DataError
 from segmed.core.files import write_json
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
+from segmed.evaluation.compare import compare
 from segmed.evaluation.overlays import PREDICTION_COLOUR, REFERENCE_COLOUR
 from segmed.evaluation.provenance import Provenance
-from segmed.evaluation.report import write_report
+from segmed.evaluation.report import write_comparison, write_report
 from segmed.evaluation.report.patients import (
     chosen_patients,
     chosen_slices,
@@ -335,6 +336,13 @@ def test_anonymised_names_are_equal_in_reports_of_the_same_data_and_hide_ids_and
     assert re.findall(r"\bP\d(?:_\d)?\b", words(first)) == []
     assert "/home" not in first
     assert "segmed evaluate run" in first
+
+
+def test_a_damaged_config_of_a_run_is_named_where_ids_are_to_be_taken_out_of_it(tmp_path):
+    (tmp_path / "config.json").write_text('{"seen": ')
+    comparison = compare([evaluation("a", GOOD)])
+    with pytest.raises(DataError, match=r"config\.json: .*expected a run's config"):
+        write_comparison(comparison, out=tmp_path / "out", runs={"a": tmp_path}, anonymise=True)
 
 
 def test_without_the_data_anonymised_names_are_of_one_report(tmp_path):

@@ -68,7 +68,8 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     for _, reason in outcome.failures:
         warn(f"{name}: skipped: {reason}")
     labels = predictor.config.labels
-    numbers = {label: int(str(value)) for label, value in zip(labels.names, labels.stored[1:], strict=True)}
+    stored = range(1, len(labels.names) + 1) if labels.is_colour else labels.stored[1:]  # volumes hold no colours
+    numbers = {label: int(str(value)) for label, value in zip(labels.names, stored, strict=True)}
     config = predictor.config
     written = {path.resolve() for path in outcome.written}  # of an earlier comparison others may lie there
     found, _ = matched(references.files, case_files(folder))

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from segmed.core.errors import DataError
 from segmed.core.pseudonyms import Pseudonyms, without_places
+from segmed.core.reading import read_json
 from segmed.core.wording import plural
 from segmed.evaluation.compare import PRIMARY, Comparison, can_be_ranked
 from segmed.evaluation.groups import GroupTable
@@ -374,7 +375,8 @@ def _file_text(path: Path, *, shared: bool) -> str:
     if not shared:
         return text
     if path.name == CONFIG:
-        text = json.dumps({key: value for key, value in json.loads(text).items() if key != "seen"}, indent=2)
+        values = read_json(path, dict[str, Any], what="a run's config", remedy="Restore it, or leave its folder out.")
+        text = json.dumps({key: value for key, value in values.items() if key != "seen"}, indent=2)
     return without_places(text)
 
 
