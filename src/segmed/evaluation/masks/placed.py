@@ -20,6 +20,10 @@ OtherGrids = Literal["refuse", "resample", "ignore"]
 """What is done with a mask on another grid: nothing; the nearest voxel taken; or its geometry not believed."""
 
 
+class OtherGridError(DataError):
+    """A mask lies on another grid than its reference, and is not to be put on it."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """A mask as labels 1 … K on its reference's grid, how it came there, and numbers in it that are no label."""
@@ -64,7 +68,7 @@ class Predictions:
             return Placed(reference.with_array(volume.array), "geometry ignored", others)
         if self._other_grids == "resample" and difference.mend is Mend.RESAMPLE:
             return Placed(resampled_labels(volume, reference.grid), "resampled", others)
-        raise DataError(f"{path}: {difference}")
+        raise OtherGridError(f"{path}: {difference}")
 
     def _read(self, path: Path, grid: Grid) -> tuple[Volume, tuple[int, ...]]:
         """The labels of a file, or of a folder with a file for each label; DICOM names its own."""

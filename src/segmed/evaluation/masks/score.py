@@ -22,7 +22,7 @@ from segmed.evaluation.context import Context
 from segmed.evaluation.evaluate import evaluate
 from segmed.evaluation.masks.files import case_files, matched
 from segmed.evaluation.masks.labels import LabelNumbers, labels_beside, of_system
-from segmed.evaluation.masks.placed import OtherGrids, Placed, PlacedVolumes, Predictions
+from segmed.evaluation.masks.placed import OtherGridError, OtherGrids, Placed, PlacedVolumes, Predictions
 from segmed.evaluation.masks.references import References
 from segmed.evaluation.over_volumes import over_volumes
 from segmed.evaluation.provenance import Bootstrap, ReferenceFiles
@@ -118,14 +118,14 @@ def _volumes(source: Predictions, name: str, context: Context, cost: Cost, resam
     space = references.space
     assert space is not None
     rows: list[CaseRow] = []
-    refused: list[str] = []
+    refused: list[DataError] = []
     others: set[int] = set()
     for case in source.cases:
         reference = source.reference(case)
         try:
             placed = source.placed(case, reference)
         except DataError as error:
-            refused.append(str(error))
+            refused.append(error)
             continue
         others.update(placed.others)
         rows += _case_rows(source, case, reference, placed)
@@ -238,14 +238,16 @@ def _remarks(rows: Sequence[CaseRow], others: set[int]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _require_none(refused: Sequence[str]) -> None:
+def _require_none(refused: Sequence[DataError]) -> None:
     if refused:
         more = len(refused) - NAMED
-        shown = "\n".join(refused[:NAMED]) + (f"\nand {plural(more, 'other')}" if more > 0 else "")
-        raise DataError(
-            f"{shown}\nNothing was scored. Use --other-grids resample where the geometry is right, or --other-grids "
-            "ignore where the voxels are known to be in the reference's order."
+        shown = "\n".join(map(str, refused[:NAMED])) + (f"\nand {plural(more, 'other')}" if more > 0 else "")
+        ways = (
+            " Use --other-grids resample where the geometry is right, or --other-grids ignore where the voxels are "
+            "known to be in the reference's order."
         )
+        other_grids = any(isinstance(each, OtherGridError) for each in refused)
+        raise DataError(f"{shown}\nNothing was scored.{ways if other_grids else ''}")
 
 
 def _slices(source: Predictions, name: str, context: Context, cost: Cost, resamples: int, seed: int) -> Evaluation:
