@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from segmed.core.errors import DataError
-from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
+from segmed.core.grid_difference import Mend, grid_difference, reoriented
 from segmed.core.volume import Grid, Volume
 
 SHAPE = (5, 9, 7)
@@ -75,14 +74,3 @@ def test_a_mask_without_geometry_may_only_be_assumed_to_lie_there_and_only_if_it
     spaced = Grid(SHAPE, spacing=(5.0, 1.0, 1.0))
     other = grid_difference(spaced, Grid(SHAPE, spacing=(4.0, 1.0, 1.0)))
     assert other.findings == ("spacing 4 mm along slices, in the reference 5 mm",)
-
-
-def test_resampling_takes_the_nearest_voxel_and_background_outside():
-    array = np.zeros(SHAPE, np.uint8)
-    array[2:4, 3:6, 2:5] = 2
-    moved = resampled_labels(Volume(array, Grid(SHAPE, affine(shift=(0.0, 0.8, 0.0)))), REFERENCE)
-    assert (moved.array[:, 1:] == array[:, :-1]).all()
-    assert not moved.array[:, 0].any()
-    assert moved.array.dtype == np.uint8
-    with pytest.raises(DataError, match="without geometry"):
-        resampled_labels(Volume(array, Grid(SHAPE)), REFERENCE)

@@ -17,10 +17,10 @@ from dicom_phantoms import PATIENT, write_series
 from segmed.core.errors import DataError
 from segmed.core.label_volume import Label, LabelVolume
 from segmed.core.labels import LabelMap
+from segmed.core.resampling import resampled
 from segmed.core.volume import Grid, Volume
 from segmed.data.cutting import read_cut
 from segmed.data.decoded import decode
-from segmed.data.resample import resampled
 from segmed.data.sources import list_dataset, open_dataset
 from segmed.inference.volume_files import Extras, predict_volumes
 from segmed.inference.volume_inputs import find_volumes

@@ -10,8 +10,8 @@ from PIL import Image
 from dicom_phantoms import stackable, write_series
 from mask_samples import CASES, SHAPE, SPACING, affine, moved, reference, write_masks, write_references
 from segmed.core.errors import DataError
-from segmed.core.grid_difference import resampled_labels
 from segmed.core.label_volume import Label, LabelVolume
+from segmed.core.resampling import resampled_labels
 from segmed.core.stacking import Stacking
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.compare import compare

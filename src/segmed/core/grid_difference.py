@@ -6,7 +6,6 @@ from enum import Enum
 import numpy as np
 from jaxtyping import Shaped
 
-from segmed.core.errors import DataError
 from segmed.core.stacking import Stacking
 from segmed.core.volume import SAME_GRID, Grid, Volume, nearest_axes, sides
 
@@ -86,27 +85,6 @@ def reoriented(volume: Volume, reference: Grid) -> Volume:
     """The volume with its axes in the order and direction of `reference`, as far as swaps and flips go."""
     turned = _turned(reference, volume.grid)
     return volume if turned is None else turned.apply(volume)
-
-
-def resampled_labels(volume: Volume, reference: Grid) -> Volume:
-    """Labels on another grid, each voxel from the nearest one; what lies outside is background.
-
-    Args:
-        volume: A mask.
-        reference: The grid to go to.
-
-    Raises:
-        DataError: One of the two has no geometry.
-    """
-    from scipy import ndimage  # slow to import, and needed here only
-
-    if volume.grid.affine is None or reference.affine is None:
-        raise DataError("A mask without geometry cannot be resampled. Write it with the image's affine.")
-    step = np.linalg.solve(volume.grid.affine, reference.affine)
-    array: Shaped[np.ndarray, "d h w"] = ndimage.affine_transform(
-        volume.array, step[:3, :3], step[:3, 3], output_shape=reference.shape, order=0, mode="constant", cval=0
-    )
-    return Volume(array, reference)
 
 
 def _without_geometry(reference: Grid, other: Grid) -> GridDifference:

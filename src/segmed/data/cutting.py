@@ -15,9 +15,9 @@ from segmed.core.grid_difference import grid_difference
 from segmed.core.identity import NOBODY, Identity
 from segmed.core.labels import LabelMap
 from segmed.core.records import VolumeFiles
+from segmed.core.resampling import resampled
 from segmed.core.stacking import Plane, Stacking, stacking
 from segmed.core.volume import Grid, Volume, as_labels
-from segmed.data.resample import resampled
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.references import read_named_labels
 from segmed.io.dicom.series import choose_series, find_series

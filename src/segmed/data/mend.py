@@ -5,13 +5,13 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.files import holds_files, require_folder
-from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
+from segmed.core.grid_difference import Mend, grid_difference, reoriented
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset, VolumeFiles
+from segmed.core.resampling import resampled, resampled_labels
 from segmed.core.volume import Grid, Volume
 from segmed.data.layouts.manifest import write_manifest
 from segmed.data.listing import in_order
-from segmed.data.resample import resampled
 from segmed.io.volumes import read_volume, suffix_of, write_volume
 
 

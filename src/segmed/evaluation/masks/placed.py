@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from segmed.core.errors import DataError
-from segmed.core.grid_difference import Mend, grid_difference, reoriented, resampled_labels
+from segmed.core.grid_difference import Mend, grid_difference, reoriented
 from segmed.core.label_volume import LabelVolume
+from segmed.core.resampling import resampled_labels
 from segmed.core.volume import Grid, Volume
 from segmed.evaluation.masks.files import case_files
 from segmed.evaluation.masks.labels import LabelNumbers, numbered
