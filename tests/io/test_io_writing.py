@@ -27,6 +27,14 @@ def test_a_written_mask_is_read_back_the_same(tmp_path: Path, suffix: str, label
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [suffix.upper() for suffix in MASK_SUFFIXES])
+def test_a_mask_is_written_whole_where_its_suffix_is_in_capitals(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_mask(path, MASK, GREYS)
+    assert np.array_equal(read_mask(path, GREYS).array, MASK.array)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("suffix", MASK_SUFFIXES)
 def test_a_full_disk_gives_a_clear_error_and_leaves_the_old_file(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch

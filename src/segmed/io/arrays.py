@@ -68,12 +68,14 @@ def read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
 
 def write_npy(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     """Write an NPY file."""
-    np.save(path, array, allow_pickle=False)
+    with path.open("wb") as file:  # numpy adds .npy to a name that ends in anything else, as in .NPY
+        np.save(file, array, allow_pickle=False)
 
 
 def write_npz(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     """Write a compressed NPZ file whose only array is called `mask`."""
-    np.savez_compressed(path, mask=array)
+    with path.open("wb") as file:
+        np.savez_compressed(file, mask=array)
 
 
 def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInfo:
