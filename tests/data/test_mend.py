@@ -86,6 +86,42 @@ def test_the_command_ends_with_code_2_where_something_cannot_be_mended(tmp_path:
         mend_geometry(open_dataset(root), tmp_path / "out")
 
 
+def sequences(root: Path, *, mask: Grid, names: tuple[str, str, str] = ("flair/a", "t1/a", "seg/a")) -> Path:
+    """One case of two sequences, the second of which is shifted, and a mask, listed in a manifest."""
+    for name, grid, value in zip(names, (shifted(), shifted(rows=2), mask), (10, 50, 1), strict=True):
+        path = root / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_volume(path, Volume(np.full(grid.shape, value, np.int16), grid))
+    flair, t1, seg = (f"{name}.nii.gz" for name in names)
+    (root / "manifest.csv").write_text(f"case,patient,image_flair,image_t1,mask\np,p,{flair},{t1},{seg}\n")
+    return root
+
+
+def test_files_of_one_name_in_several_folders_stay_files_of_their_own(tmp_path: Path) -> None:
+    root = sequences(tmp_path / "set", mask=shifted(rows=2))
+    found = mend_geometry(open_dataset(root), tmp_path / "out")
+    assert [path.name for path in found.written] == ["p_a_image_2.nii.gz", "p_a_mask.nii.gz"]
+    assert [int(read_volume(path).array.max()) for path in found.written] == [50, 1]
+    (source,) = {record.source for record in open_dataset(tmp_path / "out").records}
+    assert source is not None
+    assert source.mask is not None
+    assert (source.images[1].name, source.mask.name) == ("p_a_image_2.nii.gz", "p_a_mask.nii.gz")
+
+
+def test_files_that_differ_in_name_keep_it(tmp_path: Path) -> None:
+    root = sequences(tmp_path / "set", mask=shifted(rows=2), names=("a", "t1", "seg"))
+    found = mend_geometry(open_dataset(root), tmp_path / "out")
+    assert [path.name for path in found.written] == ["p_t1.nii.gz", "p_seg.nii.gz"]
+
+
+def test_a_case_that_is_refused_leaves_none_of_its_files(tmp_path: Path) -> None:
+    root = sequences(tmp_path / "set", mask=Grid((3, 9, 7)))
+    found = mend_geometry(open_dataset(root), tmp_path / "out")
+    assert [path.name for path, _ in found.refused] == ["a.nii.gz"]
+    assert not found.written
+    assert not (tmp_path / "out").exists()
+
+
 def test_odd_spacings_and_planes_are_named(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for name, scale in (("a", 1.0), ("b", 1.0), ("thick", 2.0)):

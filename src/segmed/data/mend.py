@@ -1,6 +1,9 @@
 """Files of volumes written anew on the grid of the volume's first file, where that can be done."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from segmed.core.errors import DataError
@@ -11,8 +14,9 @@ from segmed.core.records import SliceDataset, VolumeFiles
 from segmed.core.resampling import resampled, resampled_labels
 from segmed.core.volume import Grid, Volume
 from segmed.data.layouts.manifest import write_manifest
+from segmed.data.layouts.manifest_rows import SEQUENCE
 from segmed.data.listing import in_order
-from segmed.io.volumes import read_volume, suffix_of, write_volume
+from segmed.io.volumes import read_volume, stem_of, write_volume
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ def mend_geometry(
     """Write the files of a data set that do not lie on the grid of their volume's first file anew on it.
 
     Axes are swapped and turned round exactly. Else images are resampled by linear interpolation and masks by the
-    nearest voxel. `out/manifest.csv` lists the volumes, with the new files in `out` and the others where they are.
+    nearest voxel. `out/manifest.csv` lists the volumes, with the new files in `out` and the others where they are. Of a
+    volume with a file that cannot be mended nothing is written.
 
     Args:
         dataset: Volumes.
@@ -52,29 +57,50 @@ def mend_geometry(
     require_folder(out)
     if holds_files(out):
         raise DataError(f"{out}: is not empty. Name a new folder.")
+    targets = _targets(volumes, out)
     written: list[Path] = []
     refused: list[tuple[Path, str]] = []
     fitting: dict[str, VolumeFiles] = {}
     for name, files in tracked(volumes.items(), progress, total=len(volumes)):
         reference = read_volume(files.images[0]).grid
         places: list[Path] = [files.images[0]]
-        for path in files.files[1:]:
-            mended = _mended(path, reference, labels=path == files.mask, assume_order=assume_order)
+        moved: dict[Path, Volume] = {}
+        for number, path in enumerate(files.files[1:], start=1):
+            mended = _mended(path, reference, labels=number == len(files.images), assume_order=assume_order)
             if isinstance(mended, str):
                 refused.append((path, mended))
                 break
             if mended is not None:
-                target = out / f"{name}_{path.name.removesuffix(suffix_of(path) or '')}.nii.gz"
-                write_volume(target, mended)
-                written.append(target)
-            places.append(path if mended is None else target)
-        else:
+                moved[targets[name, number]] = mended
+            places.append(path if mended is None else targets[name, number])
+        else:  # only now, so that a volume that is refused leaves no files
+            for target, volume in moved.items():
+                write_volume(target, volume)
+            written += moved
             images = tuple(places[: len(files.images)])
             fitting[name] = replace(files, images=images, mask=places[-1] if files.mask else None)
     manifest = out / "manifest.csv" if fitting else None
     if manifest is not None:
         write_manifest(manifest, _with_files(dataset, fitting))
     return Mended(manifest, tuple(written), tuple(refused))
+
+
+def _targets(volumes: Mapping[str, VolumeFiles], out: Path) -> dict[tuple[str, int], Path]:
+    """Where each file but a volume's first is written: by the names of both; where two are alike, also what it is."""
+    names = {
+        (volume, number): f"{volume}_{stem_of(path)}"
+        for volume, each in volumes.items()
+        for number, path in enumerate(each.files[1:], start=1)
+    }
+    often = Counter(name.casefold() for name in names.values())
+    taken = {name for name, times in often.items() if times == 1}
+    for (volume, number), name in names.items():
+        if often[name.casefold()] > 1:
+            what = "mask" if number == len(volumes[volume].images) else f"{SEQUENCE}{number + 1}"
+            tries = (f"{name}_{what}{f'_{place}' if place else ''}" for place in count())
+            names[volume, number] = next(each for each in tries if each.casefold() not in taken)
+            taken.add(names[volume, number].casefold())
+    return {place: out / f"{name}.nii.gz" for place, name in names.items()}
 
 
 def _mended(path: Path, reference: Grid, *, labels: bool, assume_order: bool) -> Volume | str | None:
