@@ -51,6 +51,15 @@ def test_without_slice_numbers_the_order_of_rows_counts(tmp_path: Path) -> None:
     assert [(record.slice_id, record.slice_index) for record in records] == [("x2", 1), ("x1", 2), ("y1", 1)]
 
 
+@pytest.mark.parametrize("name", ["list.csv", "list.json"])
+def test_slice_numbers_in_some_rows_alone_are_refused_with_the_first_row_that_lacks_one(
+    tmp_path: Path, name: str
+) -> None:
+    path = make_manifest(tmp_path, [ROWS[0], ROWS[1] | {"slice": ""}, ROWS[2] | {"slice": ""}], name)
+    with pytest.raises(DataError, match=rf"{name}: row 2 has no slice, and other rows have.* Number the slices of"):
+        open_dataset(path)
+
+
 def test_masks_may_be_left_out(tmp_path: Path) -> None:
     records = open_dataset(make_manifest(tmp_path, [{"slice_id": "a", "patient": "p", "image": "a.png"}])).records
     assert records[0].mask is None

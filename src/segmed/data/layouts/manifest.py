@@ -36,20 +36,21 @@ NAMES = (SLICE, CASE, "patient")
 def list_manifest(
     path: Path, labels: LabelMap | None = None, patient_regex: str | None = None, plane: Plane = "acquired"
 ) -> Listing:
-    """List what a manifest names. Paths are relative to the manifest; `mask` and `slice` may be empty or missing.
+    """List what a manifest names. Paths are relative to the manifest; `mask` may be empty or missing.
 
-    A row is a slice, with its `slice_id`, which may be called `case` as by earlier versions where no other column is
-    of that name. Beside `slice_id`, the column `case` names the volume of a patient that the slice is of; without it a
-    patient has one. Where images are volumes a row is a volume, with the column `case`, and may have a column for each
-    sequence instead of `image`: `image_t1`, `image_flair`, whose order is that of the channels.
+    A row is a slice, with its `slice_id`, which may be called `case` as in earlier versions where there is no other
+    column of that name. Beside `slice_id`, the column `case` names the volume of a patient that the slice is of;
+    without it a patient has one. Where images are volumes a row is a volume, with the column `case`, and may have a
+    column for each sequence instead of `image`: `image_t1`, `image_flair`, whose order is that of the channels.
 
-    JSON is a list of objects with the same keys. Without `slice`, the order of rows is the order of slices. Any
-    other column whose value is one and the same for all of a patient's slices is an attribute of the patient.
-    Without a column `patient`, patients are not known: each slice counts as one, unless `patient_regex` finds the
-    patient in its id, see `grouped`.
+    JSON is a list of objects with the same keys. `slice` is in every row or in none: the order of rows is then the
+    order of slices. Any other column whose value is one and the same for all of a patient's slices is an attribute
+    of the patient. Without a column `patient`, patients are not known: each slice counts as one, unless
+    `patient_regex` finds the patient in its id, see `grouped`.
 
     Raises:
-        DataError: It is no manifest, or it says who the patients are and `patient_regex` does too.
+        DataError: It is no manifest, rows with and without `slice`, or it says who the patients are and
+            `patient_regex` does too.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, what=WHAT)
     if not rows:
@@ -68,6 +69,7 @@ def list_manifest(
     ]
     if not told:
         rows = [row | {"patient": row.get(CASE) or row.get(SLICE, "")} for row in rows]
+    placed = _tell_places(path, rows)
     findings = Findings()
     records: dict[str, Record] = {}
     for number, row in enumerate(rows, start=1):
@@ -80,7 +82,6 @@ def list_manifest(
     listed = list(records.values())
     _find_missing(listed, findings)
     _find_shared_files(listed, findings)
-    placed = any(row.get("slice") for row in rows)
     if patient_regex is not None:
         listed = grouped(listed, patient_regex, findings, placed=placed)
         patient_of = {record.slice_id: record.patient for record in listed}
@@ -132,6 +133,17 @@ def _record(path: Path, number: int, row: Row) -> Record:
     mask = file_of(path.parent, row["mask"]) if row.get("mask") else None
     image, case = file_of(path.parent, row["image"]), row.get(CASE) or None
     return Record(row[SLICE], row["patient"], int(position), image, mask, of_case=case)
+
+
+def _tell_places(path: Path, rows: Sequence[Row]) -> bool:
+    """Whether the rows say where their slices lie; `DataError` where some do and others do not."""
+    lacking = [number for number, row in enumerate(rows, start=1) if not row.get("slice")]
+    if 0 < len(lacking) < len(rows):
+        raise DataError(
+            f"{path}: row {lacking[0]} has no slice, and other rows have, so its place among them is unknown. Number "
+            "the slices of every row, or leave the column out."
+        )
+    return not lacking
 
 
 def _require_one_patient_a_case(path: Path, records: Sequence[Record]) -> None:
