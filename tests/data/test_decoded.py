@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from segmed.core.errors import DataError
 from segmed.core.records import SliceDataset
 from segmed.data import decoded as module
+from segmed.data import signature
 from segmed.data.decoded import DecodedDataset, cache_root, decode
 from segmed.data.sources import open_dataset
 from toydata import toy, write_toy
@@ -72,6 +73,56 @@ def test_the_hash_depends_on_the_volume_that_a_slice_is_said_to_be_of(tmp_path: 
     named = decode(replace(plain.dataset, records=records), cache_dir=tmp_path / "cache")
     assert named.data_hash != plain.data_hash
     assert fresh(tmp_path).data_hash == plain.data_hash
+
+
+def write_fixed(root: Path) -> Path:
+    """Two patients of twelve slices with the same pixels on any machine."""
+    for patient in ("TCGA_CS_0001_20000101", "TCGA_DU_0002_19990203"):
+        folder = root / "kaggle_3m" / patient
+        folder.mkdir(parents=True)
+        for number in range(1, 13):
+            image = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3) + number
+            mask = (image[..., 0] % 7 == 0).astype(np.uint8) * 255
+            Pillow.fromarray(image).save(folder / f"{patient}_{number}.tif")
+            Pillow.fromarray(mask).save(folder / f"{patient}_{number}_mask.tif")
+    return root
+
+
+def test_the_hash_of_data_in_the_kaggle_layout_is_what_it_has_always_been(tmp_path: Path) -> None:
+    """Splits and runs of earlier versions are tied to the data by it."""
+    found = fresh(write_fixed(tmp_path)).data_hash
+    assert found == "b666092bb94ff4cd6d67fa6ceaa2302eeee3acbe101a2b270a00e29ca59e647c"
+
+
+def ordered(root: Path, places: list[int], ids: list[str]) -> DecodedDataset:
+    """A patient's slices at these places, by a manifest; the pixels of a slice go with its id."""
+    for slice_id in ids:
+        Pillow.fromarray(np.full((5, 4), len(slice_id), np.uint8)).save(root / f"{slice_id}.png")
+    rows = [f"{slice_id},p,{slice_id}.png,{place}" for slice_id, place in zip(ids, places, strict=True)]
+    (root / "list.csv").write_text("\n".join(["slice_id,patient,image,slice", *rows]))
+    return decode(open_dataset(root / "list.csv"), cache_dir=root / "cache")
+
+
+def test_the_hash_depends_on_the_order_of_the_slices_of_a_volume(tmp_path: Path) -> None:
+    ids = ["a", "bb", "ccc"]
+    hashes = [ordered(tmp_path, places, ids).data_hash for places in ([1, 2, 3], [2, 1, 3], [3, 2, 1], [2, 1, 3])]
+    assert len(set(hashes)) == 3
+    assert hashes[1] == hashes[3]
+
+
+def test_an_order_that_the_numbers_in_the_ids_tell_leaves_the_hash_as_it_is(tmp_path: Path) -> None:
+    ids = ["s2", "s9", "s10"]
+    assert ordered(tmp_path, [1, 2, 3], ids).data_hash == ordered(tmp_path, [5, 6, 9], ids).data_hash
+
+
+def test_a_cache_of_an_earlier_version_whose_hash_lacks_the_order_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "stated_orders", lambda _: {})
+        earlier.setattr(signature, "stated_orders", lambda _: {})
+        before = ordered(tmp_path, [2, 1], ["a", "bb"]).data_hash
+    assert ordered(tmp_path, [2, 1], ["a", "bb"]).data_hash != before
 
 
 def test_an_index_that_lacks_a_slice_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from segmed.data.cutting import read_cut
 from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.layouts.lgg import is_lgg
 from segmed.data.layouts.mask_reading import read_record_mask
+from segmed.data.listing import stated_orders
 from segmed.data.signature import signature_of
 from segmed.data.sources import LAYOUTS
 from segmed.io import read_image
@@ -369,7 +370,10 @@ def _of_volume(
 
 
 def _data_hash(dataset: SliceDataset, slices: dict[str, _Entry], grids: dict[str, Grid]) -> str:
-    """One hash of all decoded pixels with their slices, patients and grids, whatever the files' place or format."""
+    """One hash of all decoded pixels with their slices, patients and grids, whatever the files' place or format.
+
+    The order of the slices of a volume counts where their ids do not tell it.
+    """
     digest = hashlib.sha256()
     for record in sorted(dataset.records, key=lambda record: record.slice_id):
         entry = slices[record.slice_id]
@@ -379,4 +383,6 @@ def _data_hash(dataset: SliceDataset, slices: dict[str, _Entry], grids: dict[str
     for name, grid in sorted(grids.items()):
         affine = None if grid.affine is None else np.round(grid.affine, 4).tolist()
         digest.update(repr((name, grid.shape, affine, grid.spacing and np.round(grid.spacing, 4).tolist())).encode())
+    for volume, slice_ids in sorted(stated_orders(dataset.records).items()):
+        digest.update(repr(("order", volume, slice_ids)).encode())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmed.core.errors import DataError
-from segmed.core.records import Record, SliceDataset
+from segmed.core.records import Record, SliceDataset, by_volume
 from segmed.data.names import alike_key, alike_names, shown
 
 Severity = Literal["error", "warning", "note"]
@@ -86,6 +86,17 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
     return tuple(
         sorted(records, key=lambda r: (rank[r.patient], volume[r.volume], r.slice_index, natural_key(r.slice_id)))
     )
+
+
+def stated_orders(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    """The slice ids, in their order, of each volume whose order the numbers in its slice ids do not tell."""
+    found: dict[str, tuple[str, ...]] = {}
+    for volume, slices in by_volume(records).items():
+        by_id = sorted(slices, key=lambda record: natural_key(record.slice_id))
+        by_place = sorted(by_id, key=lambda record: record.slice_index)
+        if by_place != by_id:
+            found[volume] = tuple(record.slice_id for record in by_place)
+    return found
 
 
 def numbered(records: Sequence[Record]) -> list[Record]:

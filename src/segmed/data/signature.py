@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.core.records import Record, SliceDataset, by_volume
+from segmed.data.listing import stated_orders
 from segmed.io.dicom.headers import files_of
 
 
@@ -19,6 +20,8 @@ def signature_of(dataset: SliceDataset, version: int) -> str:
             digest.update(
                 repr((record.slice_id, record.patient, record.slice_index, *_read_from(record, records))).encode()
             )
+    if stated_orders(dataset.records):  # caches of earlier versions have a data hash without the order
+        digest.update(b"order")
     return digest.hexdigest()
 
 
