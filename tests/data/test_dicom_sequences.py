@@ -28,7 +28,7 @@ from segmed.io.dicom.references import mask_header
 from segmed.io.dicom.sequences import SERIES_FILE, read_wanted
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation, write_structures
-from segmed.io.volumes import read_volume
+from segmed.io.volumes import files_read, read_volume
 
 AFFINE = np.array([[0, 0, -1.0, 40], [0, -1.5, 0, 30], [4.0, 0, 0, -20], [0, 0, 0, 1]])
 GRID = Grid((4, 9, 7), AFFINE)
@@ -186,6 +186,14 @@ def test_of_a_medium_each_series_is_a_volume_or_a_sequence_of_its_patients(studi
     alone = find_volumes(root / "PT000000" / "ST000000" / "SE000000" / "IM000000")
     assert alone is not None
     assert len(alone.volumes) == 1
+
+
+def test_a_dicomdir_names_the_files_that_it_is_read_from(studies: Path, tmp_path: Path) -> None:
+    root = medium(studies, tmp_path / "cd")
+    files = files_read(root / "DICOMDIR")
+    assert files[0] == root / "DICOMDIR"
+    assert set(files[1:]) == {path for path in root.rglob("IM*") if path.is_file()}
+    assert files_read(files[1]) == files[1:2]
 
 
 def test_what_is_ambiguous_or_missing_is_refused_by_number_and_no_description(studies: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from segmed import read_volume, write_volume
 from segmed.core.errors import DataError, MissingDependencyError
+from segmed.io.volumes import files_read
 from volume_checks import (
     DTYPES,
     comes_back,
@@ -53,6 +54,13 @@ def test_a_header_with_its_voxels_beside_it_is_read(tmp_path: Path, suffix: str,
     array = np.arange(3 * 5 * 7, dtype=np.int16).reshape(3, 5, 7)
     sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"a{suffix}"), packed)
     np.testing.assert_array_equal(read_volume(tmp_path / f"a{suffix}").array, array)
+
+
+@pytest.mark.parametrize(("suffix", "beside"), [(".nhdr", ".raw"), (".mhd", ".raw"), (".nrrd", None), (".mha", None)])
+def test_a_volume_names_all_files_that_it_is_read_from(tmp_path: Path, suffix: str, beside: str | None) -> None:
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 3, 4), np.int16)), str(path), False)
+    assert files_read(path) == ((path,) if beside is None else (path, tmp_path / f"a{beside}"))
 
 
 NRRD = """NRRD0004

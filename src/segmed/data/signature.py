@@ -10,6 +10,7 @@ from segmed.core.errors import DataError
 from segmed.core.records import Record, SliceDataset, by_volume
 from segmed.data.listing import stated_orders
 from segmed.io.dicom.headers import files_of
+from segmed.io.volumes import files_read
 
 
 def signature_of(dataset: SliceDataset, version: int) -> str:
@@ -27,9 +28,10 @@ def signature_of(dataset: SliceDataset, version: int) -> str:
 
 def _read_from(record: Record, records: Sequence[Record]) -> list[object]:
     """The state of the files of a slice; of a volume also how it is cut."""
-    files: list[object] = [[_stat(path) for path in record.files]]
     if record.source is None:
-        return files if record.of_case is None else [*files, record.of_case]
+        states: list[object] = [[_stat(path) for path in record.files]]
+        return states if record.of_case is None else [*states, record.of_case]
+    files = [[_stat(file) for path in record.files for file in ([path] if path.is_dir() else files_read(path))]]
     sequences = [record.source.sequences] if record.source.sequences else []
     return [*files, record.source.series, *sequences, record.source.plane, len(records)]
 

@@ -56,6 +56,16 @@ def read_meta_grid(path: Path) -> Grid:
     return _grid(path, "MetaImageIO", _header(path, "MetaImageIO"))
 
 
+def nrrd_files(path: Path) -> tuple[Path, ...]:
+    """The file, and the one with its voxels where the header names another; raises as `read_nrrd_grid` does."""
+    return tuple(dict.fromkeys((path, _header(path, "NrrdImageIO").data)))
+
+
+def meta_files(path: Path) -> tuple[Path, ...]:
+    """The same of a MetaImage."""
+    return tuple(dict.fromkeys((path, _header(path, "MetaImageIO").data)))
+
+
 def _read(path: Path, kind: str) -> Volume:
     header = _header(path, kind)
     try:

@@ -7,9 +7,19 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.volume import Grid, Volume
-from segmed.io.dicom.headers import is_dicom
+from segmed.io.dicom.headers import files_of, is_dicom
 from segmed.io.dicom.reading import read_dicom, read_dicom_grid
-from segmed.io.itk import read_meta, read_meta_grid, read_nrrd, read_nrrd_grid, write_meta, write_nrrd
+from segmed.io.dicom.series import dicom_files_of
+from segmed.io.itk import (
+    meta_files,
+    nrrd_files,
+    read_meta,
+    read_meta_grid,
+    read_nrrd,
+    read_nrrd_grid,
+    write_meta,
+    write_nrrd,
+)
 from segmed.io.itk_headers import is_meta, is_nrrd
 from segmed.io.nifti import is_nifti, read_nifti, read_nifti_grid, write_nifti
 from segmed.io.refusals import unreadable
@@ -30,6 +40,7 @@ class VolumeFormat:
         read: Decodes a file.
         read_grid: Reads the header alone, where the format allows that.
         writers: By suffix in lower case; each writes a whole file at a temporary path of any name.
+        files: All files that one is read from, itself first: a header may name others.
     """
 
     name: str
@@ -37,11 +48,12 @@ class VolumeFormat:
     read: Callable[[Path], Volume]
     read_grid: Callable[[Path], Grid]
     writers: dict[str, Callable[[Path, Volume], None]]
+    files: Callable[[Path], tuple[Path, ...]] = lambda path: (path,)
 
 
 FORMATS: tuple[VolumeFormat, ...] = (
     # first: the free bytes before a DICOM file are often TIFF's
-    VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}),
+    VolumeFormat("DICOM", is_dicom, read_dicom, read_dicom_grid, {}, dicom_files_of),
     VolumeFormat(
         "NIfTI",
         is_nifti,
@@ -52,8 +64,8 @@ FORMATS: tuple[VolumeFormat, ...] = (
             ".nii": lambda path, volume: write_nifti(path, volume, packed=False),
         },
     ),
-    VolumeFormat("NRRD", is_nrrd, read_nrrd, read_nrrd_grid, {".nrrd": write_nrrd}),
-    VolumeFormat("MetaImage", is_meta, read_meta, read_meta_grid, {".mha": write_meta}),
+    VolumeFormat("NRRD", is_nrrd, read_nrrd, read_nrrd_grid, {".nrrd": write_nrrd}, nrrd_files),
+    VolumeFormat("MetaImage", is_meta, read_meta, read_meta_grid, {".mha": write_meta}, meta_files),
     VolumeFormat(
         "TIFF",
         is_tiff,
@@ -94,6 +106,15 @@ def read_volume(path: Path | str, *, series: int | str | None = None, grid: Grid
 def read_grid(path: Path, *, series: int | str | None = None) -> Grid:
     """The grid of a volume, from its header alone; arguments and errors are those of `read_volume`."""
     return read_dicom_grid(path, series=series) if path.is_dir() else _format_of(path).read_grid(path)
+
+
+def files_read(path: Path) -> tuple[Path, ...]:
+    """All files that a volume is read from: those of a folder with DICOM, and those that a header or DICOMDIR names.
+
+    Raises:
+        DataError: No volume, or a header that is damaged or names files outside of its folder.
+    """
+    return tuple(files_of(path)) if path.is_dir() else _format_of(path).files(path)
 
 
 def _format_of(path: Path) -> VolumeFormat:

@@ -8,14 +8,14 @@ from segmed.core.files import sha256_of, write_table
 from segmed.core.records import SliceDataset
 from segmed.data.listing import Findings
 from segmed.data.tables import read_rows
-from segmed.io.dicom.headers import files_of
 from segmed.io.refusals import unreadable
+from segmed.io.volumes import files_read
 
 WHAT = "a list of files with columns file, sha256, written by `segmed data check --write-hashes`"
 
 
 def write_hashes(path: Path, dataset: SliceDataset) -> None:
-    """Write a CSV with the SHA-256 of every image and mask, named relative to the data set's root."""
+    """Write a CSV with the SHA-256 of every file that images and masks are read from, named relative to the root."""
     rows = [(name, _hash(source)) for name, source in _files(dataset)]
     write_table(path, ["file", "sha256"], rows)
 
@@ -37,10 +37,18 @@ def check_hashes(path: Path, dataset: SliceDataset, findings: Findings) -> None:
 
 
 def _files(dataset: SliceDataset) -> Iterator[tuple[str, Path]]:
-    for place in dict.fromkeys(path for record in dataset.records for path in record.files):
-        for path in files_of(place) if place.is_dir() else [place]:
-            inside = path.is_relative_to(dataset.root)
-            yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
+    places = dict.fromkeys((path, record.source is not None) for record in dataset.records for path in record.files)
+    for path in dict.fromkeys(path for place, is_volume in places for path in _files_of(place, is_volume=is_volume)):
+        inside = path.is_relative_to(dataset.root)
+        yield (path.relative_to(dataset.root) if inside else path).as_posix(), path
+
+
+def _files_of(place: Path, *, is_volume: bool) -> tuple[Path, ...]:
+    """The files that an image or mask is read from; itself alone where a damaged header does not tell."""
+    try:
+        return files_read(place) if is_volume else (place,)
+    except DataError:
+        return (place,)
 
 
 def _hash(path: Path) -> str:

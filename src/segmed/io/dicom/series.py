@@ -177,6 +177,11 @@ def choose_series(found: Found, path: Path, series: int | str | None) -> Series:
     return images[0]
 
 
+def dicom_files_of(path: Path) -> tuple[Path, ...]:
+    """The file itself, and those that it names where it is a DICOMDIR; raises as `find_series` does."""
+    return tuple(dict.fromkeys((path, *privately(path, lambda: _listed(path)))))
+
+
 def _listed(path: Path) -> list[Path]:
     """The file itself, or the images that a DICOMDIR names: they lie beside it."""
     dataset = read_header(path)
