@@ -20,7 +20,7 @@ from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import decode
 from segmed.data.sources import layout_of, list_dataset, open_dataset
 from segmed.io.converting import read_any, read_source
-from segmed.io.dicom.references import mask_header
+from segmed.io.dicom.references import mask_header, read_named_labels
 from segmed.io.dicom.series import find_series
 from segmed.io.dicom.writing import write_segmentation, write_structures
 
@@ -143,6 +143,50 @@ def test_labels_go_by_the_names_of_segments_whatever_their_numbers(tmp_path: Pat
 
 def test_segments_keep_their_names_where_the_one_label_that_is_given_has_none(studies: Path) -> None:
     assert list_dataset(studies, labels=LabelMap()).dataset.labels == list_dataset(studies).dataset.labels
+
+
+def add_point(dataset: Dataset) -> None:
+    """A structure that is no region, such as the isocentre of a treatment."""
+    roi, points, contour = Dataset(), Dataset(), Dataset()
+    roi.ROINumber, roi.ROIName, roi.ROIGenerationAlgorithm = 9, "ISO", "MANUAL"
+    roi.ReferencedFrameOfReferenceUID = dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
+    contour.ContourGeometricType, contour.NumberOfContourPoints, contour.ContourData = "POINT", 1, ["0", "0", "0"]
+    points.ReferencedROINumber, points.ContourSequence = 9, [contour]
+    dataset.StructureSetROISequence.append(roi)
+    dataset.ROIContourSequence.append(points)
+
+
+@pytest.mark.filterwarnings("ignore:.*1 point or open contour left out")
+def test_a_point_in_a_structure_set_is_no_label(tmp_path: Path) -> None:
+    root = write_studies(tmp_path / "set", 2)
+    edited(root / "p1" / "study" / "rtstruct.dcm", add_point)
+    data = decode(open_dataset(root), cache_dir=tmp_path / "cache")
+    assert data.dataset.labels.names == ("oedema", "core")
+    masks = [data.mask(record.slice_id) for record in data.dataset.records if record.volume == "p1"]
+    np.testing.assert_array_equal(np.stack(masks), stacking(GRID).apply_array(labels_of(1)))
+
+
+def test_a_structure_set_of_points_alone_is_refused_and_no_empty_mask(tmp_path: Path) -> None:
+    root = write_studies(tmp_path / "set", 2)
+
+    def change(dataset: Dataset) -> None:
+        add_point(dataset)
+        del dataset.StructureSetROISequence[:-1], dataset.ROIContourSequence[:-1]
+
+    edited(root / "p1" / "study" / "rtstruct.dcm", change)
+    with pytest.raises(DataError, match=r"rtstruct.dcm: no closed contours in it, expected structures"):
+        open_dataset(root)
+
+
+def test_a_structure_set_in_which_an_algorithm_drew_nothing_is_an_empty_mask(tmp_path: Path) -> None:
+    path = write_studies(tmp_path / "set", 2) / "p1" / "study" / "rtstruct.dcm"
+
+    def change(dataset: Dataset) -> None:
+        for roi, drawn in zip(dataset.StructureSetROISequence, dataset.ROIContourSequence, strict=True):
+            roi.ROIGenerationAlgorithm, drawn.ContourSequence = "AUTOMATIC", []
+
+    edited(path, change)
+    assert not read_named_labels(path, GRID, ("oedema", "core")).any()
 
 
 def test_several_series_with_masks_are_volumes_of_one_patient(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from segmed.io.dicom.headers import SEGMENTATIONS, Dataset, privately, read_head
 from segmed.io.dicom.label_names import LabelName, segment_names, structure_names
 from segmed.io.dicom.reading import read_dicom_labels
 from segmed.io.dicom.series import Series
+from segmed.io.dicom.structures import is_closed, no_structures
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class MaskHeader:
 
     Args:
         file: The file.
-        names: Its segments or structures by number; several may have one name.
+        names: Its segments, or structures that have a closed contour, by number; several may have one name.
         series: UIDs of the series that it names.
         instances: UIDs of the images that it names.
         frame_of_reference: The UID of the frame that it is drawn in; empty where it states none, or several.
@@ -41,7 +42,7 @@ class MaskHeader:
 
 
 def mask_header(file: Path, image: Identity = NOBODY) -> MaskHeader:
-    """Read what a segmentation or structure set refers to; raises `DataError` for a damaged file.
+    """Read what a segmentation or structure set refers to; `DataError` for a damaged file, or points and lines alone.
 
     Names of labels are withheld that hold what its own header or its `image` says of people.
     """
@@ -131,7 +132,10 @@ def _of_segmentation(file: Path, dataset: Dataset, image: Identity) -> MaskHeade
 
 def _of_structures(file: Path, dataset: Dataset, image: Identity) -> MaskHeader:
     rois = dataset.get("ROIContourSequence") or ()
-    drawn = {int(each.ReferencedROINumber): each.ContourSequence for each in rois if each.get("ContourSequence")}
+    contours_of = {int(each.ReferencedROINumber): each.get("ContourSequence") or () for each in rois}
+    drawn = {number: each for number, each in contours_of.items() if any(map(is_closed, each))}
+    if not drawn and any(contours_of.values()):
+        raise no_structures(file)
     listed = dataset.get("StructureSetROISequence") or ()
     told = {number: each for number, each in structure_names(dataset, image).items() if number in drawn}
     frames = dataset.get("ReferencedFrameOfReferenceSequence") or ()

@@ -76,6 +76,16 @@ def read_structures(
     return LabelVolume(Volume(array, grid), wanted)
 
 
+def is_closed(contour: Dataset) -> bool:
+    """Whether a contour encloses voxels: points, such as an isocentre, and open lines do not."""
+    return contour.get("ContourGeometricType") in CLOSED
+
+
+def no_structures(path: Path) -> DataError:
+    """The error for a structure set in which nothing is drawn."""
+    return DataError(f"{path}: no closed contours in it, expected structures. Export it again.")
+
+
 def _structures(path: Path, dataset: Dataset, image: Identity) -> _Structures:
     names = {number: each.name for number, each in structure_names(dataset, image).items()}
     colours, others = dict[int, tuple[int, int, int]](), 0
@@ -94,7 +104,7 @@ def _structures(path: Path, dataset: Dataset, image: Identity) -> _Structures:
             colours[number] = (red, green, blue)
         for contour in roi.get("ContourSequence") or ():
             points = np.array([float(each) for each in contour.get("ContourData") or ()])
-            if contour.get("ContourGeometricType") not in CLOSED:
+            if not is_closed(contour):
                 others += 1
                 continue
             if points.size < 9 or points.size % 3 or not np.isfinite(points).all():
@@ -105,7 +115,7 @@ def _structures(path: Path, dataset: Dataset, image: Identity) -> _Structures:
     if not contours and not others and automatic and names.keys() == listed != set():
         contours.update({number: [] for number in names})
     if not contours:
-        raise DataError(f"{path}: no closed contours in it, expected structures. Export it again.")
+        raise no_structures(path)
     usable = all(0 < number < 2**16 for number in contours)
     values = {number: number if usable else place for place, number in enumerate(sorted(contours), start=1)}
     labels = tuple(Label(values[number], names[number], colours.get(number)) for number in sorted(contours))
