@@ -42,6 +42,11 @@ def test_a_sheet_is_a_readable_picture(decoded, tmp_path, preset):
         assert np.asarray(picture.convert("L")).std() > 20
 
 
+def test_a_sheet_is_of_the_format_that_its_name_says(decoded, tmp_path):
+    contact_sheet(decoded, preset="none", seed=0, path=tmp_path / "sheet.pdf", rows=1)
+    assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_the_same_seed_draws_the_same_sheet_and_another_does_not(decoded, tmp_path):
     pixels = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -206,7 +206,9 @@ def resample(
 @app.command()
 def preview(
     path: DataPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("sheet.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: .png, .pdf, .svg or .jpg.")] = Path(
+        "sheet.png"
+    ),
     preset: Annotated[PresetName, typer.Option(help="Augmentation to show.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of slices and augmentation.")] = 0,
     rows: Annotated[int, typer.Option(help="Slices to show.", min=1)] = 6,

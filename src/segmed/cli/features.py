@@ -13,7 +13,7 @@ from segmed.core.errors import ConfigError
 def features(
     run: Annotated[str, typer.Argument(help="Run folder, or a hub model hf:owner/name, of a model with FeatUp.")],
     image: Annotated[Path, typer.Argument(help="One image file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture: .png, .pdf, .svg or .jpg.")],
     implicit: Annotated[
         bool, typer.Option("--implicit", help="Also fit FeatUp's implicit variant to this image. Slow.")
     ] = False,
@@ -31,8 +31,9 @@ def features(
     from segmed.inference import Predictor, load
     from segmed.inference.features import draw_features, feature_panels
     from segmed.io import read_image
-    from segmed.io.figures import save_png
+    from segmed.io.figures import picture_format, save_figure
 
+    picture_format(out)
     require_new(out, overwrite=overwrite)
     predictor = load(run, device=device)
     if not isinstance(predictor, Predictor):
@@ -51,5 +52,5 @@ def features(
     else:
         panels = feature_panels(predictor, given.array, spacing=given.geometry.spacing)
     with written_aside(out) as temporary:
-        save_png(draw_features(panels, Path(run).name), temporary, dpi=110)
+        save_figure(draw_features(panels, Path(run).name), temporary, dpi=110)
     say(out)

@@ -20,11 +20,10 @@ from segmed.data.augment.config import AUTO
 from segmed.data.augment.draws import Draws
 from segmed.data.decoded import DecodedDataset
 from segmed.data.layouts.lgg import channel_names, is_lgg
-from segmed.io.figures import save_png
+from segmed.io.figures import picture_format, save_figure
 from segmed.preprocess import Preprocess, PreprocessConfig
 
 VIEWS = 2
-FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 COLOURS = ("#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2", "#64d2ff")
 
 
@@ -51,12 +50,11 @@ def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path
     """Draw up to `rows` slices with foreground, each of another patient, and write the picture to `path`.
 
     A row shows each sequence, or the picture in colour, the mask's contour, and two augmented views of `preset` after
-    default preprocessing. `preset` is `auto` for the one that suits the data.
+    default preprocessing. The suffix of `path` says the format; `preset` is `auto` for the one that suits the data.
     The same `seed` picks the same slices and views. Raises `DataError` where no mask has foreground, `ConfigError`
     for an unknown preset, a file name that is not of a picture, or fewer than one row.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{path}: not the name of a picture. End it in one of: {', '.join(FORMATS)}.")
+    picture_format(path)
     if rows < 1:
         raise ConfigError(f"A contact sheet has at least one row, got {rows}.")
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +68,7 @@ def contact_sheet(decoded: DecodedDataset, *, preset: str, seed: int, path: Path
     title = f"{dataset.name}: augmentation preset {preset_of(config)}, seed {seed}"
     figure = _figure(drawn, title, channels, dataset.labels)
     with written_aside(path) as temporary:
-        save_png(figure, temporary, dpi=110, facecolor="white")
+        save_figure(figure, temporary, dpi=110, facecolor="white")
 
 
 def _choose(decoded: DecodedDataset, rows: int, rng: np.random.Generator) -> list[Record]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from segmed.core.files import write_table, written_aside
 from segmed.core.intensity import span_of
 from segmed.inference.filters import BeforeAndAfter, FilterResponse, LearnedFilter
-from segmed.io.figures import save_png
+from segmed.io.figures import save_figure
 
 MOST_CHANNELS = 6
 """A filter of more channels, as on an embedding, is shown by its mean and its spread."""
@@ -51,7 +51,7 @@ def filter_figure(learned: LearnedFilter, response: FilterResponse, image: Befor
 def write_filter_picture(figure: Any, path: Path) -> None:
     """Write the figure as PNG."""
     with written_aside(path) as temporary:
-        save_png(figure, temporary, dpi=110)
+        save_figure(figure, temporary, dpi=110)
 
 
 def png_of(figure: Any) -> bytes:
@@ -59,7 +59,7 @@ def png_of(figure: Any) -> bytes:
     from PIL import Image
 
     stream, small = io.BytesIO(), io.BytesIO()
-    save_png(figure, stream, dpi=90)
+    save_figure(figure, stream, dpi=90)
     with Image.open(stream) as picture:
         picture.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
     return small.getvalue()

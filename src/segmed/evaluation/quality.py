@@ -13,7 +13,7 @@ import numpy as np
 from segmed.core.files import table_text, write_text, written_aside
 from segmed.evaluation.result import Evaluation
 from segmed.evaluation.rows import BoxRow
-from segmed.io.figures import save_png
+from segmed.io.figures import save_figure
 from segmed.prompts.kinds import PromptKind
 from segmed.prompts.quality import QualityCurve, quality_curve
 
@@ -49,7 +49,7 @@ def write_quality(folder: Path, evaluations: Sequence[Evaluation]) -> None:
         return
     write_text(folder / "box-quality.csv", quality_csv(curves))
     with written_aside(folder / "box-quality.png") as temporary:
-        save_png(_draw(curves), temporary, dpi=150)
+        save_figure(_draw(curves), temporary, dpi=150)
 
 
 def quality_csv(curves: Mapping[str, QualityCurve]) -> str:

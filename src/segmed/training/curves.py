@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmed.core.files import written_aside
-from segmed.io.figures import save_png
+from segmed.io.figures import save_figure
 from segmed.training.epoch_row import EpochRow
 
 
@@ -28,4 +28,4 @@ def draw_curves(rows: Sequence[EpochRow], path: Path, *, title: str) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title)
     with written_aside(path) as temporary:
-        save_png(figure, temporary, dpi=150)
+        save_figure(figure, temporary, dpi=150)
