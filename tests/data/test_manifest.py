@@ -138,6 +138,13 @@ def test_a_written_manifest_gives_the_same_data_set_from_another_folder(tmp_path
     assert "../i/x1.png" in path.read_text()
 
 
+def test_a_written_manifest_keeps_columns_that_differ_among_the_slices_of_a_patient(tmp_path: Path) -> None:
+    dataset = open_dataset(make_manifest(tmp_path, ROWS))
+    write_manifest(tmp_path / "again.csv", dataset)
+    assert dataset.columns["note"] == {"x2": "u", "y1": "v", "x1": "w"}
+    assert open_dataset(tmp_path / "again.csv").columns == dataset.columns
+
+
 def test_a_written_manifest_leaves_absent_masks_empty(tmp_path: Path) -> None:
     dataset = open_dataset(make_manifest(tmp_path, [{"slice_id": "a", "patient": "p", "image": "a.png"}]))
     write_manifest(tmp_path / "again.csv", dataset)

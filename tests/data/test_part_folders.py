@@ -8,7 +8,8 @@ from PIL import Image as Pillow
 
 from segmed.core.errors import SplitError
 from segmed.data.decoded import decode
-from segmed.data.imported import import_split, split_columns
+from segmed.data.imported import import_split, own_splits, split_columns
+from segmed.data.layouts.manifest import write_manifest
 from segmed.data.sources import layout_of, list_dataset, open_dataset
 from segmed.inference.inputs import find_inputs
 
@@ -36,6 +37,14 @@ def test_parts_are_one_data_set_whose_split_is_taken(parts: Path) -> None:
     assert [record.image.stem for record in find_inputs(parts).records] == [
         Path(slice_id).name for slice_id in slice_ids
     ]
+
+
+def test_a_manifest_of_parts_keeps_their_split(parts: Path) -> None:
+    dataset = open_dataset(parts)
+    write_manifest(parts.parent / "parts.csv", dataset)
+    again = open_dataset(parts.parent / "parts.csv")
+    assert own_splits(again) == {"split": "its column 'split'"}
+    assert again.columns["split"] == dataset.columns["split"]
 
 
 def test_a_patient_of_two_parts_is_one_and_its_split_leaks(parts: Path) -> None:

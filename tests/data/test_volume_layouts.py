@@ -301,6 +301,19 @@ def test_a_manifest_has_a_column_for_each_sequence(tmp_path: Path) -> None:
     assert again.attributes == dataset.attributes
 
 
+def test_a_written_manifest_keeps_columns_that_differ_among_the_volumes_of_a_patient(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        put(tmp_path / f"{name}.nii.gz", image_of(len(name)))
+    (tmp_path / "manifest.csv").write_text(
+        "case,patient,image,split\nbefore,p1,before.nii.gz,train\nafter,p1,after.nii.gz,test\n"
+    )
+    dataset = open_dataset(tmp_path)
+    write_manifest(tmp_path / "again.csv", dataset)
+    again = open_dataset(tmp_path / "again.csv")
+    assert again.columns == dataset.columns
+    assert {again.columns["split"]["before_1"], again.columns["split"]["after_5"]} == {"train", "test"}
+
+
 def test_a_manifest_says_which_row_lacks_a_sequence(tmp_path: Path) -> None:
     put(tmp_path / "t1.nii.gz", image_of(1))
     rows = "case,patient,image_t1,image_flair\na,p1,t1.nii.gz,t2.nii.gz\n"

@@ -18,11 +18,11 @@ from segmed.data.layouts.manifest_rows import (
     file_of,
     further_columns,
     is_file,
-    is_own,
     relative_to,
     require_name,
     tells_patients,
     with_slice_ids,
+    written_columns,
 )
 from segmed.data.layouts.mask_reading import require_own_mask_files
 from segmed.data.layouts.volume_manifest import list_volume_manifest, name_volumes, write_volume_manifest
@@ -97,7 +97,7 @@ def list_manifest(
 
 
 def write_manifest(path: Path, dataset: SliceDataset) -> None:
-    """Write a data set as a CSV manifest, with paths relative to it and every attribute as a column.
+    """Write a data set as a CSV manifest, with paths relative to it, every attribute and every further column.
 
     Where patients are not known there is no column `patient` and none of slices, and it reads back as that. Volumes in
     files of their own have a row each.
@@ -106,15 +106,23 @@ def write_manifest(path: Path, dataset: SliceDataset) -> None:
         write_volume_manifest(path, dataset)
         return
     require_own_mask_files(dataset.records)
-    extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name, SLICE)})
+    extra = written_columns(dataset, SLICE)
     known, cases = dataset.patients_known, any(record.of_case for record in dataset.records)
     rows = list[list[object]]()
     for record in dataset.records:
         files = [relative_to(record.image, path), relative_to(record.mask, path) if record.mask else ""]
-        values = dataset.attributes.get(record.patient, {})
         patient, position = ([record.patient], [record.slice_index]) if known else ([], [])
         case = [record.of_case or ""] if cases else []
-        rows.append([record.slice_id, *case, *patient, *files, *position, *(values.get(name, "") for name in extra)])
+        rows.append(
+            [
+                record.slice_id,
+                *case,
+                *patient,
+                *files,
+                *position,
+                *(values[record.slice_id] for values in extra.values()),
+            ]
+        )
     header = ["patient", "image", "mask", "slice"] if known else ["image", "mask"]
     write_table(path, [SLICE, *([CASE] if cases else []), *header, *extra], rows)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from segmed.core.errors import DataError
 from segmed.core.former_names import present_names
+from segmed.core.records import SliceDataset
 from segmed.data.names import composed
 
 NameColumn = Literal["slice_id", "case"]
@@ -88,6 +89,21 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def written_columns(dataset: SliceDataset, named: NameColumn) -> dict[str, dict[str, str]]:
+    """The further columns of a manifest of this data set, with the value of each slice: its own, else its patient's."""
+    facts = {name for values in dataset.attributes.values() for name in values}
+    columns: dict[str, dict[str, str]] = {}
+    for name in sorted(name for name in facts | dataset.columns.keys() if not is_own(name, named)):
+        own = dataset.columns.get(name)
+        columns[name] = {
+            record.slice_id: dataset.attributes.get(record.patient, {}).get(name, "")
+            if own is None
+            else own.get(record.slice_id, "")
+            for record in dataset.records
+        }
+    return columns
 
 
 def further_columns(rows: Sequence[Row], named: NameColumn) -> dict[str, dict[str, str]]:

@@ -22,10 +22,10 @@ from segmed.data.layouts.manifest_rows import (
     further_columns,
     is_file,
     is_folder,
-    is_own,
     relative_to,
     require_name,
     tells_patients,
+    written_columns,
 )
 from segmed.data.layouts.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.data.listing import Findings, Listing
@@ -84,15 +84,14 @@ def write_volume_manifest(path: Path, dataset: SliceDataset) -> None:
         raise DataError(f"{dataset.path}: series of DICOM are folders, which no manifest lists. Use the folder itself.")
     count = max(len(record.source.images) for record in volumes.values() if record.source is not None)
     columns = ["image"] if count == 1 else [f"{SEQUENCE}{number}" for number in range(1, count + 1)]
-    extra = sorted({name for values in dataset.attributes.values() for name in values if not is_own(name, CASE)})
+    extra = written_columns(dataset, CASE)
     rows = list[list[object]]()
     for name, record in volumes.items():
         assert record.source is not None
         images = [relative_to(image, path) for image in record.source.images]
         mask = relative_to(record.source.mask, path) if record.source.mask else ""
-        values = dataset.attributes.get(record.patient, {})
         patient = [record.patient] if dataset.patients_known else []
-        rows.append([name, *patient, *images, mask, *(values.get(each, "") for each in extra)])
+        rows.append([name, *patient, *images, mask, *(values[record.slice_id] for values in extra.values())])
     known = ["patient"] if dataset.patients_known else []
     write_table(path, [CASE, *known, *columns, "mask", *extra], rows)
 
