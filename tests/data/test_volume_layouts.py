@@ -259,6 +259,12 @@ def test_the_decathlons_labels_are_read_the_other_way_round(tmp_path: Path) -> N
         ({"background": 0, "whole": [1, 2], "core": 2}, "'whole' is a region of several values"),
         ({"background": 0, "tumour": 1, "ignore": 2}, "a label to ignore"),
         ({"tumour": 1}, "labels need a background"),
+        ({"background": 0, "tumour": -1}, r"dataset\.json: label 'tumour' with value -1, expected a name and a whole"),
+        ({"background": 0, "tumour": "x"}, r"dataset\.json: label 'tumour' with value 'x', expected"),
+        ({"background": 0, "tumour": 256}, r"dataset\.json: label 'tumour' with value 256, expected"),
+        ({"0": "background", "1.0": "liver"}, r"dataset\.json: label '1\.0' with value 'liver', expected"),
+        ({"0": "background", "1": "liver", "2": "liver"}, r"dataset\.json: label 'liver' has values 1 and 2"),
+        ({"background": 0, "rim": 1, "core": 1}, r"dataset\.json: Stored label values must differ"),
     ],
 )
 def test_labels_that_are_no_plain_values_are_refused_by_name(tmp_path: Path, labels: object, said: str) -> None:

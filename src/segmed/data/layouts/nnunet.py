@@ -1,5 +1,6 @@
 """nnU-Net's raw data and the Medical Segmentation Decathlon's: `imagesTr`, `labelsTr` and `dataset.json`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from segmed.io.volumes import VOLUME_SUFFIXES
 
 DESCRIPTION = "dataset.json"
 WHAT = "a dataset.json of nnU-Net or the Medical Segmentation Decathlon, with labels"
+
+WHOLE = re.compile(r"[0-9]{1,9}")
+"""A value of a label, in digits."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ def list_nnunet(
 
 
 def labels_of(path: Path, described: Mapping[str, int | str | list[int]]) -> LabelMap:
-    """The labels of a `dataset.json`: nnU-Net's `{"liver": 1}` or the Decathlon's `{"1": "liver"}`."""
+    """The labels of a `dataset.json`: nnU-Net's `{"liver": 1}` or the Decathlon's `{"1": "liver"}`.
+
+    Raises:
+        DataError: Names the file, and what is no name with a value of 0 to 255 of its own.
+    """
     values: dict[str, int] = {}
     for name, value in described.items():
         if isinstance(value, list):
@@ -80,7 +88,15 @@ def labels_of(path: Path, described: Mapping[str, int | str | list[int]]) -> Lab
                 f"{path}: label {name!r} is a region of several values, {value}. Regions are not read: name the values "
                 "with --labels, such as 'background=0,core=1,oedema=2'."
             )
-        number, word = (int(value), name) if str(value).isdecimal() else (int(name), str(value))
+        text, word = (str(value), name) if WHOLE.fullmatch(str(value)) else (name, str(value))
+        if WHOLE.fullmatch(text) is None or int(text) > 255:
+            raise DataError(
+                f"{path}: label {name!r} with value {value!r}, expected a name and a whole number of 0 to 255. "
+                "Correct it."
+            )
+        number = int(text)
+        if word in values:
+            raise DataError(f"{path}: label {word!r} has values {values[word]} and {number}. Give each one name.")
         if word == "ignore":
             raise DataError(f"{path}: has a label to ignore ({number}), which is not read. Say --labels without it.")
         values[word] = number
@@ -88,4 +104,7 @@ def labels_of(path: Path, described: Mapping[str, int | str | list[int]]) -> Lab
     if background is None or len(values) < 2:
         raise DataError(f"{path}: labels need a background of 0 and at least one more. Correct them.")
     ordered = sorted((number, word) for word, number in values.items() if number)
-    return LabelMap(tuple(word for _, word in ordered), (0, *(number for number, _ in ordered)))
+    try:
+        return LabelMap(tuple(word for _, word in ordered), (0, *(number for number, _ in ordered)))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
