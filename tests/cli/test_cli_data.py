@@ -91,6 +91,15 @@ def test_check_writes_hashes_and_compares_with_them(tree: Path, tmp_path: Path) 
     assert "hash-changed" in result.stdout
 
 
+def test_check_takes_the_plane_of_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMED_CACHE", str(tmp_path / "cache"))
+    root, split = tmp_path / "set" / "volumes", tmp_path / "split.json"
+    run("phantom", tmp_path / "set", "--format", "nifti", "--patients", 5, "--size", 48)
+    run("split", root, "--plane", "coronal", "--out", split)
+    assert run("check", root, "--split", split, "--plane", "coronal").exit_code == 0
+    assert run("check", root, "--split", split).exit_code == 1
+
+
 def test_split_by_patient_writes_a_file_and_prints_that_nothing_leaks(tree: Path, tmp_path: Path) -> None:
     result = run("split", tree, "-o", tmp_path / "s.json", "--ratios", "0.5,0.2,0.3")
     split = Split.load(tmp_path / "s.json")

@@ -122,14 +122,19 @@ def test_a_case_that_is_refused_leaves_none_of_its_files(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
-def test_odd_spacings_and_planes_are_named(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
+def write_odd_volumes(root: Path) -> None:
+    """Two alike, one of thick slices, one whose slices are sagittal, and one without geometry."""
+    (root / "images").mkdir()
     for name, scale in (("a", 1.0), ("b", 1.0), ("thick", 2.0)):
         grid = Grid(SHAPE, AFFINE * [[1, 1, 1, 1]] @ np.diag([scale, 1, 1, 1]))
-        write_volume(tmp_path / "images" / f"{name}.nii.gz", Volume(np.ones(SHAPE, np.uint8), grid))
+        write_volume(root / "images" / f"{name}.nii.gz", Volume(np.ones(SHAPE, np.uint8), grid))
     sagittal = Grid(SHAPE, AFFINE[[2, 1, 0, 3]])
-    write_volume(tmp_path / "images" / "side.nii.gz", Volume(np.ones(SHAPE, np.uint8), sagittal))
-    write_volume(tmp_path / "images" / "nowhere.nii.gz", Volume(np.ones(SHAPE, np.uint8), Grid(SHAPE)))
+    write_volume(root / "images" / "side.nii.gz", Volume(np.ones(SHAPE, np.uint8), sagittal))
+    write_volume(root / "images" / "nowhere.nii.gz", Volume(np.ones(SHAPE, np.uint8), Grid(SHAPE)))
+
+
+def test_odd_spacings_and_planes_are_named(tmp_path: Path) -> None:
+    write_odd_volumes(tmp_path)
     report = check(tmp_path)
     found = {
         finding.where: finding for finding in report.findings if finding.code in ("spacing", "plane", "no-geometry")
@@ -140,3 +145,10 @@ def test_odd_spacings_and_planes_are_named(tmp_path: Path) -> None:
     assert found["thick"].message == "spacing 10 x 1 x 1 mm, most often it is 5 x 1 x 1 mm."
     assert "its slices are sagittal, most volumes' are axial" in found["side"].message
     assert report.facts.spacings == {"5 x 1 x 1 mm": 3, "10 x 1 x 1 mm": 1, "unknown": 1}
+
+
+def test_a_plane_that_is_chosen_for_the_check_is_that_of_all_volumes(tmp_path: Path) -> None:
+    write_odd_volumes(tmp_path)
+    report = check(tmp_path, plane="coronal")
+    assert "plane" not in {finding.code for finding in report.findings}
+    assert report.facts.spacings == {"1 x 5 x 1 mm": 2, "1 x 10 x 1 mm": 1, "1 x 1 x 5 mm": 1}

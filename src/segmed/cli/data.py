@@ -73,6 +73,7 @@ def check(
     split: Annotated[Path | None, typer.Option(help="Check this split for leaks too.")] = None,
     hashes: Annotated[Path | None, typer.Option(help="Compare files with this list of SHA-256.")] = None,
     write_hashes: Annotated[Path | None, typer.Option(help="Write such a list.")] = None,
+    plane: PlaneOption = "acquired",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     overwrite: OverwriteOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Show every finding, not the first of each kind.")] = False,
@@ -92,8 +93,9 @@ def check(
     plan = Split.load(split) if split else None
     with progress_bar("checking") as progress:
         report = run_check(
-            path, labels=label_map, patient_regex=patient_regex, split=plan, hashes=hashes, progress=progress
-        )
+            path, labels=label_map, patient_regex=patient_regex, split=plan, hashes=hashes, plane=plane,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         say(json.dumps(report.to_json(), indent=2))
     else:

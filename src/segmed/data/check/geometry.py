@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from segmed.core.errors import DataError
 from segmed.core.records import SliceDataset
-from segmed.core.stacking import stacking
+from segmed.core.stacking import Plane, stacking
 from segmed.core.volume import Grid
 from segmed.data.listing import Findings
 from segmed.io.volumes import read_grid
@@ -25,9 +25,9 @@ def stored_grids(dataset: SliceDataset) -> dict[str, Grid]:
     return grids
 
 
-def spacings(grids: Mapping[str, Grid]) -> dict[str, str]:
+def spacings(grids: Mapping[str, Grid], plane: Plane) -> dict[str, str]:
     """The spacing of each volume as it is cut, in mm along slices, rows and columns, to three digits."""
-    return {name: _spacing(stacking(grid).apply_grid(grid)) for name, grid in grids.items()}
+    return {name: _spacing(stacking(grid, plane).apply_grid(grid)) for name, grid in grids.items()}
 
 
 def orientations(grids: Mapping[str, Grid]) -> dict[str, str]:
@@ -35,25 +35,25 @@ def orientations(grids: Mapping[str, Grid]) -> dict[str, str]:
     return {name: grid.orientation or UNKNOWN for name, grid in grids.items()}
 
 
-def check_geometry(grids: Mapping[str, Grid], findings: Findings) -> None:
+def check_geometry(grids: Mapping[str, Grid], plane: Plane, findings: Findings) -> None:
     """A note for each volume whose spacing is another than most have; a warning where slices run another way.
 
     The orientation of files is no fault, since all are cut in one, but slices across another axis are.
     """
-    cut = {name: stacking(grid).apply_grid(grid) for name, grid in grids.items()}
+    cut = {name: stacking(grid, plane).apply_grid(grid) for name, grid in grids.items()}
     planes = {name: (grid.orientation or UNKNOWN)[0] for name, grid in cut.items()}
     usual = Counter(planes.values()).most_common(1)[0][0] if planes else ""
-    for name, plane in planes.items():
-        if plane == "u":
+    for name, across in planes.items():
+        if across == "u":
             text = "says nothing of its place in the patient, so nothing of it is measured in mm. Export it anew."
             findings.warning("no-geometry", name, text)
-        elif plane != usual != "u":
+        elif across != usual != "u":
             text = (
-                f"its slices are {PLANES[plane]}, most volumes' are {PLANES[usual]}. Choose one for all with "
+                f"its slices are {PLANES[across]}, most volumes' are {PLANES[usual]}. Choose one for all with "
                 "preprocess.plane, and --plane of `segmed data split`."
             )
             findings.warning("plane", name, text)
-    by_spacing = spacings(grids)
+    by_spacing = spacings(grids, plane)
     most = Counter(by_spacing.values()).most_common(1)[0][0] if by_spacing else ""
     for name, spacing in by_spacing.items():
         if spacing != most and spacing != UNKNOWN:

@@ -10,6 +10,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.progress import Progress
 from segmed.core.records import SliceDataset
 from segmed.core.split import Split
+from segmed.core.stacking import Plane
 from segmed.data.check.geometry import check_geometry, orientations, spacings, stored_grids
 from segmed.data.check.hashes import check_hashes
 from segmed.data.check.measure import SliceMeasures
@@ -33,6 +34,7 @@ def check(
     patient_regex: str | None = None,
     split: Split | None = None,
     hashes: Path | None = None,
+    plane: Plane = "acquired",
     progress: Progress | None = None,
 ) -> CheckReport:
     """Read every image and mask of a data set and report all that is wrong, odd or worth knowing.
@@ -45,6 +47,7 @@ def check(
         patient_regex: A regular expression whose group is the patient in a file's name.
         split: Its parts are checked for shared patients and for test slices with a neighbour in training.
         hashes: A list that `write_hashes` made; files are compared with it.
+        plane: How volumes are cut into slices, as for the split.
         progress: Called with slices read and slices in all.
 
     Returns:
@@ -57,7 +60,7 @@ def check(
         >>> check(Path("data")).ok
         True
     """
-    listing = list_dataset(path, labels=labels, patient_regex=patient_regex)
+    listing = list_dataset(path, labels=labels, patient_regex=patient_regex, plane=plane)
     dataset = listing.dataset
     findings = Findings(list(listing.findings))
     slices = measure_all(dataset.records, dataset.labels, findings, progress)
@@ -74,10 +77,10 @@ def check(
     if hashes is not None:
         check_hashes(hashes, dataset, findings)
     grids = stored_grids(dataset)
-    check_geometry(grids, findings)
+    check_geometry(grids, plane, findings)
     facts = replace(
         _facts(dataset, volumes),
-        spacings=dict(Counter(spacings(grids).values())),
+        spacings=dict(Counter(spacings(grids, plane).values())),
         orientations=dict(Counter(orientations(grids).values())),
     )
     _compare_with_full_lgg(dataset, facts, findings)

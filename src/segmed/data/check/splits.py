@@ -37,7 +37,10 @@ def _check_members(dataset: SliceDataset, split: Split, findings: Findings) -> N
         members = {slice_id for part in PARTS for slice_id in fold.part(part)}
         if unknown := sorted(members - patient_of.keys()):
             those = plural(len(unknown), "slice is", "slices are")
-            text = f"fold {number}: {those} not in the data, such as {unknown[0]}. Make a new split."
+            text = (
+                f"fold {number}: {those} not in the data, such as {unknown[0]}. Read the data as for the split, or "
+                "make a new one."
+            )
             findings.error("split-unknown-slice", WHERE, text)
         if unused := patient_of.keys() - members:
             findings.note(
