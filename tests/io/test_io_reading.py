@@ -1,7 +1,9 @@
 """Images and masks come back as stored, whatever the format."""
 
 import ast
+import struct
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -126,6 +128,43 @@ def test_a_mask_of_one_bit_is_read_as_labels(tmp_path: Path, suffix: str) -> Non
     path = tmp_path / f"a{suffix}"
     Pillow.fromarray(TUMOUR.astype(bool)).save(path)
     assert np.array_equal(read_mask(path, LabelMap()).array, TUMOUR)
+
+
+def shallow_png(path: Path, bits: int, values: list[int]) -> Path:
+    """A grey PNG of one row and 2 or 4 bits a pixel, by the specification."""
+    packed = int("".join(format(value, f"0{bits}b") for value in values).ljust(8, "0"), 2).to_bytes(1, "big")
+    header = struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + packed)), (b"IEND", b"")]
+    whole = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        whole += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(whole)
+    return path
+
+
+SHALLOW = [(2, [0, 1, 2, 3]), (4, [15, 2])]
+
+
+@pytest.mark.parametrize(("bits", "values", "shown"), [(2, [0, 1, 2, 3], [0, 85, 170, 255]), (4, [15, 2], [255, 34])])
+def test_an_image_of_few_bits_is_as_bright_as_it_is_shown(
+    tmp_path: Path, bits: int, values: list[int], shown: list[int]
+) -> None:
+    image = read_image(shallow_png(tmp_path / "a.png", bits, values))
+    assert image.array.dtype == np.uint8
+    assert image.array[0, :, 0].tolist() == shown
+
+
+@pytest.mark.parametrize(("bits", "values"), SHALLOW)
+def test_a_mask_of_few_bits_is_read_by_the_values_that_are_stored(tmp_path: Path, bits: int, values: list[int]) -> None:
+    path = shallow_png(tmp_path / "a.png", bits, values)
+    labels = LabelMap(tuple(f"label {value}" for value in range(1, 16)), tuple(range(16)))
+    assert read_mask(path, labels).array[0].tolist() == values
+
+
+def test_a_mask_of_few_bits_is_read_by_the_values_that_are_shown_where_labels_are_those(tmp_path: Path) -> None:
+    path = shallow_png(tmp_path / "a.png", 2, [0, 1, 3])
+    assert read_mask(path, LabelMap(("rim", "cup"), (0, 85, 255))).array[0].tolist() == [0, 1, 2]
+    assert read_mask(path, LabelMap(("rim", "cup"), ((0,) * 3, (85,) * 3, (255,) * 3))).array[0].tolist() == [0, 1, 2]
 
 
 def test_a_colour_mask_is_read_through_the_label_map(tmp_path: Path) -> None:

@@ -25,12 +25,14 @@ class Pixels:
     """Pixels as a file stores them: grey or palette indices (`h w`), or channels last (`h w c`).
 
     `palette` holds the RGB colour of each index where the file stores indices, else None. `white_is_zero` says that
-    the file stores bright as small; `array` is turned already.
+    the file stores bright as small; `array` is turned already. `step` is what 1 is shown as where white is 255: 85
+    and 17 of greys of 2 and 4 bits.
     """
 
     array: Shaped[np.ndarray, "..."]
     palette: UInt8[np.ndarray, "n 3"] | None = None
     white_is_zero: bool = False
+    step: int = 1
 
 
 def require_moderate_size(path: Path, shape: Sequence[int], dtype: np.dtype) -> None:

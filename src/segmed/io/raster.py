@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from segmed.io.png_chunks import checked_chunks
 from segmed.io.refusals import damaged
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+GREY_STEPS = {2: 85, 4: 17}
+"""By which Pillow multiplies greys of fewer than 8 bits, by their bits."""
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 EXIF_ORIENTATION = 0x0112
 
 
 def read_png(path: Path) -> Pixels:
-    """Decode a PNG of 1 to 16 bits: grey, palette or RGB, with or without alpha.
+    """Decode a PNG of 1 to 16 bits, values as stored: grey, palette or RGB, with or without alpha.
 
     Raises:
         DataError: for a damaged file, for several frames and for pixels that are stored turned.
@@ -36,7 +39,11 @@ def read_png(path: Path) -> Pixels:
     if b"eXIf" in chunks:
         exif.load(b"Exif\x00\x00" + chunks[b"eXIf"])
     _require_upright(path, exif)
-    return _read_deep_png(path, data) if bits == 16 else _read_by_pillow(path, "PNG", data)
+    if bits == 16:
+        return _read_deep_png(path, data)
+    pixels = _read_by_pillow(path, "PNG", data)
+    step = GREY_STEPS.get(bits, 1) if colour_type == 0 else 1
+    return pixels if step == 1 else replace(pixels, array=pixels.array // np.uint8(step), step=step)
 
 
 def read_jpeg(path: Path) -> Pixels:

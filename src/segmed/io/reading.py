@@ -23,8 +23,9 @@ def read_image(path: Path | str) -> Image:
         path: The file; its format is told by content.
 
     Returns:
-        Palette images are expanded to RGB, grey ones have one channel, and an NPZ gives its array `image` or its only
-        array. Spacing is None: these formats hold printing resolution at most.
+        Palette images are expanded to RGB, grey ones have one channel, in which white is 255 where a PNG has 1, 2 or 4
+        bits, and an NPZ gives its array `image` or its only array. Spacing is None: these formats hold printing
+        resolution at most.
 
     Raises:
         DataError: A missing, unreadable, empty, truncated, damaged or too large file, several pages, or pixels that
@@ -42,6 +43,8 @@ def read_image(path: Path | str) -> Image:
     _require_image_shape(path, array)
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
+    if pixels.step > 1:
+        array = array * np.uint8(pixels.step)
     if array.dtype.kind not in "uif":
         raise DataError(f"{path}: pixels of type {array.dtype}, expected integers or floats. Convert them.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -57,7 +60,8 @@ def read_mask(path: Path | str, labels: LabelMap) -> Mask:
         path: The file; its format is told by content.
         labels: Which stored grey value or colour is which label. Of a palette file the colours count where `labels` is
             in colours or the palette is grey, else the indices. In a yes/no (1-bit) mask no is 0, and yes is 255, or 1
-            where `labels` names that value.
+            where `labels` names that value. In a grey PNG of 2 or 4 bits the stored values count where `labels` names
+            all of them, else those that are shown, up to 255.
 
     Returns:
         The labels. Grey masks saved as RGB and opaque alpha channels are accepted.
@@ -113,6 +117,8 @@ def _mask_plane(path: Path, pixels: Pixels, labels: LabelMap) -> Shaped[np.ndarr
     array, in_colour = pixels.array, labels.is_colour
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(1 if 1 in labels.stored else 255)
+    if pixels.step > 1 and not set(np.unique(array).tolist()) <= set(labels.stored):
+        array = array * np.uint8(pixels.step)
     if pixels.palette is not None and (in_colour or _is_grey(pixels.palette)):
         array = _colours(path, pixels)
     if array.ndim == 3 and array.shape[2] in (2, 4):
