@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from segmed.core.errors import DataError
+from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.data import decoded as module
 from segmed.data import signature
@@ -125,6 +127,35 @@ def test_a_cache_of_an_earlier_version_whose_hash_lacks_the_order_is_made_again(
     assert ordered(tmp_path, [2, 1], ["a", "bb"]).data_hash != before
 
 
+def with_other_labels(data: DecodedDataset, cache: Path) -> DecodedDataset:
+    return decode(replace(data.dataset, labels=LabelMap(("spot",), (0, 255))), cache_dir=cache)
+
+
+def test_a_cache_in_use_stays_when_the_data_is_opened_with_other_labels(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    with_other_labels(data, tmp_path / "cache")
+    again: DecodedDataset = pickle.loads(pickle.dumps(data))
+    assert again.image(data.dataset.records[0].slice_id).any()
+
+
+def test_a_cache_that_nobody_has_opened_for_a_day_goes_when_the_data_is_decoded_anew(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    (folder,) = (tmp_path / "cache").iterdir()
+    a_day_ago = time.time() - 90_000
+    os.utime(folder, (a_day_ago, a_day_ago))
+    with_other_labels(data, tmp_path / "cache")
+    assert not folder.exists()
+
+
+def test_opening_a_cache_counts_as_use_of_it(tmp_path: Path) -> None:
+    data = toy(tmp_path)
+    (folder,) = (tmp_path / "cache").iterdir()
+    os.utime(folder, (time.time() - 90_000,) * 2)
+    fresh(tmp_path)
+    with_other_labels(data, tmp_path / "cache")
+    assert folder.exists()
+
+
 def test_an_index_that_lacks_a_slice_is_named_with_what_to_do(tmp_path: Path) -> None:
     data = toy(tmp_path)
     (index,) = (tmp_path / "cache").glob("*/index.json")
@@ -226,7 +257,10 @@ def test_a_data_set_without_records_is_refused_with_every_layout(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["d" * 245, "\u00e9" * 122, "a[b]*c"])
-def test_a_data_set_of_any_name_has_a_place_in_the_cache(tmp_path: Path, name: str) -> None:
+def test_a_data_set_of_any_name_has_a_place_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(module, "ABANDONED", -1.0)
     folder = tmp_path / name / "images"
     folder.mkdir(parents=True)
     Pillow.fromarray(np.full((5, 7), 9, np.uint8)).save(folder / f"{'i' * 246}.png")

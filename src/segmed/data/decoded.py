@@ -1,7 +1,8 @@
 """A data set decoded once: every pixel in one memory-mapped, checksummed file, so that training never waits for files.
 
 The cache is rebuilt when a file, its size or its time changed, or the labels did; each slice is checked against its
-checksum when first read. The folder is `SEGMED_CACHE`, or the user's cache folder.
+checksum when first read. Other states of the data are removed once nobody has opened them for a day. The folder is
+`SEGMED_CACHE`, or the user's cache folder.
 """
 
 import glob
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -42,6 +44,9 @@ from segmed.io.gzipped import crc32
 FORMAT = 1
 LONGEST = 200
 """Bytes that a data set's name may take of its folder's in the cache; file systems allow 255 in all."""
+
+ABANDONED = 86_400.0
+"""Seconds after which a state that nobody has opened, or a build that has not ended, is removed."""
 
 
 def cache_root() -> Path:
@@ -129,6 +134,8 @@ class DecodedDataset:
             ) from error
         self._checked: set[str] = set()
         self._folder = folder
+        with suppress(OSError):  # a cache that others made may be read-only
+            os.utime(folder)
 
     def image(self, slice_id: str) -> Shaped[np.ndarray, "h w c"]:
         """The image of a slice, `h w c`, in the dtype of its file; read-only."""
@@ -300,13 +307,15 @@ def _put(fresh: Path, folder: Path, signature: str) -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove the same data set's earlier states, and what builds killed more than a day ago have left."""
-    for other in folder.parent.glob(f"{glob.escape(folder.name[:-12])}*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
-    for left in folder.parent.glob(".building-*"):
-        if time.time() - left.stat().st_mtime > 86_400:
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove the same data set's other states, and what killed builds have left, where a day has passed.
+
+    Another process may use a state at this moment, with other labels or along another plane: its loaders open it again.
+    """
+    others = [other for other in folder.parent.glob(f"{glob.escape(folder.name[:-12])}*") if other != folder]
+    for left in (*others, *folder.parent.glob(".building-*")):
+        with suppress(OSError):  # another process may remove it too
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_pixels(
