@@ -26,6 +26,22 @@ def test_imagejs_spacing_is_taken_in_its_unit(tmp_path: Path, unit: str, factor:
     assert volume.grid.spacing == pytest.approx((2.5 * factor, 0.25 * factor, 0.5 * factor))
 
 
+@pytest.mark.parametrize(
+    ("own", "spacing"),
+    [
+        ({"zunit": "micron"}, (2.5e-3, 0.25, 0.5)),
+        ({"yunit": "cm"}, (2.5, 2.5, 0.5)),
+        ({"zunit": "pixel"}, None),
+    ],
+)
+def test_imagejs_rows_and_slices_may_have_units_of_their_own(
+    tmp_path: Path, own: dict[str, str], spacing: tuple[float, float, float] | None
+) -> None:
+    metadata = {"axes": "ZYX", "spacing": 2.5, "unit": "mm", **own}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(2, 4), metadata=metadata)
+    assert read_volume(tmp_path / "a.tif").grid.spacing == (spacing and pytest.approx(spacing))
+
+
 def test_pixels_without_a_unit_have_no_spacing(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata={"axes": "ZYX", "unit": "pixel", "spacing": 2})
     tifffile.imwrite(tmp_path / "b.tif", STACK, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH")

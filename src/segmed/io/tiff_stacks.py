@@ -109,12 +109,13 @@ def _imagej(path: Path, page: tifffile.TiffPage, text: str) -> tuple[int | None,
                 "slices, say so in ImageJ (Image > Properties)."
             )
     count = int(stated["images"]) if "images" in stated else None
-    unit, between = UNITS.get(stated.get("unit", "").strip()), float(stated.get("spacing", "nan"))
-    steps = [between, *(_pixels(page, name) for name in ("YResolution", "XResolution"))]
-    if unit is None or not all(math.isfinite(step) and step != 0 for step in steps):
-        return count, None
-    slices, rows, columns = (abs(step) * unit for step in steps)
-    return count, (slices, rows, columns)
+    between = float(stated.get("spacing", "nan"))
+    found = [between, *(_pixels(page, name) for name in ("YResolution", "XResolution"))]
+    width = stated.get("unit", "")  # rows and slices have a unit of their own where it is another
+    units = [UNITS.get(stated.get(name, width).strip(), math.nan) for name in ("zunit", "yunit", "unit")]
+    slices, rows, columns = (abs(step) * unit for step, unit in zip(found, units, strict=True))
+    known = all(math.isfinite(step) and step > 0 for step in (slices, rows, columns))
+    return count, (slices, rows, columns) if known else None
 
 
 def _pixels(page: tifffile.TiffPage, name: str) -> float:
