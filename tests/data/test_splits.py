@@ -1,5 +1,6 @@
 """Splits are by patient, stratified and repeatable; the report's is by slice and says that it leaks."""
 
+import math
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,12 @@ def test_an_impossible_number_of_folds_is_refused(data: DecodedDataset, folds: i
 def test_ratios_that_do_not_sum_to_one_are_refused(data: DecodedDataset) -> None:
     with pytest.raises(SplitError, match="sum to 1"):
         split_by_patient(data, ratios=(0.7, 0.2, 0.2))
+
+
+@pytest.mark.parametrize("ratios", [(math.nan, 0.5, 0.5), (0.5, 0.5, math.nan), (math.inf, 0.5, 0.5)])
+def test_ratios_that_are_no_numbers_are_refused(data: DecodedDataset, ratios: tuple[float, float, float]) -> None:
+    with pytest.raises(SplitError, match="sum to 1"):
+        split_by_patient(data, ratios=ratios)
 
 
 def test_the_slice_split_has_the_reports_proportions_and_is_marked_leaking(data: DecodedDataset) -> None:

@@ -226,5 +226,5 @@ def _testing(groups: Mapping[str, Sequence[Record]], dealt: Strata, tested: Set[
 
 
 def _require_ratios(ratios: tuple[float, float, float]) -> None:
-    if min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
+    if not (all(ratio > 0 for ratio in ratios) and abs(sum(ratios) - 1) <= 1e-6):  # NaN is neither
         raise SplitError(f"Ratios must be positive and sum to 1, got {ratios}. For example 0.7,0.1,0.2.")
