@@ -77,6 +77,25 @@ def test_the_hash_depends_on_the_volume_that_a_slice_is_said_to_be_of(tmp_path: 
     assert fresh(tmp_path).data_hash == plain.data_hash
 
 
+def in_order_of(root: Path, *dtypes: str) -> DecodedDataset:
+    """An image of equal numbers in each of these types."""
+    (root / "images").mkdir(parents=True)
+    for number, dtype in enumerate(dtypes):
+        np.save(root / "images" / f"{number}.npy", np.arange(20, dtype=dtype).reshape(5, 4))
+    return fresh(root)
+
+
+def test_files_of_another_byte_order_are_the_same_data(tmp_path: Path) -> None:
+    assert in_order_of(tmp_path / "a", ">u2", "<u2").data_hash == in_order_of(tmp_path / "b", "<u2", "<u2").data_hash
+
+
+def test_a_cache_of_an_earlier_version_in_another_byte_order_is_made_again(tmp_path: Path) -> None:
+    data = in_order_of(tmp_path, "<u2")
+    (index,) = (tmp_path / "cache").glob("*/index.json")
+    index.write_text(index.read_text().replace("<u2", ">u2"))
+    assert np.array_equal(fresh(tmp_path).image("0"), data.image("0"))
+
+
 def write_fixed(root: Path) -> Path:
     """Two patients of twelve slices with the same pixels on any machine."""
     for patient in ("TCGA_CS_0001_20000101", "TCGA_DU_0002_19990203"):

@@ -89,6 +89,20 @@ def test_an_npy_keeps_its_dtype(tmp_path: Path, dtype: str) -> None:
     assert np.array_equal(image.array, RGB)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.tif"])
+def test_numbers_are_in_the_machines_byte_order_whatever_the_files(tmp_path: Path, name: str) -> None:
+    path, big = tmp_path / name, DEEP.astype(">u2")
+    if name == "a.npy":
+        np.save(path, big)
+    elif name == "a.npz":
+        np.savez(path, image=big)
+    else:
+        tifffile.imwrite(path, big, byteorder=">", photometric="rgb")
+    array = read_image(path).array
+    assert array.dtype.isnative
+    assert np.array_equal(array, DEEP)
+
+
 def test_an_npz_gives_image_and_mask_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=RGB, mask=TUMOUR * 255)
     assert np.array_equal(read_image(tmp_path / "a.npz").array, RGB)
@@ -239,6 +253,7 @@ def test_headers_of_npy_files_are_parsed_one_at_a_time(tmp_path: Path, monkeypat
 def test_an_npy_file_is_read_as_numpy_reads_it_and_may_be_written_to(tmp_path: Path, saved: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", saved)
     read, numpys = read_npy(tmp_path / "a.npy").array, np.load(tmp_path / "a.npy")
-    assert (read.dtype, read.shape, read.flags.f_contiguous) == (numpys.dtype, numpys.shape, numpys.flags.f_contiguous)
+    expected = numpys.dtype.newbyteorder("="), numpys.shape, numpys.flags.f_contiguous
+    assert (read.dtype, read.shape, read.flags.f_contiguous) == expected
     assert np.array_equal(read, numpys)
     assert read.flags.writeable

@@ -260,7 +260,8 @@ def _is_current(folder: Path, signature: str) -> bool:
     if not index.is_file() or not (folder / "pixels.bin").is_file():
         return False
     stored = _read_index(folder)
-    return stored.signature == signature and stored.bytes == (folder / "pixels.bin").stat().st_size
+    native = all(np.dtype(entry.dtype).isnative for entry in stored.slices.values())  # earlier versions kept the file's
+    return native and stored.signature == signature and stored.bytes == (folder / "pixels.bin").stat().st_size
 
 
 def _read_index(folder: Path) -> _Index:

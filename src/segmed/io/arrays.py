@@ -92,7 +92,10 @@ def _choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> zipfile.ZipInf
 
 
 def _read_array(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> np.ndarray:
-    """The array of an NPY file of `size` bytes, which hold its header and its numbers and nothing else."""
+    """The array of an NPY file of `size` bytes, which hold its header and its numbers and nothing else.
+
+    Its numbers are in the byte order of this machine, whatever the file's.
+    """
     with _one_header_at_a_time:
         shape, fortran_order, dtype = _read_header(file)
     if dtype.hasobject:
@@ -107,7 +110,8 @@ def _read_array(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> 
             f"{path}: damaged or truncated NPY ({found} bytes of numbers where its header says {expected}). "
             "Copy or export it again."
         )
-    return np.ndarray(shape, dtype, buffer=numbers, order="F" if fortran_order else "C")
+    array: np.ndarray = np.ndarray(shape, dtype, buffer=numbers, order="F" if fortran_order else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _read_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
