@@ -68,6 +68,15 @@ def test_warnings_are_printed_and_one_of_two_series_is_chosen(tmp_path: Path) ->
     assert "every second slice is missing" in result.stderr
 
 
+@pytest.mark.parametrize("source", [(), ("--source", "{}/a.nii.gz")])
+def test_a_series_of_a_file_that_has_none_is_refused(tmp_path: Path, source: tuple[str, ...]) -> None:
+    write_volume(tmp_path / "a.nii.gz", Volume(np.zeros((5, 7, 9), np.uint8), GRID))
+    words = [word.format(tmp_path) for word in source]
+    result = convert(tmp_path / "a.nii.gz", "-o", tmp_path / "b.nrrd", *words, "--series", "2")
+    assert "a.nii.gz: series 2 is one of DICOM images, which this is not" in str(result.exception)
+    assert not (tmp_path / "b.nrrd").exists()
+
+
 def test_nothing_is_replaced_followed_or_written_in_part(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", Volume(np.full((5, 7, 9), 0.5, np.float32), GRID))
     (tmp_path / "there.nrrd").write_text("mine")

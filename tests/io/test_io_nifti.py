@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from segmed import read_volume, write_volume
 from segmed.core.errors import DataError
+from segmed.io.volumes import read_grid
 from volume_checks import (
     DTYPES,
     comes_back,
@@ -47,6 +48,13 @@ def test_equal_volumes_give_equal_files(tmp_path: Path) -> None:
     for name in ("a.nii.gz", "b.nii.gz"):
         write_volume(tmp_path / name, volume_of(3))
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_series_of_what_is_not_dicom_is_refused(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", volume_of(3))
+    for read in (read_volume, read_grid):
+        with pytest.raises(DataError, match=r"a\.nii\.gz: series 99 is one of DICOM images, which this is not"):
+            read(tmp_path / "a.nii.gz", series=99)
 
 
 def saved(

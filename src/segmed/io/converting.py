@@ -33,7 +33,7 @@ class Source:
 def read_source(path: Path, series: int | str | None = None) -> Source:
     """The grid of an image of any format, from headers alone, and its series where it is DICOM."""
     if not is_dicom_path(path):
-        return Source(read_grid(path), None)
+        return Source(read_grid(path, series=series), None)
     chosen = choose_series(find_series(path), path, series)
     return Source(chosen.stack().grid, chosen)
 

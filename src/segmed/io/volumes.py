@@ -89,7 +89,8 @@ def read_volume(path: Path | str, *, series: int | str | None = None, grid: Grid
         The volume. Its grid has no affine, or no spacing either, where the file does not state them.
 
     Raises:
-        DataError: A file that is missing, of another format, damaged, too large, or holds more than one volume.
+        DataError: A file that is missing, of another format, damaged, too large, or holds more than one volume; or
+            `series` of what is not DICOM.
 
     Example:
         >>> volume = segmed.read_volume("patient.nii.gz")
@@ -100,12 +101,24 @@ def read_volume(path: Path | str, *, series: int | str | None = None, grid: Grid
     if path.is_dir():
         return read_dicom(path, series=series, grid=grid)
     row = _format_of(path)
-    return read_dicom(path, series=series, grid=grid) if row.read is read_dicom else row.read(path)
+    if row.read is read_dicom:
+        return read_dicom(path, series=series, grid=grid)
+    _require_no_series(path, series)
+    return row.read(path)
 
 
 def read_grid(path: Path, *, series: int | str | None = None) -> Grid:
     """The grid of a volume, from its header alone; arguments and errors are those of `read_volume`."""
-    return read_dicom_grid(path, series=series) if path.is_dir() else _format_of(path).read_grid(path)
+    row = None if path.is_dir() else _format_of(path)
+    if row is None or row.read is read_dicom:
+        return read_dicom_grid(path, series=series)
+    _require_no_series(path, series)
+    return row.read_grid(path)
+
+
+def _require_no_series(path: Path, series: int | str | None) -> None:
+    if series is not None:
+        raise DataError(f"{path}: series {series} is one of DICOM images, which this is not. Leave it out.")
 
 
 def files_read(path: Path) -> tuple[Path, ...]:
