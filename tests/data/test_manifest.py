@@ -145,6 +145,15 @@ def test_a_written_manifest_keeps_columns_that_differ_among_the_slices_of_a_pati
     assert open_dataset(tmp_path / "again.csv").columns == dataset.columns
 
 
+def test_a_fact_whose_name_begins_like_that_of_an_image_makes_no_volumes_of_slices(tmp_path: Path) -> None:
+    rows = [row | {"image_quality": quality} for row, quality in zip(ROWS, ("good", "poor", "good"), strict=True)]
+    dataset = open_dataset(make_manifest(tmp_path, rows))
+    assert [record.slice_id for record in dataset.records] == ["x1", "x2", "y1"]
+    assert dataset.columns["image_quality"] == {"x2": "good", "y1": "poor", "x1": "good"}
+    write_manifest(tmp_path / "again.csv", dataset)
+    assert open_dataset(tmp_path / "again.csv").columns == dataset.columns
+
+
 def test_a_written_manifest_leaves_absent_masks_empty(tmp_path: Path) -> None:
     dataset = open_dataset(make_manifest(tmp_path, [{"slice_id": "a", "patient": "p", "image": "a.png"}]))
     write_manifest(tmp_path / "again.csv", dataset)

@@ -286,6 +286,14 @@ def test_a_written_manifest_keeps_columns_that_differ_among_the_volumes_of_a_pat
     assert {again.columns["split"]["before_1"], again.columns["split"]["after_5"]} == {"train", "test"}
 
 
+def test_a_fact_whose_name_begins_like_that_of_a_sequence_is_none_beside_the_image(tmp_path: Path) -> None:
+    put(tmp_path / "a.nii.gz", image_of(1))
+    (tmp_path / "manifest.csv").write_text("case,patient,image,image_quality\na,p1,a.nii.gz,good\n")
+    dataset = open_dataset(tmp_path)
+    assert [path.name for path in dataset.records[0].files] == ["a.nii.gz"]
+    assert dataset.attributes["p1"] == {"image_quality": "good"}
+
+
 def test_a_manifest_says_which_row_lacks_a_sequence(tmp_path: Path) -> None:
     put(tmp_path / "t1.nii.gz", image_of(1))
     rows = "case,patient,image_t1,image_flair\na,p1,t1.nii.gz,t2.nii.gz\n"

@@ -11,6 +11,7 @@ from segmed.core.errors import DataError
 from segmed.core.former_names import present_names
 from segmed.core.records import SliceDataset
 from segmed.data.names import composed
+from segmed.io.volumes import suffix_of
 
 NameColumn = Literal["slice_id", "case"]
 """The column that names what a row is: a slice, or a volume."""
@@ -21,7 +22,7 @@ WHAT = "a manifest with columns slice_id (of volumes: case), patient, image, mas
 OTHER_NAMES = frozenset({"patient", "patients", "patient id", "patientid", "subject", "subject id", "subjectid"})
 """What the column `patient` is called elsewhere, in lower case and with blanks: refused, never passed by."""
 SEQUENCE = "image_"
-"""How the columns begin that have a sequence each, of volumes."""
+"""How the columns begin that have a sequence each, of volumes; see `sequence_columns`."""
 
 Row = dict[str, str]
 
@@ -33,9 +34,23 @@ def with_slice_ids(rows: Sequence[Row]) -> list[Row]:
     return [{called[name]: value for name, value in row.items()} for row in rows]
 
 
-def is_own(column: str, named: NameColumn) -> bool:
-    """Whether a column is the manifest's own, and no further fact; `named` is that of the rows' names."""
-    return column in (named, CASE, *OWN_COLUMNS) or column.startswith(SEQUENCE)
+def sequence_columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of sequences, in their order: `image_t1` and the like; beside a column `image` only those of volumes.
+
+    So `image_quality` of images that a column `image` names is a further fact.
+    """
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return tuple(
+        column
+        for column in columns
+        if column.startswith(SEQUENCE)
+        and ("image" not in columns or any(suffix_of(Path(row.get(column) or "")) for row in rows))
+    )
+
+
+def _own_columns(rows: Sequence[Row], named: NameColumn) -> set[str]:
+    """The columns that are the manifest's own, and no further facts; `named` is that of the rows' names."""
+    return {named, CASE, *OWN_COLUMNS, *sequence_columns(rows)}
 
 
 def require_name(path: Path, number: int, row: Row, named: NameColumn, files: Sequence[str]) -> None:
@@ -95,7 +110,7 @@ def written_columns(dataset: SliceDataset, named: NameColumn) -> dict[str, dict[
     """The further columns of a manifest of this data set, with the value of each slice: its own, else its patient's."""
     facts = {name for values in dataset.attributes.values() for name in values}
     columns: dict[str, dict[str, str]] = {}
-    for name in sorted(name for name in facts | dataset.columns.keys() if not is_own(name, named)):
+    for name in sorted((facts | dataset.columns.keys()) - {named, CASE, *OWN_COLUMNS}):
         own = dataset.columns.get(name)
         columns[name] = {
             record.slice_id: dataset.attributes.get(record.patient, {}).get(name, "")
@@ -109,9 +124,10 @@ def written_columns(dataset: SliceDataset, named: NameColumn) -> dict[str, dict[
 def further_columns(rows: Sequence[Row], named: NameColumn) -> dict[str, dict[str, str]]:
     """The further columns, each by the rows' names; empty values are left out."""
     columns: dict[str, dict[str, str]] = {}
+    own = _own_columns(rows, named)
     for row in rows:
         for name, value in row.items():
-            if not is_own(name, named) and value:
+            if name not in own and value:
                 columns.setdefault(name, {}).setdefault(row[named], value)
     return columns
 
@@ -120,9 +136,10 @@ def attributes_of(rows: Sequence[Row], named: NameColumn) -> dict[str, dict[str,
     """The further columns by patient whose value is one for all of a patient's rows."""
     attributes: dict[str, dict[str, str]] = {}
     varying: set[str] = set()
+    own = _own_columns(rows, named)
     for row in rows:
         known = attributes.setdefault(row["patient"], {})
         for name, value in row.items():
-            if not is_own(name, named) and value and known.setdefault(name, value) != value:
+            if name not in own and value and known.setdefault(name, value) != value:
                 varying.add(name)
     return {patient: {k: v for k, v in known.items() if k not in varying} for patient, known in attributes.items()}

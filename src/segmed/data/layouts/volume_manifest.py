@@ -24,6 +24,7 @@ from segmed.data.layouts.manifest_rows import (
     is_folder,
     relative_to,
     require_name,
+    sequence_columns,
     tells_patients,
     written_columns,
 )
@@ -36,16 +37,7 @@ from segmed.io.volumes import suffix_of
 
 def name_volumes(rows: Sequence[Row]) -> bool:
     """Whether the rows are volumes: there are columns of sequences, or an image is a volume by its name."""
-    images = (row.get(column) or "" for row in rows for column in sequences(rows))
-    return any(column.startswith(SEQUENCE) for row in rows for column in row) or any(
-        suffix_of(Path(image)) is not None for image in images
-    )
-
-
-def sequences(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The columns that name images, in their order."""
-    columns = dict.fromkeys(column for row in rows for column in row)
-    return tuple(column for column in columns if column.startswith(SEQUENCE)) or ("image",)
+    return bool(sequence_columns(rows)) or any(suffix_of(Path(row.get("image") or "")) for row in rows)
 
 
 def list_volume_manifest(
@@ -58,7 +50,7 @@ def list_volume_manifest(
             f"{path}: its manifest says who the patients are, so --patient-regex says nothing. Leave it out."
         )
     findings = Findings()
-    columns = sequences(rows)
+    columns = sequence_columns(rows) or ("image",)
     found: dict[str, PatientVolumeFiles] = {}
     for number, row in enumerate(rows, start=1):
         named = row | {"patient": row.get("patient", "") if told else row.get(CASE, "")}
