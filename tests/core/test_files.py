@@ -146,6 +146,12 @@ def test_a_copy_replaces_a_link_and_leaves_what_it_leads_to(tmp_path: Path) -> N
     assert not (tmp_path / "target").is_symlink()
 
 
+def test_a_file_that_cannot_be_copied_is_said_to_be_unreadable_and_no_folder_to_be_unwritable(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"source: cannot be read \(No such file or directory\)\. Check that it exists"):
+        copy_file(tmp_path / "source", tmp_path / "target")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("old")
     (tmp_path / "run.lock").symlink_to(tmp_path / "precious")

@@ -125,9 +125,19 @@ def _linked(path: Path) -> DataError:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's bytes, atomically: a link at `target` is replaced, not followed."""
-    with written_aside(target) as temporary:
-        shutil.copyfile(source, temporary)
+    """Copy a file's bytes, atomically: a link at `target` is replaced, not followed.
+
+    Raises:
+        DataError: `source` cannot be read, or `target` cannot be written.
+    """
+    try:
+        stored = source.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{source}: cannot be read ({error.strerror or error}). Check that it exists and that you may read it."
+        ) from error
+    with stored, written_aside(target) as temporary, temporary.open("wb") as copy:
+        shutil.copyfileobj(stored, copy)
 
 
 def require_new(*files: Path, overwrite: bool = False) -> None:
