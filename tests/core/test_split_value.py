@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segmed.core.errors import SplitError
+from segmed.core.errors import DataError, SplitError
 from segmed.core.split import Partition, Split
 
 PATIENTS = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
@@ -39,6 +39,12 @@ def test_saving_and_loading_gives_an_equal_split(tmp_path: Path) -> None:
     split = make(("a1", "a2"), ("c1",))
     split.save(tmp_path / "split.json")
     assert Split.load(tmp_path / "split.json") == split
+
+
+def test_a_place_that_cannot_be_written_is_one_line_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"split\.json: cannot be written"):
+        make(("a1",), ("c1",)).save(tmp_path / "file" / "split.json")
 
 
 def test_the_file_of_a_leaking_split_says_so_in_capitals(tmp_path: Path) -> None:

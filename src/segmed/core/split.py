@@ -173,7 +173,7 @@ class Split:
             path: The file; one that is there is replaced.
 
         Raises:
-            OSError: The folder cannot be written.
+            DataError: The folder cannot be written, or the disk is full.
         """
         folds = [{part: list(fold.part(part)) for part in PARTS} for fold in self.folds]
         marks = {"LEAKING": True} if self.leaking else {"by_patient": True} if self.patients_known else {}
