@@ -8,11 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmed.core.errors import SplitError
+from segmed.core.errors import DataError, SplitError
 from segmed.core.records import Record
 from segmed.core.split import PARTS, Partition
 from segmed.data.decoded import DecodedDataset
-from segmed.data.splits import leak_figures, require_fit, split_by_patient, split_by_slice, split_within
+from segmed.data.splits import (
+    leak_figures,
+    require_fit,
+    split_by_institution,
+    split_by_patient,
+    split_by_slice,
+    split_within,
+)
 from toydata import toy
 
 
@@ -99,6 +106,15 @@ def test_ratios_that_do_not_sum_to_one_are_refused(data: DecodedDataset) -> None
 def test_ratios_that_are_no_numbers_are_refused(data: DecodedDataset, ratios: tuple[float, float, float]) -> None:
     with pytest.raises(SplitError, match="sum to 1"):
         split_by_patient(data, ratios=ratios)
+
+
+def test_institutions_are_not_held_out_where_nobody_said_which_images_are_of_one_patient(data: DecodedDataset) -> None:
+    unknown = copy(data)
+    records = tuple(replace(record, patient=record.slice_id) for record in data.dataset.records)
+    attributes = {record.slice_id: {"institution": str(record.slice_index % 2)} for record in records}
+    unknown.dataset = replace(data.dataset, records=records, attributes=attributes, patients_known=False)
+    with pytest.raises(DataError, match="look like slices of one patient"):
+        split_by_institution(unknown)
 
 
 def test_the_slice_split_has_the_reports_proportions_and_is_marked_leaking(data: DecodedDataset) -> None:

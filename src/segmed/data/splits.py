@@ -87,13 +87,15 @@ def split_by_patient(
 def split_by_institution(decoded: DecodedDataset, *, seed: int = 0) -> Split:
     """Each institution is tested once by a network that never saw it; `VALIDATION_SHARE` of the others validate.
 
-    Raises `SplitError` unless the data names at least two institutions and every patient's.
+    Raises `SplitError` unless the data names at least two institutions and every patient's, and `DataError` where
+    nobody said which images are of one patient, and their names look as if several were.
     """
     groups = by_patient(labelled(decoded.dataset))
     institution = {patient: decoded.dataset.attributes.get(patient, {}).get("institution", "") for patient in groups}
     names = sorted(set(institution.values()))
     if "" in names or len(names) < 2:
         raise SplitError("Not every patient has an institution, or there is only one. Name them in the manifest.")
+    require_told(decoded.dataset)
     dealt = strata(decoded, groups, seed)
     partitions = []
     for name in names:
