@@ -11,6 +11,7 @@ from dicom_phantoms import PATIENT, stackable, write_series
 from segmed import Grid, Volume, read_volume, write_volume
 from segmed.cli.main import app
 from segmed.core.errors import DataError
+from segmed.core.stacking import Stacking
 from segmed.io.dicom.reading import read_dicom_labels
 from volume_phantoms import grid_of
 
@@ -66,6 +67,27 @@ def test_warnings_are_printed_and_one_of_two_series_is_chosen(tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert "Warning: " in result.stderr
     assert "every second slice is missing" in result.stderr
+
+
+def test_a_mask_that_lies_elsewhere_than_its_image_is_refused_in_any_format(tmp_path: Path) -> None:
+    moved = GRID.affine.copy()
+    moved[:3, 3] += 0.5 * moved[:3, 1]
+    write_volume(tmp_path / "image.nii.gz", Volume(np.zeros((5, 7, 9), np.int16), GRID))
+    write_volume(tmp_path / "mask.nii.gz", Volume(np.ones((5, 7, 9), np.uint8), Grid((5, 7, 9), moved)))
+    result = convert(tmp_path / "mask.nii.gz", "-o", tmp_path / "a.nrrd", "--source", tmp_path / "image.nii.gz")
+    assert "mask.nii.gz: not on the grid of its image: shifted by" in str(result.exception)
+    assert not (tmp_path / "a.nrrd").exists()
+
+
+def test_a_mask_whose_axes_run_otherwise_is_put_on_the_grid_of_its_image(tmp_path: Path) -> None:
+    labels = (np.arange(315).reshape(5, 7, 9) % 4 == 0).astype(np.uint8)
+    write_volume(tmp_path / "image.nii.gz", Volume(np.zeros((5, 7, 9), np.int16), GRID))
+    write_volume(tmp_path / "mask.nii.gz", Stacking((2, 0, 1), (True, False, True)).apply(Volume(labels, GRID)))
+    result = convert(tmp_path / "mask.nii.gz", "-o", tmp_path / "a.nrrd", "--source", tmp_path / "image.nii.gz")
+    assert result.exit_code == 0, result.output
+    back = read_volume(tmp_path / "a.nrrd")
+    assert back.grid.is_same(GRID)
+    np.testing.assert_array_equal(back.array, labels)
 
 
 @pytest.mark.parametrize("source", [(), ("--source", "{}/a.nii.gz")])

@@ -20,7 +20,7 @@ def convert(
         Path, typer.Option("--out", "-o", help="Ends in .nii.gz, .nii, .nrrd, .mha, .ome.tif, seg.dcm or rtstruct.dcm.")
     ],
     source: Annotated[
-        Path | None, typer.Option(help="The image that a mask belongs to; a DICOM mask is put on its grid.")
+        Path | None, typer.Option(help="The image that a mask belongs to, on whose grid it is put.")
     ] = None,
     series: Annotated[
         str | None, typer.Option(help="DICOM series, of a mask its image's: its number or a file's name.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.files import written_aside
 from segmed.core.identity import NOBODY
-from segmed.core.label_volume import LabelVolume
+from segmed.core.label_volume import LabelVolume, placed
 from segmed.core.volume import Grid, Volume, as_labels
 from segmed.io.dicom.headers import is_dicom
 from segmed.io.dicom.reading import is_dicom_mask, read_dicom_labels
@@ -50,13 +50,14 @@ def read_any(
 
     Args:
         path: A file of any format of volumes, or a folder with DICOM.
-        source: Of a DICOM segmentation or structure set, its image.
+        source: The image of a mask, on whose grid it is put, in any order of its axes.
         series: Of DICOM images, which series.
         segments: Of a DICOM mask, the names or numbers of those to take.
         mask: Whether a volume is a mask: whole numbers, 0 for background.
 
     Raises:
-        DataError: What the readers refuse, segments of what has none, or no whole numbers in a mask.
+        DataError: What the readers refuse, segments of what has none, a mask whose voxels are not those of `source`, or
+            no whole numbers in a mask.
     """
     if is_dicom_path(path) and series is None and is_dicom_mask(path):
         image = None if source is None else source.series
@@ -68,6 +69,8 @@ def read_any(
     if segments:
         raise DataError(f"{path}: segments ({', '.join(segments)}) are those of a DICOM mask, which this is not.")
     volume = read_volume(path, series=series)
+    if source is not None:
+        volume = placed(volume, source.grid, str(path))
     return LabelVolume.of_values(as_labels(volume, str(path))) if mask else volume
 
 
