@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import segmed.inference.room as room
 from prompted_runs import SIDE, run_config, save_prompted_run, tiny_promptable
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
@@ -43,6 +44,13 @@ def test_an_answer_has_the_images_size_and_one_mask_per_object(predictor: Prompt
     assert np.array_equal(answer.mask, answer.probabilities[0] >= 0.4)
     assert answer.presence is not None
     assert 0 <= answer.presence <= 1
+
+
+def test_more_pixels_at_a_time_than_are_run_unmeasured_are_predicted_without_a_prompt(
+    predictor: PromptedPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "UNCHECKED", SIDE * SIDE)
+    assert [mask.array.shape for mask in predictor.predict_volume([image()] * 3)] == [SIZE] * 3
 
 
 @pytest.mark.parametrize("prompts", [None, Prompts(boxes=[BOX])], ids=["no prompt", "a box"])

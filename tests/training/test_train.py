@@ -30,7 +30,7 @@ from segmed.inference import load
 from segmed.models.checkpoint import load_config
 from segmed.models.dense import build_encoder
 from segmed.training import Hardware, train
-from segmed.training.build import fit_recipe, prepare
+from segmed.training.build import _try_size, fit_recipe, prepare
 from segmed.training.callbacks import NoCallbacks
 from segmed.training.checkpointing import RunCheckpoint
 from segmed.training.epoch_row import COLUMNS, EpochRow
@@ -350,6 +350,15 @@ def test_a_size_that_the_network_cannot_take_is_an_error_before_training(
     recipe = tiny_recipe("model.name=pan", "model.encoder=resnet18")
     with pytest.raises(ModelError, match=r"pan cannot take images of 64x64.*larger preprocess\.size"):
         train(recipe, data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+
+
+def test_an_encoder_made_for_another_size_is_an_error_before_training() -> None:
+    class OfOneSize(torch.nn.Conv2d):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("Input height (64) doesn't match model (224).")
+
+    with pytest.raises(ModelError, match=r"images of 64x64 \(Input height \(64\).*the encoder was made for"):
+        _try_size(OfOneSize(3, 1, 1), torch.zeros(3, 64, 64), tiny_recipe())
 
 
 def test_images_without_the_recipes_sequences_are_refused(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from segmed.core.errors import ModelError
 from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
-from segmed.inference.room import require_room
+from segmed.inference.room import OF_ANOTHER_SIZE, Room
 from segmed.inference.slices import PatientSlices, Stack
 from segmed.inference.tta import PASSES, ZOOM, Pass, logits_of, passes_of
 from segmed.models.checkpoint import RunConfig, TrainedModel
@@ -50,6 +50,7 @@ class Predictor(VolumePredictor):
         self.tta = tta or trained.config.prediction.tta
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
+        self._room = Room(self.model, what=str(self.folder))
         if self.tta not in ONE_SIZE_TTAS and self._reads_one_size:
             raise ModelError(
                 f"{trained.folder}: {trained.config.model.name} reads images of one size, so it has no test-time "
@@ -73,7 +74,7 @@ class Predictor(VolumePredictor):
                 self.model(torch.zeros(1, self.config.model.channels, *size, device=self.device))
         except torch.OutOfMemoryError:
             return False
-        except (AssertionError, RuntimeError, ValueError):
+        except OF_ANOTHER_SIZE:
             return True
         return False
 
@@ -177,7 +178,7 @@ class Predictor(VolumePredictor):
             inputs, undos = zip(*applied, strict=True)
             for group in same_size(inputs):
                 channels, height, width = inputs[group[0]].shape
-                require_room(self.model, channels, (height, width), len(group), what=str(self.folder))
+                self._room.require(channels, (height, width), len(group))
                 images = torch.stack([inputs[index] for index in group]).to(self.device)
                 for each in (some for some in wanted if some.zoom == zoom):
                     with torch.inference_mode():

@@ -17,7 +17,7 @@ from segmed.data.input_size import fit_size
 from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.oof_maps import ProposalMaps
-from segmed.inference.room import require_room
+from segmed.inference.room import Room
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
 from segmed.preprocess import Preprocess
@@ -133,15 +133,15 @@ def _slices(
 def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
     """Run one image through the network, so that a size it cannot take is an error now and not in the first step."""
     channels, height, width = image.shape
-    require_room(model, channels, (height, width), what=recipe.model.name)
+    Room(model, what=recipe.model.name).require(channels, (height, width))
     model.eval()
     try:
         with torch.inference_mode():
             logits = model(image[None])
-    except RuntimeError as error:
+    except (AssertionError, RuntimeError) as error:
         raise ModelError(
             f"{recipe.model.name} cannot take images of {height}x{width} ({' '.join(str(error).split())}). "
-            "Set a larger preprocess.size, a multiple of the stride."
+            "Set a larger preprocess.size, a multiple of the stride, or the one size that the encoder was made for."
         ) from error
     finally:
         model.train()
