@@ -268,3 +268,27 @@ def test_resuming_with_another_volume_keeps_the_rows_of_the_first(tmp_path: Path
     both = (tmp_path / "out" / "summary.csv").read_text()
     assert both.startswith(first)
     assert [line.split(",")[0] for line in both.splitlines()[1:]] == ["a", "b"]
+
+
+def test_replacing_one_volume_keeps_the_rows_of_those_whose_masks_are_there(tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "sub/b", "c")):
+        put(tmp_path / "in" / f"{name}.nii.gz", ramp(seed=seed))
+    run(tmp_path / "in", tmp_path / "out")
+    before = rows(tmp_path / "out")
+    (tmp_path / "out" / "c.nii.gz").unlink()
+    put(tmp_path / "in" / "a.nii.gz", ramp(ODD).with_array(np.ones(ODD.shape, np.int16)))
+    run(tmp_path / "in" / "a.nii.gz", tmp_path / "out", existing="replace")
+    after = rows(tmp_path / "out")
+    assert sorted(after) == ["a", "sub/b"]
+    assert after["sub/b"] == before["sub/b"]
+    assert (before["a"]["voxels"], after["a"]["voxels"]) == ("52", "0")
+
+
+@pytest.mark.parametrize("existing", ["replace", "keep"])
+def test_another_table_called_summary_is_refused_before_anything_is_written(tmp_path: Path, existing: Existing) -> None:
+    put(tmp_path / "in" / "a.nii.gz", ramp())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.csv").write_text("patient,age\np1,40\n")
+    with pytest.raises(DataError, match=r"summary\.csv: expected a summary made by `segmed predict`"):
+        run(tmp_path / "in", tmp_path / "out", existing=existing)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.csv"]

@@ -14,6 +14,8 @@ from segmed.core.progress import Progress
 from segmed.core.records import VolumeFiles
 from segmed.core.volume import Volume, as_labels
 from segmed.data.cutting import CutVolume, read_cut
+from segmed.data.layouts.volume_listing import name_below, volumes_below
+from segmed.data.names import composed
 from segmed.inference.base import VolumePredictor
 from segmed.inference.dicom_masks import SEGMENTATION, STRUCTURES, require_dicom, write_dicom_masks
 from segmed.inference.from_data import cut_slices
@@ -124,7 +126,7 @@ def predict_volumes(
 
     Volumes that cannot be read or predicted are skipped and listed. `summary.csv` has the size of each label in voxels
     and, where the spacing is known, in ml; with several opinions (ensemble members, test-time augmentation) also the
-    smallest and the largest of theirs.
+    smallest and the largest of theirs. Rows that it has of other volumes stay while their masks are there.
 
     Args:
         predictor: What predicts.
@@ -139,8 +141,8 @@ def predict_volumes(
         progress: Called with the volumes that are done and all.
 
     Raises:
-        DataError: Before anything is written, where a file would be replaced that is not to be, or a mask in DICOM is
-            wanted of a volume that is none.
+        DataError: Before anything is written, where a file would be replaced that is not to be, such as a
+            `summary.csv` that is another table, or a mask in DICOM is wanted of a volume that is none.
     """
     chosen = extras or Extras()
     how = _How(predictor, batch_size, predict, draw)
@@ -154,7 +156,7 @@ def predict_volumes(
     images = {path.resolve() for volume in inputs.volumes for path in volume.images}
     require_free(out, list(targets.values()), images, existing, besides=() if summary is None else (summary,))
     log = Log(list(inputs.faults))
-    rows = read_summary(summary) if existing == "keep" and summary is not None else {}
+    rows = {} if summary is None else _rows_there(summary)
     done: dict[str, Sequence[Row]] = {}
     for number, volume in enumerate(inputs.volumes, start=1):
         target = targets[volume.name]
@@ -179,6 +181,13 @@ def predict_volumes(
         if progress is not None:
             progress(number, len(inputs.volumes))
     return log.outcome
+
+
+def _rows_there(summary: Path) -> dict[str, list[Row]]:
+    """The rows that are there already by volume, in their order; none of volumes whose masks are gone."""
+    folder = summary.parent
+    masks = {name_below(folder, path) for path in volumes_below(folder)}
+    return {name: rows if composed(name) in masks else [] for name, rows in read_summary(summary).items()}
 
 
 def _predict_one(how: _How, volume: VolumeFiles, target: Target, missing: Sequence[Path]) -> list[LabelVolume]:
