@@ -1,6 +1,7 @@
 """Volumes in, volumes out: container and grid are kept, sizes are in ml, and one bad volume costs itself."""
 
 import csv
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import segmed.inference.volume_files as volume_files
 from bright_run import bright
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.stacking import Plane, stacking
@@ -292,3 +294,27 @@ def test_another_table_called_summary_is_refused_before_anything_is_written(tmp_
     with pytest.raises(DataError, match=r"summary\.csv: expected a summary made by `segmed predict`"):
         run(tmp_path / "in", tmp_path / "out", existing=existing)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.csv"]
+
+
+def test_a_summary_that_cannot_be_written_ends_the_command_and_skips_no_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sub/a", "sub/b"):
+        put(tmp_path / "in" / f"{name}.nii.gz", ramp())
+    full = DataError(f"{tmp_path / 'out' / 'summary.csv'}: cannot be written (No space left on device). Free some.")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+
+    def refused(*_: object) -> None:
+        raise full
+
+    monkeypatch.setattr(volume_files, "write_summary", refused)
+    with pytest.raises(DataError, match=r"summary\.csv: cannot be written"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_folder_called_summary_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "a.nii.gz", ramp())
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"summary\.csv: cannot read a summary.*Is a directory"):
+        run(tmp_path / "in", tmp_path / "out", existing="replace")
+    assert not (tmp_path / "out" / "a.nii.gz").exists()

@@ -60,9 +60,9 @@ def read_summary(path: Path) -> dict[str, list[Row]]:
     """The rows of each volume, as they stand; nothing where there is no such file.
 
     Raises:
-        DataError: The file is another table.
+        DataError: The file is another table, or none.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     table = read_table(path, what=WHAT, remedy=REMEDY)
     if table.header != COLUMNS:

@@ -142,7 +142,8 @@ def predict_volumes(
 
     Raises:
         DataError: Before anything is written, where a file would be replaced that is not to be, such as a
-            `summary.csv` that is another table, or a mask in DICOM is wanted of a volume that is none.
+            `summary.csv` that is another table, or a mask in DICOM is wanted of a volume that is none. Later, where
+            `summary.csv` cannot be written.
     """
     chosen = extras or Extras()
     how = _How(predictor, batch_size, predict, draw)
@@ -167,8 +168,6 @@ def predict_volumes(
                 done[volume.name] = rows.get(volume.name) or [each.row for each in _of_mask(predictor, target.mask)]
             else:
                 done[volume.name] = [each.row for each in _predict_one(how, volume, target, missing)]
-            if summary is not None:
-                write_summary(summary, {**rows, **done})
         except StoppedError:
             raise
         except (SegmedError, RuntimeError) as error:
@@ -178,6 +177,8 @@ def predict_volumes(
             log.fail(target.source, reason, (*volume.files, target.mask), result=target.mask)
         else:
             log.done(target, missing)
+            if summary is not None:
+                write_summary(summary, {**rows, **done})
         if progress is not None:
             progress(number, len(inputs.volumes))
     return log.outcome
