@@ -118,6 +118,14 @@ def test_volumes_nested_by_patient_say_whose_they_are(tmp_path: Path) -> None:
     assert list(dict.fromkeys(record.volume for record in first.records)) == ["p01/first", "p01/second", "p02/first"]
 
 
+def test_hidden_images_among_the_volumes_of_a_data_set_are_passed_over(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "data")
+    for name in (".thumb/x.png", "._liver_1.png"):
+        (root / "images" / name).parent.mkdir(exist_ok=True)
+        (root / "images" / name).write_bytes(b"")
+    assert list_dataset(root).findings == ()
+
+
 def test_several_time_points_ask_who_the_patient_is(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "set", ("p1_1", "p1_2", "p2_1"))
     dataset = open_dataset(root)

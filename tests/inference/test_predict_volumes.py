@@ -318,3 +318,13 @@ def test_a_folder_called_summary_is_refused_before_anything_is_written(tmp_path:
     with pytest.raises(DataError, match=r"summary\.csv: cannot read a summary.*Is a directory"):
         run(tmp_path / "in", tmp_path / "out", existing="replace")
     assert not (tmp_path / "out" / "a.nii.gz").exists()
+
+
+@pytest.mark.parametrize("name", [".thumb/x.png", "._a.png"])
+def test_hidden_images_are_no_slices_among_volumes(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "a.nii.gz", ramp())
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    inputs = find_volumes(tmp_path)
+    assert inputs is not None
+    assert [volume.name for volume in inputs.volumes] == ["a"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.data.listing import natural_key
-from segmed.data.names import made_of, shown, undecodable, unread
+from segmed.data.names import is_hidden, made_of, shown, undecodable, unread
 from segmed.io.formats import IMAGE_SUFFIXES
 
 
@@ -31,7 +31,7 @@ def loose_images(folder: Path) -> LooseImages:
         DataError: There is no image; said with the reason for the first file that is not read.
     """
     root = folder / "images" if (folder / "images").is_dir() else folder
-    files = [path for path in root.rglob("*") if not _is_hidden(path, root) and path.is_file()]
+    files = [path for path in root.rglob("*") if not is_hidden(path, root) and path.is_file()]
     faults = [(path, fault) for path in files if (fault := unread(path)) is not None]
     read = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     faults += [(path, fault) for path in read if (fault := undecodable(path)) is not None]
@@ -42,7 +42,3 @@ def loose_images(folder: Path) -> LooseImages:
         raise DataError(f"{folder}: holds no image. Expected files ending in {', '.join(IMAGE_SUFFIXES)}.{why}")
     images.sort(key=lambda path: natural_key(str(path)))
     return LooseImages(tuple(images), tuple(made), tuple((path, f"{shown(path)}: {fault}") for path, fault in faults))
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)

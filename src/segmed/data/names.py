@@ -23,6 +23,11 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a file below `root`, or a folder that it is in there, begins with a dot: previews, and `._a.png` of a Mac."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
 def alike_key(name: str) -> str:
     """The name without what people write now so, now otherwise: case, leading zeros, and the form of accents.
 

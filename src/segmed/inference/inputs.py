@@ -11,7 +11,7 @@ from segmed.core.records import Record, by_volume
 from segmed.core.units import PATIENT, Unit
 from segmed.data.listing import Finding, Findings, grouped, in_order, numbered
 from segmed.data.loose import loose_images
-from segmed.data.names import made_of
+from segmed.data.names import is_hidden, made_of
 from segmed.data.patients import NUMBERED, alike
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.io.formats import IMAGE_SUFFIXES
@@ -151,8 +151,7 @@ def _absolute(file: Path) -> Path:
 
 def _images_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not hidden:
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, folder):
             yield path
 
 

@@ -10,6 +10,7 @@ from segmed.core.wording import plural
 from segmed.data.layouts.sequences import sequence_volumes
 from segmed.data.layouts.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
 from segmed.data.listing import Findings
+from segmed.data.names import is_hidden
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.dicom_inputs import find_dicom
 from segmed.io.converting import is_dicom_path
@@ -124,7 +125,8 @@ def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:
     dicom = _of_dicom(root, series)
     if not files and dicom is None:
         return None
-    other = next((file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), None)
+    images = (file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    other = next((file for file in images if not is_hidden(file, root)), None)
     if other is None and files and dicom is not None:
         other = dicom.volumes[0].images[0]
     if other is not None:

@@ -8,7 +8,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.records import Record, SliceDataset
 from segmed.data.layouts.folder import list_folder
 from segmed.data.listing import Finding, Findings, Listing, grouped, in_order
-from segmed.data.names import composed
+from segmed.data.names import composed, is_hidden
 from segmed.io.formats import IMAGE_SUFFIXES
 
 PARTS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
@@ -55,7 +55,9 @@ def _parts(root: Path) -> list[Path]:
 
 def _has_images(part: Path) -> bool:
     folder = part / "images"
-    return folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+    return folder.is_dir() and any(
+        path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, folder) for path in folder.iterdir()
+    )
 
 
 def _within(part: str, record: Record, *, told: bool) -> Record:

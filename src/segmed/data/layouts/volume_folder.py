@@ -17,6 +17,7 @@ from segmed.data.layouts.volume_listing import (
     volumes_below,
 )
 from segmed.data.listing import Findings, Listing, natural_key
+from segmed.data.names import is_hidden
 from segmed.io.formats import IMAGE_SUFFIXES
 
 MASKS = ("masks", "labels")
@@ -56,7 +57,9 @@ def list_volume_folder(
 
 def _pairs(root: Path, findings: Findings) -> Iterator[VolumeFiles]:
     """The volumes of one `images` folder with their masks."""
-    others = [path for path in sorted((root / "images").rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    folder = root / "images"
+    images = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = [path for path in images if not is_hidden(path, folder)]
     if others:
         among = f"{plural(len(others), 'image')} among volumes"
         text = f"{among}, such as {others[0].name}. Keep them in folders of their own."

@@ -11,7 +11,7 @@ from segmed.core.records import Record, SliceDataset, VolumeFiles
 from segmed.core.stacking import Plane, stacking
 from segmed.core.volume import Grid
 from segmed.data.listing import Findings, Listing, in_order, natural_key
-from segmed.data.names import composed
+from segmed.data.names import composed, is_hidden
 from segmed.data.patients import NUMBERED
 from segmed.io.volumes import read_grid, stem_of, suffix_of
 
@@ -85,7 +85,7 @@ def tell_patients(names: Iterable[str]) -> bool:
 def volumes_below(folder: Path) -> list[Path]:
     """The files below a folder that are volumes by their names, in the order of these; hidden ones aside."""
     files = (path for path in folder.rglob("*") if suffix_of(path) is not None and path.is_file())
-    shown = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    shown = (path for path in files if not is_hidden(path, folder))
     return sorted(shown, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
 
 

@@ -9,7 +9,7 @@ from segmed.core.errors import DataError
 from segmed.core.reading import read_table
 from segmed.core.wording import plural
 from segmed.data.listing import natural_key
-from segmed.data.names import VOLUMES, composed
+from segmed.data.names import VOLUMES, composed, is_hidden
 from segmed.io.formats import MASK_SUFFIXES
 
 ENDINGS = ("_mask", "_seg", "_segmentation", "_label", "_labels")
@@ -175,8 +175,7 @@ def _by_case(folder: Path, found: Sequence[Path], labels: Collection[str]) -> di
 
 
 def _is_mask(folder: Path, path: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.is_file() and bool(_suffix(path)) and not path.stem.endswith("_overlay")
+    return not is_hidden(path, folder) and path.is_file() and bool(_suffix(path)) and not path.stem.endswith("_overlay")
 
 
 def _suffix(path: Path) -> str:

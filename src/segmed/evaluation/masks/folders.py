@@ -12,7 +12,7 @@ from segmed.data.cutting import read_cut_mask
 from segmed.data.decoded import DecodedDataset
 from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.listing import Findings, grouped, in_order, natural_key
-from segmed.data.names import composed, made_of
+from segmed.data.names import composed, is_hidden, made_of
 from segmed.data.sources import holds_pairs, layout_of, open_dataset
 from segmed.data.splits import patients_known, require_fit
 from segmed.evaluation.context import Context
@@ -232,9 +232,7 @@ def _visible(folder: Path) -> Sequence[Path]:
     return [
         path
         for path in folder.rglob("*")
-        if path.is_file()
-        and not path.stem.endswith("_overlay")
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not path.stem.endswith("_overlay") and not is_hidden(path, folder)
     ]
 
 
