@@ -126,6 +126,14 @@ def test_hidden_images_among_the_volumes_of_a_data_set_are_passed_over(tmp_path:
     assert list_dataset(root).findings == ()
 
 
+def test_a_data_set_may_be_of_ome_tiffs(tmp_path: Path) -> None:
+    grid = Grid(SHAPE, spacing=(4.0, 1.0, 1.5))
+    for name in ("liver_1", "liver_2"):
+        put(tmp_path / "images" / f"{name}.ome.tif", image_of(0, grid))
+        put(tmp_path / "masks" / f"{name}.ome.tif", mask_of(0, grid))
+    assert open_dataset(tmp_path).patients == ("liver_1", "liver_2")
+
+
 def test_several_time_points_ask_who_the_patient_is(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "set", ("p1_1", "p1_2", "p2_1"))
     dataset = open_dataset(root)

@@ -328,3 +328,14 @@ def test_hidden_images_are_no_slices_among_volumes(tmp_path: Path, name: str) ->
     inputs = find_volumes(tmp_path)
     assert inputs is not None
     assert [volume.name for volume in inputs.volumes] == ["a"]
+
+
+def test_ome_tiffs_of_a_folder_are_volumes_and_no_images_of_slices(tmp_path: Path) -> None:
+    for name in ("a.ome.tif", "b.OME.TIF"):
+        put(tmp_path / "in" / name, Volume(ramp().array, Grid(ODD.shape, spacing=(4.0, 2.0, 0.5))))
+    outcome = run(tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["a.ome.tif", "b.OME.TIF"]
+    assert list(rows(tmp_path / "out")) == ["a", "b"]
+    (tmp_path / "in" / "c.tif").touch()
+    with pytest.raises(DataError, match=r"holds volumes, and images such as c\.tif"):
+        find_volumes(tmp_path / "in")

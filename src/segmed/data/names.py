@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segmed.io.formats import IMAGE_SUFFIXES
-from segmed.io.volumes import VOLUME_SUFFIXES
+from segmed.io.volumes import VOLUME_SUFFIXES, suffix_of
 
 READ_ALONE = tuple(suffix for suffix in VOLUME_SUFFIXES if not suffix.endswith(IMAGE_SUFFIXES))
 """Volumes that are read, though not beside images of slices."""
@@ -23,8 +23,13 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def is_slice(path: Path) -> bool:
+    """Whether a file is an image of one slice by its name: `a.tif`, but not `a.ome.tif`, which is a volume."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and suffix_of(path) is None
+
+
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a file below `root`, or a folder that it is in there, begins with a dot: previews, and `._a.png` of a Mac."""
+    """Whether a file below `root`, or a folder in which it lies there, is called `.thumb`, `._a.png` and the like."""
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 

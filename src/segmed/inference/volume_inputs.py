@@ -10,11 +10,10 @@ from segmed.core.wording import plural
 from segmed.data.layouts.sequences import sequence_volumes
 from segmed.data.layouts.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
 from segmed.data.listing import Findings
-from segmed.data.names import is_hidden
+from segmed.data.names import is_hidden, is_slice
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.dicom_inputs import find_dicom
 from segmed.io.converting import is_dicom_path
-from segmed.io.formats import IMAGE_SUFFIXES
 from segmed.io.volumes import stem_of, suffix_of
 from segmed.preprocess import PreprocessConfig
 
@@ -125,7 +124,7 @@ def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:
     dicom = _of_dicom(root, series)
     if not files and dicom is None:
         return None
-    images = (file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    images = (file for file in root.rglob("*") if is_slice(file))
     other = next((file for file in images if not is_hidden(file, root)), None)
     if other is None and files and dicom is not None:
         other = dicom.volumes[0].images[0]

@@ -17,8 +17,7 @@ from segmed.data.layouts.volume_listing import (
     volumes_below,
 )
 from segmed.data.listing import Findings, Listing, natural_key
-from segmed.data.names import is_hidden
-from segmed.io.formats import IMAGE_SUFFIXES
+from segmed.data.names import is_hidden, is_slice
 
 MASKS = ("masks", "labels")
 
@@ -58,7 +57,7 @@ def list_volume_folder(
 def _pairs(root: Path, findings: Findings) -> Iterator[VolumeFiles]:
     """The volumes of one `images` folder with their masks."""
     folder = root / "images"
-    images = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in sorted(folder.rglob("*")) if is_slice(path)]
     others = [path for path in images if not is_hidden(path, folder)]
     if others:
         among = f"{plural(len(others), 'image')} among volumes"
