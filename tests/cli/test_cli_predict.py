@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -11,6 +12,8 @@ from commands import segmed
 from segmed.cli.main import app
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.labels import LabelMap
+from segmed.core.volume import Grid, Volume
+from segmed.io.volumes import write_volume
 from segmed.models.checkpoint import RunConfig, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
@@ -77,3 +80,22 @@ def test_masks_among_the_images_are_named_and_not_predicted(run: Path, tmp_path:
         save(tmp_path / "in" / name, slices()["p0_1"])
     assert "1 image file not predicted" in segmed("predict", run, tmp_path / "in", "-o", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
+def test_masks_may_lie_below_the_images_when_it_goes_on(run: Path, tmp_path: Path) -> None:
+    for name in ("s_1", "s_2"):
+        save(tmp_path / "new" / f"{name}.png", slices()["p0_1"])
+    how = ("predict", run, tmp_path / "new", "-o", tmp_path / "new" / "masks", "--volumes")
+    segmed(*how)
+    assert "0 masks, 2 kept as they were" in segmed(*how, "--resume")
+
+
+def test_masks_of_volumes_may_lie_below_these_and_are_said_to_be_no_inputs(run: Path, tmp_path: Path) -> None:
+    volume = Volume(np.arange(192, dtype=np.uint8).reshape(3, 8, 8), Grid((3, 8, 8), spacing=(5.0, 1.0, 1.0)))
+    (tmp_path / "new").mkdir()
+    write_volume(tmp_path / "new" / "a.nii.gz", volume)
+    how = ("predict", run, tmp_path / "new", "-o", tmp_path / "new" / "masks")
+    segmed(*how)
+    told = segmed(*how, "--resume")
+    assert "0 masks, 1 kept as they were" in told
+    assert "1 volume not predicted, as results go there, such as" in told

@@ -175,3 +175,29 @@ def test_one_sub_folder_or_several_give_masks_in_their_sub_folders(tmp_path: Pat
     inputs = find_inputs(tmp_path)
     assert len(inputs.records) == 1
     assert inputs.root == tmp_path
+
+
+@pytest.mark.parametrize("volumes", [None, True])
+@pytest.mark.parametrize(
+    ("where", "nested"), [("masks", True), ("images", True), ("masks", False), ("images/masks", False)]
+)
+def test_masks_below_the_images_are_no_images_when_it_goes_on(
+    tmp_path: Path, where: str, nested: bool, volumes: bool | None
+) -> None:
+    root, predictor = written(tmp_path / "in", nested=nested), bright(tmp_path)
+    before = find_inputs(root, volumes=volumes, out=root / where)
+    first = predict_files(predictor, before, root / where)
+    assert len(first.written) == 9
+    inputs = find_inputs(root, volumes=volumes, out=root / where)
+    assert (inputs.records, inputs.volumes, inputs.root) == (before.records, before.volumes, before.root)
+    assert set(inputs.passed_over) >= set(first.written)
+    assert predict_files(predictor, inputs, root / where, existing="keep").kept == first.written
+
+
+def test_masks_below_a_data_set_are_no_images_of_it(tmp_path: Path) -> None:
+    root = written(tmp_path / "in", masks=True)
+    before = find_inputs(root, out=root / "images" / "predicted")
+    predict_files(bright(tmp_path), before, root / "images" / "predicted")
+    inputs = find_inputs(root, out=root / "images" / "predicted")
+    assert (inputs.records, inputs.faults) == (before.records, ())
+    assert find_inputs(root).faults != ()

@@ -38,7 +38,7 @@ def blob(seed: int) -> Volume:
 
 
 def predicted(root: Path, out: Path, extras: Extras = BOTH, existing: Existing = "refuse", **how: str) -> Outcome:
-    inputs = find_volumes(root, **how)
+    inputs = find_volumes(root, out=out, **how)
     assert inputs is not None
     predictor = bright(out.parent / "a run")
     predictor.config = replace(predictor.config, weights_sha256="0123456789abcdef" * 4)
@@ -230,3 +230,13 @@ def test_volumes_of_one_name_are_refused_before_anything_is_written(study: Path,
     with pytest.raises(DataError, match="these volumes are all called p0/t1"):
         predict_volumes(bright(tmp_path / "a run"), twice, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("inner", ["", "p0/t1"])
+def test_results_below_the_series_are_no_series_when_it_goes_on(study: Path, inner: str) -> None:
+    root = study / inner
+    first = predicted(root, root / "masks")
+    assert len(first.written) == (1 if inner else 2)
+    again = predicted(root, root / "masks", existing="keep")
+    assert (again.kept, again.written, again.added, again.failures) == (first.written, (), (), ())
+    assert predicted(root, root / "masks", existing="replace").written == first.written

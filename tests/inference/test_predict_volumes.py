@@ -55,7 +55,7 @@ def put(path: Path, volume: Volume) -> Path:
 
 
 def run(root: Path, out: Path, *, existing: Existing = "refuse", extras: Extras | None = None) -> Outcome:
-    inputs = find_volumes(root)
+    inputs = find_volumes(root, out=out)
     assert inputs is not None
     return predict_volumes(bright(out), inputs, out, existing=existing, extras=extras)
 
@@ -339,3 +339,51 @@ def test_ome_tiffs_of_a_folder_are_volumes_and_no_images_of_slices(tmp_path: Pat
     (tmp_path / "in" / "c.tif").touch()
     with pytest.raises(DataError, match=r"holds volumes, and images such as c\.tif"):
         find_volumes(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ("masks", ("a", "b")),
+        ("images", ("a", "b")),
+        ("masks", ("a_0000", "a_0001", "b_0000", "b_0001")),
+        ("masks", ("images/a", "images/b")),
+        ("images/masks", ("images/a", "images/b")),
+    ],
+)
+def test_results_below_their_inputs_are_no_inputs_when_it_goes_on(
+    tmp_path: Path, where: str, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        put(tmp_path / f"{name}.nii.gz", ramp())
+    out = tmp_path / where
+    first = run(tmp_path, out)
+    assert [path.name for path in first.written] == ["a.nii.gz", "b.nii.gz"]
+    (out / "a_overlay.png").write_bytes(b"")
+    again = run(tmp_path, out, existing="keep")
+    assert (again.kept, again.written, again.failures) == (first.written, (), ())
+
+
+def test_volumes_where_results_go_are_told(tmp_path: Path) -> None:
+    for name in ("a", "p1/b"):
+        put(tmp_path / f"{name}.nii.gz", ramp())
+    inputs = find_volumes(tmp_path, out=tmp_path / "p1")
+    assert inputs is not None
+    assert [volume.name for volume in inputs.volumes] == ["a"]
+    assert inputs.results == (tmp_path / "p1" / "b.nii.gz",)
+
+
+@pytest.mark.parametrize("out", [".", "..", "../masks"])
+def test_only_what_lies_below_the_inputs_is_left_out_for_results(tmp_path: Path, out: str) -> None:
+    put(tmp_path / "in" / "a.nii.gz", ramp())
+    inputs = find_volumes(tmp_path / "in", out=tmp_path / "in" / out)
+    assert inputs is not None
+    assert len(inputs.volumes) == 1
+
+
+def test_results_in_the_folder_of_a_data_sets_images_are_not_its_images(tmp_path: Path) -> None:
+    put(tmp_path / "images" / "a.nii.gz", ramp())
+    put(tmp_path / "masks" / "a.nii.gz", ramp().with_array(np.zeros(ODD.shape, np.uint8)))
+    out = tmp_path / "images" / "predicted"
+    first = run(tmp_path, out)
+    assert run(tmp_path, out, existing="keep").kept == first.written == (out / "a.nii.gz",)

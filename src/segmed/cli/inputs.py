@@ -57,6 +57,10 @@ def announce_volumes(inputs: "VolumeInputs", config: "SystemConfig") -> None:
     note(f"{plural(len(inputs.volumes), 'volume')}, each normalised by itself.")
     for text in dict.fromkeys(text for each in config.networks for text in sequence_doubts(inputs, each.preprocess)):
         warn(text)
+    if inputs.results:
+        note(
+            f"{plural(len(inputs.results), 'volume')} not predicted, as results go there, such as {inputs.results[0]}."
+        )
     if inputs.left_out:
         folders = plural(len(inputs.left_out), "folder")
         kinds = "such as localisers, masks or reports"

@@ -102,7 +102,7 @@ def predict(
     from segmed.inference.volume_inputs import find_volumes
 
     existing = _existing(overwrite=overwrite, resume=resume)
-    found = find_volumes(input_, patient_regex=patient_regex, series=series)
+    found = find_volumes(input_, patient_regex=patient_regex, series=series, out=out)
     if found is not None:
         _refuse_given({"--volumes": volumes is not None}, "is for images of slices, and these are volumes")
         extras = Extras(probabilities, uncertainty, segmentation=seg, structures=rtstruct)
@@ -112,7 +112,7 @@ def predict(
         return
     _refuse_given({"--probabilities": probabilities, "--uncertainty": uncertainty}, "is for volumes, such as NIfTI")
     _refuse_given({"--seg": seg, "--rtstruct": rtstruct}, "is for DICOM series")
-    inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex)
+    inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex, out=out)
     predictor = load(run, device=device, tta=tta)
     announce_run(predictor.config)
     _announce(inputs, predictor.config)

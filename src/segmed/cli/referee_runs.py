@@ -55,7 +55,7 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
             f"{run}: is a run, which predicts the cases first. Name their images with --images, or a folder of masks "
             "that `segmed predict` wrote."
         )
-    inputs = find_volumes(images)
+    inputs = find_volumes(images, out=out)
     if inputs is None or references.space is None:
         raise SegmedError(f"{images}: holds no volumes. Predict them with `segmed predict {run}` and name the masks.")
     predictor = load(run)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segmed.core.errors import DataError
 from segmed.data.listing import natural_key
-from segmed.data.names import is_hidden, made_of, shown, undecodable, unread
+from segmed.data.names import is_passed_over, made_of, shown, undecodable, unread
 from segmed.io.formats import IMAGE_SUFFIXES
 
 
@@ -22,16 +22,22 @@ class LooseImages:
     faults: tuple[tuple[Path, str], ...] = ()
 
 
-def loose_images(folder: Path) -> LooseImages:
+def folder_of_images(folder: Path, results: Path | None = None) -> Path:
+    """The `images/` in a folder, if it is there and not where results go: what lies beside it belongs to the images."""
+    inner = folder / "images"
+    return inner if inner.is_dir() and inner != results else folder
+
+
+def loose_images(folder: Path, results: Path | None = None) -> LooseImages:
     """The images in a folder and all folders below it, in the order of their names, numbers by value.
 
-    Of a folder with `images/` only that one is looked into: what lies beside it belongs to the images.
+    Of a folder with `images/` only that one is looked into. What lies in `results`, a folder in it, is left out.
 
     Raises:
         DataError: There is no image; said with the reason for the first file that is not read.
     """
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    files = [path for path in root.rglob("*") if not is_hidden(path, root) and path.is_file()]
+    root = folder_of_images(folder, results)
+    files = [path for path in root.rglob("*") if not is_passed_over(path, root, results) and path.is_file()]
     faults = [(path, fault) for path in files if (fault := unread(path)) is not None]
     read = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     faults += [(path, fault) for path in read if (fault := undecodable(path)) is not None]

@@ -33,6 +33,11 @@ def is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
+def is_passed_over(path: Path, root: Path, results: Path | None = None) -> bool:
+    """Whether a file below `root` is hidden, or lies in `results`, where what is made of the files in `root` goes."""
+    return is_hidden(path, root) or (results is not None and path.is_relative_to(results))
+
+
 def alike_key(name: str) -> str:
     """The name without what people write now so, now otherwise: case, leading zeros, and the form of accents.
 

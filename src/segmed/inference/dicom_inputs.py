@@ -10,7 +10,7 @@ from pathlib import Path
 from segmed.core.errors import DataError
 from segmed.core.records import VolumeFiles
 from segmed.data.listing import natural_key
-from segmed.data.names import composed
+from segmed.data.names import composed, is_passed_over
 from segmed.io.converting import is_dicom_path
 from segmed.io.dicom.headers import DICOMDIR_NAME, NO_DICOM, dicom_among, files_of
 from segmed.io.dicom.sequences import (
@@ -54,7 +54,7 @@ class _Places:
     media: tuple[Path, ...]
 
 
-def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
+def find_dicom(path: Path, series: str | None = None, results: Path | None = None) -> DicomVolumes:
     """The volumes below a folder, on a medium (with a DICOMDIR), or in a file.
 
     A folder that holds a DICOM file is a volume together with the folders in it, and is named by its path; one header
@@ -65,13 +65,14 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
         series: Which series of each folder, or of each patient of a medium, by its number or the name of a file;
             several with commas between are the sequences of a volume, in this order, also by descriptions. Without it
             `series.json` in the folder says so.
+        results: A folder in it that is left out.
 
     Raises:
         DataError: There is DICOM, but nothing of it can be predicted.
     """
     if path.is_file() and path.name != DICOMDIR_NAME:
         return DicomVolumes((VolumeFiles(composed(path.stem), (path,), series=series),))
-    places = _places(path)
+    places = _places(path, results)
     if wanted := _wanted(places.root, series):
         found = _of_studies(places.root, [*places.folders, *places.media], wanted)
     else:
@@ -84,8 +85,8 @@ def find_dicom(path: Path, series: str | None = None) -> DicomVolumes:
     raise DataError(f"{places.root}: {where} no series of images to predict. Check that it is the right place.")
 
 
-def _places(path: Path) -> _Places:
-    root, found = (path.parent, [(path.parent, path)]) if path.is_file() else (path, list(_folders(path)))
+def _places(path: Path, results: Path | None) -> _Places:
+    root, found = (path.parent, [(path.parent, path)]) if path.is_file() else (path, list(_folders(path, results)))
     media = tuple(first for _, first in found if first.name == DICOMDIR_NAME)
     return _Places(root, {folder: first for folder, first in found if first not in media}, media)
 
@@ -193,10 +194,10 @@ def _lost(path: Path, folders: Mapping[Path, Path]) -> Iterator[tuple[Path, str]
         yield file, f"{file}: {NO_DICOM}"
 
 
-def _folders(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """The topmost folders that hold a DICOM file, each with one of those files; hidden ones aside."""
+def _folders(folder: Path, results: Path | None) -> Iterator[tuple[Path, Path]]:
+    """The topmost folders that hold a DICOM file, each with one of those files; hidden ones and `results` aside."""
     inside = sorted(folder.iterdir(), key=lambda place: natural_key(place.name))
-    shown = [place for place in inside if not place.name.startswith(".")]
+    shown = [place for place in inside if not is_passed_over(place, folder, results)]
     if any(place.name == DICOMDIR_NAME for place in shown):
         yield folder, folder / DICOMDIR_NAME
         return
@@ -206,7 +207,7 @@ def _folders(folder: Path) -> Iterator[tuple[Path, Path]]:
         return
     for place in shown:
         if place.is_dir() and not place.is_symlink():
-            yield from _folders(place)
+            yield from _folders(place, results)
 
 
 def _name(root: Path, folder: Path) -> str:

@@ -10,10 +10,11 @@ from segmed.core.errors import ConfigError, DataError
 from segmed.core.records import Record, by_volume
 from segmed.core.units import PATIENT, Unit
 from segmed.data.listing import Finding, Findings, grouped, in_order, numbered
-from segmed.data.loose import loose_images
+from segmed.data.loose import folder_of_images, loose_images
 from segmed.data.names import is_hidden, made_of
 from segmed.data.patients import NUMBERED, alike
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
+from segmed.inference.targets import are_masks_of, results_in
 from segmed.io.formats import IMAGE_SUFFIXES
 from segmed.models.joint_config import SystemConfig
 
@@ -41,7 +42,9 @@ class Inputs:
         return tuple(len(records) for records in by_volume(self.records).values())
 
 
-def find_inputs(path: Path, *, volumes: bool | None = None, patient_regex: str | None = None) -> Inputs:
+def find_inputs(
+    path: Path, *, volumes: bool | None = None, patient_regex: str | None = None, out: Path | None = None
+) -> Inputs:
     """The images at `path`, with the slices of a patient as one volume.
 
     Args:
@@ -50,6 +53,7 @@ def find_inputs(path: Path, *, volumes: bool | None = None, patient_regex: str |
             patients of a data set and the sub-folders of any other folder are volumes, and other images are alone.
         patient_regex: Finds the patient, and a group `slice` the position, in the names of images, as in data sets:
             in the path below the folder, without its suffix.
+        out: Where results will go: what lies there is no input, if it is a folder below `path`.
 
     Returns:
         Inputs whose `root` is the folder of the images: that of a data set, its `images/`, or `path` itself.
@@ -67,23 +71,28 @@ def find_inputs(path: Path, *, volumes: bool | None = None, patient_regex: str |
         if patient_regex is not None or volumes:
             raise ConfigError(f"{path}: is one image, whose volume is not known. Give the folder of its slices.")
         return Inputs(path.parent, (Record(path.name, path.name, 1, path, None),))
-    layout = layout_of(path)
-    if path.is_file() or holds_pairs(path, layout):
-        inputs = _of_data_set(path, volumes, patient_regex, base=path / "images" if layout == "folder" else None)
+    layout, results = layout_of(path), results_in(path, out)
+    if path.is_file() or (holds_pairs(path, layout) and not are_masks_of(path, results)):
+        base = path / "images" if layout == "folder" else None
+        inputs = _of_data_set(path, volumes, patient_regex, base=base, results=results)
         if inputs.records or inputs.faults:
             return inputs
-    return _of_folder(path, volumes, patient_regex)
+    return _of_folder(path, volumes, patient_regex, results)
 
 
-def _of_data_set(path: Path, volumes: bool | None, patient_regex: str | None, *, base: Path | None) -> Inputs:
+def _of_data_set(
+    path: Path, volumes: bool | None, patient_regex: str | None, *, base: Path | None, results: Path | None
+) -> Inputs:
     listing = list_dataset(path, patient_regex=patient_regex)
     dataset = listing.dataset
-    records = tuple(replace(record, image=_absolute(record.image)) for record in dataset.records)
+    found = (replace(record, image=_absolute(record.image)) for record in dataset.records)
+    records = tuple(record for record in found if results is None or not record.image.is_relative_to(results))
     kind: Volumes = "patients" if dataset.patients_known else "images"
     if volumes is False or (volumes and not dataset.patients_known):
         kind = _kind(volumes)
         records = _regrouped(records, path, kind)
-    faults = tuple((Path(f.where), f"{f.where}: {f.message}") for f in listing.findings if _costs_an_image(f))
+    costly = (finding for finding in listing.findings if _costs_an_image(finding, results))
+    faults = tuple((Path(finding.where), f"{finding.where}: {finding.message}") for finding in costly)
     root = _common_folder((base or dataset.root).resolve(), records)
     others: tuple[Path, ...] = ()
     if dataset.manifest is None:
@@ -102,9 +111,9 @@ def _others(folder: Path, known: set[Path]) -> Iterator[Path]:
             yield file
 
 
-def _of_folder(folder: Path, volumes: bool | None, patient_regex: str | None) -> Inputs:
-    found = loose_images(folder)
-    root = folder / "images" if (folder / "images").is_dir() else folder
+def _of_folder(folder: Path, volumes: bool | None, patient_regex: str | None, results: Path | None) -> Inputs:
+    found, root = loose_images(folder, results), folder_of_images(folder, results)
+    others = () if results is None else _images_below(results)
     records = [_loose(root, file) for file in found.images]
     findings = Findings()
     if patient_regex is not None:
@@ -118,7 +127,7 @@ def _of_folder(folder: Path, volumes: bool | None, patient_regex: str | None) ->
         kind = _kind(volumes) if volumes is not None else "folders" if nested else "images"
         records = list(_regrouped(records, root, kind, top_alone=volumes is None))
     faults = tuple((Path(finding.where), f"{finding.where}: {finding.message}") for finding in findings.found)
-    return Inputs(root, tuple(records), (*found.faults, *faults), kind, found.made)
+    return Inputs(root, tuple(records), (*found.faults, *faults), kind, (*found.made, *others))
 
 
 def _loose(folder: Path, file: Path) -> Record:
@@ -155,8 +164,10 @@ def _images_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _costs_an_image(finding: Finding) -> bool:
-    """Whether a finding means that an image is left out; what is wrong with a mask does not matter here."""
+def _costs_an_image(finding: Finding, results: Path | None) -> bool:
+    """Whether a finding means that an image is left out; what is wrong with masks and `results` does not matter."""
+    if results is not None and Path(finding.where).is_relative_to(results):
+        return False
     if finding.code == "extra-file":
         return Path(finding.where).suffix.lower() in IMAGE_SUFFIXES
     return finding.severity == "error" and "mask" not in finding.code

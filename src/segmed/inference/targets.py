@@ -106,6 +106,21 @@ class Log:
         )  # fmt: skip
 
 
+def results_in(path: Path, out: Path | None) -> Path | None:
+    """Where results go, `out`, resolved, if that lies below what is read, `path`, resolved; None anywhere else.
+
+    What is there was made of the inputs, and is none of them.
+    """
+    place = None if out is None else out.resolve()
+    return place if place is not None and path in place.parents else None
+
+
+def are_masks_of(path: Path, results: Path | None) -> bool:
+    """Whether results in a folder make it look like a data set with masks of its own, as they lie in `masks/` or
+    `labels/` beside its `images/`."""
+    return results in (path / "masks", path / "labels")
+
+
 def costs_all(error: Exception, target: Target) -> bool:
     """Whether an error is of the output folder, as on a full disk, and not of one file that has a name of its own."""
     cause = error.__cause__

@@ -10,9 +10,10 @@ from segmed.core.wording import plural
 from segmed.data.layouts.sequences import sequence_volumes
 from segmed.data.layouts.volume_listing import LABELS, SEQUENCE, by_sequence, volumes_below
 from segmed.data.listing import Findings
-from segmed.data.names import is_hidden, is_slice
+from segmed.data.names import is_passed_over, is_slice
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.dicom_inputs import find_dicom
+from segmed.inference.targets import are_masks_of, results_in
 from segmed.io.converting import is_dicom_path
 from segmed.io.volumes import stem_of, suffix_of
 from segmed.preprocess import PreprocessConfig
@@ -26,19 +27,23 @@ class VolumeInputs:
     """Volumes to predict, by names that are paths below the output folder.
 
     `faults` are files that cannot be used, each with the reason; `left_out` are folders of DICOM without images to
-    predict.
+    predict, and `results` volumes in the folder that results go to, which are no inputs.
     """
 
     root: Path
     volumes: tuple[VolumeFiles, ...]
     faults: tuple[tuple[Path, str], ...] = ()
     left_out: tuple[Path, ...] = ()
+    results: tuple[Path, ...] = ()
 
 
-def find_volumes(path: Path, *, patient_regex: str | None = None, series: str | None = None) -> VolumeInputs | None:
+def find_volumes(
+    path: Path, *, patient_regex: str | None = None, series: str | None = None, out: Path | None = None
+) -> VolumeInputs | None:
     """The volumes at `path`: a file, whose further sequences `X_0001` lie beside it, a data set, or any folder.
 
-    Folders of DICOM are a volume each; `series` says which series of each, where they have several.
+    Folders of DICOM are a volume each; `series` says which series of each, where they have several. `out` is where
+    results will go: what lies there is no input, if it is a folder below `path`.
 
     Returns:
         The volumes; None where there is no file that is a volume by its name.
@@ -48,7 +53,10 @@ def find_volumes(path: Path, *, patient_regex: str | None = None, series: str | 
         ConfigError: `patient_regex` is given: each volume is normalised by itself; or `series`, and there is no DICOM.
     """
     path = path.resolve()
-    found = _found(path, series)
+    results = results_in(path, out)
+    found = _found(path, series, results)
+    if found is not None and results is not None and results.is_dir():
+        found = replace(found, results=tuple(volumes_below(results)))
     if found is not None and patient_regex is not None:
         raise ConfigError(f"{path}: volumes are normalised each by itself, so leave out --patient-regex.")
     if series is not None and not (found and any(volume.series for volume in found.volumes)):
@@ -77,15 +85,15 @@ def _by_number(volume: VolumeFiles) -> bool:
     return all(SEQUENCE.match(stem_of(path)) for path in volume.images)
 
 
-def _found(path: Path, series: str | None) -> VolumeInputs | None:
+def _found(path: Path, series: str | None, results: Path | None) -> VolumeInputs | None:
     if path.is_file() and suffix_of(path) is not None:
         return VolumeInputs(path.parent, (_of_file(path),))
     if path.is_file() and is_dicom_path(path):
         return _of_dicom(path, series)
     layout = layout_of(path)
-    if path.is_file() or holds_pairs(path, layout):
-        return _of_data_set(path)
-    return _of_folder(path, series) if path.is_dir() else None
+    if path.is_file() or (holds_pairs(path, layout) and not are_masks_of(path, results)):
+        return _of_data_set(path, results)
+    return _of_folder(path, series, results) if path.is_dir() else None
 
 
 def _of_file(path: Path) -> VolumeFiles:
@@ -100,32 +108,38 @@ def _of_file(path: Path) -> VolumeFiles:
     return VolumeFiles(match["name"], tuple(beside))
 
 
-def _of_data_set(path: Path) -> VolumeInputs | None:
+def _of_data_set(path: Path, results: Path | None) -> VolumeInputs | None:
     if path.is_file() and path.suffix.lower() not in (".csv", ".json"):
         return None
     listing = list_dataset(path, labels=LABELS)
-    volumes = {record.volume: record.source for record in listing.dataset.records if record.source is not None}
+    sources = {record.volume: record.source for record in listing.dataset.records if record.source is not None}
+    volumes = {name: files for name, files in sources.items() if not _is_of(results, files.images[0].resolve())}
     errors = [finding for finding in listing.findings if finding.severity == "error" and "mask" not in finding.code]
     if not volumes:
         return None
-    faults = tuple((Path(finding.where), f"{finding.where}: {finding.message}") for finding in errors)
+    places = [(Path(finding.where), finding) for finding in errors]
+    faults = tuple((place, f"{place}: {finding.message}") for place, finding in places if not _is_of(results, place))
     return VolumeInputs(path if path.is_dir() else path.parent, _without_masks(list(volumes.values())), faults)
 
 
-def _of_dicom(path: Path, series: str | None) -> VolumeInputs | None:
-    found = find_dicom(path, series)
+def _is_of(results: Path | None, path: Path) -> bool:
+    return results is not None and path.is_relative_to(results)
+
+
+def _of_dicom(path: Path, series: str | None, results: Path | None = None) -> VolumeInputs | None:
+    found = find_dicom(path, series, results)
     root = path if path.is_dir() else path.parent
     return VolumeInputs(root, found.volumes, found.faults, found.left_out) if found.volumes else None
 
 
-def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:
-    root = next((path / name for name in INNER if (path / name).is_dir()), path)
-    files = volumes_below(root)
-    dicom = _of_dicom(root, series)
+def _of_folder(path: Path, series: str | None, results: Path | None) -> VolumeInputs | None:
+    root = next((path / name for name in INNER if (path / name).is_dir() and path / name != results), path)
+    files = volumes_below(root, results)
+    dicom = _of_dicom(root, series, results)
     if not files and dicom is None:
         return None
     images = (file for file in root.rglob("*") if is_slice(file))
-    other = next((file for file in images if not is_hidden(file, root)), None)
+    other = next((file for file in images if not is_passed_over(file, root, results)), None)
     if other is None and files and dicom is not None:
         other = dicom.volumes[0].images[0]
     if other is not None:
@@ -133,7 +147,7 @@ def _of_folder(path: Path, series: str | None) -> VolumeInputs | None:
     if not files:
         return dicom
     findings = Findings()
-    found: Sequence[VolumeFiles] = [each.files for each in sequence_volumes(root, findings, masks=False)]
+    found: Sequence[VolumeFiles] = [each.files for each in sequence_volumes(root, findings, results, masks=False)]
     if len({file for each in found for file in each.images}) < len(files):
         findings = Findings()
         found = [VolumeFiles(name, paths) for name, paths in by_sequence(root, files, findings).items()]

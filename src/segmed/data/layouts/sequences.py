@@ -9,7 +9,7 @@ from segmed.core.records import VolumeFiles
 from segmed.core.stacking import Plane
 from segmed.data.layouts.volume_listing import LABELS, PatientVolumeFiles, list_volumes
 from segmed.data.listing import Findings, Listing, natural_key
-from segmed.data.names import composed
+from segmed.data.names import composed, is_passed_over
 from segmed.io.volumes import stem_of, suffix_of
 
 MASKS = ("seg", "mask", "label", "labels")
@@ -36,9 +36,15 @@ def list_sequences(
     )
 
 
-def sequence_volumes(root: Path, findings: Findings, *, masks: bool = True) -> Iterator[PatientVolumeFiles]:
-    """The volumes in folders of `root` whose files are named after the folder; without `masks` these may be missing."""
-    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))
+def sequence_volumes(
+    root: Path, findings: Findings, results: Path | None = None, *, masks: bool = True
+) -> Iterator[PatientVolumeFiles]:
+    """The volumes in folders of `root` whose files are named after the folder; without `masks` these may be missing.
+
+    The folder `results` is left out.
+    """
+    inside = (path for path in root.iterdir() if path.is_dir() and not is_passed_over(path, root, results))
+    folders = sorted(inside, key=lambda path: natural_key(path.name))
     files = {folder: _files(folder) for folder in folders}
     files = {folder: named for folder, named in files.items() if named}
     everything = sorted({name for named in files.values() for name in named if name not in MASKS})

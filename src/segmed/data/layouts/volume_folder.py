@@ -57,8 +57,7 @@ def list_volume_folder(
 def _pairs(root: Path, findings: Findings) -> Iterator[VolumeFiles]:
     """The volumes of one `images` folder with their masks."""
     folder = root / "images"
-    images = [path for path in sorted(folder.rglob("*")) if is_slice(path)]
-    others = [path for path in images if not is_hidden(path, folder)]
+    others = [path for path in sorted(folder.rglob("*")) if is_slice(path) and not is_hidden(path, folder)]
     if others:
         among = f"{plural(len(others), 'image')} among volumes"
         text = f"{among}, such as {others[0].name}. Keep them in folders of their own."

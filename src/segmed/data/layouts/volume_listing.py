@@ -11,7 +11,7 @@ from segmed.core.records import Record, SliceDataset, VolumeFiles
 from segmed.core.stacking import Plane, stacking
 from segmed.core.volume import Grid
 from segmed.data.listing import Findings, Listing, in_order, natural_key
-from segmed.data.names import composed, is_hidden
+from segmed.data.names import composed, is_passed_over
 from segmed.data.patients import NUMBERED
 from segmed.io.volumes import read_grid, stem_of, suffix_of
 
@@ -82,10 +82,11 @@ def tell_patients(names: Iterable[str]) -> bool:
     return len(groups) == 1 or max(groups.values(), default=0) == 1
 
 
-def volumes_below(folder: Path) -> list[Path]:
-    """The files below a folder that are volumes by their names, in the order of these; hidden ones aside."""
+def volumes_below(folder: Path, results: Path | None = None) -> list[Path]:
+    """The files below a folder that are volumes by their names, in the order of these; hidden ones aside, and those in
+    `results`."""
     files = (path for path in folder.rglob("*") if suffix_of(path) is not None and path.is_file())
-    shown = (path for path in files if not is_hidden(path, folder))
+    shown = (path for path in files if not is_passed_over(path, folder, results))
     return sorted(shown, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
 
 
