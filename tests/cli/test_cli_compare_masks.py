@@ -177,7 +177,7 @@ def test_what_says_how_masks_are_scored_is_refused_for_what_is_scored_already(da
     result = run(stored / "good", stored / "poor", *given, "--out", data / "again")
     assert f"{given[0]}: evaluations are scored already" in str(result.exception)
     fold = run(stored / "good", "--fold", "1", "--out", data / "again")
-    assert "--fold: is of a split" in str(fold.exception)
+    assert "--fold is that of a split" in str(fold.exception)
 
 
 def test_pseudonyms_stand_for_cases_and_patients_everywhere_in_the_page(data):

@@ -1,14 +1,16 @@
 """Choices on the command line are those that the library knows, and others are refused before a command begins."""
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 from typer.testing import CliRunner
 
 from segmed.cli import options
-from segmed.cli.main import app
-from segmed.core.errors import ConfigError
+from segmed.cli.main import COMMANDS, app
+from segmed.core.errors import ConfigError, SegmedError
 from segmed.core.split import PartName
 from segmed.data.augment import PRESETS
 from segmed.evaluation.masks.placed import OtherGrids
@@ -56,6 +58,44 @@ def test_a_choice_that_there_is_not_is_one_line_that_names_those_there_are(call:
     line = result.stderr.splitlines()[-1]
     assert line.startswith(f"Error: Invalid value for '{option}'")
     assert "'other' is not one of '" in line
+
+
+def functions_of(name: str) -> list[Callable[..., None]]:
+    """What a command runs, or each of a group."""
+    module = importlib.import_module(f"segmed.cli.{name}")
+    if hasattr(module, "app"):
+        return [each.callback for each in module.app.registered_commands]
+    return [getattr(module, name)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_that_is_a_whole_number_has_a_least(name: str) -> None:
+    hints = [hint for each in functions_of(name) for hint in get_type_hints(each, include_extras=True).values()]
+    options = [get_args(hint) for hint in hints if get_origin(hint) is Annotated]
+    assert all(option.min is not None for kind, option in options if kind in (int, int | None))
+
+
+@pytest.mark.parametrize(
+    ("call", "least"),
+    [
+        ("embed RECIPE --data DATA -o OUT --batch-size", 1),
+        ("train --data DATA --split SPLIT -o OUT --batch-size", 1),
+        ("train --data DATA --split SPLIT -o OUT --devices", 1),
+        ("evaluate RUN --data DATA --fold", 0),
+        ("data split DATA --folds", 0),
+    ],
+)
+def test_a_number_below_the_least_is_refused_before_a_command_begins(call: str, least: int) -> None:
+    result = CliRunner().invoke(app, [*call.split(), str(least - 1)])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith(f"Error: Invalid value for '{call.split()[-1]}'")
+
+
+@pytest.mark.parametrize("call", ["embed RECIPE --data DATA -o OUT", "compare RUN -o OUT"])
+def test_a_fold_without_its_split_is_refused(call: str) -> None:
+    result = CliRunner().invoke(app, [*call.split(), "--fold", "0"])
+    assert isinstance(result.exception, SegmedError)
+    assert str(result.exception).startswith("--fold is that of a split")
 
 
 @pytest.mark.parametrize(

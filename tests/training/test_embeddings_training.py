@@ -81,6 +81,14 @@ def test_a_cache_holds_what_the_encoder_says_of_each_view(toy: Toy, cache: Embed
         torch.testing.assert_close(cache.embedding(item.slice_id, view).first.float(), expected, atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.parametrize("batch", [0, -3])
+def test_a_batch_without_a_slice_is_refused_and_leaves_no_cache(toy: Toy, tmp_path: Path, batch: int) -> None:
+    recipe, entries = recipe_of(), entries_of(toy[0], SETS["flips"], toy[1])
+    with pytest.raises(ConfigError, match=f"{batch} slices cannot be encoded together"):
+        embed(initial_model(recipe), recipe.preprocess, data=toy[0], entries=entries, out=tmp_path / "c", batch=batch)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("broken_encoder")
 def test_the_encoder_never_runs_and_yet_the_run_has_its_weights(
     toy: Toy, cache: EmbeddingCache, tmp_path: Path

@@ -54,7 +54,7 @@ def compare(
     split: Annotated[
         Path | None, typer.Option(help="Score masks on the test part of this split of --data, beside its floors.")
     ] = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="Fold of the split, from 0.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of --split, from 0; 0 by default.")] = None,
     each_case_is_a_patient: Annotated[
         bool, typer.Option("--each-case-is-a-patient", help="No two cases of --references are of one patient.")
     ] = False,
@@ -88,7 +88,7 @@ def compare(
     if split is not None and (data is None or (references is None and cases is None)):
         raise SegmedError("--split: name the data set with --data, and the references of masks with --references.")
     if fold is not None and split is None:
-        raise SegmedError("--fold: is of a split. Name it with --split.")
+        raise SegmedError("--fold is that of a split: name it with --split, or leave --fold out.")
     if references is None and cases is None:
         of_masks = {
             "--nsd": nsd,

@@ -51,9 +51,9 @@ def get(
 @app.command()
 def phantom(
     dest: Annotated[Path, typer.Argument(help="Folder to write in.")],
-    patients: Annotated[int, typer.Option(help="Patients to make.")] = 20,
+    patients: Annotated[int, typer.Option(min=1, help="Patients to make.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
-    size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 256,
+    size: Annotated[int, typer.Option(min=1, help="Height and width in pixels.")] = 256,
     format_: PhantomFormatOption = "tiff",
 ) -> None:
     """Make brain-like volumes with lesions, in the Kaggle layout or as NIfTI."""
@@ -116,7 +116,7 @@ def split(
     from_: Annotated[
         str | None, typer.Option("--from", help="Take a split as it is: a column of the data, or a CSV or JSON file.")
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Test every patient once, in this many folds.")] = None,
+    folds: Annotated[int | None, typer.Option(min=0, help="Test every patient once, in this many folds.")] = None,
     ratios: Annotated[str | None, typer.Option(help="Train, validation, test; by default 0.7,0.1,0.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     labels: LabelsOption = None,

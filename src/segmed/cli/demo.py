@@ -47,7 +47,7 @@ class Scale:
 
 def demo(
     out: Annotated[Path, folder_option("Folder for everything that the demo makes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the data, the split and the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the data, the split and the training.")] = 0,
     format_: PhantomFormatOption = "tiff",
 ) -> None:
     """See the whole way on a made-up data set, in minutes.

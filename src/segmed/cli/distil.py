@@ -25,7 +25,7 @@ def distil(
     data: Annotated[Path, typer.Option(help="Data set.")],
     split: Annotated[Path, typer.Option(help="The split that the run was trained on.")],
     out: RunOutOption,
-    encode_at: Annotated[int, typer.Option(help="Side in pixels that the image encoder is to read.")],
+    encode_at: Annotated[int, typer.Option(min=1, help="Side in pixels that the image encoder is to read.")],
     recipe: Annotated[
         str, typer.Option(help="featup-encoder (adapts the encoder too), featup, featup-multiview, or a YAML file.")
     ] = "featup-encoder",

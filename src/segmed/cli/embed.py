@@ -9,7 +9,6 @@ import typer
 from segmed.cli.messages import next_step, say
 from segmed.cli.options import (
     DATA_HELP,
-    FoldOption,
     LabelsOption,
     PatientRegexOption,
     PrecisionName,
@@ -17,6 +16,7 @@ from segmed.cli.options import (
     folder_option,
 )
 from segmed.cli.progress import progress_bar
+from segmed.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,11 +33,11 @@ def embed(
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
     out: Annotated[Path, folder_option("Folder of the cache; a stopped one goes on.")],
     split: Annotated[Path | None, typer.Option(help="Embed only what a fold trains and validates on.")] = None,
-    fold: FoldOption = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of --split, from 0; 0 by default.")] = None,
     views: Annotated[str, typer.Option(help="none, flips, rot90, all, or a list such as identity,hflip.")] = "none",
-    max_gib: Annotated[float | None, typer.Option(help="Refuse a cache larger than this.")] = None,
+    max_gib: Annotated[float | None, typer.Option(min=0, help="Refuse a cache larger than this.")] = None,
     precision: Annotated[PrecisionName, typer.Option(help="Arithmetic of the encoder.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Slices encoded together.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Slices encoded together.")] = None,
     set_: SetOption = None,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,
@@ -52,6 +52,8 @@ def embed(
     from segmed.inference.embedding import entries_of
     from segmed.training.precision import choose_precision
 
+    if fold is not None and split is None:
+        raise ConfigError("--fold is that of a split, and all slices are embedded without one. Name it with --split.")
     shown = parse_views(views)
     plan = open_split(split) if split else None
     chosen = _source(source, set_)
@@ -64,7 +66,7 @@ def embed(
             model,
             preprocess,
             data=decoded,
-            entries=entries_of(decoded, shown, plan, fold),
+            entries=entries_of(decoded, shown, plan, fold or 0),
             out=out,
             precision=choose_precision(precision).name,
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
@@ -89,7 +91,6 @@ class _Source:
 def _source(source: str, overrides: list[str] | None) -> _Source:
     """A run folder, or a recipe by name."""
     from segmed.cli.train import chosen_recipe
-    from segmed.core.errors import ConfigError
     from segmed.models.checkpoint import load_run
     from segmed.models.hub import hub_id
 

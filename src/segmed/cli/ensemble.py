@@ -25,7 +25,7 @@ def ensemble(
     ],
     out: Annotated[Path, folder_option("Folder of the ensemble.")],
     split: Annotated[Path | None, typer.Option(help="Split, where the runs were trained on several folds.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Fold of the split, from 0.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of the split, from 0.")] = None,
     augment: AugmentOption = False,
     components: ComponentsOption = False,
     untuned: Annotated[

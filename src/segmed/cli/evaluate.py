@@ -36,7 +36,7 @@ def evaluate(
     run: Annotated[str | None, typer.Argument(help="Run folder, or a hub model hf:owner/name.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data set.")] = None,
     split: Annotated[Path | None, typer.Option(help="Another split than the run's own, or that of masks.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Another fold than the run's own, from 0.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Another fold than the run's own, from 0.")] = None,
     part: Annotated[
         PartName, typer.Option(help="The run was chosen on validation; train is for masks alone.")
     ] = "test",

@@ -24,7 +24,7 @@ def oof(
     recipe: Annotated[str, typer.Argument(help="A dense recipe's name or YAML file.")] = "unet-cpu",
     folds: Annotated[int, typer.Option(min=2, help="Models to train, each on all but a share of the patients.")] = 5,
     fold: FoldOption = 0,
-    seed: Annotated[int | None, typer.Option(help="Seed of folds, weights, order and augmentation.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of folds, weights, order and augmentation.")] = None,
     set_: SetOption = None,
     labels: LabelsOption = None,
     patient_regex: PatientRegexOption = None,

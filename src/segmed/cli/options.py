@@ -56,7 +56,7 @@ GroupsOption = Annotated[
 ]
 
 SplitOption = Annotated[Path, typer.Option(help="Split made by `segmed data split`.")]
-FoldOption = Annotated[int, typer.Option(help="Fold of the split, from 0.")]
+FoldOption = Annotated[int, typer.Option(min=0, help="Fold of the split, from 0.")]
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A recipe's name, of those that `segmed recipes` lists, or YAML file.")
@@ -71,9 +71,9 @@ UpsamplerOption = Annotated[
     UpsamplerName | None, typer.Option(help="How a U-Net's decoder upsamples its maps; jbu is guided by the image.")
 ]
 GaflOption = Annotated[GaflName | None, typer.Option(help="A learned filter on the input.")]
-EpochsOption = Annotated[int | None, typer.Option(help="Epochs.")]
-StepSlicesOption = Annotated[int | None, typer.Option("--batch-size", help="Slices per step and device.")]
-SeedOption = Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Epochs.")]
+StepSlicesOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Slices per step and device.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation.")]
 EmbeddingsOption = Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")]
 StartOption = Annotated[str | None, typer.Option(help="Run whose weights training begins with.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
@@ -81,7 +81,7 @@ DATA_HELP = "Data set: a folder in a supported layout, or a manifest."
 RunOutOption = Annotated[Path, folder_option("Run folder to write.")]
 
 AcceleratorOption = Annotated[Literal["auto", "cpu", "gpu", "mps"], typer.Option(help="Where to train.")]
-DevicesOption = Annotated[int, typer.Option(help="Devices on each node.")]
+DevicesOption = Annotated[int, typer.Option(min=1, help="Devices on each node.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 SlicesAtATimeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Slices at a time.")]
 

@@ -55,7 +55,7 @@ def train(
     resume: ResumeOption = False,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = 1,
-    nodes: Annotated[int, typer.Option(help="Nodes; start the same command on each.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes; start the same command on each.")] = 1,
     strategy: Annotated[Literal["auto", "ddp"], typer.Option(help="How several devices share the work.")] = "auto",
     embeddings: EmbeddingsOption = None,
     start: StartOption = None,

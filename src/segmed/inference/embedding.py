@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from segmed.core.config import config_to_mapping
-from segmed.core.errors import ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.core.files import refuse_links
 from segmed.core.progress import Progress
 from segmed.core.split import Split
@@ -96,8 +96,11 @@ def embed(
     """Embed `entries` into the folder `out`, or go on where an earlier call was stopped.
 
     `precision` is the encoder's arithmetic as Lightning names it; `announce` is told the cost before the pass.
-    Raises `DataError` where `out` holds another cache, the disk or `max_gib` is too small, or a value is not finite.
+    Raises `DataError` where `out` holds another cache, the disk or `max_gib` is too small, or a value is not finite,
+    and `ConfigError` for a `batch` of less than one slice.
     """
+    if batch is not None and batch < 1:
+        raise ConfigError(f"{batch} slices cannot be encoded together. Use 1 or more.")
     refuse_links(out)
     device = device or torch.device("cpu")
     encoder = SliceEncoder(
@@ -114,7 +117,12 @@ def embed(
             each = encoder.measure(entries) if missing else 0.0
             announce(EmbeddingCost(len(entries), missing, plan.bytes, plan.entry_bytes, each, tuple(damaged)))
         return fill(
-            plan, out, encoder, whole=whole, batch=batch or default_batch(plan.shapes, device), progress=progress
+            plan,
+            out,
+            encoder,
+            whole=whole,
+            batch=default_batch(plan.shapes, device) if batch is None else batch,
+            progress=progress,
         )
 
 
