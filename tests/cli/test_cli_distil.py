@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 
 from commands import TINY, segmed
 from segmed.core.errors import ConfigError
@@ -51,3 +53,16 @@ def test_a_run_without_prompts_and_a_recipe_for_masks_are_refused(toy_split: tup
         segmed(*distil, "--recipe", "sam-tiny")
     with pytest.raises(ConfigError, match="model, preprocess, prompting, start are the run's own"):
         segmed(*distil, "--set", "model.sam.trains=lora")
+
+
+def test_a_run_is_taught_on_data_whose_masks_store_its_own_labels(tmp_path: Path) -> None:
+    root = write_toy(tmp_path / "data", patients=4)
+    for mask in root.rglob("*_mask.tif"):
+        Pillow.fromarray(np.minimum(np.asarray(Pillow.open(mask)), 100)).save(mask)
+    stored = ("--labels", "background=0,tumour=100")
+    segmed("data", "split", root, "--out", tmp_path / "split.json", *stored, "--ratios", "0.5,0.25,0.25")
+    where = ("--data", root, "--split", tmp_path / "split.json")
+    segmed("train", *SAM, *where, *stored, "--out", tmp_path / "run")
+    short = ("--epochs=1", "--set", "sampling.steps_per_epoch=1", "--set", "sampling.batch_size=4")
+    segmed("distil", tmp_path / "run", "--encode-at=32", *short, *where, "--out", tmp_path / "small")
+    assert load_config(tmp_path / "small")[0].labels.stored == (0, 100)

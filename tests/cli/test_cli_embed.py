@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bright_run import save
 from commands import segmed
+from prompted_runs import save_prompted_run
 from segmed.cli.main import app
+from segmed.core.labels import LabelMap
 from toydata import write_toy
 
 MODEL = (
@@ -55,3 +59,11 @@ def test_what_cannot_work_is_one_error_before_any_pixel_is_read(root: Path) -> N
     training = ("train", *MODEL, "--data", root, "--split", root / "split.json", "-o", root / "r")
     assert "augment is not none" in error_of(*training, "--embeddings", root / "nothing")
     assert not list((root / "other").glob("shard-*"))
+
+
+def test_a_run_embeds_a_data_set_whose_masks_store_its_own_labels(tmp_path: Path) -> None:
+    run = save_prompted_run(tmp_path / "run", labels=LabelMap(("lesion",), (0, 100)))
+    line = np.eye(64, dtype=np.uint8)
+    save(tmp_path / "data" / "images" / "a_1.png", np.stack([line * 200] * 3, axis=2))
+    save(tmp_path / "data" / "masks" / "a_1.png", line * 100)
+    assert "1 embeddings" in segmed("embed", run, "--data", tmp_path / "data", "-o", tmp_path / "cache")

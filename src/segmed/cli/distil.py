@@ -52,6 +52,7 @@ def distil(
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
     from segmed.core.errors import ConfigError
+    from segmed.models.checkpoint import load_config
     from segmed.training import Hardware, train
     from segmed.training.featup import FROM_THE_RUN, distil_recipe
 
@@ -66,7 +67,8 @@ def distil(
         raise ConfigError(f"{recipe}: learns masks. Choose featup-encoder, featup or featup-multiview.")
     chosen = distil_recipe(base, run, encode_at=encode_at, upsampler=upsampler, seed=seed)
     plan = open_split(split)
-    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
+    own = load_config(run)[0].labels
+    decoded = open_decoded(data, labels, patient_regex, default_labels=own, plane=chosen.preprocess.plane)
     with training_display() as callbacks:
         train(
             chosen,

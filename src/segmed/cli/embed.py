@@ -57,7 +57,8 @@ def embed(
     shown = parse_views(views)
     plan = open_split(split) if split else None
     chosen = _source(source, set_)
-    decoded = open_decoded(data, labels, patient_regex, plane=chosen.preprocess.plane)
+    own = None if chosen.run is None else chosen.run.config.labels
+    decoded = open_decoded(data, labels, patient_regex, default_labels=own, plane=chosen.preprocess.plane)
     if plan is not None:
         plan = require_fit(plan, decoded)
     model, preprocess = _fitted(chosen, decoded)
