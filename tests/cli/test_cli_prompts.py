@@ -1,5 +1,6 @@
 """Prompts on the command line: kinds in evaluate, boxes and points in predict."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_predict_carries_boxes_through_their_volumes_where_asked(run: Path, root
     assert "4 masks" in said
     with pytest.raises(ConfigError, match="--propagate carries boxes or points"):
         segmed("predict", run, volume[0].parent, "-o", tmp_path / "none", "--propagate", "--device", "cpu")
+
+
+def test_prompts_are_not_carried_between_images_that_stand_alone(run: Path, root: Path, tmp_path: Path) -> None:
+    for path in sorted(root.glob("kaggle_3m/*0000_20000101/*_[0-9].tif")):
+        shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "boxes.csv").write_text(f"file,x0,y0,x1,y1\n{path.name},5,5,30,30\n")
+    with pytest.raises(ConfigError, match=r"--propagate carries .* each image of .* stands alone\. Say --volumes"):
+        segmed("predict", run, tmp_path, "-o", tmp_path / "o", "--boxes", tmp_path / "boxes.csv", "--propagate")
+    assert not (tmp_path / "o").exists()
+
+
+def test_volumes_without_a_prompt_to_carry_are_told(run: Path, root: Path, tmp_path: Path) -> None:
+    first = sorted(root.glob("kaggle_3m/*0000_20000101/*_[0-9].tif"))[0]
+    (tmp_path / "boxes.csv").write_text(f"file,x0,y0,x1,y1\n{first.name},5,5,30,30\n")
+    said = segmed("predict", run, root, "-o", tmp_path / "o", "--boxes", tmp_path / "boxes.csv", "--propagate")
+    assert "2 volumes without a box or point: an empty mask for each slice." in said
 
 
 def test_boxes_of_volumes_are_given_in_voxels_and_in_mm_on_the_command_line(run: Path, tmp_path: Path) -> None:

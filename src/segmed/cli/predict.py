@@ -13,6 +13,7 @@ from segmed.cli.options import DeviceOption, SlicesAtATimeOption, TtaOption
 from segmed.cli.progress import progress_bar
 from segmed.cli.prompt_options import GivenPrompts
 from segmed.core.errors import ConfigError
+from segmed.core.records import by_volume
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
@@ -239,11 +240,22 @@ def _prompted(
     if prompted is None:
         return None
     prompts.require_one(len(inputs.records), "image", inputs.root)
+    if prompts.propagate and max(inputs.sizes, default=0) == 1:
+        raise ConfigError(
+            f"--propagate carries prompts to the other slices of their volumes, but each image of {inputs.root} stands "
+            "alone. Say --volumes where those of a folder are one volume, or who the patient is with --patient-regex."
+        )
     given = prompts.read(read_given, lambda text, how: parse_given(text, how, inputs.records[0].image.name))
     by_image = given_by_image(given, inputs)
-    silent = len(inputs.records) - len(by_image)
-    if silent and not prompts.propagate:
-        note(f"{plural(silent, 'image')} without a box or point: an empty mask for each.")
+    if prompts.propagate:
+        volumes = by_volume(inputs.records).values()
+        silent = sum(not any(record.image in by_image for record in records) for records in volumes)
+        said = f"{plural(silent, 'volume')} without a box or point: an empty mask for each slice."
+    else:
+        silent = len(inputs.records) - len(by_image)
+        said = f"{plural(silent, 'image')} without a box or point: an empty mask for each."
+    if silent:
+        note(said)
     carry = PropagateConfig() if prompts.propagate else None
     return PromptedFiles(prompted, by_image, batch_size=batch_size, carry=carry)
 
