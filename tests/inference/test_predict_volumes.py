@@ -387,3 +387,16 @@ def test_results_in_the_folder_of_a_data_sets_images_are_not_its_images(tmp_path
     out = tmp_path / "images" / "predicted"
     first = run(tmp_path, out)
     assert run(tmp_path, out, existing="keep").kept == first.written == (out / "a.nii.gz",)
+
+
+@pytest.mark.parametrize(
+    ("names", "endings"),
+    [
+        (("lesion",), ["_probability"]),
+        (("a/b", "c"), ["_probability_a-b", "_probability_c"]),
+        (("a/b", "a-b"), ["_probability_1_a-b", "_probability_2_a-b"]),
+        (("Core", "core", "rim"), ["_probability_1_Core", "_probability_2_core", "_probability_3_rim"]),
+    ],
+)
+def test_each_label_has_a_file_of_probabilities_of_its_own(names: tuple[str, ...], endings: list[str]) -> None:
+    assert volume_files._probability_endings(names) == endings

@@ -290,12 +290,21 @@ def _target(how: _How, volume: VolumeFiles, mask: Path, extras: Extras) -> Targe
     """The files of a volume's results, beside its mask."""
     source = volume.images[0]
     stem, ending = stem_of(mask), suffix_of(source) or CONTAINER
-    names = how.predictor.config.labels.names
-    endings = ["_probability"] if len(names) == 1 else [f"_probability_{name.replace('/', '-')}" for name in names]
+    endings = _probability_endings(how.predictor.config.labels.names)
     places = tuple(mask.with_name(f"{stem}{each}{ending}") for each in endings) if extras.probabilities else ()
     uncertain = mask.with_name(f"{stem}_uncertainty{ending}") if extras.uncertainty else None
     picture = None if how.draw is None else mask.with_name(f"{stem}_overlay.png")
     return Target(source, mask, picture, places, uncertain, _dicom_files(volume, mask.with_name(stem), extras))
+
+
+def _probability_endings(names: Sequence[str]) -> list[str]:
+    """What files of probabilities end in: the label's name, and its number where two names make one file."""
+    if len(names) == 1:
+        return ["_probability"]
+    plain = [name.replace("/", "-") for name in names]
+    if len({composed(name).casefold() for name in plain}) < len(plain):
+        plain = [f"{number}_{name}" for number, name in enumerate(plain, start=1)]
+    return [f"_probability_{name}" for name in plain]
 
 
 def _dicom_files(volume: VolumeFiles, stem: Path, extras: Extras) -> tuple[Path, ...]:
