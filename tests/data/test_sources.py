@@ -119,6 +119,7 @@ def test_colour_labels_are_parsed() -> None:
         ("background=0", "only background is given"),
         ("background=0,rim=300", "rim=300 is neither"),
         ("background=0,rim=-1", "rim=-1 is neither"),
+        (f"background=0,rim={'9' * 5000}", "rim=9+…9+ is neither"),
         ("background=0,rim=#12345", "rim=#12345 is neither"),
         ("background=0,rim=#ff0000", "grey values and colours are mixed"),
         ("background=0,rim=1,rim=2", "'rim' is given twice"),

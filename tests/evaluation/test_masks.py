@@ -341,3 +341,10 @@ def test_an_expression_that_makes_one_patient_of_all_cases_is_said(tmp_path):
     all_one = open_references(folder, patient_regex="^.(_)")
     (told,) = all_one.remarks
     assert told.startswith("All 4 cases are of one patient by --patient-regex. ")  # and not which, in any report
+
+
+@pytest.mark.parametrize("text", ["=1", "kidney=-1", "kidney=x", f"kidney={'9' * 5000}"])
+def test_numbers_of_labels_that_are_none_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(DataError, match=r"--labels: .* is not NAME=NUMBER") as refusal:
+        parse_label_numbers(f"background=0,{text}")
+    assert len(str(refusal.value)) < 300

@@ -36,11 +36,16 @@ def test_a_list_keeps_its_order():
     [
         ("jitter", "'jitter' need a number, such as jitter:5"),
         ("jitter:", "need a number"),
-        ("jitter:five", "a whole number of pixels was expected, such as jitter:5"),
+        ("jitter:five", "a whole number of pixels up to 65535 was expected, such as jitter:5"),
         ("jitter:-3", "a whole number"),
         ("jitter:2.5", "a whole number"),
         ("jitter:5@", "a whole number"),
         ("jitter:5@0", "a whole number"),
+        ("jitter:65536", "a whole number of pixels up to 65535 was expected"),
+        ("jitter:99999999999999999999", "a whole number of pixels up to 65535"),
+        (f"symmetric:{'9' * 5000}", "999': a whole number of pixels up to 65535"),
+        (f"jitter:5@{'9' * 5000}", "a whole number of pixels up to 65535"),
+        (f"loose:{'9' * 5000}", "a number from 1 to 100"),
         ("gt:3", "'gt' take no number, got 'gt:3'. Write gt"),
         ("loose:0.5", "a number from 1 to 100 was expected, such as loose:1.5"),
         ("loose:nan", "a number from 1"),
@@ -56,6 +61,7 @@ def test_what_is_not_understood_is_refused_with_what_would_be(name, message):
     with pytest.raises(ConfigError) as refusal:
         [parse_prompt(each) for each in prompt_names(name)]
     assert message in str(refusal.value)
+    assert len(str(refusal.value)) < 400
 
 
 @pytest.mark.parametrize("kind", [PromptKind("gt"), PromptKind("jitter:20@1024"), PromptKind("loose:1.3", 8)], ids=str)

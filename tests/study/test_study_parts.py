@@ -210,7 +210,7 @@ def test_a_patient_is_missed_where_at_least_half_of_the_seeds_missed_it() -> Non
     assert [row.missed for row in nested.patients] == [False, True]
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", f"1/{'9' * 5000}"])
 def test_a_part_that_is_none_is_refused(part: str) -> None:
     with pytest.raises(ConfigError, match="expected I/N"):
         part_of([], part)

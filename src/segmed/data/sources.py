@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmed.core.errors import DataError
+from segmed.core.escaping import shortened_text
 from segmed.core.labels import Colour, LabelMap, StoredValue
 from segmed.core.records import SliceDataset
 from segmed.core.stacking import Plane
@@ -257,6 +258,8 @@ def _stored_value(name: str, value: str) -> StoredValue:
     if re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         colour: Colour = (int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16))
         return colour
-    if value.isascii() and value.isdecimal() and int(value) <= 255:
+    if value.isascii() and value.isdecimal() and len(value) <= 9 and int(value) <= 255:
         return int(value)
-    raise DataError(f"--labels: {name}={value} is neither a grey value from 0 to 255 nor a colour like #ff8800.")
+    raise DataError(
+        f"--labels: {name}={shortened_text(value)} is neither a grey value from 0 to 255 nor a colour like #ff8800."
+    )

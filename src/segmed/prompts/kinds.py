@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from segmed.core.errors import ConfigError
-from segmed.prompts.sampling import PROMPTS, PromptConfig
+from segmed.core.escaping import shortened
+from segmed.prompts.sampling import MOST, PROMPTS, PromptConfig
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PromptKind:
     def from_text(cls, text: str) -> "PromptKind":
         """Read what `str` gives, from a file."""
         drawn, _, times = text.rpartition(" x")
-        return cls(drawn, int(times)) if drawn and times.isdecimal() else cls(text)
+        return cls(drawn, int(times)) if drawn and _is_whole(times, 1) else cls(text)
 
 
 def prompt_names(text: str) -> list[str]:
@@ -44,7 +45,7 @@ def prompt_names(text: str) -> list[str]:
         raise ConfigError(f"No prompts are named. Choose among: {_choices()}.")
     twice = [name for index, name in enumerate(names) if name and name in names[:index]]
     if twice:
-        raise ConfigError(f"Prompts {twice[0]!r} are named twice. Name each once.")
+        raise ConfigError(f"Prompts {shortened(twice[0])} are named twice. Name each once.")
     return names
 
 
@@ -60,13 +61,13 @@ def parse_prompt(name: str) -> PromptConfig:
         return PROMPTS[word]
     if word in NUMBERED:
         if not number:
-            raise ConfigError(f"Prompts {name!r} need a number, such as {NUMBERED[word][0]}.")
+            raise ConfigError(f"Prompts {shortened(name)} need a number, such as {NUMBERED[word][0]}.")
         return NUMBERED[word][1](name, number)
     if word in PROMPTS:
-        raise ConfigError(f"Prompts {word!r} take no number, got {name!r}. Write {word}.")
+        raise ConfigError(f"Prompts {word!r} take no number, got {shortened(name)}. Write {word}.")
     near = difflib.get_close_matches(word, [*PROMPTS, *NUMBERED], n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"Unknown prompts {name!r}. {hint}Choose among: {_choices()}.")
+    raise ConfigError(f"Unknown prompts {shortened(name)}. {hint}Choose among: {_choices()}.")
 
 
 def _jitter(name: str, number: str) -> PromptConfig:
@@ -99,13 +100,17 @@ NUMBERED: dict[str, tuple[str, Callable[[str, str], PromptConfig]]] = {
 
 def _pixels(name: str, number: str) -> tuple[int, int | None]:
     pixels, at, side = number.partition("@")
-    if not pixels.isdecimal() or (at and not (side.isdecimal() and int(side) > 0)):
+    if not _is_whole(pixels, 0) or (at and not _is_whole(side, 1)):
         word = name.partition(":")[0]
         raise ConfigError(
-            f"Prompts {name!r}: a whole number of pixels was expected, such as {word}:5, or {word}:20@1024 "
-            "for 20 pixels of an image of side 1024."
+            f"Prompts {shortened(name)}: a whole number of pixels up to {MOST} was expected, such as {word}:5, or "
+            f"{word}:20@1024 for 20 pixels of an image of side 1024."
         )
     return int(pixels), int(side) if at else None
+
+
+def _is_whole(text: str, least: int) -> bool:
+    return text.isdecimal() and len(text) <= len(str(MOST)) and least <= int(text) <= MOST
 
 
 def _real(name: str, number: str, *, low: float, high: float) -> float:
@@ -115,7 +120,9 @@ def _real(name: str, number: str, *, low: float, high: float) -> float:
         value = float("nan")
     if not low <= value <= high:
         example = NUMBERED[name.partition(":")[0]][0]
-        raise ConfigError(f"Prompts {name!r}: a number from {low:g} to {high:g} was expected, such as {example}.")
+        raise ConfigError(
+            f"Prompts {shortened(name)}: a number from {low:g} to {high:g} was expected, such as {example}."
+        )
     return value
 
 

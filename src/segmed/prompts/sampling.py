@@ -19,7 +19,9 @@ from segmed.prompts.masks import lesions, points_beside, points_inside, tight_bo
 from segmed.prompts.value import INSIDE, OUTSIDE, Prompts
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+MOST = 65535
+"""Pixels or points beyond which a number is taken for a mistake."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
 
 
 @config_dataclass
@@ -44,7 +46,7 @@ class PromptConfig:
     """Each side moves out by a whole number of pixels from 0 to this, as in MedSAM."""
     symmetric: Count = 0
     """Each side moves by a whole number of pixels, in or out by up to this."""
-    pixels_at: Annotated[int, Field(ge=1)] | None = None
+    pixels_at: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """The image side at which `outward`, `symmetric` and `near` are counted: 20 pixels at 1024 are 5 at 256. Height
     and width are scaled apart, as MedSAM stretches images. None counts the image's own pixels."""
     inside: Count = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from segmed.core.errors import ConfigError
+from segmed.core.escaping import shortened_text
 from segmed.core.former_names import present_place
 from segmed.core.reading import parse_yaml, read_json
 from segmed.core.split import Split
@@ -120,8 +121,8 @@ T = TypeVar("T")
 def part_of(jobs: Sequence[T], part: str) -> tuple[T, ...]:
     """Part `i/n` of things in order: every n-th from the i-th, from 1. Raises `ConfigError` for another form."""
     number, _, parts = part.partition("/")
-    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise ConfigError(f"--part {part}: expected I/N with I from 1 to N, such as 2/4.")
+    if len(part) > 20 or not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ConfigError(f"--part {shortened_text(part)}: expected I/N with I from 1 to N, such as 2/4.")
     return tuple(jobs[int(number) - 1 :: int(parts)])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from segmed.core.errors import DataError
+from segmed.core.escaping import shortened
 from segmed.core.labels import UNNAMED
 from segmed.core.reading import read_json
 from segmed.evaluation.masks.files import shown
@@ -53,9 +54,10 @@ def parse_label_numbers(text: str) -> LabelNumbers:
     if "=" not in text:
         return read_label_numbers(Path(text))
     entries = [tuple(part.strip() for part in entry.partition("=")[::2]) for entry in text.split(",")]
-    bad = next((f"{name}={number}" for name, number in entries if not (name and number.isdecimal())), None)
+    wrong = ((name, number) for name, number in entries if not (name and number.isdecimal() and len(number) <= 9))
+    bad = next((f"{name}={number}" for name, number in wrong), None)
     if bad is not None:
-        raise DataError(f"--labels: {bad!r} is not NAME=NUMBER. Write it as 'background=0,kidney=1,tumour=2'.")
+        raise DataError(f"--labels: {shortened(bad)} is not NAME=NUMBER. Write it as 'background=0,kidney=1,tumour=2'.")
     if len({name for name, _ in entries}) < len(entries):
         raise DataError(f"--labels: {text!r} names a label twice. Give each one number.")
     return _numbers({name: int(number) for name, number in entries}, "--labels")
