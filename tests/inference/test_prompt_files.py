@@ -8,10 +8,13 @@ from PIL import Image as Pillow
 
 from prompted_runs import run_config, tiny_promptable
 from segmed.core.errors import DataError
+from segmed.core.volume import Grid, Volume
+from segmed.data.cutting import cut_volumes
 from segmed.inference.files import predict_files
 from segmed.inference.inputs import find_inputs
-from segmed.inference.prompt_files import PromptedFiles, given_by_image, parse_given, prompts_of, read_given
+from segmed.inference.prompt_files import Given, PromptedFiles, given_by_image, parse_given, prompts_of, read_given
 from segmed.inference.prompted import PromptedPredictor
+from segmed.inference.volume_prompts import VolumeGiven, prompts_of_volume
 from segmed.io import read_mask
 from segmed.models.checkpoint import TrainedModel
 from segmed.prompts.value import Prompts
@@ -81,7 +84,7 @@ def test_a_bad_box_names_file_and_line(tmp_path: Path, row: str, message: str) -
     [
         ("one.png,57,2,1,0", r"points.csv, line 2: Point \(57, 2\) lies outside the image"),
         ("one.png,5,2,2,0", "points.csv, line 2: A point's label is 1"),
-        ("one.png,5,2,1,", "points.csv, line 2: one.png has 2 boxes. Say in `object`"),
+        ("one.png,5,2,1,", "points.csv, line 2: its file has 2 boxes. Say in `object`"),
         ("one.png,5,2,1,2", "points.csv, line 2: object 2 is none of the 2 boxes"),
         ("one.png,5,2,1,0.5", "points.csv, line 2: object is a whole number"),
     ],
@@ -210,3 +213,34 @@ def test_masks_are_written_from_the_boxes_and_a_bad_one_costs_its_image_alone(im
     expected = predictor.decode(encoded, Prompts(boxes=[(4, 4, 40, 30)])).mask
     assert np.array_equal(read_mask(tmp_path / "out/one.png", predictor.config.labels).array, expected)
     assert not read_mask(tmp_path / "out/two.png", predictor.config.labels).array.any()
+
+
+NUMBERS = [
+    ((1,), r"points.csv, line 2: object 1, but no point of its file is of object 0\. Number objects from 0"),
+    ((0, 0, 2), r"points.csv, line 4: object 2, but no point of its file is of object 1\."),
+    ((0, -1), r"points.csv, line 3: object -1; objects are counted from 0\."),
+]
+"""Objects of points without boxes, in rows from line 2, and what is wrong with them."""
+
+
+@pytest.mark.parametrize(("numbers", "message"), NUMBERS)
+def test_objects_of_points_alone_are_numbered_from_0_without_a_gap_or_name_their_row(
+    numbers: tuple[int, ...], message: str
+) -> None:
+    of_image = [Given("one", f"points.csv, line {line}", (5.0, 5.0), object=n) for line, n in enumerate(numbers, 2)]
+    with pytest.raises(DataError, match=message):
+        prompts_of(of_image, SIZE)
+    here = (5.0, 5.0, 1.0)
+    of_volume = [
+        VolumeGiven("one", f"points.csv, line {line}", "points", here, here, object=n)
+        for line, n in enumerate(numbers, 2)
+    ]
+    grid = Grid((3, 9, 9), spacing=(5.0, 1.0, 1.0))
+    cut = cut_volumes([Volume(np.zeros(grid.shape, np.int16), grid)], "acquired", names=["one"])
+    with pytest.raises(DataError, match=message):
+        prompts_of_volume(of_volume, cut)
+
+
+def test_objects_of_points_alone_may_come_in_any_order() -> None:
+    given = [Given("one", "here", (5.0, 5.0), object=number) for number in (2, 0, 1, 0)]
+    assert prompts_of(given, SIZE).point_objects.tolist() == [0, 0, 1, 2]

@@ -1,7 +1,8 @@
 """Boxes and points for images on disk: from a small CSV or JSON file, or one by one; every fault names its row.
 
 CSV of boxes: `file,x0,y0,x1,y1`. CSV of points: `file,x,y` and, where wanted, `label` (1 on the object, 0 beside it)
-and `object` (which box of the file, from 0, the point belongs to). JSON, for either or both:
+and `object` (which box of the file, from 0, the point belongs to; without boxes points of one number are one object,
+numbered from 0 without a gap). JSON, for either or both:
 `{"a.png": {"boxes": [[x0, y0, x1, y1]], "points": [[x, y]], "labels": [1], "objects": [0]}}`. Coordinates are in
 pixels of the image, columns before rows, from its upper left corner; a box ends where it no longer covers. Columns of
 another name are refused, since `x,y,w,h` is another box than `x0,y0,x1,y1`, and so are shares of the image.
@@ -116,8 +117,7 @@ def prompts_of(given: Sequence[Given], size: Size) -> Prompts:
     """The prompts of an image of `size` (height, width); boxes are objects, in order.
 
     Raises `DataError`, naming the row, for a box or point that is not finite, inverted, empty or outside the image, or
-    that looks like shares of it, a box that holds no pixel's centre, a label other than 0 and 1, and a point that does
-    not say which of several boxes it belongs to.
+    that looks like shares of it, a box that holds no pixel's centre, a label other than 0 and 1, and as `objects_of`.
     """
     boxes = [each for each in given if each.kind == "boxes"]
     points = [each for each in given if each.kind == "points"]
@@ -125,16 +125,36 @@ def prompts_of(given: Sequence[Given], size: Size) -> Prompts:
         _checked(each, size, boxes=[each.numbers])
     for each in points:
         _checked(each, size, points=[each.numbers], point_labels=[each.label])
-        if each.object is None and len(boxes) > 1:
-            raise DataError(f"{each.where}: {each.file} has {len(boxes)} boxes. Say in `object` which the point is of.")
-        if boxes and not 0 <= (each.object or 0) < len(boxes):
-            raise DataError(f"{each.where}: object {each.object} is none of the {len(boxes)} boxes, counted from 0.")
     return Prompts(
         boxes=[each.numbers for each in boxes],
         points=[each.numbers for each in points],
         point_labels=[each.label for each in points],
-        point_objects=[each.object or 0 for each in points],
+        point_objects=objects_of([(each.where, each.object) for each in points], len(boxes)),
     )
+
+
+def objects_of(points: Sequence[tuple[str, int | None]], boxes: int) -> list[int]:
+    """The object of each point of an image or volume that has so many boxes: one of these, or without boxes objects of
+    their own, numbered from 0 without a gap; by default the first.
+
+    A point is the row it was written in and the object it names. Raises `DataError`, naming the row, for any other
+    number, and for none where there are several boxes.
+    """
+    known = {number or 0 for _, number in points}
+    for where, named in points:
+        number = named or 0
+        if named is None and boxes > 1:
+            raise DataError(f"{where}: its file has {boxes} boxes. Say in `object` which the point is of.")
+        if boxes and not 0 <= number < boxes:
+            raise DataError(f"{where}: object {number} is none of the {boxes} boxes, counted from 0.")
+        if number < 0:
+            raise DataError(f"{where}: object {number}; objects are counted from 0. Number them so.")
+        if not boxes and (missing := next((other for other in range(number) if other not in known), None)) is not None:
+            raise DataError(
+                f"{where}: object {number}, but no point of its file is of object {missing}. Number objects from 0, "
+                "without a gap."
+            )
+    return [number or 0 for _, number in points]
 
 
 class PromptedFiles:

@@ -33,6 +33,7 @@ from segmed.inference.prompt_files import (
     entries_in_json,
     entries_in_table,
     number_in,
+    objects_of,
     require_kind,
     whole_in,
     written,
@@ -132,7 +133,7 @@ def prompts_of_volume(given: Sequence[VolumeGiven], cut: CutVolume) -> list[Prom
     """The prompts of each slice of a volume: a box on every slice whose middle it covers, a point on the one it is in.
 
     Raises `DataError`, naming the row, for a box or point that is inverted, empty or outside the volume, one of a slice
-    where slices are cut along another plane, and a point that is on no slice of its box.
+    where slices are cut along another plane, a point that is on no slice of its box, and as `objects_of`.
     """
     return [each for each, _ in _with_owners(given, cut)]
 
@@ -141,11 +142,7 @@ def _with_owners(given: Sequence[VolumeGiven], cut: CutVolume) -> list[tuple[Pro
     """The prompts of each slice, with the number of each object in the volume."""
     boxes = [(each, *_placed(each, cut)) for each in given if each.kind == "boxes"]
     points = [(each, *_placed(each, cut)) for each in given if each.kind == "points"]
-    for each, _, _ in points:
-        if each.object is None and len(boxes) > 1:
-            raise DataError(f"{each.where}: {each.file} has {len(boxes)} boxes. Say in `object` which the point is of.")
-        if boxes and not 0 <= (each.object or 0) < len(boxes):
-            raise DataError(f"{each.where}: object {each.object} is none of the {len(boxes)} boxes, counted from 0.")
+    objects_of([(each.where, each.object) for each, _, _ in points], len(boxes))
     covered = [range(*_covered(low[0], high[0])) for _, low, high in boxes]
     found = []
     for number in range(cut.grid.shape[0]):
