@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import segmed.inference.room as room
+from box_filler import filler
 from prompted_runs import SIDE, run_config, save_prompted_run, tiny_promptable
 from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
@@ -112,6 +113,15 @@ def test_slices_of_a_volume_answer_alike_alone_and_together(predictor: PromptedP
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
         np.testing.assert_allclose(one.objects, other.objects, atol=1e-5)
+
+
+def test_slices_of_different_sizes_answer_their_own_boxes_in_one_call() -> None:
+    predictor = filler()
+    sizes = [(6, 9), (6, 9), (8, 5), (6, 9)]
+    encoded = predictor.encode_volume([np.random.default_rng(0).random((*size, 1)) for size in sizes])
+    answers = predictor.decode_volume(encoded, [Prompts(boxes=[(1, 2, 1 + number, 4)]) for number in range(1, 5)])
+    assert [answer.mask.shape for answer in answers] == sizes
+    assert [int(answer.mask.sum()) for answer in answers] == [2, 4, 6, 8]
 
 
 def test_an_answers_logits_prompt_another_one(predictor: PromptedPredictor) -> None:

@@ -203,8 +203,9 @@ class PromptedPredictor(Predictor):
             raise DataError(f"{len(prompts)} prompts for {len(encoded)} images. Give one Prompts per image.")
         answers: list[Answer] = []
         for start in range(0, len(encoded), batch_size):
-            some = slice(start, start + batch_size)
-            answers += self._decoded(encoded[some], None if prompts is None else prompts[some])
+            for group in same_size([image.embedding.first for image in encoded[start : start + batch_size]]):
+                some = slice(start + group[0], start + group[-1] + 1)
+                answers += self._decoded(encoded[some], None if prompts is None else prompts[some])
         return answers
 
     def _decoded(self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None) -> list[Answer]:
