@@ -16,6 +16,8 @@ from segmed.inference.prompted import EncodedImage, PromptedPredictor
 from segmed.inference.propagate import PropagateConfig, propagate, takes_masks
 from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
+from segmed.models.object_prompts import ObjectPrompts
+from segmed.models.promptable import Decoded
 from segmed.models.training_facts import TrainingFacts
 from segmed.prompts.value import Prompts
 
@@ -200,3 +202,18 @@ def test_boxes_for_files_are_carried_by_what_the_files_say_of_their_order(
     assert [bool(mask.array.any()) for mask in masks] == [True] * reached + [False] * (4 - reached)  # type: ignore[union-attr]
     alone = PromptedFiles(predictor, given)(records, images)
     assert [bool(mask.array.any()) for mask in alone] == [True, False, False, False]  # type: ignore[union-attr]
+
+
+def test_no_more_slices_are_decoded_at_a_time_than_asked(
+    predictor: PromptedPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, sizes, decode = encoded(predictor, *DRIFTING), [], predictor.promptable.decode
+
+    def counted(embedding: Embedding, prompts: ObjectPrompts) -> Decoded:
+        sizes.append(len(embedding))
+        return decode(embedding, prompts)
+
+    monkeypatch.setattr(predictor.promptable, "decode", counted)
+    answers = propagate(predictor, volume, asked(4, z2=(12, 10, 18, 16)), TIGHT, batch_size=2)
+    assert max(sizes) == 2
+    assert [int(answer.mask.sum()) for answer in answers] == [36, 36, 36, 36]

@@ -141,7 +141,8 @@ class _ProtocolScores:
         prompts = [each.prompts for each in drawn]
         if self.protocol.carry is not None:
             positions = [record.slice_index for record in records]
-            return propagate(self._predictor, volume.encoded, prompts, self.protocol.carry, positions=positions)
+            carry, size = self.protocol.carry, self._batch_size
+            return propagate(self._predictor, volume.encoded, prompts, carry, positions=positions, batch_size=size)
         if self.protocol.kind.boxes > 1:
             slice_ids = [record.slice_id for record in records]
             return [self._averaged(*each) for each in zip(slice_ids, volume.encoded, prompts, strict=True)]

@@ -187,7 +187,9 @@ class PromptedFiles:
         else:
             places = [record.slice_index for record in records]
             known = places if len(set(places)) == len(places) else None  # a plain folder knows only the order
-            answers = propagate(self._predictor, encoded, prompts, self._carry, positions=known)
+            answers = propagate(
+                self._predictor, encoded, prompts, self._carry, positions=known, batch_size=self._batch_size
+            )
         return [
             error if isinstance(error, SegmedError) else Mask(answer.mask, Geometry(answer.mask.shape))
             for error, answer in zip(asked, answers, strict=True)

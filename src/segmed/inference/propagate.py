@@ -47,6 +47,7 @@ def propagate(
     *,
     positions: Sequence[int] | None = None,
     owners: Sequence[Sequence[int]] | None = None,
+    batch_size: int = 8,
 ) -> list[Answer]:
     """Answers for all slices of a volume, in order, from prompts on some of them.
 
@@ -54,8 +55,9 @@ def propagate(
     slice, then those that reached it; all together they are the most probable of each pixel. `positions` says where
     each slice lies in the volume; nothing is carried over a gap. `owners` says of each slice which
     object of the volume each drawn one is: none is carried to a slice on which it was drawn itself, as by a box of
-    several slices. Without it each is an object of its own. Raises `DataError` where slices differ in size or
-    number from their prompts.
+    several slices. Without it each is an object of its own. `batch_size` slices at a time are decoded with what was
+    drawn on them; what is carried goes slice by slice. Raises `DataError` where slices differ in size or number from
+    their prompts.
     """
     config = config or PropagateConfig()
     if len(prompts) != len(encoded):
@@ -64,7 +66,7 @@ def propagate(
     if len(sizes) > 1:
         raise DataError(f"Slices of one volume differ in size: {sorted(sizes)}. Nothing can be carried between them.")
     places = list(range(len(encoded)) if positions is None else positions)
-    answers = predictor.decode_volume(encoded, prompts)
+    answers = predictor.decode_volume(encoded, prompts, batch_size=batch_size)
     reached: list[list[Answer]] = [[] for _ in encoded]
     for index, drawn in enumerate(answers):
         for number in range(len(drawn.objects)):

@@ -194,8 +194,9 @@ class PromptedVolumes:
             if self._carry is None:
                 answers = self._predictor.decode_volume(encoded, wanted, batch_size=self._batch_size)
             else:
+                owners = [each for _, each in told]
                 answers = propagate(
-                    self._predictor, encoded, wanted, self._carry, owners=[owners for _, owners in told]
+                    self._predictor, encoded, wanted, self._carry, owners=owners, batch_size=self._batch_size
                 )
             for number, answer in zip(reached, answers, strict=True):
                 probabilities[number], masks[number] = answer.probabilities, answer.mask
