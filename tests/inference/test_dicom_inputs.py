@@ -134,3 +134,16 @@ def test_a_damaged_medium_is_told_where_folders_beside_it_hold_localisers_alone(
     (tmp_path / "b" / "DICOMDIR").write_bytes(b"damaged")
     with pytest.raises(DataError, match="DICOMDIR: damaged or truncated DICOM"):
         find_volumes(tmp_path, series=series)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("1.2.840.55", "1.2.840.55"), ("1.2.840.55.dcm", "1.2.840.55"), ("IM0001", "IM0001")]
+)
+def test_a_mask_is_named_as_its_dicom_file_without_a_suffix_that_is_no_part_of_a_uid(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    first, _ = series_in(tmp_path, 1)
+    first.rename(tmp_path / file)
+    found = find_volumes(tmp_path / file)
+    assert found is not None
+    assert [volume.name for volume in found.volumes] == [name]

@@ -71,7 +71,8 @@ def find_dicom(path: Path, series: str | None = None, results: Path | None = Non
         DataError: There is DICOM, but nothing of it can be predicted.
     """
     if path.is_file() and path.name != DICOMDIR_NAME:
-        return DicomVolumes((VolumeFiles(composed(path.stem), (path,), series=series),))
+        name = path.name if path.suffix[1:].isdecimal() else path.stem  # a file may be named by its UID, 1.2.840.55
+        return DicomVolumes((VolumeFiles(composed(name), (path,), series=series),))
     places = _places(path, results)
     if wanted := _wanted(places.root, series):
         found = _of_studies(places.root, [*places.folders, *places.media], wanted)
