@@ -12,8 +12,9 @@ import torch
 from PIL import Image as Pillow
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.image import Geometry
+from segmed.core.image import Geometry, Image
 from segmed.core.labels import LabelMap
+from segmed.core.volume import Grid, Volume
 from segmed.inference import PatientSlices, Predictor, load
 from segmed.inference.files import predict_files
 from segmed.inference.inputs import find_inputs
@@ -81,6 +82,38 @@ def test_a_slice_is_predicted_alike_alone_and_in_a_batch(predictor: Predictor) -
     one = predictor.probabilities(volume, batch_size=1)
     many = predictor.probabilities(volume, batch_size=5)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(one, many, strict=True))
+
+
+def test_an_image_that_was_read_is_predicted_as_its_array_and_its_mask_has_its_geometry(predictor: Predictor) -> None:
+    pixels, geometry = image((40, 56)), Geometry((40, 56), spacing=(0.5, 0.7))
+    found = predictor.predict(Image(pixels, geometry))
+    assert found.geometry == geometry
+    np.testing.assert_array_equal(found.array, predictor.predict(pixels).array)
+
+
+def test_images_that_were_read_are_a_volume_as_their_arrays_are(predictor: Predictor) -> None:
+    volume = [image((40, 56)) for _ in range(3)]
+    read = [Image(pixels, Geometry((40, 56))) for pixels in volume]
+    for one, other in zip(predictor.predict_volume(read), predictor.predict_volume(volume), strict=True):
+        np.testing.assert_array_equal(one.array, other.array)
+    probabilities = predictor.probabilities(read)
+    assert all(np.array_equal(*each) for each in zip(probabilities, predictor.probabilities(volume), strict=True))
+
+
+def test_an_image_that_was_read_brings_the_spacing_that_its_run_needs(tmp_path: Path) -> None:
+    predictor = load(save_random_run(tmp_path, spacing=(1.0, 1.0)), device="cpu")
+    pixels = image((40, 56))
+    found = predictor.predict(Image(pixels, Geometry((40, 56), spacing=(2.0, 2.0))))
+    (expected,) = predictor.predict_volume([pixels], spacing=(2.0, 2.0))
+    np.testing.assert_array_equal(found.array, expected.array)
+    with pytest.raises(DataError, match="spacing"):
+        predictor.predict(Image(pixels, Geometry((40, 56))))
+
+
+def test_volumes_among_arrays_are_refused_and_none_is_dropped(predictor: Predictor) -> None:
+    volume = Volume(np.ones((2, 8, 8), np.uint8), Grid((2, 8, 8), spacing=(5.0, 1.0, 1.0)))
+    with pytest.raises(DataError, match="1 of 2 sequences are volumes, and the others are not, such as one of type nd"):
+        predictor.predict_volume([volume, volume.array])  # type: ignore[list-item]
 
 
 def test_slices_of_different_sizes_come_back_in_order(predictor: Predictor) -> None:

@@ -11,6 +11,7 @@ import segmed.inference.room as room
 from box_filler import filler
 from prompted_runs import SIDE, run_config, save_prompted_run, tiny_promptable
 from segmed.core.errors import DataError, ModelError
+from segmed.core.image import Geometry, Image
 from segmed.core.labels import LabelMap
 from segmed.inference import Predictor, load
 from segmed.inference.prompted import PromptedPredictor
@@ -61,6 +62,11 @@ def test_answers_that_are_no_numbers_are_an_error_and_no_empty_mask(prompts: Pro
     damaged = replace(encoded, embedding=Embedding(tuple(level * torch.nan for level in encoded.embedding.levels)))
     with pytest.raises(ModelError, match="run: the network's answer is not a number"):
         predictor.decode(damaged, prompts)
+
+
+def test_an_image_that_was_read_is_encoded_as_its_array(predictor: PromptedPredictor) -> None:
+    of_array, of_image = predictor.encode(image()), predictor.encode(Image(image(), Geometry(SIZE)))
+    assert torch.equal(of_array.embedding.first, of_image.embedding.first)
 
 
 def test_decoding_leaves_no_trace(predictor: PromptedPredictor) -> None:

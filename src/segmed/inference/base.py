@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import nn
 
-from segmed.core.errors import ModelError
-from segmed.core.image import Geometry, Mask, PixelSpacing
+from segmed.core.errors import DataError, ModelError
+from segmed.core.image import Geometry, Image, Mask, PixelSpacing
 from segmed.core.volume import Volume
 from segmed.data.cutting import cut_volumes
 from segmed.inference.components import removed
 from segmed.inference.from_data import cut_slices
-from segmed.inference.slices import Images, PatientSlices, Positions
+from segmed.inference.slices import PatientSlices, Positions, ReadImages
 from segmed.models.joint_config import SystemConfig
 from segmed.models.prediction import Tta
 
@@ -96,8 +96,8 @@ class VolumePredictor(ABC):
     def networks(self) -> Sequence[nn.Module]:
         """The networks that are run, for counting parameters."""
 
-    def predict(self, image: Shaped[np.ndarray, "h w *c"]) -> Mask:
-        """The mask of one image, `h w c` or grey `h w`, as labels 0 … K on the image's own grid.
+    def predict(self, image: Shaped[np.ndarray, "h w *c"] | Image) -> Mask:
+        """The mask of one image, as `read_image` gives it or `h w c` or grey `h w`: labels 0 … K on its own grid.
 
         Intensities are normalised by this image alone, and a 2.5D model sees it in place of the neighbours that it has
         not got; give a patient's slices to `predict_volume` together, as training did, wherever they are at hand.
@@ -110,7 +110,7 @@ class VolumePredictor(ABC):
     @overload
     def predict_volume(
         self,
-        volume: Images,
+        volume: ReadImages,
         *,
         batch_size: int = 8,
         positions: Positions | None = None,
@@ -119,7 +119,7 @@ class VolumePredictor(ABC):
 
     def predict_volume(
         self,
-        volume: Volume | Sequence[Volume] | Images,
+        volume: Volume | Sequence[Volume] | ReadImages,
         *,
         batch_size: int = 8,
         positions: Positions | None = None,
@@ -129,19 +129,19 @@ class VolumePredictor(ABC):
 
         Args:
             volume: What `read_volume` gives, of several sequences one each: it is cut as the run was trained. Or
-                slices, `h w c` or grey `h w` each, or one array with the slices first, `d h w c` or `d h w`; any real
-                dtype, as it was read.
+                slices, as `read_image` gives them or `h w c` or grey `h w` each, or one array with the slices first,
+                `d h w c` or `d h w`; any real dtype, as it was read.
             batch_size: Slices that go through the network at a time.
             positions: Where each slice lies in the patient's volume; consecutive by default. Volumes know theirs.
             spacing: Millimetres per pixel of slices, rows and columns, for a run with `preprocess.spacing`. Volumes
-                know theirs.
+                and images that were read know theirs.
 
         Returns:
             Of volumes, labels 0 … K on the grid of the first. Else those of each slice, in order, on its own grid.
 
         Raises:
-            DataError: An array is no volume, positions are not one for each slice, or the run needs a spacing that is
-                not known.
+            DataError: An array is no volume, or volumes are given among other things, positions are not one for each
+                slice, or the run needs a spacing that is not known.
             ModelError: A slice is no image, or a 2.5D model cannot tell a slice's neighbours.
 
         Example:
@@ -153,13 +153,22 @@ class VolumePredictor(ABC):
             cut = cut_volumes(sequences, self.config.plane, names=names)
             masks = self._masks(cut_slices(cut), batch_size)
             return cut.as_stored(np.stack([mask.array for mask in masks]))
-        return self._masks(PatientSlices(volume, positions, spacing=spacing), batch_size)  # type: ignore[arg-type]  # none of them is a Volume
+        read: ReadImages = volume  # type: ignore[assignment]  # none of them is a Volume
+        given = PatientSlices.of(read)
+        given = replace(given, positions=positions, spacing=given.spacing if spacing is None else spacing)
+        masks = self._masks(given, batch_size)
+        return [
+            Mask(mask.array, each.geometry) if isinstance(each, Image) else mask
+            for each, mask in zip(read, masks, strict=True)
+        ]
 
     def _masks(self, slices: PatientSlices, batch_size: int) -> list[Mask]:
         labelled = [self.label(each) for each in self.iterate(slices, batch_size=batch_size)]
         return self.cleaned(labelled, slices.positions)
 
-    def probabilities(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[Float[np.ndarray, "k h w"]]:
+    def probabilities(
+        self, volume: PatientSlices | ReadImages, *, batch_size: int = 8
+    ) -> list[Float[np.ndarray, "k h w"]]:
         """Foreground probabilities of a patient's slices, one channel per label, on each slice's own grid.
 
         `volume` is as for `predict_volume`; where these are only some of the patient's slices, or have gaps, give
@@ -195,8 +204,17 @@ class VolumePredictor(ABC):
         return [Mask(array, mask.geometry) for array, mask in zip(arrays, masks, strict=True)]
 
 
-def as_sequences(volume: Volume | Sequence[Volume] | Images) -> list[Volume]:
-    """The volumes among what `predict_volume` takes; none where it is slices."""
+def as_sequences(volume: Volume | Sequence[Volume] | ReadImages) -> list[Volume]:
+    """The volumes that `predict_volume` is given; none where it is given slices. Raises `DataError` for both in one."""
     if isinstance(volume, Volume):
         return [volume]
-    return [] if isinstance(volume, np.ndarray) else [each for each in volume if isinstance(each, Volume)]
+    if isinstance(volume, np.ndarray):
+        return []
+    found = [each for each in volume if isinstance(each, Volume)]
+    if 0 < len(found) < len(volume):
+        other = next(type(each).__name__ for each in volume if not isinstance(each, Volume))
+        raise DataError(
+            f"{len(found)} of {len(volume)} sequences are volumes, and the others are not, such as one of type "
+            f"{other}. Give each sequence as segmed.read_volume does: a Volume, with its grid."
+        )
+    return found

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.image import Size
+from segmed.core.image import Image, Size
 from segmed.inference.predictor import Predictor, same_size
-from segmed.inference.slices import Images, PatientSlices
+from segmed.inference.slices import PatientSlices, ReadImages
 from segmed.inference.tta import PASSES, Axes, flipped
 from segmed.layers.embedding import Embedding
 from segmed.models.checkpoint import TrainedModel
@@ -111,22 +111,22 @@ class PromptedPredictor(Predictor):
             raise ModelError(f"{self.config.model.name} with a box channel takes no mask prompts. Give it boxes.")
         return side, side
 
-    def encode(self, image: Shaped[np.ndarray, "h w *c"]) -> EncodedImage:
-        """Encode one image, `h w c` or grey `h w`, normalised by itself alone; see `encode_volume`.
+    def encode(self, image: Shaped[np.ndarray, "h w *c"] | Image) -> EncodedImage:
+        """Encode one image, normalised by itself alone; see `encode_volume`.
 
         Args:
-            image: `h w c` or `h w`, in any numeric dtype.
+            image: As `read_image` gives it, or `h w c` or `h w` in any numeric dtype.
 
         Returns:
             Its embedding, and how to get back to its pixels: for any number of calls of `decode`.
         """
         return self.encode_volume([image])[0]
 
-    def encode_volume(self, volume: PatientSlices | Images, *, batch_size: int = 8) -> list[EncodedImage]:
+    def encode_volume(self, volume: PatientSlices | ReadImages, *, batch_size: int = 8) -> list[EncodedImage]:
         """Encode a patient's slices, normalised together; what is given, and raised, is as for `probabilities`.
 
         Args:
-            volume: The slices, `h w c` or `h w` each.
+            volume: The slices, as `read_image` gives them, or `h w c` or `h w` each.
             batch_size: How many slices the encoder sees at once.
 
         Returns:

@@ -7,12 +7,14 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from segmed.core.errors import DataError, ModelError
-from segmed.core.image import PixelSpacing
+from segmed.core.image import Image, PixelSpacing
 from segmed.core.slice_neighbours import neighbour_indices
 
 Images = Sequence[Shaped[np.ndarray, "..."]] | Shaped[np.ndarray, "..."]
 """Slices as they were read, `h w c` or grey `h w` each, whose sizes may differ; or a volume as one array, slices
 first: `d h w c` or grey `d h w`."""
+ReadImages = Sequence[Shaped[np.ndarray, "..."] | Image] | Shaped[np.ndarray, "..."]
+"""The same, or slices as `read_image` gives them."""
 Positions = Sequence[int] | Int[np.ndarray, " _d"]
 """Places of slices in their volume, as a sequence or an array."""
 Stack = tuple[Shaped[np.ndarray, "..."], ...]
@@ -56,9 +58,18 @@ class PatientSlices:
                 raise DataError(f"{len(places)} positions for {len(given)} slices. Give one position per slice.")
 
     @classmethod
-    def of(cls, slices: "PatientSlices | Images") -> "PatientSlices":
-        """The value itself; of a plain sequence of images, all slices of a patient one after the other."""
-        return slices if isinstance(slices, PatientSlices) else cls(slices)
+    def of(cls, slices: "PatientSlices | ReadImages") -> "PatientSlices":
+        """The value itself; of a plain sequence of images, all slices of a patient one after the other.
+
+        Those that were read by `read_image` bring their spacing, where they share one.
+        """
+        if isinstance(slices, PatientSlices):
+            return slices
+        if isinstance(slices, np.ndarray):
+            return cls(slices)
+        spacings = {each.geometry.spacing for each in slices if isinstance(each, Image)}
+        arrays = [each.array if isinstance(each, Image) else each for each in slices]
+        return cls(arrays, spacing=spacings.pop() if len(spacings) == 1 else None)
 
     @property
     def everything(self) -> Sequence[Shaped[np.ndarray, "..."]]:
