@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from box_filler import bright_finder
 from bright_run import REGEX, bright, save, slices, written
 from segmed.core.errors import ConfigError, DataError
+from segmed.core.labels import LabelMap
 from segmed.data.decoded import decode
 from segmed.data.sources import open_dataset
 from segmed.inference.files import predict_files
 from segmed.inference.from_data import patient_slices
 from segmed.inference.inputs import Inputs, doubts, find_inputs, said_of
+from segmed.inference.prompt_files import Given, PromptedFiles
+from segmed.inference.propagate import PropagateConfig
 from segmed.io import read_mask
 
 
@@ -111,7 +115,7 @@ def test_slices_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
     for number in (10, 9, 1):
         save(tmp_path / "p" / f"{number}.png", slices()["p0_1"])
     records = find_inputs(tmp_path).records
-    assert [(record.image.stem, record.slice_index) for record in records] == [("1", 1), ("9", 2), ("10", 3)]
+    assert [(record.image.stem, record.slice_index) for record in records] == [("1", 1), ("9", 9), ("10", 10)]
 
 
 def test_a_regex_tells_the_position_and_lists_the_images_of_which_it_says_nothing(tmp_path: Path) -> None:
@@ -201,3 +205,39 @@ def test_masks_below_a_data_set_are_no_images_of_it(tmp_path: Path) -> None:
     inputs = find_inputs(root, out=root / "images" / "predicted")
     assert (inputs.records, inputs.faults) == (before.records, ())
     assert find_inputs(root).faults != ()
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [
+        (("s_1", "s_2", "s_9"), [1, 2, 9]),
+        (("slice08", "slice09", "slice11"), [1, 2, 4]),
+        (("3", "4", "6"), [1, 2, 4]),
+        (("s_10", "s_20", "s_40"), [1, 2, 4]),
+        (("s_7",), [1]),
+        (("a_1", "a_2", "b_9"), [1, 2, 3]),
+        (("s_1", "s_01", "s_9"), [1, 2, 3]),
+        (("first", "s_3"), [1, 2]),
+    ],
+)
+def test_numbers_that_alone_differ_in_the_names_of_a_folder_are_places(
+    tmp_path: Path, names: tuple[str, ...], places: list[int]
+) -> None:
+    for name in names:
+        save(tmp_path / "p" / f"{name}.png", slices()["p0_1"])
+    for inputs in (find_inputs(tmp_path), find_inputs(tmp_path / "p", volumes=True)):
+        assert sorted(record.slice_index for record in inputs.records) == places
+        assert [record.slice_index for record in inputs.records] == places
+
+
+def test_prompts_are_not_carried_over_a_number_that_is_missing_in_a_folder(tmp_path: Path) -> None:
+    pixels = np.full((24, 30), 40, np.uint8)
+    pixels[8:14, 10:16], pixels[0, 0], pixels[0, 1] = 250, 10, 255
+    for name in ("s_1", "s_2", "s_9"):
+        save(tmp_path / "p" / f"{name}.png", pixels)
+    inputs = find_inputs(tmp_path / "p", volumes=True)
+    given = {inputs.records[0].image: [Given("s_1.png", "here", (9.0, 7.0, 17.0, 15.0))]}
+    predict = PromptedFiles(bright_finder(), given, carry=PropagateConfig(smallest=1))
+    outcome = predict_files(bright_finder(), inputs, tmp_path / "out", predict=predict)
+    found = [int((read_mask(path, LabelMap()).array > 0).sum()) for path in outcome.written]
+    assert found == [36, 36, 0]

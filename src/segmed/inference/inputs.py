@@ -1,6 +1,8 @@
 """What is to be predicted: an image, a folder, a data set or a manifest as records, a patient's slices together."""
 
+import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +53,7 @@ def find_inputs(
         path: An image file, a data set in a known layout, or any folder of images.
         volumes: True makes one volume of the images of each folder; False takes each image alone. By default the
             patients of a data set and the sub-folders of any other folder are volumes, and other images are alone.
+            Where the images of a folder differ in a number at the end of their names, a missing number is a gap.
         patient_regex: Finds the patient, and a group `slice` the position, in the names of images, as in data sets:
             in the path below the folder, without its suffix.
         out: Where results will go: what lies there is no input, if it is a folder below `path`.
@@ -148,9 +151,23 @@ def _regrouped(
         return kind == "images" or (top_alone and record.image.parent == folder)
 
     patients = [record.slice_id if alone(record) else f"{record.image.parent}{os.sep}" for record in records]
-    return in_order(
-        numbered([replace(each, patient=who, of_case=None) for each, who in zip(records, patients, strict=True)])
-    )
+    told = [replace(each, patient=who, of_case=None) for each, who in zip(records, patients, strict=True)]
+    return in_order(each for volume in by_volume(told).values() for each in _placed(volume))
+
+
+def _placed(volume: Sequence[Record]) -> list[Record]:
+    """The slices of one folder with their places: by the numbers that end their names, if these differ in nothing else,
+    so that a slice that is missing is a gap; else one after the other. Numbers in steps of 10 leave no gap.
+    """
+    ends = [re.fullmatch(r"(?P<name>.*?)(?P<number>\d+)", record.image.stem) for record in volume]
+    names = {end["name"] for end in ends if end is not None}
+    numbers = [int(end["number"]) for end in ends if end is not None]
+    if len(names) > 1 or len(set(numbers)) < len(volume):
+        return numbered(volume)
+    first = min(numbers)
+    step = math.gcd(*(number - first for number in numbers)) or 1
+    places = [1 + (number - first) // step for number in numbers]
+    return [replace(record, slice_index=place) for record, place in zip(volume, places, strict=True)]
 
 
 def _absolute(file: Path) -> Path:
