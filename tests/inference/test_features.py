@@ -8,7 +8,7 @@ import torch
 from PIL import Image as Pillow
 
 from commands import segmed
-from segmed.core.errors import ModelError
+from segmed.core.errors import DataError, ModelError
 from segmed.core.labels import LabelMap
 from segmed.inference import load
 from segmed.inference.features import captured, feature_panels, fit_basis
@@ -19,14 +19,15 @@ from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 
 
-def run(folder: Path, **settings: object) -> Path:
-    """An untrained run at 64 px on a small encoder."""
+def run(folder: Path, preprocess: PreprocessConfig | None = None, **settings: object) -> Path:
+    """An untrained run on a small encoder, at 64 px by default."""
     torch.manual_seed(0)
     values = {"name": "sam-tiny", "encoder": "mobilenetv3_small_050", **settings}
     if values["name"] != "sam-tiny":
         values["encoder"] = f"tu-{values['encoder']}"
     config = ModelConfig(encoder_weights="none", **values)  # type: ignore[arg-type]
-    save_run(folder, build_model(config), RunConfig(config, PreprocessConfig(size=(64, 64)), LabelMap(), 0.5))
+    contract = preprocess or PreprocessConfig(size=(64, 64))
+    save_run(folder, build_model(config), RunConfig(config, contract, LabelMap(), 0.5))
     return folder
 
 
@@ -85,3 +86,11 @@ def test_the_command_writes_a_picture(tmp_path: Path) -> None:
     assert str(out) in segmed("features", folder, tmp_path / "slice.png", "-o", out)
     with Pillow.open(out) as picture:
         assert picture.width > 1000
+
+
+def test_the_command_says_where_features_of_a_run_in_mm_are_drawn(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", PreprocessConfig(size=(64, 64), spacing=(1.0, 1.0)), name="unet", upsampler="jbu")
+    Pillow.fromarray(image()).save(tmp_path / "slice.png")
+    with pytest.raises(DataError, match=r"slice\.png: says no millimetres per pixel.*features\.feature_panels in Pyt"):
+        segmed("features", folder, tmp_path / "slice.png", "-o", tmp_path / "features.png")
+    assert feature_panels(load(folder, device="cpu"), image(), spacing=(1.0, 1.0)).channels > 0

@@ -111,6 +111,14 @@ def test_a_filter_on_the_embedding_is_read_and_has_no_image(tmp_path: Path) -> N
         filter_image(learned, picture())
 
 
+def test_the_command_says_where_the_filter_of_a_run_in_mm_is_shown_on_an_image(tmp_path: Path) -> None:
+    preprocess = PreprocessConfig(channels=(0, 1, 2), size=(64, 96), spacing=(0.5, 1.0))
+    run = run_with(tmp_path / "run", GaflConfig(), preprocess=preprocess)
+    Pillow.fromarray(picture()).save(tmp_path / "image.png")
+    with pytest.raises(DataError, match=r"image\.png: says no millimetres per pixel.*filters\.filter_image in Python"):
+        segmed("filters", run, tmp_path / "image.png", "-o", tmp_path / "out")
+
+
 def test_the_command_writes_a_picture_and_the_curve(tmp_path: Path) -> None:
     run = run_with(tmp_path / "run", GaflConfig())
     Pillow.fromarray(picture()).save(tmp_path / "image.png")

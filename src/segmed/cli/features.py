@@ -26,6 +26,7 @@ def features(
     Colours are three principal components of the low-resolution features, the same for all panels. --implicit adds a
     fifth, fitted to this image alone, for runs that encode a smaller image.
     """
+    from segmed.cli.inputs import require_spacing
     from segmed.cli.progress import progress_bar
     from segmed.core.files import require_new, written_aside
     from segmed.inference import Predictor, load
@@ -39,6 +40,7 @@ def features(
     if not isinstance(predictor, Predictor):
         raise ConfigError(f"{run}: several networks, whose features are their own. Name one of its runs.")
     given = read_image(image)
+    require_spacing(predictor.config.preprocess, given, image, call="segmed.inference.features.feature_panels")
     if implicit:
         from segmed.training.implicit import fit_implicit
 

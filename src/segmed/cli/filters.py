@@ -18,6 +18,7 @@ def filters(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Show the learned filter of a run, and what it does to an image."""
+    from segmed.cli.inputs import require_spacing
     from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
     from segmed.inference.filters import filter_image, filter_response, learned_filter
     from segmed.io import read_image
@@ -27,6 +28,8 @@ def filters(
     if learned is None:
         raise ModelError(f"{run}: has no learned filter. Train one with `segmed train --gafl radial`.")
     given = None if image is None else read_image(image)
+    if image is not None and given is not None:
+        require_spacing(learned.preprocess, given, image, call="segmed.inference.filters.filter_image")
     views = None if given is None else filter_image(learned, given.array, given.geometry.spacing)
     response = filter_response(learned, views)
     title = (

@@ -8,6 +8,7 @@ from segmed.cli.progress import progress_bar
 from segmed.core.wording import plural
 
 if TYPE_CHECKING:
+    from segmed.core.image import Image
     from segmed.core.labels import LabelMap
     from segmed.core.split import Split
     from segmed.core.stacking import Plane
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from segmed.evaluation.groups import GroupColumn
     from segmed.inference.volume_inputs import VolumeInputs
     from segmed.models.joint_config import SystemConfig
+    from segmed.preprocess import PreprocessConfig
 
 LEAKING = "LEAKING: patients are in several parts of a split. Scores on it say nothing about new patients."
 PATIENTS_UNKNOWN = (
@@ -65,6 +67,17 @@ def announce_volumes(inputs: "VolumeInputs", config: "SystemConfig") -> None:
         folders = plural(len(inputs.left_out), "folder")
         kinds = "such as localisers, masks or reports"
         note(f"{folders} without a series to predict left out ({kinds}): the first is {inputs.left_out[0].name}.")
+
+
+def require_spacing(preprocess: "PreprocessConfig", image: "Image", path: Path, *, call: str) -> None:
+    """Raise `DataError` for a run that reads images in mm, and one whose spacing is not known; `call` takes both."""
+    from segmed.core.errors import DataError
+
+    if preprocess.spacing is not None and image.geometry.spacing is None:
+        raise DataError(
+            f"{path}: says no millimetres per pixel, and the run reads images at preprocess.spacing. Call {call} in "
+            "Python, which takes spacing=(rows, columns) in mm."
+        )
 
 
 def open_split(path: Path) -> "Split":
