@@ -382,6 +382,12 @@ def test_the_estimate_counts_every_step_and_measures_time_and_memory(toy: tuple[
     assert found.seconds > found.seconds_per_epoch > found.seconds_per_step > 0
 
 
+def test_the_estimate_of_a_training_on_all_patients_has_no_validation(toy: tuple[DecodedDataset, Split]) -> None:
+    found = estimate(tiny_recipe("train_on=all"), data=toy[0], split=toy[1], steps=1)
+    assert found.validation_seconds == 0
+    assert found.seconds_per_epoch == found.steps_per_epoch * found.seconds_per_step > 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the peak from a chosen moment on")
 def test_the_estimate_does_not_count_what_was_let_go_before_its_steps(toy: tuple[DecodedDataset, Split]) -> None:
     large = np.ones(400 * 2**20, np.uint8)

@@ -35,6 +35,7 @@ class Estimate:
     epochs: int
     seconds_per_step: float
     validation_seconds: float
+    """Of the whole validation after an epoch; 0 where nothing is validated (`train_on: all`)."""
     memory_mib: float | None
     """Peak of this process (CPU) or of the GPU during the measured steps; None where the system does not tell."""
     disk_mib: float
@@ -61,7 +62,7 @@ def estimate(
     embeddings: EmbeddingCache | None = None,
     accelerator: str = "auto",
 ) -> Estimate:
-    """Measure `steps` training steps and one validation batch of `recipe`, after two to warm up.
+    """Measure `steps` training steps of `recipe`, after two to warm up, and one validation batch where it has any.
 
     `accelerator` is auto, cpu, gpu or mps as for a training; where there is no CUDA, the CPU is measured. Raises
     `ModelError` where the memory is too small.
@@ -86,7 +87,7 @@ def _measured(
     memory = PeakMemory(str(device))
     with memory.measuring():
         seconds = _time_steps(module, training, device, precision.name, steps)
-        validated = _time_validation(module, next(iter(validation)).to(device), device, precision.name)
+        validated = 0.0 if validation is None else _time_validation(module, validation, device, precision.name)
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     return Estimate(
         device=torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
@@ -95,7 +96,7 @@ def _measured(
         steps_per_epoch=len(training),
         epochs=recipe.epochs,
         seconds_per_step=seconds,
-        validation_seconds=validated * len(validation),
+        validation_seconds=validated,
         memory_mib=memory.mib,
         disk_mib=(data.bytes + parameters * 4 * (1 + 2 * (4 if recipe.ema_decay else 3))) / MIB,
     )
@@ -125,13 +126,15 @@ def _time_steps(module: SegmentationModule, loader: Any, device: torch.device, p
     return (time.perf_counter() - started) / steps
 
 
-def _time_validation(module: SegmentationModule, batch: Batch, device: torch.device, precision: str) -> float:
+def _time_validation(module: SegmentationModule, loader: Any, device: torch.device, precision: str) -> float:
+    """Seconds of a validation, from those of its first batch."""
+    batch: Batch = next(iter(loader)).to(device)
     module.eval()
     started = time.perf_counter()
     with torch.inference_mode(), autocast(device, precision):
         module.objective.validate(module.model, batch)
     _wait(device)
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) * len(loader)
 
 
 def _wait(device: torch.device) -> None:
