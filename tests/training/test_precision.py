@@ -57,6 +57,11 @@ def test_where_instruction_sets_do_not_decide_a_measurement_does_and_is_told(
     assert f"bf16 is {speed:.2f} times as fast as in fp32" in chosen.reason
 
 
+def test_processes_that_train_together_do_not_measure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cpu(monkeypatch, tmp_path, "Processor: hidden", amx=False, avx512_bf16=True, speed=9.0)
+    assert choose_precision(measured=False).name == "32-true"
+
+
 def test_a_cpu_without_bf16_is_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cpu(monkeypatch, tmp_path, AMD_ZEN_2, amx=False, avx512_bf16=False, speed=9.0)
     monkeypatch.setattr(precision, "_computes_bf16", lambda: False)

@@ -35,9 +35,17 @@ from segmed.training.channels import channels_note, repeated_note
 from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
 from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
-from segmed.training.precision import choose_precision
+from segmed.training.precision import Precision, PrecisionName, choose_precision
 from segmed.training.recipe import Recipe
-from segmed.training.resume import RunInputs, begin, for_sharing, is_finished, require_place, require_same_run
+from segmed.training.resume import (
+    RunInputs,
+    begin,
+    begun_precision,
+    for_sharing,
+    is_finished,
+    require_place,
+    require_same_run,
+)
 from segmed.training.run_log import LoggedCallbacks, explained_failures, logged, quiet_engine
 from segmed.training.stopping import CheckpointInPlace, alone_in, resumable
 from segmed.training.warm_start import begun_from
@@ -119,8 +127,12 @@ def train(
     digest = None if embeddings is None else embeddings.plan.digest
     with quiet_engine(), explained_failures(recipe, out):
         checkpoint = RunCheckpoint(out, patience=recipe.patience, callbacks=callbacks)
-        trainer = make_trainer(recipe, checkpoint, hardware, out=out, tensorboard=tensorboard)
-        inputs = RunInputs(recipe, split, data, fold, embeddings=digest, processes=trainer.world_size)
+        precision = _precision(recipe, hardware, begun_precision(out) if resume else None)
+        trainer = make_trainer(recipe, checkpoint, hardware, precision, out=out, tensorboard=tensorboard)
+        computes_in = str(trainer.precision)  # Lightning takes bf16 for fp16 on a CPU
+        inputs = RunInputs(
+            recipe, split, data, fold, embeddings=digest, processes=trainer.world_size, precision=computes_in
+        )
         if resume and is_finished(out):
             require_same_run(out, inputs)
             callbacks.finished(f"{out} is a finished run")
@@ -143,6 +155,7 @@ def train(
             if trainer.is_global_zero:
                 pseudonyms_of(data.dataset)  # made, or said that it cannot be, before hours of work
             log.info("training %s with %s, seed %d", recipe.model.name, recipe.model.encoder, recipe.seed)
+            log.info("precision: %s (%s)", computes_in, precision.reason)
             if reads_all:
                 log.info(channels_note(recipe))
             checkpoint.batches = loaders[0].batch_sampler
@@ -151,6 +164,9 @@ def train(
             warnings = (
                 contract_warning(module.model.contract, recipe.preprocess)
                 if isinstance(module.model, Promptable)
+                else None,
+                f"There is no {precision.name} on a CPU: trains in {computes_in}."
+                if computes_in != precision.name
                 else None,
                 range_note(recipe.preprocess),
                 accumulation_warning(recipe.optim, checkpoint.batches.steps),
@@ -166,7 +182,7 @@ def train(
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
             if trainer.is_global_zero:
                 facts = {
-                    "precision": str(trainer.precision),
+                    "precision": computes_in,
                     "devices": trainer.world_size,
                 }
                 _finish(
@@ -186,7 +202,13 @@ def train(
 
 
 def make_trainer(
-    recipe: Recipe, checkpoint: RunCheckpoint, hardware: Hardware, *, out: Path, tensorboard: bool
+    recipe: Recipe,
+    checkpoint: RunCheckpoint,
+    hardware: Hardware,
+    precision: Precision,
+    *,
+    out: Path,
+    tensorboard: bool,
 ) -> pl.Trainer:
     """Lightning's trainer for this recipe and hardware. Raises `ConfigError` for hardware that is not there."""
     strategy = _strategy(recipe, hardware)
@@ -201,7 +223,7 @@ def make_trainer(
             devices=hardware.devices,
             num_nodes=hardware.nodes,
             strategy=strategy,
-            precision=choose_precision(recipe.precision, hardware.accelerator).name,  # type: ignore[arg-type]  # one of Lightning's names
+            precision=precision.name,
             max_epochs=recipe.epochs,
             accumulate_grad_batches=recipe.optim.accumulate,
             gradient_clip_val=recipe.optim.gradient_clip or None,
@@ -219,6 +241,14 @@ def make_trainer(
     except (MisconfigurationException, ValueError) as error:
         asked = f"accelerator {hardware.accelerator}, devices {hardware.devices}, nodes {hardware.nodes}"
         raise ConfigError(f"Cannot train with {asked}: {' '.join(str(error).split())}") from error
+
+
+def _precision(recipe: Recipe, hardware: Hardware, begun: PrecisionName | None) -> Precision:
+    """The arithmetic of an interrupted run that goes on, else what this machine does best or the recipe asks for."""
+    if begun is not None:
+        return Precision(begun, "as the run was begun")
+    several = hardware.devices != 1 or hardware.nodes > 1
+    return choose_precision(recipe.precision, hardware.accelerator, measured=not several)
 
 
 def _strategy(recipe: Recipe, hardware: Hardware) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -17,15 +18,19 @@ CLEARLY_FASTER = 1.25
 """How many times as fast as fp32 bf16 must be in a short measurement to be chosen: noise must not decide."""
 
 
+PrecisionName = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Lightning's names of what a training computes in."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """Lightning's name of a precision, and why it was chosen."""
 
-    name: str
+    name: PrecisionName
     reason: str
 
 
-def choose_precision(wanted: str = "auto", accelerator: str = "auto") -> Precision:
+def choose_precision(wanted: str = "auto", accelerator: str = "auto", *, measured: bool = True) -> Precision:
     """The precision for this machine: bf16 where hardware multiplies it fast, fp16 on older GPUs, else fp32.
 
     On a CPU instruction sets decide where they were measured to; where a CPU computes bf16 and none of these is known
@@ -37,9 +42,13 @@ def choose_precision(wanted: str = "auto", accelerator: str = "auto") -> Precisi
     Zen 5 1.4 to 3.0 times as fast, and with Intel's AMX tiles 1.7 to 2.3 times with ResNet-18
     but 0.8 to 1.1 times with EfficientNet-Lite0, so recipes with that encoder ask for fp32
     (`benchmarks/precision.py` and its four results).
+
+    Without `measured` it is fp32 where only a measurement would tell: processes that train together would each find
+    another number.
     """
     if wanted != "auto":
-        return Precision({"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted], "asked for")
+        names: dict[str, PrecisionName] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+        return Precision(names[wanted], "asked for")
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         if major >= 8:
@@ -53,8 +62,10 @@ def choose_precision(wanted: str = "auto", accelerator: str = "auto") -> Precisi
         return Precision("32-true", "no GPU of CUDA in use")
     if not _computes_bf16():
         return Precision("32-true", "CPU without bf16 instructions, where bf16 is emulated, many times slower")
+    if not measured:
+        return Precision("32-true", "several processes, which do not measure whether bf16 is faster on this CPU")
     speed = bf16_speed()
-    chosen = "bf16-mixed" if speed >= CLEARLY_FASTER else "32-true"
+    chosen: PrecisionName = "bf16-mixed" if speed >= CLEARLY_FASTER else "32-true"
     return Precision(chosen, f"measured here: a training step in bf16 is {speed:.2f} times as fast as in fp32")
 
 

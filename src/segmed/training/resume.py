@@ -18,6 +18,7 @@ from segmed.data.splits import numbered
 from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
 from segmed.models.hub import PREFIX
 from segmed.training.checkpointing import resume_folder
+from segmed.training.precision import PrecisionName
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
 
 
@@ -37,6 +38,8 @@ class RunInputs:
     embeddings: str | None = None
     """Digest of the embedding cache's plan; None without one."""
     processes: int = 1
+    precision: str | None = None
+    """Lightning's name of the arithmetic that it is trained in; None is not looked at."""
 
 
 def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
@@ -51,14 +54,25 @@ def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
         return
     save_recipe(out / RECIPE, for_sharing(inputs.recipe))
     numbered(inputs.split, inputs.data).save(out / SPLIT)
-    begun = {"fold": inputs.fold, "embeddings": inputs.embeddings, "processes": inputs.processes}
+    begun = {
+        "fold": inputs.fold,
+        "embeddings": inputs.embeddings,
+        "processes": inputs.processes,
+        "precision": inputs.precision,
+    }
     write_json(_begun(out), begun)
+
+
+def begun_precision(out: Path) -> PrecisionName | None:
+    """The arithmetic that the interrupted run in `out` was begun in; None without one, or where it does not say."""
+    return _read(_begun(out)).precision if _begun(out).is_file() else None
 
 
 def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
     """Whether `out` has an interrupted run to continue; False where it is free for a new one.
 
-    As many processes as began a run go on with it: with others the same epoch would have other steps.
+    As many processes as began a run go on with it, in the same arithmetic: with others the same epoch would have other
+    steps, or other numbers.
 
     Raises `ConfigError` where it holds something else, or another run, or may not be continued; `DataError` where
     symbolic links lie in it.
@@ -70,9 +84,14 @@ def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
             raise ConfigError(f"{out}: already holds files. Continue it with --resume, or choose another folder.")
         if (out / RECIPE).is_file() and (out / SPLIT).is_file() and _begun(out).is_file():
             require_same_run(out, inputs)
-            before = _read(_begun(out)).processes
-            if before != inputs.processes:
-                raise ConfigError(f"{out}: was begun on {before} devices. Resume on as many, or start anew.")
+            known = _read(_begun(out))
+            if known.processes != inputs.processes:
+                raise ConfigError(f"{out}: was begun on {known.processes} devices. Resume on as many, or start anew.")
+            if known.precision is not None and inputs.precision not in (None, known.precision):
+                raise ConfigError(
+                    f"{out}: was begun in precision {known.precision}, which this device does not have: it would go on "
+                    f"in {inputs.precision}. Resume on a device like the first, or start anew."
+                )
             return True
         if not (out / RECIPE).is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
@@ -136,6 +155,8 @@ class _Known:
     fold: Annotated[int, Ge(0)]
     embeddings: str | None = None
     processes: Annotated[int, Ge(1)] = 1
+    precision: PrecisionName | None = None
+    """Early versions did not write it."""
     training: _Training = field(default_factory=_Training)
 
 

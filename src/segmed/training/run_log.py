@@ -107,6 +107,7 @@ def quiet_engine() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*tensorboardX.*")
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the Dice is already that of all processes
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # the averaged weights
+        warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # `train` says so
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # `train_on: all` says so
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 beside torch 2.14
         try:

@@ -1,0 +1,121 @@
+"""An interrupted run goes on as it was begun, or says in one line why it cannot."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from runs import tiny_recipe, toy_and_split
+
+from segmed.core.errors import ConfigError
+from segmed.core.split import Split
+from segmed.data.decoded import DecodedDataset
+from segmed.training import Hardware, Recipe, precision, train
+from segmed.training.callbacks import NoCallbacks
+
+RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
+
+
+class Interrupting(NoCallbacks):
+    """Presses Ctrl-C in the second epoch."""
+
+    def step(self, done: int, loss: float) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[DecodedDataset, Split]:
+    return toy_and_split(tmp_path_factory.mktemp("toy"))
+
+
+def interrupted(toy: tuple[DecodedDataset, Split], out: Path, recipe: Recipe = RECIPE) -> Path:
+    """A run stopped by Ctrl-C in its second epoch."""
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data=toy[0], split=toy[1], out=out, callbacks=Interrupting(), hardware=Hardware("cpu"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def stopped(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run stopped in its second epoch, on a CPU that was measured to be faster in bf16."""
+    with pytest.MonkeyPatch.context() as patch:
+        measured(patch, 1.26)
+        return interrupted(toy, tmp_path_factory.mktemp("stopped") / "run")
+
+
+@pytest.fixture
+def run(stopped: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def measured(patch: pytest.MonkeyPatch, speed: float) -> None:
+    """Make the CPU one that has to be measured, and is found `speed` times as fast in bf16."""
+    patch.setattr(precision, "_amd_family", lambda: 0)
+    patch.setattr(precision, "_computes_bf16", lambda: True)
+    patch.setattr(precision, "bf16_speed", lambda: speed)
+    patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+
+
+def resumed(toy: tuple[DecodedDataset, Split], run: Path, recipe: Recipe = RECIPE) -> Path:
+    return train(recipe, data=toy[0], split=toy[1], out=run, resume=True, hardware=Hardware("cpu"))
+
+
+def edited(file: Path, **changes: object) -> None:
+    """Change keys of a JSON file; None removes one."""
+    values = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+
+
+def trained_in(run: Path) -> str:
+    return str(json.loads((run / "config.json").read_text())["training"]["precision"])
+
+
+def test_a_run_goes_on_in_the_arithmetic_that_it_was_begun_in_and_the_log_says_so(
+    toy: tuple[DecodedDataset, Split], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, 1.24)
+    resumed(toy, run)
+    assert trained_in(run) == "bf16-mixed"
+    log = (run / "log.txt").read_text()
+    assert "precision: bf16-mixed (measured here: a training step in bf16 is 1.26 times as fast as in fp32)" in log
+    assert "precision: bf16-mixed (as the run was begun)" in log
+
+
+def test_a_run_that_does_not_say_what_it_was_begun_in_goes_on_in_what_is_chosen_now(
+    toy: tuple[DecodedDataset, Split], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, 1.24)
+    edited(run / "resume" / "begun.json", precision=None)
+    resumed(toy, run)
+    assert trained_in(run) == "32-true"
+
+
+def test_a_run_begun_in_fp16_is_not_continued_on_a_cpu_which_has_none(
+    toy: tuple[DecodedDataset, Split], run: Path
+) -> None:
+    edited(run / "resume" / "begun.json", precision="16-mixed")
+    with pytest.raises(ConfigError, match=r"run: was begun in precision 16-mixed, .* go on in bf16-mixed\. Resume on"):
+        resumed(toy, run)
+    assert not (run / "config.json").exists()
+
+
+def test_a_training_in_fp16_on_a_cpu_says_what_it_computes_in(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    run = train(
+        tiny_recipe("epochs=1", "precision=16"), data=toy[0], split=toy[1], out=tmp_path / "run",
+        hardware=Hardware("cpu"),
+    )  # fmt: skip
+    assert "There is no 16-mixed on a CPU: trains in bf16-mixed." in (run / "log.txt").read_text()
+    assert trained_in(run) == "bf16-mixed"
+
+
+def test_a_run_whose_beginning_names_no_arithmetic_that_there_is_is_not_continued(
+    toy: tuple[DecodedDataset, Split], run: Path
+) -> None:
+    edited(run / "resume" / "begun.json", precision="8-mixed")
+    with pytest.raises(ConfigError, match=r"begun\.json: precision"):
+        resumed(toy, run)
