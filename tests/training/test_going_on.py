@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from segmed.core.errors import ConfigError
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.training import Hardware, Recipe, precision, train
+from segmed.training.build import fit_recipe
 from segmed.training.callbacks import NoCallbacks
+from segmed.training.resume import RunInputs, begin
 
 RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2")
 
@@ -69,6 +72,10 @@ def edited(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 def trained_in(run: Path) -> str:
     return str(json.loads((run / "config.json").read_text())["training"]["precision"])
 
@@ -119,3 +126,33 @@ def test_a_run_whose_beginning_names_no_arithmetic_that_there_is_is_not_continue
     edited(run / "resume" / "begun.json", precision="8-mixed")
     with pytest.raises(ConfigError, match=r"begun\.json: precision"):
         resumed(toy, run)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
+def test_a_finished_run_that_has_lost_a_file_is_not_overwritten_by_another(
+    toy: tuple[DecodedDataset, Split], run: Path, lost: str
+) -> None:
+    resumed(toy, run)
+    (run / lost).unlink()
+    before = contents(run)
+    with pytest.raises(ConfigError, match=r"run: holds .* of a run, but not what it would go on from"):
+        resumed(toy, run, tiny_recipe("seed=99"))
+    assert contents(run) == before
+
+
+def test_an_interrupted_run_that_has_lost_its_checkpoint_folder_is_not_overwritten(
+    toy: tuple[DecodedDataset, Split], run: Path
+) -> None:
+    shutil.rmtree(run / "resume")
+    before = contents(run)
+    with pytest.raises(ConfigError, match=r"holds metrics\.csv of a run, .* all of resume/\) back"):
+        resumed(toy, run)
+    assert contents(run) == before
+
+
+def test_a_run_killed_before_it_had_begun_is_begun_anew(toy: tuple[DecodedDataset, Split], tmp_path: Path) -> None:
+    inputs = RunInputs(fit_recipe(RECIPE, toy[0]), toy[1], toy[0])
+    begin(tmp_path / "run", inputs, resume=False)
+    (tmp_path / "run" / "resume" / "begun.json").unlink()
+    begin(tmp_path / "run", replace(inputs, precision="32-true"), resume=True)
+    assert json.loads((tmp_path / "run" / "resume" / "begun.json").read_text())["precision"] == "32-true"

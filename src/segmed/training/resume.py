@@ -15,7 +15,7 @@ from segmed.core.reading import read_json
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import numbered
-from segmed.models.checkpoint import CONFIG, RECIPE, SPLIT, WEIGHTS
+from segmed.models.checkpoint import CONFIG, METRICS, RECIPE, SPLIT, WEIGHTS
 from segmed.models.hub import PREFIX
 from segmed.training.checkpointing import resume_folder
 from segmed.training.precision import PrecisionName
@@ -95,6 +95,12 @@ def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
             return True
         if not (out / RECIPE).is_file():
             raise ConfigError(f"{out}: is not a run folder, so there is nothing to resume. Choose another folder.")
+        trained = [name for name in (CONFIG, WEIGHTS, METRICS) if (out / name).is_file()]
+        if trained:  # more than a kill leaves of a run that was about to begin
+            raise ConfigError(
+                f"{out}: holds {' and '.join(trained)} of a run, but not what it would go on from. Put its missing "
+                f"files ({WEIGHTS} and {CONFIG}, or all of {_begun(out).parent.name}/) back, or choose another folder."
+            )
     return False
 
 
