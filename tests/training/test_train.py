@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import resource
 import shutil
 import sys
@@ -38,6 +39,7 @@ from segmed.training.estimate import WARMUP, estimate
 from segmed.training.module import SegmentationModule, learning_rate_share
 from segmed.training.recipe import OptimConfig
 from segmed.training.resume import RunInputs, begin, for_sharing
+from segmed.training.run_log import explained_failures
 from toydata import write_toy
 
 CPU = Hardware(accelerator="cpu")
@@ -342,6 +344,33 @@ def test_out_of_memory_says_which_setting_to_lower(
     monkeypatch.setattr(module.SegmentationModule, "training_step", exhausted)
     with pytest.raises(ModelError, match=r"Lower sampling\.batch_size \(now 4\)"):
         train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+
+
+@pytest.mark.parametrize(
+    ("batches", "advice"),
+    [
+        ("6", "raise optim.accumulate and sampling.steps_per_epoch (now 6 batches) in proportion"),
+        ("null", "raise optim.accumulate in proportion"),
+    ],
+)
+def test_what_to_do_without_memory_keeps_the_length_of_the_training(batches: str, advice: str) -> None:
+    recipe = tiny_recipe(f"sampling.steps_per_epoch={batches}")
+    with pytest.raises(ModelError, match=re.escape(advice)), explained_failures(recipe, Path("run")):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("batches", ["6", "null"])
+def test_half_the_batch_with_the_advice_has_as_many_optimiser_steps_and_slices(
+    toy: tuple[DecodedDataset, Split], batches: str
+) -> None:
+    def steps_and_slices(*settings: str) -> tuple[int, int]:
+        recipe = fit_recipe(tiny_recipe(*settings), toy[0])
+        prepared, (training, _) = prepare(recipe, data=toy[0], split=toy[1], fold=0)
+        return prepared.steps, len(training) * recipe.sampling.batch_size
+
+    more = "12" if batches == "6" else "null"
+    advised = ("sampling.batch_size=2", "optim.accumulate=2", f"sampling.steps_per_epoch={more}")
+    assert steps_and_slices(*advised) == steps_and_slices(f"sampling.steps_per_epoch={batches}")
 
 
 def test_a_size_that_the_network_cannot_take_is_an_error_before_training(

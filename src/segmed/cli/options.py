@@ -72,7 +72,7 @@ UpsamplerOption = Annotated[
 ]
 GaflOption = Annotated[GaflName | None, typer.Option(help="A learned filter on the input.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Epochs.")]
-StepSlicesOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Slices per step and device.")]
+StepSlicesOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Slices per batch and device.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation.")]
 EmbeddingsOption = Annotated[Path | None, typer.Option(help="Cache made by `segmed embed`.")]
 StartOption = Annotated[str | None, typer.Option(help="Run whose weights training begins with.")]

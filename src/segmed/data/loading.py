@@ -71,14 +71,15 @@ class SamplingConfig:
     """How training slices are drawn."""
 
     batch_size: int = 16
-    """Slices per step and device."""
+    """Slices per batch and device."""
     positive_share: float | None = 0.5
     """Share of the slices drawn that carry foreground; 1 draws no others, None takes slices as they come."""
     by: Literal["slice", "patient"] = "slice"
     """What is drawn equally often: every `slice`, or every `patient`, and then one of its slices; of those that carry
     foreground one with more of it more often (Buda et al. 2019)."""
     steps_per_epoch: int | None = None
-    """Steps between two validations; None is as many as one pass over the slices that are drawn takes."""
+    """Batches between two validations, of which `optim.accumulate` make a step of the optimiser; None is as many as one
+    pass over the slices that are drawn takes."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no batch."""

@@ -188,7 +188,8 @@ def accumulation_warning(config: OptimConfig, batches: int) -> str | None:
         return None
     return (
         f"optim.accumulate is {config.accumulate}, but an epoch has {batches} batches, so that each optimiser step has "
-        f"{batches}. Raise sampling.steps_per_epoch to a multiple of {config.accumulate}, or lower optim.accumulate."
+        f"{batches}. Raise sampling.steps_per_epoch, which counts batches, to a multiple of {config.accumulate}, or "
+        "lower optim.accumulate."
     )
 
 

@@ -119,7 +119,7 @@ class Recipe:
     """Test-time augmentation and removal of small components that the run begins with; `segmed tune` may choose
     others."""
     epochs: int = 20
-    """Epochs of `sampling.steps_per_epoch` steps; validation follows each."""
+    """Epochs of `sampling.steps_per_epoch` batches; validation follows each."""
     ema_decay: float = 0.99
     """Decay per step, after a short start, of the averaged weights that are validated and kept; 0 for no average."""
     patience: int | None = None

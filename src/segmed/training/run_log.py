@@ -133,9 +133,12 @@ def explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
         raise
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-            size = recipe.sampling.batch_size
+            size, batches = recipe.sampling.batch_size, recipe.sampling.steps_per_epoch
+            raised = "optim.accumulate"
+            if batches is not None:  # else an epoch has more of the smaller batches by itself
+                raised += f" and sampling.steps_per_epoch (now {batches} batches)"
             raise ModelError(
-                f"Out of memory. Lower sampling.batch_size (now {size}) and raise optim.accumulate to make up for it, "
-                "or set a smaller preprocess.size."
+                f"Out of memory. Lower sampling.batch_size (now {size}) and raise {raised} in proportion, "
+                "which trains the same, or set a smaller preprocess.size."
             ) from error
         raise
