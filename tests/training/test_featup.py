@@ -1,6 +1,8 @@
 """FeatUp is trained on a run's own features; runs begin from others without seeing held-out patients."""
 
+import csv
 import dataclasses
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,14 @@ from segmed.data.loading import Batch
 from segmed.models.checkpoint import load_config, load_run
 from segmed.models.sam.network import PromptableSam
 from segmed.models.seen import patient_digest
-from segmed.training import Recipe, train
+from segmed.training import Recipe, module, train
 from segmed.training.build import prepare
+from segmed.training.callbacks import NoCallbacks
 from segmed.training.featup import distil_recipe, feature_distance
 from segmed.training.featup_config import FeatUpConfig
 from segmed.training.multiview import AttentionDownsampler, MultiViewObjective, draw_view, seen_through
-from segmed.training.recipe import load_recipe, recipe_from_mapping
+from segmed.training.parameter_groups import parameter_groups
+from segmed.training.recipe import OptimConfig, load_recipe, recipe_from_mapping
 
 TINY = (
     "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.encoder_weights=none", "model.sam={size: 64}",
@@ -167,6 +171,36 @@ def test_a_distilled_run_is_fine_tuned_on_masks_from_its_weights(trained: Traine
     state = module.model.state_dict()
     assert all(torch.equal(state[name], value) for name, value in old.items())
     assert all(parameter.requires_grad for parameter in module.model.image_encoder.parameters())  # type: ignore[union-attr]
+
+
+def test_the_learning_rate_in_the_metrics_is_of_what_the_recipe_trains(trained: Trained, tmp_path: Path) -> None:
+    settings = ("epochs=1", "sampling.batch_size=4", "sampling.steps_per_epoch=2", "optim.final_share=1")
+    recipe = distil_recipe(load_recipe("featup", settings), trained.run, encode_at=32)
+    train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out")
+    (row,) = csv.DictReader((tmp_path / "out" / "metrics.csv").read_text().splitlines())
+    assert float(row["lr"]) == pytest.approx(0.01) == load_recipe("featup").optim.upsampler_learning_rate
+
+
+def test_an_interrupted_run_with_groups_without_parameters_goes_on(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_before(model: nn.Module, config: OptimConfig) -> list[dict[str, object]]:
+        return [{"params": [], "weight_decay": 0.1}, {"params": []}, *parameter_groups(model, config)]
+
+    class Interrupting(NoCallbacks):
+        def step(self, done: int, loss: float) -> None:
+            if done == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    recipe = recipe_for(trained, "featup")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "parameter_groups", as_before)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out", callbacks=Interrupting())
+    train(recipe, data=trained.data, split=trained.split, out=tmp_path / "out", resume=True)
+    train(recipe, data=trained.data, split=trained.split, out=tmp_path / "whole")
+    kept = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("out", "whole")]
+    assert kept[0] == kept[1]
 
 
 def test_a_start_that_has_seen_held_out_patients_is_refused(trained: Trained) -> None:

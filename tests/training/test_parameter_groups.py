@@ -1,6 +1,7 @@
 """Learned filters, guided upsamplers and gates are stepped at rates of their own, and every parameter once."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from segmed.layers.gafl.config import GaflConfig
 from segmed.models.config import ModelConfig
 from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
-from segmed.training.parameter_groups import parameter_groups, upsampler_parameters
+from segmed.training.featup import train_upsampler_only
+from segmed.training.parameter_groups import leave_out_empty_groups, parameter_groups, upsampler_parameters
 from segmed.training.recipe import OptimConfig
 
 CONFIG = OptimConfig(filter_learning_rate=0.02, upsampler_learning_rate=0.03, weight_decay=0.1)
@@ -56,6 +58,36 @@ def test_a_filter_on_the_guidance_is_a_filter_and_no_upsampler() -> None:
     assert filters["lr"] == 0.02
     assert not ids(filters["params"]) & ids(upsampler_parameters(network))
     assert upsamplers["lr"] == 0.03
+
+
+def upsampler_alone() -> nn.Module:
+    network = build_model(PROMPTED)
+    train_upsampler_only(network, encoder=False)
+    return network
+
+
+def test_groups_without_parameters_are_left_out() -> None:
+    assert [group["lr"] for group in parameter_groups(upsampler_alone(), CONFIG)] == [0.03]
+
+
+def test_a_checkpoint_with_groups_without_parameters_has_the_groups_of_now() -> None:
+    def state(groups: list[dict[str, Any]]) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+        optimizer = torch.optim.AdamW(groups, lr=0.5)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+
+    groups = parameter_groups(upsampler_alone(), CONFIG)
+    before, schedule = state([{"params": [], "weight_decay": 0.1}, {"params": []}, *groups])
+    groups[0]["params"][0].grad = torch.ones_like(groups[0]["params"][0])
+    before.step()
+    schedule.step()
+    checkpoint = {"optimizer_states": [before.state_dict()], "lr_schedulers": [schedule.state_dict()]}
+    leave_out_empty_groups(checkpoint)
+    after, follower = state(parameter_groups(upsampler_alone(), CONFIG))
+    after.load_state_dict(checkpoint["optimizer_states"][0])
+    follower.load_state_dict(checkpoint["lr_schedulers"][0])
+    follower.step()
+    assert after.param_groups[0]["lr"] == pytest.approx(0.03 / 3)
+    assert len(after.state) == len(before.state) == 1
 
 
 def test_rates_are_above_0() -> None:

@@ -18,7 +18,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.loading import Batch
 from segmed.models.former_keys import present_keys
 from segmed.training.objectives import build_objective
-from segmed.training.parameter_groups import parameter_groups
+from segmed.training.parameter_groups import leave_out_empty_groups, parameter_groups
 from segmed.training.recipe import OptimConfig, Recipe
 from segmed.training.validation import ThresholdCounts
 
@@ -127,8 +127,9 @@ class SegmentationModule(pl.LightningModule):
         return mean
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read the names that weights had in earlier versions, so that their unfinished runs continue."""
+        """Read names of weights and optimiser groups of earlier versions, so that their unfinished runs continue."""
         checkpoint["state_dict"] = present_keys(checkpoint["state_dict"])
+        leave_out_empty_groups(checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a warm-up and cosine schedule by step."""

@@ -1,6 +1,7 @@
 """Which parameters an optimiser steps alike: learned filters and guided upsamplers have step sizes of their own."""
 
 from collections.abc import Iterable
+from itertools import compress
 from typing import Any
 
 from torch import nn
@@ -39,13 +40,22 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
     groups: list[dict[str, Any]] = [
         {"params": [each for each in rest if each.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [each for each in rest if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": free, "weight_decay": 0.0, "lr": FREE_SHARE * config.filter_learning_rate},
+        {"params": filters, "weight_decay": 0.0, "lr": config.filter_learning_rate},
+        {"params": upsamplers, "weight_decay": 0.0, "lr": config.upsampler_learning_rate},
     ]
-    own = (
-        (free, FREE_SHARE * config.filter_learning_rate),
-        (filters, config.filter_learning_rate),
-        (upsamplers, config.upsampler_learning_rate),
-    )
-    return groups + [{"params": some, "weight_decay": 0.0, "lr": rate} for some, rate in own if some]
+    return [group for group in groups if group["params"]]
+
+
+def leave_out_empty_groups(checkpoint: dict[str, Any]) -> None:
+    """Bring a checkpoint of early versions, which kept groups without parameters, to the groups of this one."""
+    states = zip(checkpoint.get("optimizer_states", ()), checkpoint.get("lr_schedulers", ()), strict=False)
+    for optimizer, schedule in states:
+        full = [bool(group["params"]) for group in optimizer["param_groups"]]
+        optimizer["param_groups"] = list(compress(optimizer["param_groups"], full))
+        for key in ("base_lrs", "_last_lr", "lr_lambdas"):
+            if len(schedule.get(key, ())) == len(full):
+                schedule[key] = list(compress(schedule[key], full))
 
 
 def upsampler_parameters(model: nn.Module) -> list[nn.Parameter]:

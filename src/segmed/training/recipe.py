@@ -42,7 +42,8 @@ class OptimConfig:
     """
 
     learning_rate: float = 1e-3
-    """Peak step size, after warm-up."""
+    """Peak step size, after warm-up, of all that has no step size of its own below. With `objective: distil` and a
+    frozen encoder nothing else is trained."""
     final_share: float = 0.01
     """Learning rate at the end, as a share of the peak."""
     schedule: Literal["cosine", "one-cycle"] = "cosine"
