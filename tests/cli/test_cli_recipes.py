@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from commands import segmed
+from segmed.cli.train import chosen_recipe
 from segmed.core.errors import ConfigError
 from segmed.training.recipe import load_recipe, recipe_names
 
@@ -26,3 +27,15 @@ def test_what_is_printed_of_a_recipe_is_the_recipe_with_all_its_settings(tmp_pat
 def test_an_unknown_recipe_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'unet-cpu'"):
         segmed("recipes", "unet-cp")
+
+
+@pytest.mark.parametrize("text", ["runs/my run #2", "2024_01", "1e5", "null", "yes", "a: b", "[x]", "*x", "none"])
+@pytest.mark.parametrize("option", ["start", "encoder", "encoder_weights", "model"])
+def test_the_text_of_an_option_is_taken_as_it_is(option: str, text: str) -> None:
+    recipe = chosen_recipe("unet-cpu", None, **{option: text})
+    found = recipe.start if option == "start" else getattr(recipe.model, "name" if option == "model" else option)
+    assert found == text
+
+
+def test_what_is_set_counts_more_than_an_option() -> None:
+    assert chosen_recipe("unet-cpu", ["seed=3"], seed=2, epochs=5).seed == 3

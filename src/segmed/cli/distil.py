@@ -46,7 +46,7 @@ def distil(
 
     The image encoder reads the image at --encode-at, FeatUp upsamples its features to the decoder's grid, and
     both learn to give what the run's own encoder gives at full size. Decoder and prompts stay as they are. Go on with
-    `segmed train --set start=OUT` to fine-tune on masks.
+    `segmed train --start OUT` to fine-tune on masks.
     """
     from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.progress import training_display

@@ -31,6 +31,10 @@ def oof(
     accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Predict training patients by models that have not seen them."""
+    import math
+
+    import yaml
+
     from segmed.cli.inputs import open_decoded, open_split
     from segmed.cli.progress import training_display
     from segmed.cli.train import chosen_recipe
@@ -51,4 +55,6 @@ def oof(
             hardware=Hardware(accelerator=accelerator),
         )
     say(out)
-    next_step("segmed", "train", "sam-tiny-proposals", "--set", f"prompting.proposals.folder={out}", "...")
+    in_list = yaml.safe_dump([str(out)], default_flow_style=True, allow_unicode=True, width=math.inf)
+    folder = in_list.strip()[1:-1]  # in quotes where YAML would read something else
+    next_step("segmed", "train", "sam-tiny-proposals", "--set", f"prompting.proposals.folder={folder}", "...")

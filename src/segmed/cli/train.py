@@ -128,13 +128,13 @@ def chosen_recipe(name: str, overrides: list[str] | None, **options: object) -> 
         "gafl": "model.gafl.parametrisation",
         "start": "start",
     }
-    if options.get("gafl") == "none":
-        keys["gafl"], options["gafl"] = "model.gafl", "null"
-    given = [f"{keys[option]}={value}" for option, value in options.items() if value is not None]
-    everything = [*given, *(overrides or [])]
+    given = {keys[option]: value for option, value in options.items() if value is not None}
+    if given.get(keys["gafl"]) == "none":
+        del given[keys["gafl"]]
+        given["model.gafl"] = None
     model = options.get("model")
     if name == "default" and isinstance(model, str) and model in FAMILIES:
         name = FAMILIES[model].recipe
     if name == "default":
-        return recipe_from_mapping({}, everything, source="options")
-    return load_recipe(name, everything)
+        return recipe_from_mapping({}, overrides or (), settings=given, source="options")
+    return load_recipe(name, overrides or (), settings=given)

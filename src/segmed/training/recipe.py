@@ -162,12 +162,15 @@ class Recipe:
             require_boxes_alone(self.prompting)
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str | Path, overrides: Sequence[str] = (), *, settings: Mapping[str, Any] | None = None
+) -> Recipe:
     """Read a recipe, then apply overrides.
 
     Args:
         name: A YAML file, or the name of a recipe that comes with SegMed.
         overrides: `a.b=c` each, as `--set` takes them; values are read as YAML.
+        settings: Values by key (`a.b`), taken as they are, such as paths with any signs; overrides come after them.
 
     Returns:
         The recipe, with a default for every setting that it does not name.
@@ -183,18 +186,22 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     values = parse_yaml(text, source=source, error=ConfigError) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: a recipe is a mapping of keys to values, got {type(values).__name__}.")
-    return recipe_from_mapping(values, overrides, source=str(source))
+    return recipe_from_mapping(values, overrides, settings=settings, source=str(source))
 
 
-def recipe_from_mapping(values: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> Recipe:
-    """Build a recipe from nested values and `a.b=c` overrides, whose values are read as YAML."""
+def recipe_from_mapping(
+    values: Mapping[str, Any], overrides: Sequence[str] = (), *, settings: Mapping[str, Any] | None = None, source: str
+) -> Recipe:
+    """Build a recipe from nested values, settings by key, and `a.b=c` overrides, whose values are read as YAML."""
     merged = present_settings(values)  # here too, so that an override of either name changes the same setting
+    for key, setting in (settings or {}).items():
+        _assign(merged, key, setting, f"{key}={setting}")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override}: expected KEY=VALUE, such as optim.learning_rate=0.001.")
         read = parse_yaml(value, source=f"--set {shortened_text(override)}", error=ConfigError)
-        _assign(merged, [SETTINGS.get(part, part) for part in key.strip().split(".")], read, override)
+        _assign(merged, key.strip(), read, override)
     return config_from_mapping(Recipe, merged, source=source)
 
 
@@ -245,7 +252,8 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     raise ConfigError(f"Unknown recipe {str(name)!r}. {hint}Give a .yaml file or one of: {', '.join(recipe_names())}.")
 
 
-def _assign(values: dict[str, Any], path: list[str], value: Any, override: str) -> None:
+def _assign(values: dict[str, Any], key: str, value: Any, override: str) -> None:
+    path = [SETTINGS.get(part, part) for part in key.split(".")]
     for part in path[:-1]:
         if values.get(part) is None:  # a group that is off by default, such as model.gafl, is on once a key is set
             values[part] = {}
