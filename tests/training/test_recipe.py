@@ -115,7 +115,31 @@ def test_a_recipe_begins_with_a_preset_and_sets_single_fields_of_the_augmentatio
     assert recipe_from_mapping({"augment": "mri"}, ("augment.noise=0.1",), source="test") == recipe_from_mapping(
         given, (), source="test"
     )
-    assert recipe_from_mapping({}, ("augment.affine=1",), source="test").augment == AugmentConfig(affine=1)
+    assert recipe_from_mapping({"augment": {"affine": 1}}, (), source="test").augment == AugmentConfig(affine=1)
+
+
+@pytest.mark.parametrize("given", [{}, {"augment": "auto"}, {"augment": None}, {"augment": {"preset": "auto"}}])
+def test_a_single_setting_of_what_the_data_choose_is_refused_with_what_to_say_too(given: dict[str, object]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"augment: it is auto, .*noise alone .*augment\.preset=NAME, of none, reproduction"
+    ):
+        recipe_from_mapping(given, ("augment.noise=0.9",), source="test")
+
+
+@pytest.mark.parametrize(
+    "overrides", [("augment.preset=mri", "augment.noise=0.9"), ("augment.noise=0.9", "augment.preset=mri")]
+)
+def test_a_single_setting_beside_the_preset_that_it_changes_is_taken_in_any_order(overrides: tuple[str, ...]) -> None:
+    assert recipe_from_mapping({}, overrides, source="test").augment == replace(PRESETS["mri"], noise=0.9)
+
+
+def test_the_weight_of_one_kind_of_prompt_leaves_the_others_of_the_mix() -> None:
+    usual = Recipe().prompting.mix
+    recipe = recipe_from_mapping({}, ("prompting.mix.gt=5", "prompting.mix.points=0"), source="x")
+    assert recipe.prompting.mix == {**usual, "gt": 5, "points": 0}
+    assert Recipe().prompting.mix == usual
+    given = {"prompting": {"mix": {"lesions": 2}}}
+    assert recipe_from_mapping(given, ("prompting.mix.gt=5",), source="x").prompting.mix == {"lesions": 2, "gt": 5}
 
 
 def test_an_augmentation_of_ones_own_is_written_with_the_recipe_and_read_back(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ class PromptingConfig:
         default_factory=lambda: {"gt": 1.0, "jitter:20@1024": 2.0, "jitter:20": 1.0, "lesions": 1.0, "points": 0.5}
     )
     """How slices with an object are prompted: names of `segmed evaluate --prompts`, or `proposals` for what a dense
-    model proposed (on slices without an object too), and how often each is drawn."""
+    model proposed (on slices without an object too), and how often each is drawn. `--set prompting.mix.gt=5` changes
+    one of them, and 0 leaves it out."""
     proposals: ProposalSource = ProposalSource()
     """Where `proposals` come from."""
     objects: Annotated[int, Field(ge=1)] = 2

@@ -17,7 +17,7 @@ from segmed.core.escaping import shortened_text
 from segmed.core.files import write_text
 from segmed.core.former_names import SETTINGS, present_settings
 from segmed.core.reading import MOST_BYTES_OF_SETTINGS, parse_yaml, read_text
-from segmed.data.augment import AugmentSetting
+from segmed.data.augment import AUTO, AugmentSetting
 from segmed.data.loading import SamplingConfig
 from segmed.losses import LossConfig
 from segmed.models.config import ModelConfig
@@ -94,7 +94,8 @@ class Recipe:
     preprocess: PreprocessConfig = PreprocessConfig()
     augment: AugmentSetting = None
     """Random changes in training: the name of a preset (none, mri, lgg, colour, or reproduction: that of the reproduced
-    paper), single settings, of which `preset` names those to begin with, or `auto`: what suits the data."""
+    paper), single settings, of which `preset` names those to begin with, or `auto`: what suits the data. To change one
+    setting of what is `auto`, name the preset too: `augment.preset=mri`."""
     targets: Literal["nearest", "area"] = "nearest"
     """Training masks on the network's grid: `nearest` takes a pixel's label, `area` the share of its area that has it,
     which keeps edges where they are when the grid is coarser than the image. Validation is on the image's grid."""
@@ -252,11 +253,15 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     raise ConfigError(f"Unknown recipe {str(name)!r}. {hint}Give a .yaml file or one of: {', '.join(recipe_names())}.")
 
 
+_BEGUN_WITH: dict[str, dict[str, Any]] = {"augment": {"preset": AUTO}, "mix": PromptingConfig().mix}
+"""What groups hold whose default is no group of settings with defaults of their own."""
+
+
 def _assign(values: dict[str, Any], key: str, value: Any, override: str) -> None:
     path = [SETTINGS.get(part, part) for part in key.split(".")]
     for part in path[:-1]:
         if values.get(part) is None:  # a group that is off by default, such as model.gafl, is on once a key is set
-            values[part] = {}
+            values[part] = dict(_BEGUN_WITH.get(part, {}))
         elif part == "augment" and isinstance(values[part], str):  # a preset, of which one setting is changed
             values[part] = {"preset": values[part]}
         values = values[part]

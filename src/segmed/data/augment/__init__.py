@@ -5,7 +5,7 @@ network's size.
 """
 
 from segmed.data.augment.choose import augment_for
-from segmed.data.augment.config import PRESETS, AugmentConfig, AugmentSetting, preset_of
+from segmed.data.augment.config import AUTO, PRESETS, AugmentConfig, AugmentSetting, preset_of
 from segmed.data.augment.pipeline import Augment, build_augment
 
-__all__ = ["PRESETS", "Augment", "AugmentConfig", "AugmentSetting", "augment_for", "build_augment", "preset_of"]
+__all__ = ["AUTO", "PRESETS", "Augment", "AugmentConfig", "AugmentSetting", "augment_for", "build_augment", "preset_of"]

@@ -139,6 +139,13 @@ def _from_preset(value: Any) -> Any:
         return preset_named(value)
     if isinstance(value, dict) and "preset" in value:
         changes = {key: each for key, each in value.items() if key != "preset"}
+        if value["preset"] == AUTO:
+            if not changes:
+                return None
+            raise ValueError(
+                f"it is auto, what suits the data, so {next(iter(changes))} alone cannot be changed. Say what to begin "
+                f"with too: augment.preset=NAME, of {', '.join(PRESETS)}."
+            )
         return dataclasses.asdict(preset_named(str(value["preset"]))) | changes
     return value
 
