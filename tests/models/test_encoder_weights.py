@@ -112,6 +112,38 @@ def test_one_tensor_too_few_or_too_many_is_an_error(tmp_path: Path) -> None:
         encoder_of(SMALL, many)
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (torch.full((64, 3, 7, 7), float("nan")), "weights conv1.weight are not finite"),
+        (torch.full((64, 3, 7, 7), float("inf")), "weights conv1.weight are not finite"),
+        (torch.zeros(64, 3, 7, 7, dtype=torch.int64), "1 of another type: conv1.weight"),
+    ],
+)
+def test_weights_that_no_network_computes_with_are_refused_in_training_and_when_converted(
+    tmp_path: Path, weights: Tensor, said: str
+) -> None:
+    state = {**torchvision.models.resnet18().state_dict(), "conv1.weight": weights}
+    with pytest.raises(ModelError, match=rf"w\.safetensors: .*{said}"):
+        encoder_of("resnet18", saved(tmp_path / "w.safetensors", state))
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=rf"w\.pth: .*{said}"):
+        segmed("convert", tmp_path / "w.pth", "--encoder", "resnet18", "--out", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_classifier_that_is_left_out_need_not_be_finite(tmp_path: Path) -> None:
+    state = {**torchvision.models.resnet18().state_dict(), "fc.bias": torch.full((1000,), float("nan"))}
+    assert encoder_of("resnet18", saved(tmp_path / "w.safetensors", state)) is not None
+
+
+def test_weights_of_half_precision_are_taken(tmp_path: Path) -> None:
+    state = build_encoder("resnet18").state_dict()
+    halved = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
+    loaded = encoder_of("resnet18", saved(tmp_path / "w.safetensors", halved)).state_dict()["conv1.weight"]
+    assert torch.equal(loaded, state["conv1.weight"].half().float())
+
+
 def test_a_path_without_a_file_is_named_and_a_pickle_is_to_be_converted(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.safetensors: there is no such file"):
         find_encoder_file(SMALL, str(tmp_path / "gone.safetensors"))
@@ -174,6 +206,14 @@ def test_a_pickled_checkpoint_is_converted_once_to_the_encoders_own_names(tmp_pa
     said = segmed("convert", tmp_path / "r.pth", "--encoder", "resnet18", "--out", out)
     assert "no place for them: 2 tensors" in said
     assert set(load_file(out)) == set(build_encoder("resnet18").state_dict())
+
+
+def test_what_is_left_out_of_a_checkpoint_is_counted_by_name(tmp_path: Path) -> None:
+    """Older files have no counters of batches, of which this encoder has 20."""
+    state = torchvision.models.resnet18().state_dict()
+    torch.save({name: each for name, each in state.items() if "num_batches" not in name}, tmp_path / "r.pth")
+    said = segmed("convert", tmp_path / "r.pth", "--encoder", "resnet18", "--out", tmp_path / "r.safetensors")
+    assert "no place for them: 2 tensors" in said
 
 
 def test_long_work_asks_for_a_package_of_weights_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

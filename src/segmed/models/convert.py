@@ -12,6 +12,7 @@ from segmed.core.config import config_to_mapping
 from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
+from segmed.layers.weight_files import require_finite
 from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
 from segmed.models.config import ModelConfig
 from segmed.models.families import FAMILIES, contract_named, contracts
@@ -46,7 +47,7 @@ def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout:
     """Write `checkpoint` as `out` (.safetensors), and what it is as JSON beside it.
 
     A checkpoint is a file or folder of any format in `segmed.models.sam.checkpoint_formats`, or a SegMed run. Raises
-    `ModelError` for weights that are no SAM, not whole or of unknown preprocessing.
+    `ModelError` for weights that are no SAM, not whole, not finite or of unknown preprocessing.
     """
     if out.suffix != ".safetensors":
         raise ModelError(f"{out}: weights are written as safetensors. Name the file {out.with_suffix('.safetensors')}.")
@@ -60,6 +61,7 @@ def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout:
         raise ModelError(
             f"{checkpoint}: recognised as {_named(architecture)}, but not whole; {problems}. Get it again."
         )
+    require_finite(tensors, str(checkpoint))
     chosen = contract_named(contract).name if contract else found.contract
     if chosen is None:
         raise ModelError(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from segmed.core.errors import ConfigError, ModelError
 from segmed.core.files import sha256_of, written_aside
-from segmed.layers.weight_files import read_pickled, read_safetensors
+from segmed.layers.weight_files import of_another_type, read_pickled, read_safetensors, require_finite
 from segmed.models.config import ModelConfig
 from segmed.models.encoder_key_mapping import NAMINGS, UNUSED, Tensors, is_beyond_encoder
 
@@ -114,16 +114,18 @@ def _package_of(encoder: str) -> str | None:
     return PACKAGED.get(f"tu-{encoder.removeprefix('tu-')}")
 
 
-def load_encoder(encoder: nn.Module, path: Path, *, name: str, channels: int) -> None:
+def load_encoder(encoder: nn.Module, path: Path, *, name: str, channels: int) -> int:
     """Put a file's weights into `encoder`, which is called `name` and reads `channels` channels.
 
-    Raises `ModelError` that names the file, and what is missing, unexpected or of another shape.
+    Returns how many tensors of the file it has no place for, such as a classifier's. Raises `ModelError` that names the
+    file, and what is missing, unexpected, of another shape or type, or not finite.
     """
-    first = first_convolution(encoder, channels)
-    tensors = fitted(
-        read_tensors(path), encoder.state_dict(), first=first, channels=channels, file=str(path), encoder=name
-    )
+    first, own = first_convolution(encoder, channels), encoder.state_dict()
+    found = renamed_as(own, read_tensors(path), first=first, file=str(path), encoder=name)
+    tensors = {key: found.get(key, own[key]) for key in own}
+    tensors[first] = adapted(tensors[first], channels)
     encoder.load_state_dict(tensors)
+    return len(found.keys() - own.keys())
 
 
 def convert_encoder(checkpoint: Path, out: Path, encoder: nn.Module, *, name: str) -> int:
@@ -136,17 +138,15 @@ def convert_encoder(checkpoint: Path, out: Path, encoder: nn.Module, *, name: st
         raise ModelError(f"{out}: weights are written as safetensors. Name the file {out.with_suffix('.safetensors')}.")
     if not checkpoint.is_file():
         raise ModelError(f"{checkpoint}: there is no such file. Check the path.")
-    load_encoder(encoder, checkpoint, name=name, channels=3)
+    left_out = load_encoder(encoder, checkpoint, name=name, channels=3)
     state = {key: each.contiguous() for key, each in encoder.state_dict().items()}
     with written_aside(out) as temporary:
         save_file(state, temporary, metadata={"format": "pt"})
-    return len(read_tensors(checkpoint)) - len(state)
+    return left_out
 
 
-def fitted(
-    tensors: Tensors, own: Mapping[str, Tensor], *, first: str, channels: int, file: str, encoder: str
-) -> Tensors:
-    """A file's tensors under the names of `own`, the encoder's state, the first convolution (`first`) adapted.
+def renamed_as(own: Mapping[str, Tensor], tensors: Tensors, *, first: str, file: str, encoder: str) -> Tensors:
+    """A file's tensors under the names of `own`, the state of an encoder whose first convolution is `first`.
 
     Every naming in `NAMINGS` is tried; the one that finds most is the file's.
     """
@@ -154,9 +154,8 @@ def fitted(
     tried = [naming(tensors, own) for naming in NAMINGS]
     found = max(tried, key=lambda renamed: sum(_fits(renamed.get(key), own[key], key == first) for key in own))
     _require_whole(found, own, first=first, file=file, encoder=encoder)
-    chosen = {key: found.get(key, own[key]) for key in own}
-    chosen[first] = adapted(chosen[first], channels)
-    return chosen
+    require_finite({key: found[key] for key in own if key in found}, file)
+    return found
 
 
 def adapted(weight: Float[Tensor, "o n h w"], channels: int) -> Float[Tensor, "o c h w"]:
@@ -217,6 +216,7 @@ def _require_whole(found: Tensors, own: Mapping[str, Tensor], *, first: str, fil
             for key in own
             if key in found and not _fits(found[key], own[key], key == first)
         ],
+        "of another type": of_another_type(own, found),
     }
     if any(groups.values()):
         listed = "; ".join(

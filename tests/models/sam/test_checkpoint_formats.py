@@ -120,6 +120,15 @@ def test_a_file_that_does_not_tell_its_preprocessing_is_asked_about(tmp_path: Pa
     assert convert(tmp_path / "weights.safetensors", tmp_path / "out.safetensors", contract="sam").why == "as asked"
 
 
+def test_weights_that_are_not_finite_are_not_converted(tmp_path: Path) -> None:
+    state = raw()
+    state["mask_decoder.iou_token.weight"][0, 5] = float("inf")
+    torch.save(state, tmp_path / "sam_vit.pth")
+    with pytest.raises(ModelError, match=r"sam_vit\.pth: weights mask_decoder\.iou_token\.weight are not finite"):
+        convert(tmp_path / "sam_vit.pth", tmp_path / "out.safetensors", contract="sam")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 def test_all_that_is_missing_unexpected_or_misshapen_is_listed(tmp_path: Path) -> None:
     state = raw()
     del state["mask_decoder.iou_token.weight"], state["prompt_encoder.no_mask_embed.weight"]
