@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from commands import TINY, segmed
 from segmed.cli.main import app
-from segmed.core.errors import SplitError
+from segmed.core.errors import MissingDependencyError, SplitError
 
 LABELS = "background=#000000,rim=#ff0000,cup=#00ff00"
 
@@ -44,6 +45,27 @@ def test_a_run_of_two_labels_has_two_outputs_and_knows_their_names(run: Path) ->
     config = json.loads((run / "config.json").read_text())
     assert config["model"]["labels"] == 2
     assert config["labels"]["names"] == ["rim", "cup"]
+
+
+def test_tensorboard_without_its_package_is_one_line_before_the_data_are_read(
+    fundus: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmed.training.engine.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr("segmed.cli.inputs.open_decoded", lambda *_, **__: pytest.fail("the data were read"))
+    arguments = [
+        "train",
+        *TINY,
+        "--data",
+        str(fundus),
+        "--split",
+        str(fundus / "split.json"),
+        "-o",
+        str(tmp_path / "r"),
+    ]
+    result = CliRunner().invoke(app, [*arguments, "--tensorboard"])
+    assert isinstance(result.exception, MissingDependencyError)
+    assert 'pip install "segmed-torch[track]"' in str(result.exception)
 
 
 def test_a_split_of_images_that_look_like_slices_asks_whose_they_are(fundus: Path, tmp_path: Path) -> None:

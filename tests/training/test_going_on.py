@@ -76,6 +76,23 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 0.99])
+def test_a_damaged_checkpoint_is_named_with_what_to_do_and_without_it_the_run_begins_anew(
+    toy: tuple[DecodedDataset, Split], run: Path, kept: float
+) -> None:
+    last = run / "resume" / "last.ckpt"
+    content = last.read_bytes()
+    last.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(
+        ConfigError, match=r"resume/last\.ckpt: the point to resume from cannot .*; or remove it"
+    ) as told:
+        resumed(toy, run)
+    assert len(str(told.value)) < 600
+    last.unlink()
+    resumed(toy, run)
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
+
+
 def trained_in(run: Path) -> str:
     return str(json.loads((run / "config.json").read_text())["training"]["precision"])
 

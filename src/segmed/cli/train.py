@@ -71,7 +71,10 @@ def train(
     from segmed.cli.progress import training_display
     from segmed.training import Hardware
     from segmed.training import train as run
+    from segmed.training.engine import require_tensorboard
 
+    if tensorboard:
+        require_tensorboard()
     chosen = chosen_recipe(
         recipe, set_, model=model, encoder=encoder, encoder_weights=encoder_weights, upsampler=upsampler,
         epochs=epochs, batch_size=batch_size, seed=seed, gafl=gafl, start=start,

@@ -4,6 +4,7 @@ import logging
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import sha256_of
+from segmed.core.optional import optional_import
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.pseudonyms import without_places
 from segmed.core.split import Split
@@ -201,6 +203,12 @@ def train(
     return out
 
 
+def require_tensorboard() -> None:
+    """Raise `MissingDependencyError` where no package is installed that writes TensorBoard files."""
+    if find_spec("tensorboardX") is None:
+        optional_import("tensorboard", extra="track", purpose="--tensorboard")
+
+
 def make_trainer(
     recipe: Recipe,
     checkpoint: RunCheckpoint,
@@ -214,6 +222,7 @@ def make_trainer(
     strategy = _strategy(recipe, hardware)
     logger: Any = False
     if tensorboard:
+        require_tensorboard()
         from lightning.pytorch.loggers import TensorBoardLogger
 
         logger = TensorBoardLogger(str(out), name="tensorboard", version="")

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from segmed.core.errors import ConfigError, DataError, StoppedError
+from segmed.core.escaping import shortened_text
 from segmed.core.files import locked, remove_leftovers, written_aside
 from segmed.core.replacing import LOCK
 from segmed.training.checkpointing import resume_folder
@@ -30,6 +31,19 @@ class CheckpointInPlace(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with written_aside(Path(path)) as temporary:
             temporary.write_bytes(content.getbuffer())
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint. Raises `ConfigError` that names the file and what to do where it is damaged."""
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a damaged file can end in any error of Python's
+            reason = shortened_text(" ".join(str(error).split())) or type(error).__name__
+            raise ConfigError(
+                f"{path}: the point to resume from cannot be read ({reason}). Copy the file again; or remove it, and "
+                "--resume begins the run anew."
+            ) from error
 
 
 @contextmanager
