@@ -48,6 +48,14 @@ def test_a_wrong_key_or_value_is_named_with_its_path(values: dict[str, object], 
         config_from_mapping(Outer, values, source="r.yaml")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_no_setting(number: float) -> None:
+    with pytest.raises(ConfigError, match=r"r\.yaml: inner\.rate: .*finite"):
+        config_from_mapping(Outer, {"inner": {"rate": number}}, source="r.yaml")
+    with pytest.raises(ConfigError, match=r"Inner: rate: .*finite"):
+        Inner(rate=number)
+
+
 def test_a_config_survives_the_way_through_plain_values() -> None:
     config = Outer(name="y", inner=Inner(rate=3.0), size=(4, 5))
     assert config_from_mapping(Outer, config_to_mapping(config), source="r") == config

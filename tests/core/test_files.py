@@ -42,6 +42,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_full_disk_that_safetensors_tells_of_in_words_alone_has_the_remedy_of_one(tmp_path: Path) -> None:
+    told = OSError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(DataError, match=r"a\.txt: cannot be written .* Free some space or"):
+        write(tmp_path / "a.txt", "new", fail=told)
+
+
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(DataError, match=r"a\.txt: cannot be written \(No space left"):

@@ -90,13 +90,25 @@ def test_an_override_that_is_no_key_and_value_is_refused(override: str) -> None:
     "setting",
     [
         "patience=0", "workers=-1", "seed=99999999999999999999", "optim.learning_rate=.nan", "optim.learning_rate=.inf",
-        "loss.focal_gamma=-1", "loss.tversky_alpha=.nan", "loss.focal_alpha=2",
+        "loss.focal_gamma=-1", "loss.tversky_alpha=.nan", "loss.focal_alpha=2", "optim.weight_decay=.nan",
+        "optim.weight_decay=.inf", "optim.gradient_clip=.nan", "optim.gradient_clip=.inf", "featup.zoom=.inf",
+        "prompting.iou_weight=.inf", "prompting.mix={gt: .inf}",
     ],
 )  # fmt: skip
 def test_a_number_that_no_training_can_have_is_refused_by_its_name(setting: str) -> None:
     name = setting.partition("=")[0].rpartition(".")[2]
     with pytest.raises(ConfigError, match=name):
         recipe_from_mapping({}, [setting], source="x")
+
+
+@pytest.mark.parametrize("setting", ["patience", "workers", "sampling.positive_share"])
+def test_the_value_that_a_message_names_for_none_is_one_that_a_recipe_takes(setting: str) -> None:
+    with pytest.raises(ConfigError, match="Use null") as told:
+        recipe_from_mapping({}, [f"{setting}=-1"], source="x")
+    named = str(told.value).partition("Use ")[2].split()[0]
+    recipe = recipe_from_mapping({}, [f"{setting}={named}"], source="x")
+    group, _, name = setting.rpartition(".")
+    assert getattr(recipe.sampling if group else recipe, name) is None
 
 
 def test_defaults_are_the_report_encoder_with_our_schedule() -> None:

@@ -1,5 +1,6 @@
 """A training that is stopped says how it goes on, leaves nothing half written, and is nobody else's meanwhile."""
 
+import errno
 import resource
 import shutil
 import signal
@@ -21,6 +22,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.training import Hardware, Recipe, train
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.run_log import logged
+from segmed.training.stopping import resumable
 
 RECIPE = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2", "model.upsampler=bilinear-control")
 
@@ -133,6 +135,35 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(
     assert hidden(tmp_path) == []
     started(toy, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "/data/x.tif"),
+            r"stopped \(/data/x\.tif: No such file\)\. Put",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", b"/d/y"),
+            r"stopped \(/d/y: Permission denied\)\. Put that",
+        ),
+        (OSError("the network is gone"), r"stopped \(the network is gone\)\. Put that right"),
+        (OSError(errno.ENOSPC, "No space left"), r"cannot be written \(No space left\)\. Make room"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), r"cannot be written \(Quota exceeded\)\. Make room"),
+    ],
+)
+@pytest.mark.parametrize("within", [False, True])
+def test_room_is_asked_for_where_it_is_missing_and_another_file_is_named(
+    error: OSError, line: str, within: bool
+) -> None:
+    def fail() -> None:
+        if within:
+            raise DataError("in words") from error
+        raise error
+
+    with pytest.raises(StoppedError, match=f"runs/a: training .*{line}.* --resume"), resumable(Path("runs/a")):
+        fail()
 
 
 def test_checkpoints_need_no_temporary_folder_of_the_system(

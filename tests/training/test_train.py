@@ -373,6 +373,24 @@ def test_half_the_batch_with_the_advice_has_as_many_optimiser_steps_and_slices(
     assert steps_and_slices(*advised) == steps_and_slices(f"sampling.steps_per_epoch={batches}")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+    ],
+)
+def test_memory_that_runs_out_before_the_first_step_is_no_advice_to_enlarge_the_image(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("segmentation_models_pytorch.Unet.forward", exhausted)
+    with pytest.raises(ModelError, match=r"Out of memory\. Lower .* smaller preprocess\.size"):
+        train(tiny_recipe(), data=toy[0], split=toy[1], out=tmp_path / "r", hardware=CPU)
+
+
 def test_a_size_that_the_network_cannot_take_is_an_error_before_training(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:

@@ -18,9 +18,12 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config_dataclass(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass whose fields are validated and whose unknown keys are errors."""
+    """Make `cls` a frozen, keyword-only dataclass whose fields are validated and whose unknown keys are errors.
+
+    Numbers are finite: neither infinity nor NaN is a setting.
+    """
     decorate: Callable[[type[T]], type[T]] = pydantic_dataclass(  # type: ignore[assignment]
-        frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
+        frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
     )
     decorated = decorate(cls)
     _answer_with_config_error(decorated)

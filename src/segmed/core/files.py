@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -22,11 +23,10 @@ TEMPORARY = ".segmed-part-"
 """How the names of temporary files and folders begin: what a killed process left is known by it."""
 ABANDONED = 3600.0
 """Seconds after which a temporary file is of a killed process, where no lock tells."""
-_FULL = "Free some space or choose another folder."
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
 _REMEDIES = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EFBIG: _FULL,
+    **dict.fromkeys(FULL, "Free some space or choose another folder."),
     errno.ENAMETOOLONG: "Give it a shorter name.",
 }
 _cleared: set[Path] = set()
@@ -67,8 +67,14 @@ def not_written(path: Path, error: OSError) -> DataError:
     """The error of a file or folder that the system did not let us write, with what to do."""
     reason = error.strerror or str(error)
     return DataError(
-        f"{path}: cannot be written ({reason}). {_REMEDIES.get(error.errno or 0, 'Choose another folder.')}"
+        f"{path}: cannot be written ({reason}). {_REMEDIES.get(number_of(error), 'Choose another folder.')}"
     )
+
+
+def number_of(error: OSError) -> int:
+    """The system's number of an error, which safetensors says in words; 0 where there is none."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return error.errno or (int(told[1]) if told else 0)
 
 
 def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:

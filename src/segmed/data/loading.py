@@ -87,7 +87,7 @@ class SamplingConfig:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}.")
         if self.positive_share is not None and not 0 < self.positive_share <= 1:
             raise ConfigError(
-                f"positive_share is above 0 and at most 1, got {self.positive_share}. Use None for all slices."
+                f"positive_share is above 0 and at most 1, got {self.positive_share}. Use null for all slices."
             )
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
             raise ConfigError(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}.")

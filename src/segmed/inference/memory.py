@@ -8,6 +8,15 @@ from pathlib import Path
 PROCESS = Path("/proc/self")
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's own, torch's of a GPU, or its allocator's of a CPU."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
 class PeakMemory:
     """The highest use of memory within `measuring` blocks; `mib` is None where it cannot be measured.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from segmed.core.errors import ModelError
 from segmed.core.image import PixelSpacing
 from segmed.inference.base import Opinions, VolumePredictor
+from segmed.inference.memory import ran_out
 from segmed.inference.room import OF_ANOTHER_SIZE, Room
 from segmed.inference.slices import PatientSlices, Stack
 from segmed.inference.tta import PASSES, ZOOM, Pass, logits_of, passes_of
@@ -72,10 +73,8 @@ class Predictor(VolumePredictor):
         try:
             with torch.inference_mode():
                 self.model(torch.zeros(1, self.config.model.channels, *size, device=self.device))
-        except torch.OutOfMemoryError:
-            return False
-        except OF_ANOTHER_SIZE:
-            return True
+        except OF_ANOTHER_SIZE as error:
+            return not ran_out(error)
         return False
 
     def iterate(self, slices: PatientSlices, *, batch_size: int = 8) -> Iterator[Float[np.ndarray, "k h w"]]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.core.image import Size
-from segmed.inference.memory import PeakMemory
+from segmed.inference.memory import PeakMemory, ran_out
 
 SMALL, LARGE = 512, 1024
 """Sides of the two blank images whose memory is measured, in pixels."""
@@ -67,9 +67,9 @@ class Room:
         if None not in self._rises:
             try:
                 self._rises[None] = self._rise((1, channels, SMALL, SMALL), (1, channels, LARGE, LARGE))
-            except torch.OutOfMemoryError:
-                raise
-            except OF_ANOTHER_SIZE:
+            except OF_ANOTHER_SIZE as error:
+                if ran_out(error):
+                    raise
                 self._rises[None] = None
         found = self._rises[None]
         if found is not None:

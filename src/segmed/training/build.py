@@ -17,6 +17,7 @@ from segmed.data.input_size import fit_size
 from segmed.data.intensities import fit_intensities
 from segmed.data.loading import Item, OrderedBatches, PreprocessedSlices, TrainingBatches, make_loader
 from segmed.data.oof_maps import ProposalMaps
+from segmed.inference.memory import ran_out
 from segmed.inference.room import Room
 from segmed.models.dense import stride
 from segmed.models.filtering import fit_filter
@@ -139,6 +140,8 @@ def _try_size(model: nn.Module, image: Tensor, recipe: Recipe) -> None:
         with torch.inference_mode():
             logits = model(image[None])
     except (AssertionError, RuntimeError) as error:
+        if ran_out(error):  # at any size: `explained_failures` says what to lower
+            raise
         raise ModelError(
             f"{recipe.model.name} cannot take images of {height}x{width} ({' '.join(str(error).split())}). "
             "Set a larger preprocess.size, a multiple of the stride, or the one size that the encoder was made for."

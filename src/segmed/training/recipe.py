@@ -125,7 +125,7 @@ class Recipe:
     ema_decay: float = 0.99
     """Decay per step, after a short start, of the averaged weights that are validated and kept; 0 for no average."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation Dice; None runs to the end."""
+    """Stop after so many epochs without a better validation Dice; None (`null` in YAML) runs to the end."""
     seed: int = 0
     """Decides weights, order and augmentation."""
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_as_written)] = "auto"
@@ -142,9 +142,9 @@ class Recipe:
         if self.patience is not None and self.train_on == "all":
             raise ConfigError("patience needs a validation Dice, and train_on: all has none. Leave one of them out.")
         if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"patience is at least 1 epoch, got {self.patience}. Use None to train to the end.")
+            raise ConfigError(f"patience is at least 1 epoch, got {self.patience}. Use null to train to the end.")
         if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"workers is at least 0, got {self.workers}. Use None for this machine's usual number.")
+            raise ConfigError(f"workers is at least 0, got {self.workers}. Use null for this machine's usual number.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay lies in [0, 1), got {self.ema_decay}.")
         if self.preprocess.channels is not None and self.preprocess.inputs != self.model.channels:

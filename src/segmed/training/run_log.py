@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from segmed.core.errors import DataError, ModelError, SegmedError, SplitError, StoppedError
 from segmed.core.pseudonyms import without_places
 from segmed.core.records import Record
+from segmed.inference.memory import ran_out
 from segmed.training.callbacks import Callbacks
 from segmed.training.checkpointing import resume_folder
 from segmed.training.epoch_row import EpochRow
@@ -132,7 +132,7 @@ def explained_failures(recipe: Recipe, out: Path) -> Iterator[None]:
             ) from error
         raise
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if ran_out(error):
             size, batches = recipe.sampling.batch_size, recipe.sampling.steps_per_epoch
             raised = "optim.accumulate"
             if batches is not None:  # else an epoch has more of the smaller batches by itself

@@ -1,6 +1,7 @@
 """What stops a training that has begun, and how it is left so that it goes on: locks, full disks, Ctrl-C."""
 
 import io
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from segmed.core.errors import ConfigError, DataError, StoppedError
 from segmed.core.escaping import shortened_text
-from segmed.core.files import locked, remove_leftovers, written_aside
+from segmed.core.files import FULL, locked, number_of, remove_leftovers, written_aside
 from segmed.core.replacing import LOCK
+from segmed.inference.memory import ran_out
 from segmed.training.checkpointing import resume_folder
 
 
@@ -36,9 +38,9 @@ class CheckpointInPlace(TorchCheckpointIO):
         """Read a checkpoint. Raises `ConfigError` that names the file and what to do where it is damaged."""
         try:
             return super().load_checkpoint(path, *args, **kwargs)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # a damaged file can end in any error of Python's
+            if ran_out(error):
+                raise
             reason = shortened_text(" ".join(str(error).split())) or type(error).__name__
             raise ConfigError(
                 f"{path}: the point to resume from cannot be read ({reason}). Copy the file again; or remove it, and "
@@ -69,7 +71,7 @@ def resumable(out: Path) -> Iterator[None]:
     Lightning answers Ctrl-C by `SystemExit(1)` and leaves the signal ignored; both are put right.
 
     Raises:
-        StoppedError: A file cannot be written, as where the disk is full.
+        StoppedError: A file cannot be written, as where the disk is full, or read.
         KeyboardInterrupt: Ctrl-C.
     """
     handler = signal.getsignal(signal.SIGINT)
@@ -80,15 +82,21 @@ def resumable(out: Path) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     except OSError as error:
-        raise StoppedError(_stopped(out, error.strerror or str(error))) from error
+        raise StoppedError(_stopped(out, error)) from error
     except DataError as error:
         if isinstance(error.__cause__, OSError):
-            raise StoppedError(_stopped(out, error.__cause__.strerror or str(error.__cause__))) from error
+            raise StoppedError(_stopped(out, error.__cause__)) from error
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
 
 
-def _stopped(out: Path, reason: str) -> str:
-    return f"{out}: training stopped, since a file cannot be written ({reason}). Make room and continue with --resume."
+def _stopped(out: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if number_of(error) in FULL:
+        return (
+            f"{out}: training stopped, since a file cannot be written ({reason}). Make room and continue with --resume."
+        )
+    what = reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+    return f"{out}: training stopped ({what}). Put that right and continue with --resume."
