@@ -1,16 +1,19 @@
 """What training begins with: weights by seed or by name, or all of another run's; and what these have seen."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, SplitError
 from segmed.core.split import PartName, Split
 from segmed.data.decoded import DecodedDataset
 from segmed.data.keys import known_pseudonyms
-from segmed.models.checkpoint import RunConfig, TrainedModel, known_patients, load_config, load_run
+from segmed.layers.lora import merged_state
+from segmed.models.checkpoint import RunConfig, known_patients, load_config, load_run
 from segmed.models.sam.key_mapping import ADDED
 from segmed.models.sam.weights import with_positions_of
 from segmed.models.seen import ANOTHER_KEY, overlap
@@ -40,7 +43,7 @@ def initial_model(recipe: Recipe) -> nn.Module:
             f"{now[other[0]]}. Weights belong to their preprocessing: set the recipe's to the same."
         )
     model = build_model(replace(recipe.model, encoder_weights="none"))
-    _copy_weights(model, started)
+    _copy_weights(model, started.model.state_dict(), started.folder)
     return model
 
 
@@ -71,17 +74,26 @@ def begun_from(recipe: Recipe, split: Split, fold: int, data: DecodedDataset) ->
     return config
 
 
-def _copy_weights(model: nn.Module, started: TrainedModel) -> None:
-    """Copy a run's weights into `model`, a ViT's positions brought to its size; what SegMed adds to SAM keeps its own
-    where the run has none."""
+def _copy_weights(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
+    """Copy the weights of the run in `folder` into `model`, a ViT's positions brought to its size.
+
+    What SegMed adds to SAM keeps its own where the run has none. Low-rank updates begin anew, those of the run merged
+    into its weights, unless both have the same.
+    """
     own = model.state_dict()
-    found = with_positions_of(own, started.model.state_dict())
-    missing = [name for name in own.keys() - found.keys() if not name.startswith(ADDED)]
+    if _updates(own) != _updates(state):
+        state = merged_state(state)
+    found = with_positions_of(own, state)
+    missing = [name for name in own.keys() - found.keys() if not name.startswith(ADDED) and ".lora_" not in name]
     misfit = [name for name in own.keys() & found.keys() if own[name].shape != found[name].shape]
     problems = sorted({*missing, *(found.keys() - own.keys()), *misfit})
     if problems:
         raise ConfigError(
-            f"start: {started.folder} holds weights of another network ({', '.join(problems[:3])} differ). "
+            f"start: {folder} holds weights of another network ({', '.join(problems[:3])} differ). "
             "Give the run's own model settings; only what SegMed adds to SAM may be new."
         )
     model.load_state_dict(found, strict=False)
+
+
+def _updates(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: each.shape for name, each in state.items() if ".lora_" in name}
