@@ -54,6 +54,13 @@ def test_neighbours_are_channels_too(tmp_path: Path) -> None:
     assert (recipe.preprocess.channels, recipe.model.channels) == ((0, 1), 6)
 
 
+@pytest.mark.parametrize("written", ["none", "None", "NONE"])
+def test_random_weights_read_all_channels_however_they_are_written(tmp_path: Path, written: str) -> None:
+    settings = (f"model.encoder_weights={written}", "preprocess.normalisation=minmax")
+    recipe = fit_recipe(load_recipe("medsam", settings), data_of(tmp_path / "set", 4))
+    assert (recipe.preprocess.channels, recipe.model.channels) == ((0, 1, 2, 3), 4)
+
+
 def test_published_weights_read_three_channels_of_fewer_and_ask_of_more(tmp_path: Path) -> None:
     for sequences, read in ((1, (0, 0, 0)), (2, (0, 1, 0)), (3, (0, 1, 2))):
         recipe = fit_recipe(load_recipe("medsam"), data_of(tmp_path / f"set{sequences}", sequences))

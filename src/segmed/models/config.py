@@ -54,7 +54,8 @@ class ModelConfig:
         row = FAMILIES.get(self.name)
         encoder, weights = DENSE_DEFAULTS if row is None else (row.encoder, row.weights)
         object.__setattr__(self, "encoder", self.encoder or encoder)
-        object.__setattr__(self, "encoder_weights", self.encoder_weights or weights)
+        weights = self.encoder_weights or weights
+        object.__setattr__(self, "encoder_weights", "none" if weights.lower() == "none" else weights)
         if self.channels < 1 or self.labels < 1:
             raise ConfigError(f"channels and labels must be at least 1, got {self.channels} and {self.labels}.")
         if self.decoder_channels is not None and (not self.decoder_channels or min(self.decoder_channels) < 1):

@@ -31,7 +31,7 @@ def build_dense(config: ModelConfig) -> nn.Module:
 
 def _create(config: ModelConfig) -> nn.Module:
     file = find_encoder_file(config.encoder, config.encoder_weights)
-    named = None if file is not None or config.encoder_weights.lower() == "none" else config.encoder_weights
+    named = None if file is not None or config.encoder_weights == "none" else config.encoder_weights
     model = _named_model(config, _as_smp_names(config.encoder, named))
     if file is not None:
         load_encoder(cast(nn.Module, model.encoder), file.path, name=config.encoder, channels=config.channels)

@@ -345,5 +345,5 @@ def _knows_masks(recipe: Recipe) -> bool:
     """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
     if recipe.model.name not in FAMILIES:
         return False
-    pretrained = is_published(recipe.model.name) and recipe.model.encoder_weights.lower() != "none"
+    pretrained = is_published(recipe.model.name) and recipe.model.encoder_weights != "none"
     return recipe.prompting.gives_masks or pretrained

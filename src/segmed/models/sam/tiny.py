@@ -70,7 +70,7 @@ def build_sam_tiny(config: ModelConfig) -> PromptableSam:
     if sam.trains in ("last", "lora"):
         raise ModelError(f"sam-tiny has no attention blocks for sam.trains={sam.trains}. Use all, or decoder.")
     encoder = PyramidEncoder(config.encoder.removeprefix("tu-"), config.channels, CHANNELS)
-    if config.encoder_weights.lower() != "none":
+    if config.encoder_weights != "none":
         _load_stages(encoder.stages, config)
     return PromptableSam(encoder, *prompt_parts(sam.size, STRIDE), config=sam, image_channels=config.channels)
 

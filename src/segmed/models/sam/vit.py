@@ -86,7 +86,7 @@ def build_sam_vit(config: ModelConfig) -> PromptableSam:
     _require_possible(config)
     shape = sam.vit or vit_of(config.name)
     pretrained = None
-    if config.encoder_weights.lower() != "none":  # found first, so that a wrong name costs no time
+    if config.encoder_weights != "none":  # found first, so that a wrong name costs no time
         pretrained = find_weights(config.encoder_weights, config.name)
         require_same_architecture(pretrained, shape, config.channels, config.name)
     model = bare_vit(config)
