@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from commands import segmed
+from segmed.cli.main import app
 from segmed.cli.train import chosen_recipe
 from segmed.core.errors import ConfigError
 from segmed.training.recipe import load_recipe, recipe_names
@@ -22,6 +24,12 @@ def test_what_is_printed_of_a_recipe_is_the_recipe_with_all_its_settings(tmp_pat
     assert "ema_decay:" in text
     (tmp_path / "mine.yaml").write_text(text)
     assert load_recipe(tmp_path / "mine.yaml") == load_recipe("unet-cpu", ["epochs=3"])
+
+
+def test_settings_without_a_recipe_are_a_usage_error() -> None:
+    done = CliRunner().invoke(app, ["recipes", "--set", "epochs=3"])
+    assert done.exit_code == 2
+    assert "Name it: segmed recipes NAME --set" in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_an_unknown_recipe_is_named_with_the_nearest() -> None:

@@ -76,6 +76,15 @@ def test_an_unknown_contract_is_a_usage_error_that_lists_the_names(tmp_path: Pat
     assert "'medical' is not one of 'sam', 'medsam'." in " ".join(done.stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("option", ["--contract=sam", "--layout=transformers", "--layout=segment-anything"])
+def test_what_is_of_sams_checkpoints_alone_is_a_usage_error_for_an_encoders(tmp_path: Path, option: str) -> None:
+    out = tmp_path / "a.safetensors"
+    done = CliRunner().invoke(app, ["convert", "absent.pth", "--out", str(out), "--encoder", "resnet18", option])
+    assert done.exit_code == 2
+    named = option.partition("=")[0]
+    assert f"{named} is of SAM's checkpoints, not of an encoder's" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_an_unfinished_checkpoint_leaves_no_file(tmp_path: Path) -> None:
     torch.save({"image_encoder.blocks.0.norm1.weight": torch.zeros(1)}, tmp_path / "sam_vit.pth")
     out = tmp_path / "out.safetensors"

@@ -30,8 +30,9 @@ def convert(
         ),
     ] = None,
     layout: Annotated[
-        Literal["transformers", "segment-anything"], typer.Option(help="Whose names the weights get.")
-    ] = "transformers",
+        Literal["transformers", "segment-anything"] | None,
+        typer.Option(help="Whose names the weights get; transformers' where it is left out."),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="The checkpoint is this dense encoder's, such as resnet18 or tu-...")
     ] = None,
@@ -42,13 +43,16 @@ def convert(
     With --encoder, one of a dense model's encoder: a state dict of timm, torchvision, segmentation_models_pytorch or
     EfficientNet-PyTorch.
     """
+    if encoder is not None and (contract is not None or layout is not None):
+        given = "--contract" if contract is not None else "--layout"
+        raise typer.BadParameter(f"{given} is of SAM's checkpoints, not of an encoder's (--encoder). Leave one out.")
     require_new(*((out,) if encoder is not None else (out, out.with_suffix(".json"))), overwrite=overwrite)
     if encoder is not None:
         _convert_encoder(checkpoint, out, encoder)
         return
     from segmed.models.convert import convert as run
 
-    done = run(checkpoint, out, contract=contract, layout=layout)
+    done = run(checkpoint, out, contract=contract, layout=layout or "transformers")
     found = done.architecture
     kind = found.model or f"a ViT of width {found.vit.width} and depth {found.vit.depth}"
     say(f"{checkpoint}: {kind} at {found.size} px ({done.format})", err=True)

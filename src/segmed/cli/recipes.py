@@ -22,6 +22,8 @@ def recipes(
     if recipe is not None:
         say(recipe_head(recipe) + recipe_yaml(load_recipe(recipe, set_ or [])), nl=False)
         return
+    if set_:
+        raise typer.BadParameter("--set changes one recipe. Name it: segmed recipes NAME --set KEY=VALUE.")
     names = recipe_names()
     for name in names:
         say(f"{name:{max(map(len, names))}}  {_first_words(recipe_head(name))}")
