@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from runs import tiny_recipe, toy_and_split
+from safetensors.torch import save_file
 
 from segmed.core.errors import ConfigError
+from segmed.core.files import sha256_of
 from segmed.core.split import Split
 from segmed.data.decoded import DecodedDataset
+from segmed.models.dense import build_encoder
 from segmed.training import Hardware, Recipe, precision, train
 from segmed.training.build import fit_recipe
 from segmed.training.callbacks import NoCallbacks
@@ -143,6 +146,43 @@ def test_a_run_whose_beginning_names_no_arithmetic_that_there_is_is_not_continue
     edited(run / "resume" / "begun.json", precision="8-mixed")
     with pytest.raises(ConfigError, match=r"begun\.json: precision"):
         resumed(toy, run)
+
+
+def weights_file(path: Path, seed: int) -> str:
+    """A file of encoder weights; its hash."""
+    torch.manual_seed(seed)
+    save_file(build_encoder("tu-mobilenetv3_small_050").state_dict(), path)
+    return sha256_of(path)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_resumed_run_tells_the_file_that_its_encoder_began_with(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path, said: bool
+) -> None:
+    """Where an early version did not write it, what lies there now is told."""
+    weights = tmp_path / "encoder.safetensors"
+    first = weights_file(weights, 0)
+    recipe = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2", f"model.encoder_weights={weights}")
+    run = interrupted(toy, tmp_path / "run", recipe)
+    second = weights_file(weights, 1)
+    if not said:
+        edited(run / "resume" / "begun.json", encoder_weights=None)
+    resumed(toy, run, recipe)
+    told = json.loads((run / "config.json").read_text())["training"]["encoder_weights"]
+    assert told == {"file": "encoder.safetensors", "sha256": first if said else second}
+
+
+def test_a_run_that_has_trained_no_epoch_begins_with_the_file_that_there_is_now(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    weights = tmp_path / "encoder.safetensors"
+    weights_file(weights, 0)
+    recipe = tiny_recipe("epochs=2", "sampling.steps_per_epoch=2", f"model.encoder_weights={weights}")
+    run = interrupted(toy, tmp_path / "run", recipe)
+    (run / "resume" / "last.ckpt").unlink()
+    second = weights_file(weights, 1)
+    resumed(toy, run, recipe)
+    assert json.loads((run / "config.json").read_text())["training"]["encoder_weights"]["sha256"] == second
 
 
 @pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])

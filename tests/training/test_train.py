@@ -144,6 +144,22 @@ def test_the_run_tells_the_hash_of_the_file_that_its_encoder_began_with(
     assert load(out) is not None  # what was trained no longer needs it
 
 
+def test_a_file_of_encoder_weights_that_goes_while_it_trains_costs_no_run(
+    toy: tuple[DecodedDataset, Split], tmp_path: Path
+) -> None:
+    weights = tmp_path / "encoder.safetensors"
+    save_file(build_encoder("tu-mobilenetv3_small_050").state_dict(), weights)
+    told = {"file": "encoder.safetensors", "sha256": sha256_of(weights)}
+
+    class Removing(NoCallbacks):
+        def step(self, done: int, loss: float) -> None:
+            weights.unlink(missing_ok=True)
+
+    recipe = tiny_recipe(f"model.encoder_weights={weights}", "epochs=1")
+    out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", callbacks=Removing(), hardware=CPU)
+    assert json.loads((out / "config.json").read_text())["training"]["encoder_weights"] == told
+
+
 def test_training_on_all_patients_validates_nothing_and_keeps_the_last_epoch(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:

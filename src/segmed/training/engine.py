@@ -3,7 +3,7 @@
 import logging
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from segmed.training.recipe import Recipe
 from segmed.training.resume import (
     RunInputs,
     begin,
+    begun_encoder_weights,
     begun_precision,
     for_sharing,
     is_finished,
@@ -150,6 +151,7 @@ def train(
         with ExitStack() as stack:
             if trainer.is_global_zero:  # only now, so that what is refused above leaves no folder behind
                 stack.enter_context(alone_in(out))
+                inputs = replace(inputs, encoder_weights=_encoder_weights(recipe))
                 begin(out, inputs, resume=resume)
             log = stack.enter_context(logged(out, trainer.global_rank, data.dataset.records))
             stack.enter_context(resumable(out))
@@ -179,11 +181,15 @@ def train(
             for warning in filter(None, warnings if trainer.is_global_zero else ()):
                 log.warning(warning)
                 logging.getLogger(__name__).warning(warning)
+            encoder_weights = (
+                begun_encoder_weights(out, otherwise=inputs.encoder_weights) if trainer.is_global_zero else None
+            )
             last = resume_checkpoint(out)
             continued = str(last) if resume and last.is_file() else None
             trainer.fit(module, *loaders, ckpt_path=continued, weights_only=True)
             if trainer.is_global_zero:
                 facts = {
+                    "encoder_weights": encoder_weights,
                     "precision": computes_in,
                     "devices": trainer.world_size,
                 }
@@ -293,7 +299,6 @@ def _finish(
         "steps": checkpoint.rows[-1].step,
         "validation_dice": checkpoint.best["dice"] if module.validates else None,
         "seed": module.recipe.seed,
-        "encoder_weights": _encoder_weights(module.recipe),
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         **facts,
         "machine": machine(),

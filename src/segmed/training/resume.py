@@ -17,7 +17,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.splits import numbered
 from segmed.models.checkpoint import CONFIG, METRICS, RECIPE, SPLIT, WEIGHTS
 from segmed.models.hub import PREFIX
-from segmed.training.checkpointing import resume_folder
+from segmed.training.checkpointing import resume_checkpoint, resume_folder
 from segmed.training.precision import PrecisionName
 from segmed.training.recipe import Recipe, load_recipe, save_recipe
 
@@ -40,17 +40,19 @@ class RunInputs:
     processes: int = 1
     precision: str | None = None
     """Lightning's name of the arithmetic that it is trained in; None is not looked at."""
+    encoder_weights: dict[str, str] | None = None
+    """The file that a convolutional encoder begins with, and its hash; None where there is none."""
 
 
 def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
-    """Write what the run is of, unless with `resume` an interrupted one is of the same.
+    """Write what the run is of, unless with `resume` an interrupted one is of the same and has trained an epoch.
 
     Raises `ConfigError` as `require_place` does, which is asked once more, since another process may have written in
     `out` before this one held its lock; nothing is written then.
     """
     if resume and is_finished(out):
         raise ConfigError(f"{out}: another process has finished this run meanwhile.")
-    if require_place(out, inputs, resume=resume):
+    if require_place(out, inputs, resume=resume) and resume_checkpoint(out).is_file():
         return
     save_recipe(out / RECIPE, for_sharing(inputs.recipe))
     numbered(inputs.split, inputs.data).save(out / SPLIT)
@@ -59,6 +61,7 @@ def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
         "embeddings": inputs.embeddings,
         "processes": inputs.processes,
         "precision": inputs.precision,
+        "encoder_weights": inputs.encoder_weights or {},
     }
     write_json(_begun(out), begun)
 
@@ -66,6 +69,12 @@ def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
 def begun_precision(out: Path) -> PrecisionName | None:
     """The arithmetic that the interrupted run in `out` was begun in; None without one, or where it does not say."""
     return _read(_begun(out)).precision if _begun(out).is_file() else None
+
+
+def begun_encoder_weights(out: Path, *, otherwise: dict[str, str] | None) -> dict[str, str] | None:
+    """The file that the encoder of the run in `out` began with, and its hash; `otherwise` where it does not say."""
+    known = _read(_begun(out)).encoder_weights
+    return otherwise if known is None else known or None
 
 
 def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
@@ -163,6 +172,8 @@ class _Known:
     processes: Annotated[int, Ge(1)] = 1
     precision: PrecisionName | None = None
     """Early versions did not write it."""
+    encoder_weights: dict[str, str] | None = None
+    """Empty where there is no file; early versions did not write it."""
     training: _Training = field(default_factory=_Training)
 
 
