@@ -213,3 +213,27 @@ def test_a_run_killed_before_it_had_begun_is_begun_anew(toy: tuple[DecodedDatase
     (tmp_path / "run" / "resume" / "begun.json").unlink()
     begin(tmp_path / "run", replace(inputs, precision="32-true"), resume=True)
     assert json.loads((tmp_path / "run" / "resume" / "begun.json").read_text())["precision"] == "32-true"
+
+
+def test_what_a_kill_left_beside_a_finished_run_is_removed_and_nothing_else(
+    toy: tuple[DecodedDataset, Split], run: Path
+) -> None:
+    left = {path.name: path.read_bytes() for path in (run / "resume").iterdir()}
+    resumed(toy, run)
+    before = contents(run)
+    (run / "resume").mkdir()
+    for name, content in left.items():
+        (run / "resume" / name).write_bytes(content)
+    resumed(toy, run)
+    assert contents(run) == before
+    assert not (run / "resume").exists()
+
+
+def test_a_finished_run_of_other_settings_keeps_what_a_kill_left(toy: tuple[DecodedDataset, Split], run: Path) -> None:
+    left = (run / "resume" / "begun.json").read_bytes()
+    resumed(toy, run)
+    (run / "resume").mkdir()
+    (run / "resume" / "begun.json").write_bytes(left)
+    with pytest.raises(ConfigError, match="begun with another seed"):
+        resumed(toy, run, tiny_recipe("epochs=2", "sampling.steps_per_epoch=2", "seed=8"))
+    assert (run / "resume" / "begun.json").is_file()

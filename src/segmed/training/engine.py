@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import sha256_of
+from segmed.core.files import refuse_links, sha256_of
 from segmed.core.optional import optional_import
 from segmed.core.provenance import commit, machine, versions
 from segmed.core.pseudonyms import without_places
@@ -34,7 +34,7 @@ from segmed.models.training_facts import TrainingFacts
 from segmed.training.build import fit_recipe, prepare, split_for
 from segmed.training.callbacks import Callbacks, NoCallbacks
 from segmed.training.channels import channels_note, repeated_note
-from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint
+from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint, resume_folder
 from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
 from segmed.training.precision import Precision, PrecisionName, choose_precision
@@ -138,6 +138,9 @@ def train(
         )
         if resume and is_finished(out):
             require_same_run(out, inputs)
+            if resume_folder(out).exists():  # a kill came before it was removed
+                refuse_links(resume_folder(out), itself=True)
+                discard_resume(out)
             callbacks.finished(f"{out} is a finished run")
             return out
         if trainer.is_global_zero:
