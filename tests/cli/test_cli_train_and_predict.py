@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
@@ -66,6 +67,16 @@ def test_tensorboard_without_its_package_is_one_line_before_the_data_are_read(
     result = CliRunner().invoke(app, [*arguments, "--tensorboard"])
     assert isinstance(result.exception, MissingDependencyError)
     assert 'pip install "segmed-torch[track]"' in str(result.exception)
+
+
+@pytest.mark.parametrize(("rank", "printed"), [(0, True), (1, False)])
+def test_of_several_processes_the_first_prints_the_run(
+    fundus: Path, run: Path, monkeypatch: pytest.MonkeyPatch, rank: int, printed: bool
+) -> None:
+    """Each of them runs the whole command; this run is finished, so that none has to be started."""
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    options = ("--data", fundus, "--split", fundus / "split.json", "--labels", LABELS, "-o", run, "--resume")
+    assert (str(run) in segmed("train", *TINY, *options).splitlines()) == printed
 
 
 def test_a_split_of_images_that_look_like_slices_asks_whose_they_are(fundus: Path, tmp_path: Path) -> None:

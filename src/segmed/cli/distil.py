@@ -54,6 +54,7 @@ def distil(
     from segmed.core.errors import ConfigError
     from segmed.models.checkpoint import load_config
     from segmed.training import Hardware, train
+    from segmed.training.engine import is_first_process
     from segmed.training.featup import FROM_THE_RUN, distil_recipe
 
     taken = [each for each in set_ or () if each.partition("=")[0].partition(".")[0] in FROM_THE_RUN]
@@ -80,4 +81,5 @@ def distil(
             callbacks=callbacks,
             hardware=Hardware(accelerator=accelerator, devices=devices),
         )
-    say(out)
+    if is_first_process():
+        say(out)

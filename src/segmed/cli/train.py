@@ -71,7 +71,7 @@ def train(
     from segmed.cli.progress import training_display
     from segmed.training import Hardware
     from segmed.training import train as run
-    from segmed.training.engine import require_tensorboard
+    from segmed.training.engine import is_first_process, require_tensorboard
 
     if tensorboard:
         require_tensorboard()
@@ -95,19 +95,21 @@ def train(
             tensorboard=tensorboard,
             embeddings=cache,
         )
-    say(out)
+    if is_first_process():
+        say(out)
 
 
 def opened_cache(folder: Path | None, recipe: "Recipe") -> "EmbeddingCache | None":
     """The embedding cache in a folder; without one, a line on stderr where the recipe could train from a cache."""
     from segmed.data.embeddings import EmbeddingCache
     from segmed.training.cached import cache_hint, require_cacheable
+    from segmed.training.engine import is_first_process
 
     if folder is not None:
         require_cacheable(recipe)
         return EmbeddingCache(folder)
     hint = cache_hint(recipe)
-    if hint is not None:
+    if hint is not None and is_first_process():
         say(hint, err=True)
     return None
 

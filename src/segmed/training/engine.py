@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only  # type: ignore[attr-defined]  # it is public in its docs
 
 from segmed.core.errors import ConfigError
 from segmed.core.files import refuse_links, sha256_of
@@ -210,6 +211,11 @@ def train(
                 checkpoint.callbacks.finished(f"{_kept_in_words(checkpoint)}, in {out}")
             trainer.strategy.barrier()
     return out
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together: each runs the whole command."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def require_tensorboard() -> None:
