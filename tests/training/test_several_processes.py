@@ -6,12 +6,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
+import torch
 from runs import tiny_recipe, toy_and_split
 
 from segmed.core.errors import ConfigError
-from segmed.training import Hardware, train
+from segmed.training import Hardware, Recipe, train
+from segmed.training.build import fit_recipe, prepare
+from segmed.training.callbacks import NoCallbacks
+from segmed.training.checkpointing import RunCheckpoint
+from segmed.training.engine import make_trainer
+from segmed.training.precision import Precision
+from segmed.training.recipe import load_recipe
 from segmed.training.resume import RunInputs, begin
 from segmed.training.run_log import logged
 
@@ -40,6 +49,53 @@ def test_two_processes_leave_one_complete_run(trained: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_train_a_promptable_model_whose_parts_are_not_all_used_in_each_step(trained: Path) -> None:
     assert json.loads((trained / "prompted" / "config.json").read_text())["training"]["devices"] == 2
+
+
+@pytest.mark.parametrize(
+    ("hardware", "cuda", "synchronised"),
+    [
+        (Hardware("cpu", devices=2), True, False),
+        (Hardware("auto", devices=2), True, True),
+        (Hardware("gpu", devices=-1), True, True),
+        (Hardware("gpu", devices=1, nodes=2), True, True),
+        (Hardware("gpu", devices=1), True, False),
+        (Hardware("auto", devices=2), False, False),
+    ],
+)
+def test_batch_normalisation_is_over_devices_where_several_gpus_train(
+    hardware: Hardware, cuda: bool, synchronised: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert asked_of_lightning(tiny_recipe(), hardware, cuda, monkeypatch, tmp_path)["sync_batchnorm"] is synchronised
+
+
+@pytest.mark.parametrize("devices", [-1, 2])
+def test_promptable_models_may_leave_parameters_unused_on_several_devices(
+    devices: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = asked_of_lightning(load_recipe("sam-tiny"), Hardware("gpu", devices), True, monkeypatch, tmp_path)
+    assert asked["strategy"] == "ddp_find_unused_parameters_true"
+
+
+def asked_of_lightning(
+    recipe: Recipe, hardware: Hardware, cuda: bool, patch: pytest.MonkeyPatch, out: Path
+) -> dict[str, Any]:
+    """What the trainer is made with on a machine with these devices."""
+    asked: dict[str, Any] = {}
+    trainer = object.__new__(pl.Trainer)
+    patch.setattr(torch.cuda, "is_available", lambda: cuda)
+    patch.setattr("lightning.pytorch.Trainer", lambda **options: asked.update(options) or trainer)
+    checkpoint = RunCheckpoint(out, patience=None, callbacks=NoCallbacks())
+    make_trainer(recipe, checkpoint, hardware, Precision("32-true", "asked for"), out=out, tensorboard=False)
+    return asked
+
+
+def test_more_devices_than_validation_slices_are_refused_before_the_start(tmp_path: Path) -> None:
+    data, split = toy_and_split(tmp_path)
+    recipe, count = fit_recipe(tiny_recipe(), data), len(split.fold(0).validation)
+    prepare(recipe, data=data, split=split, fold=0, rank=count - 1, world=count)
+    with pytest.raises(ConfigError, match=rf"has {count} validation slices for {count + 1} devices.*fewer devices"):
+        prepare(recipe, data=data, split=split, fold=0, world=count + 1)
+    prepare(replace(recipe, train_on="all"), data=data, split=split, fold=0, world=count + 1)
 
 
 def test_a_run_goes_on_with_as_many_processes_as_began_it(tmp_path: Path) -> None:

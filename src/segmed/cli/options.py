@@ -81,7 +81,7 @@ DATA_HELP = "Data set: a folder in a supported layout, or a manifest."
 RunOutOption = Annotated[Path, folder_option("Run folder to write.")]
 
 AcceleratorOption = Annotated[Literal["auto", "cpu", "gpu", "mps"], typer.Option(help="Where to train.")]
-DevicesOption = Annotated[int, typer.Option(min=1, help="Devices on each node.")]
+DevicesOption = Annotated[int, typer.Option(min=-1, help="Devices on each node; -1 takes all GPUs.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 SlicesAtATimeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Slices at a time.")]
 

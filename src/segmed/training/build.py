@@ -85,6 +85,11 @@ def prepare(
         raise ConfigError(
             f"Fold {fold} of the split has no validation patients. Set train_on: all, or make another split."
         )
+    if 0 < len(partition.validation) < world:
+        raise ConfigError(
+            f"Fold {fold} of the split has {len(partition.validation)} validation slices for {world} devices, each of "
+            "which validates some. Train on fewer devices."
+        )
     training, validation, batches = _slices(
         recipe, model, data=data, partition=partition, rank=rank, world=world, embeddings=embeddings, maps=maps
     )

@@ -72,11 +72,21 @@ class Hardware:
     accelerator: str = "auto"
     """auto, cpu, gpu or mps."""
     devices: int = 1
-    """Devices on each node."""
+    """Devices on each node; -1 takes all GPUs there are."""
     nodes: int = 1
     """Nodes; each runs the same command."""
     strategy: str = "auto"
     """auto or ddp."""
+
+    @property
+    def may_be_several(self) -> bool:
+        """Whether more than one device may train: how many -1 takes is known to Lightning alone."""
+        return self.nodes > 1 or self.devices != 1
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether GPUs of CUDA train."""
+        return self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def train(
@@ -259,7 +269,7 @@ def make_trainer(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            sync_batchnorm=hardware.devices * hardware.nodes > 1 and torch.cuda.is_available(),
+            sync_batchnorm=hardware.may_be_several and hardware.on_cuda,  # there is none of CPUs
             default_root_dir=str(out),
         )
     except (MisconfigurationException, ValueError) as error:
@@ -271,15 +281,14 @@ def _precision(recipe: Recipe, hardware: Hardware, begun: PrecisionName | None) 
     """The arithmetic of an interrupted run that goes on, else what this machine does best or the recipe asks for."""
     if begun is not None:
         return Precision(begun, "as the run was begun")
-    several = hardware.devices != 1 or hardware.nodes > 1
-    return choose_precision(recipe.precision, hardware.accelerator, measured=not several)
+    return choose_precision(recipe.precision, hardware.accelerator, measured=not hardware.may_be_several)
 
 
 def _strategy(recipe: Recipe, hardware: Hardware) -> str:
     """How several processes share a training: prompts and frozen parts leave parameters unused in some steps."""
     if hardware.strategy not in ("auto", "ddp"):
         raise ConfigError(f"Strategy {hardware.strategy!r} is not known. Choose auto or ddp.")
-    if hardware.devices * hardware.nodes > 1 and (recipe.model.takes_prompts or recipe.objective != "masks"):
+    if hardware.may_be_several and (recipe.model.takes_prompts or recipe.objective != "masks"):
         return "ddp_find_unused_parameters_true"
     return hardware.strategy
 
