@@ -41,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     check_signatures_of("segmed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A test's random weights are its own, whatever ran before it; those of its fixtures, set up next, are too."""
+    importlib.import_module("torch").manual_seed(0)
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()

@@ -26,7 +26,7 @@ from segmed.core.files import written_aside
 from segmed.data.decoded import DecodedDataset, decode
 from segmed.data.sources import open_dataset
 from segmed.inference.features import Colours, fit_basis
-from segmed.io.figures import save_png
+from segmed.io.figures import save_figure
 from segmed.layers.featup import GuidedUpsampler
 from segmed.preprocess import Preprocess, PreprocessConfig
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         guidance = functional.adaptive_avg_pool2d(image, CELLS)[None]
         figure = draw(panels(low, target, guidance, GuidedUpsampler("jbu", CHANNELS, 2), trained))
         with written_aside(options.out) as temporary:
-            save_png(figure, temporary, dpi=110)
+            save_figure(figure, temporary, dpi=110)
     except (SegmedError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

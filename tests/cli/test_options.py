@@ -80,7 +80,7 @@ def test_every_option_that_is_a_whole_number_has_a_least(name: str) -> None:
     [
         ("embed RECIPE --data DATA -o OUT --batch-size", 1),
         ("train --data DATA --split SPLIT -o OUT --batch-size", 1),
-        ("train --data DATA --split SPLIT -o OUT --devices", 1),
+        ("train --data DATA --split SPLIT -o OUT --devices", -1),
         ("evaluate RUN --data DATA --fold", 0),
         ("data split DATA --folds", 0),
     ],

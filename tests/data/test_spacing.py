@@ -107,9 +107,16 @@ def test_data_without_spacing_are_refused_by_name(tmp_path: Path) -> None:
         Preprocess(CONFIG).apply_mask(np.zeros((9, 9), np.uint8))
 
 
-@pytest.mark.parametrize("spacing", [(0.0, 1.0), (1.0, -1.0), (float("inf"), 1.0)])
-def test_a_spacing_that_is_no_length_is_refused(spacing: tuple[float, float]) -> None:
-    with pytest.raises(ConfigError, match="spacing is two positive numbers of mm"):
+@pytest.mark.parametrize(
+    ("spacing", "told"),
+    [
+        ((0.0, 1.0), "spacing is two positive numbers of mm"),
+        ((1.0, -1.0), "spacing is two positive numbers of mm"),
+        ((float("inf"), 1.0), r"spacing\.0: Input should be a finite number"),
+    ],
+)
+def test_a_spacing_that_is_no_length_is_refused(spacing: tuple[float, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
         PreprocessConfig(spacing=spacing)
 
 
