@@ -16,7 +16,7 @@ from segmed.core.errors import DataError
 from segmed.core.labels import LabelMap
 from segmed.core.records import SliceDataset
 from segmed.data import decoded as module
-from segmed.data import signature
+from segmed.data import pixels, signature
 from segmed.data.decoded import DecodedDataset, cache_root, decode
 from segmed.data.sources import open_dataset
 from toydata import toy, write_toy
@@ -45,7 +45,7 @@ def test_images_of_different_sizes_live_in_one_cache(tmp_path: Path) -> None:
 
 def test_a_second_opening_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = toy(tmp_path)
-    monkeypatch.setattr(module, "read_image", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(pixels, "read_image", lambda path: pytest.fail(f"{path} was read again"))
     assert fresh(tmp_path).data_hash == first.data_hash
 
 

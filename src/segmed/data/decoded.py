@@ -11,11 +11,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -26,19 +23,17 @@ from jaxtyping import Shaped, UInt8
 from segmed.core.errors import DataError
 from segmed.core.files import write_json
 from segmed.core.former_names import formerly
-from segmed.core.image import PixelSpacing, require_same_grid
+from segmed.core.image import PixelSpacing
 from segmed.core.progress import Progress, tracked
 from segmed.core.reading import read_json
-from segmed.core.records import Record, SliceDataset, VolumeFiles
+from segmed.core.records import SliceDataset
 from segmed.core.volume import Grid
-from segmed.data.cutting import read_cut
 from segmed.data.grids import PixelFormat, require_uniform
 from segmed.data.layouts.lgg import is_lgg
-from segmed.data.layouts.mask_reading import read_record_mask
 from segmed.data.listing import stated_orders
+from segmed.data.pixels import read_pixels
 from segmed.data.signature import signature_of
 from segmed.data.sources import LAYOUTS
-from segmed.io import read_image
 from segmed.io.gzipped import crc32
 
 FORMAT = 1
@@ -326,7 +321,7 @@ def _write_pixels(
     grids: dict[str, Grid] = {}
     offset = 0
     with path.open("wb") as file:
-        for record, image, mask in tracked(_decoded(dataset, grids), progress, total=len(dataset.records)):
+        for record, image, mask in tracked(read_pixels(dataset, grids), progress, total=len(dataset.records)):
             pixels = np.ascontiguousarray(image)
             parts = [pixels.data] if mask is None else [pixels.data, np.ascontiguousarray(mask).data]
             checksum, digest, length = 0, hashlib.sha256(), 0
@@ -342,41 +337,6 @@ def _write_pixels(
             file.write(bytes(padding))
             offset += length + padding
     return slices, grids, offset
-
-
-_Pixels = tuple[Record, Shaped[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"] | None]
-
-
-def _decoded(dataset: SliceDataset, grids: dict[str, Grid]) -> Iterator[_Pixels]:
-    """The image and the mask of each record, in order; the grids of volumes are put into `grids` on the way."""
-
-    def read(record: Record) -> _Pixels:
-        image = read_image(record.image)
-        mask = read_record_mask(record, dataset.labels)
-        if mask is not None:
-            require_same_grid(image, mask, str(record.mask))
-        return record, image.array, None if mask is None else mask.array
-
-    chunk = 64
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for source, together in groupby(dataset.records, key=lambda record: record.source):
-            records = list(together)
-            if source is not None:
-                yield from _of_volume(source, records, dataset, grids)
-                continue
-            for start in range(0, len(records), chunk):
-                yield from pool.map(read, records[start : start + chunk])
-
-
-def _of_volume(
-    source: VolumeFiles, records: Sequence[Record], dataset: SliceDataset, grids: dict[str, Grid]
-) -> Iterator[_Pixels]:
-    cut = read_cut(source, dataset.labels)
-    if len(cut.images) != len(records):
-        raise DataError(f"{source.images[0]}: was changed while it was read. Run again.")
-    grids[source.name] = cut.grid
-    for index, record in enumerate(records):
-        yield record, cut.images[index], None if cut.masks is None else cut.masks[index]
 
 
 def _data_hash(dataset: SliceDataset, slices: dict[str, _Entry], grids: dict[str, Grid]) -> str:
