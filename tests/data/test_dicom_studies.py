@@ -166,16 +166,21 @@ def test_a_point_in_a_structure_set_is_no_label(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.stack(masks), stacking(GRID).apply_array(labels_of(1)))
 
 
-def test_a_structure_set_of_points_alone_is_refused_and_no_empty_mask(tmp_path: Path) -> None:
+def test_a_structure_set_of_points_alone_is_left_out_with_a_note_and_is_no_empty_mask(tmp_path: Path) -> None:
     root = write_studies(tmp_path / "set", 2)
 
     def change(dataset: Dataset) -> None:
         add_point(dataset)
         del dataset.StructureSetROISequence[:-1], dataset.ROIContourSequence[:-1]
 
-    edited(root / "p1" / "study" / "rtstruct.dcm", change)
-    with pytest.raises(DataError, match=r"rtstruct.dcm: no closed contours in it, expected structures"):
-        open_dataset(root)
+    shutil.copy(root / "p1" / "study" / "rtstruct.dcm", root / "p1" / "study" / "iso.dcm")
+    edited(root / "p1" / "study" / "iso.dcm", change)
+    listing = list_dataset(root)
+    (told,) = [finding for finding in listing.findings if finding.code == "no-structures"]
+    assert (told.severity, Path(told.where).name) == ("note", "iso.dcm")
+    data = decode(listing.dataset, cache_dir=tmp_path / "cache")
+    masks = [data.mask(record.slice_id) for record in data.dataset.records if record.volume == "p1"]
+    np.testing.assert_array_equal(np.stack(masks), stacking(GRID).apply_array(labels_of(1)))
 
 
 def test_a_structure_set_in_which_an_algorithm_drew_nothing_is_an_empty_mask(tmp_path: Path) -> None:

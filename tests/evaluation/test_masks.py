@@ -187,6 +187,27 @@ def test_a_folder_a_case_with_one_file_called_as_a_label_is_no_mask_of_another_l
     assert "--other-grids" not in str(refused.value)  # which would not help
 
 
+def test_one_mask_of_several_labels_in_a_folder_a_case_is_read_by_its_numbers_though_called_as_a_label(tmp_path):
+    cases = CASES[:-1]  # the last has one label
+    folder = write_masks(tmp_path / "references", {case: reference(case) for case in cases})
+    for case in cases:
+        write_masks(tmp_path / "tool" / case, {"liver": reference(case)})
+    references = open_references(folder, labels=parse_label_numbers("liver=1,kidney=2"), each_case_is_a_patient=True)
+    assert score_masks(tmp_path / "tool", references, name="tool", resamples=200).metrics["dice"].value == 1.0
+
+
+def test_images_in_a_folder_a_case_called_as_the_label_are_the_masks_of_the_cases(tmp_path):
+    square = np.zeros((20, 20), np.uint8)
+    square[5:15, 5:15] = 1
+    for case in ("p1", "p2"):
+        for place in (tmp_path / "references" / f"{case}.png", tmp_path / "tool" / case / "tumour.png"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(square).save(place)
+    labels = parse_label_numbers("tumour=1")
+    references = open_references(tmp_path / "references", labels=labels, each_case_is_a_patient=True)
+    assert score_masks(tmp_path / "tool", references, name="tool", resamples=200).metrics["dice"].value == 1.0
+
+
 def test_one_case_with_a_file_for_each_label_is_a_case_and_not_one_for_each_file(tmp_path):
     write_masks(tmp_path / "references", {"a_1": reference("a_1")})
     each = {"liver": reference("a_1") == 1, "kidney": reference("a_1") == 2}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from box_filler import bright_finder
 from bright_run import REGEX, bright, save, slices, written
@@ -207,6 +208,14 @@ def test_masks_below_a_data_set_are_no_images_of_it(tmp_path: Path) -> None:
     assert find_inputs(root).faults != ()
 
 
+def test_the_folder_of_the_images_is_no_folder_of_results(tmp_path: Path) -> None:
+    for place in ("images/a.png", "masks/a.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / place)
+    inputs = find_inputs(tmp_path, out=tmp_path / "images")
+    assert [record.image.relative_to(tmp_path).as_posix() for record in inputs.records] == ["images/a.png"]
+
+
 @pytest.mark.parametrize(
     ("names", "places"),
     [
@@ -215,6 +224,7 @@ def test_masks_below_a_data_set_are_no_images_of_it(tmp_path: Path) -> None:
         (("3", "4", "6"), [1, 2, 4]),
         (("s_10", "s_20", "s_40"), [1, 2, 4]),
         (("s_7",), [1]),
+        (("1.2.840.1231", "1.2.840.1232", "1.2.840.1240", "1.2.840.1251"), [1, 2, 3, 4]),
         (("a_1", "a_2", "b_9"), [1, 2, 3]),
         (("s_1", "s_01", "s_9"), [1, 2, 3]),
         (("first", "s_3"), [1, 2]),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from segmed.metrics.volumetric import surface_distances
+from segmed.metrics.volumetric import SurfaceDistances, surface_distances
 
 
 def blobs(seed, shape):
@@ -52,6 +52,11 @@ def test_a_volume_of_one_slice_is_measured_in_its_plane_along_whichever_axis_it_
         np.expand_dims(reference, axis), np.expand_dims(prediction, axis), spacing=tuple(spacing), tolerances=(1.0,)
     )
     assert found == surface_distances(reference[None], prediction[None], spacing=(9.0, 0.5, 2.0), tolerances=(1.0,))
+
+
+def test_a_volume_of_one_voxel_has_its_surface_there():
+    voxel = np.ones((1, 1, 1), bool)
+    assert surface_distances(voxel, voxel, tolerances=(1.0,)) == SurfaceDistances(0.0, (1.0,), one_sided=False)
 
 
 def test_boxes_apart_by_known_millimetres_have_that_distance():

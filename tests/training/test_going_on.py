@@ -129,6 +129,18 @@ def test_a_run_begun_in_fp16_is_not_continued_on_a_cpu_which_has_none(
     assert not (run / "config.json").exists()
 
 
+def test_a_run_begun_in_bf16_is_not_continued_where_it_would_be_emulated(
+    toy: tuple[DecodedDataset, Split], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, 1.26)
+    monkeypatch.setattr(precision, "_computes_bf16", lambda: False)
+    with pytest.raises(ConfigError, match=r"run: was begun in precision bf16-mixed, .* go on in 32-true\. Resume on"):
+        resumed(toy, run)
+    (run / "resume" / "last.ckpt").unlink()  # of no finished epoch: begun anew
+    resumed(toy, run)
+    assert trained_in(run) == "32-true"
+
+
 def test_a_training_in_fp16_on_a_cpu_says_what_it_computes_in(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:

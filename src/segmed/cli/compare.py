@@ -72,6 +72,7 @@ def compare(
         MaskOptions,
         ReferenceOptions,
         SplitOptions,
+        require_volumes,
         score_systems,
         slice_references,
         systems_of,
@@ -121,10 +122,8 @@ def compare(
         )
         scored = score_systems(systems, options, out=out, part=part)
         found, labels = scored.found, None
-    if images is not None and found.evaluations[0].space is None:
-        raise SegmedError(
-            "--images: is for volumes. The images of slices are those of the data set: name it with --data."
-        )
+    if images is not None:
+        require_volumes(found.evaluations[0].space)
     comparison = compared(found.evaluations, seed=seed)
     for each in scored_otherwise(found):
         warn(each)

@@ -116,7 +116,7 @@ def predict(
     inputs = find_inputs(input_, volumes=volumes, patient_regex=patient_regex, out=out)
     predictor = load(run, device=device, tta=tta)
     announce_run(predictor.config)
-    _announce(inputs, predictor.config)
+    _announce(inputs, predictor.config, out)
     prompts = GivenPrompts(tuple(box or ()), tuple(point or ()), boxes, points, propagate)
     asked = _prompted(predictor, inputs, prompts, batch_size)
     with progress_bar("predicting") as progress:
@@ -217,14 +217,17 @@ def _existing(*, overwrite: bool, resume: bool) -> "Existing":
     return "replace" if overwrite else "keep" if resume else "refuse"
 
 
-def _announce(inputs: "Inputs", config: "SystemConfig") -> None:
+def _announce(inputs: "Inputs", config: "SystemConfig", out: Path) -> None:
     """Say what is normalised together, where that is not as in the run's evaluation, and what is not predicted."""
     from segmed.inference.inputs import doubts, said_of
 
     note(said_of(inputs))
     for text in doubts(inputs, config):
         warn(text)
-    if others := inputs.passed_over:
+    own = [path for path in inputs.passed_over if path.is_relative_to(out.resolve())]
+    if own:
+        note(f"{plural(len(own), 'image file')} not predicted, as results go there, such as {own[0]}.")
+    if others := [path for path in inputs.passed_over if path not in own]:
         what = "masks or overlays of others, or no part of the data set"
         note(f"{plural(len(others), 'image file')} not predicted ({what}), such as {others[0]}.")
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from segmed.evaluation.masks.references import References
     from segmed.evaluation.masks.split import ScoredPart
     from segmed.evaluation.result import Evaluation
+    from segmed.evaluation.volume_metrics import Space
 
 EVALUATIONS = "evaluations"
 """The folder beside the page that keeps what was scored."""
@@ -121,6 +122,8 @@ def score_systems(
     columns = [name for name, path in named if name not in stored and not is_run(path)]
     table = None if options.cases is None else files_by_table(options.cases, columns)
     references = open_stated(options.references, table)
+    if options.images is not None:
+        require_volumes(references.space)
     scored_part = None if options.split is None else _part(options.split, options.references, references)
     references = references if scored_part is None else scored_part.references
     labels = _labels_of(options.labels_of, names)
@@ -303,6 +306,12 @@ def slice_references(references: "References | None") -> "SliceReferences | None
     from segmed.evaluation.masks.pictures import SliceReferences
 
     return None if references is None or references.space is not None else SliceReferences(references)
+
+
+def require_volumes(space: "Space | None") -> None:
+    """Raise `SegmedError` where `--images` would show nothing, as what is scored are slices, and no volumes."""
+    if space is None:
+        raise SegmedError("--images: is for volumes. The images of slices are those of the data set: use --data.")
 
 
 def _require_names(named: Sequence[tuple[str, Path]]) -> None:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 
 from segmed.core.errors import DataError
 from segmed.core.volume import Affine, Grid, Shape, Volume
@@ -67,15 +67,14 @@ def _at_voxels_of(
     moved = ndimage.affine_transform(
         array, index[:3, :3], index[:3, 3], output_shape=grid.shape, order=order, mode="nearest"
     )
-    moved[~_inside(volume.grid.shape, index, grid.shape)] = 0
+    _empty_outside(moved, volume.grid.shape, index)
     return moved
 
 
-def _inside(shape: Shape, index: Affine, wanted: Shape) -> Bool[np.ndarray, "slices rows columns"]:
-    """Which voxels of the wanted grid have their centre in the box of the voxels of `shape`."""
-    places = np.ogrid[tuple(slice(side) for side in wanted)]
-    inside = np.ones(wanted, bool)
-    for side, steps, start in zip(shape, index[:3, :3], index[:3, 3], strict=True):
-        along = start + sum(step * place for step, place in zip(steps, places, strict=True))
-        inside &= (along >= -0.5 - EDGE) & (along <= side - 0.5 + EDGE)
-    return inside
+def _empty_outside(moved: Shaped[np.ndarray, "slices rows columns"], shape: Shape, index: Affine) -> None:
+    """Set to 0 what has its centre outside the box of the voxels of `shape`, slice by slice: whole maps are large."""
+    rows, columns = np.ogrid[tuple(slice(side) for side in moved.shape[1:])]
+    for number, plane in enumerate(moved):
+        for side, steps, start in zip(shape, index[:3, :3], index[:3, 3], strict=True):
+            along = start + steps[0] * number + (steps[1] * rows + steps[2] * columns)
+            plane[(along < -0.5 - EDGE) | (along > side - 0.5 + EDGE)] = 0

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -157,15 +158,19 @@ def _regrouped(
 
 def _placed(volume: Sequence[Record]) -> list[Record]:
     """The slices of one folder with their places: by the numbers that end their names, if these differ in nothing else,
-    so that a slice that is missing is a gap; else one after the other. Numbers in steps of 10 leave no gap.
+    so that a slice that is missing is a gap; else one after the other. Numbers in steps of 10 leave no gap, and where
+    fewer than half of the steps are the least, as in the ids of files, they are no places.
     """
     ends = [re.fullmatch(r"(?P<name>.*?)(?P<number>\d+)", record.image.stem) for record in volume]
     names = {end["name"] for end in ends if end is not None}
     numbers = [int(end["number"]) for end in ends if end is not None]
     if len(names) > 1 or len(set(numbers)) < len(volume):
         return numbered(volume)
-    first = min(numbers)
-    step = math.gcd(*(number - first for number in numbers)) or 1
+    first, rising = min(numbers), sorted(numbers)
+    steps = [after - before for before, after in pairwise(rising)]
+    step = math.gcd(*steps) or 1
+    if steps and 2 * steps.count(step) < len(steps):
+        return numbered(volume)
     places = [1 + (number - first) // step for number in numbers]
     return [replace(record, slice_index=place) for record, place in zip(volume, places, strict=True)]
 

@@ -10,7 +10,7 @@ from typing import Literal
 from segmed.core.errors import DataError
 from segmed.core.files import refuse_links_on_the_way, require_folder
 from segmed.core.wording import plural
-from segmed.data.names import PICTURES, VOLUMES
+from segmed.data.names import PICTURES, VOLUMES, is_hidden
 from segmed.io.formats import IMAGE_SUFFIXES
 
 Existing = Literal["refuse", "replace", "keep"]
@@ -18,6 +18,8 @@ Existing = Literal["refuse", "replace", "keep"]
 those that are missing."""
 FILES = (*IMAGE_SUFFIXES, *VOLUMES, *PICTURES)
 """Suffixes by which a name is one of a file, and not of a folder."""
+INNER = ("images", "imagesTs", "imagesTr")
+"""Folders that hold the images of a data set."""
 OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 """Errors of the system that are due to a file's own name."""
 
@@ -109,10 +111,22 @@ class Log:
 def results_in(path: Path, out: Path | None) -> Path | None:
     """Where results go, `out`, resolved, if that lies below what is read, `path`, resolved; None anywhere else.
 
-    What is there was made of the inputs, and is none of them.
+    What is there was made of the inputs, and is none of them; unless it is the folder of the inputs themselves, such as
+    `images/`, beside which there is no other image.
     """
     place = None if out is None else out.resolve()
-    return place if place is not None and path in place.parents else None
+    if place is None or path not in place.parents or _holds_all_inputs(path, place):
+        return None
+    return place
+
+
+def _holds_all_inputs(path: Path, place: Path) -> bool:
+    """Whether a folder is the one that holds the images of what is read: no other file is any, but for masks."""
+    if place.parent != path or place.name not in INNER:
+        return False
+    aside = (place, *(path / name for name in ("masks", "labels", "labelsTr", "labelsTs")))
+    files = (file for file in path.rglob("*") if file.name.lower().endswith((*IMAGE_SUFFIXES, *VOLUMES)))
+    return all(is_hidden(file, path) or any(file.is_relative_to(each) for each in aside) for file in files)
 
 
 def are_masks_of(path: Path, results: Path | None) -> bool:

@@ -13,13 +13,10 @@ from segmed.data.listing import Findings
 from segmed.data.names import is_passed_over, is_slice
 from segmed.data.sources import holds_pairs, layout_of, list_dataset
 from segmed.inference.dicom_inputs import find_dicom
-from segmed.inference.targets import are_masks_of, results_in
+from segmed.inference.targets import INNER, are_masks_of, results_in
 from segmed.io.converting import is_dicom_path
 from segmed.io.volumes import stem_of, suffix_of
 from segmed.preprocess import PreprocessConfig
-
-INNER = ("images", "imagesTs", "imagesTr")
-"""Folders of a data set without references in which the images lie; the first that is there."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def surface_distances(
     if not all(some):
         diagonal = math.hypot(*(side * step for side, step in zip(reference.shape, spacing, strict=True)))
         return SurfaceDistances(diagonal, (0.0,) * len(tolerances), one_sided=True)
-    flat = tuple(axis for axis, side in enumerate(reference.shape) if side == 1)
+    flat = tuple(axis for axis, side in enumerate(reference.shape) if side == 1)[:2]  # one voxel is a line of one
     steps = [step for axis, step in enumerate(spacing) if axis not in flat]
     reference, prediction = reference.squeeze(flat), prediction.squeeze(flat)
     box = ndimage.find_objects((reference | prediction).astype(np.uint8))[0]

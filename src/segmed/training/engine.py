@@ -38,7 +38,7 @@ from segmed.training.channels import channels_note, repeated_note
 from segmed.training.checkpointing import RunCheckpoint, best_weights, discard_resume, resume_checkpoint, resume_folder
 from segmed.training.curves import draw_curves
 from segmed.training.module import SegmentationModule, accumulation_warning
-from segmed.training.precision import Precision, PrecisionName, choose_precision
+from segmed.training.precision import Precision, PrecisionName, choose_precision, has_bf16
 from segmed.training.recipe import Recipe
 from segmed.training.resume import (
     RunInputs,
@@ -278,8 +278,12 @@ def make_trainer(
 
 
 def _precision(recipe: Recipe, hardware: Hardware, begun: PrecisionName | None) -> Precision:
-    """The arithmetic of an interrupted run that goes on, else what this machine does best or the recipe asks for."""
-    if begun is not None:
+    """The arithmetic of an interrupted run that goes on, else what this machine does best or the recipe asks for.
+
+    bf16 that was chosen on another device and is only emulated here is not taken, which `require_place` then refuses.
+    """
+    chosen_elsewhere = recipe.precision == "auto" and begun == "bf16-mixed" and not has_bf16(hardware.accelerator)
+    if begun is not None and not chosen_elsewhere:
         return Precision(begun, "as the run was begun")
     return choose_precision(recipe.precision, hardware.accelerator, measured=not hardware.may_be_several)
 

@@ -69,6 +69,13 @@ def choose_precision(wanted: str = "auto", accelerator: str = "auto", *, measure
     return Precision(chosen, f"measured here: a training step in bf16 is {speed:.2f} times as fast as in fp32")
 
 
+def has_bf16(accelerator: str = "auto") -> bool:
+    """Whether what trains multiplies bf16 in hardware, and does not emulate it many times slower."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_capability()[0] >= 8
+    return accelerator in ("auto", "cpu") and _computes_bf16()
+
+
 def _computes_bf16() -> bool:
     """Whether this CPU has instructions for bf16, or oneDNN kernels of its own for it."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.ops.mkldnn._is_mkldnn_bf16_supported())

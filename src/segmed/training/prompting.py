@@ -166,8 +166,8 @@ def require_boxes_alone(config: PromptingConfig) -> None:
         extra = name == PROPOSALS and (source.point_share or source.mask_share)
         if chosen.inside or chosen.outside or extra:
             raise ConfigError(
-                f"A box channel takes no points, but prompting has {name!r}. Leave it out of the mix, or set the "
-                "point_share and mask_share of proposals to 0."
+                f"A box channel takes no points, but prompting has {name!r}. Leave it out of the mix (prompting.mix."
+                f"{name}=0), or set the point_share and mask_share of proposals to 0."
             )
     if config.refinements:
         raise ConfigError("A box channel takes no mask prompts. Set prompting.refinements to 0.")

@@ -67,8 +67,8 @@ def begin(out: Path, inputs: RunInputs, *, resume: bool) -> None:
 
 
 def begun_precision(out: Path) -> PrecisionName | None:
-    """The arithmetic that the interrupted run in `out` was begun in; None without one, or where it does not say."""
-    return _read(_begun(out)).precision if _begun(out).is_file() else None
+    """The arithmetic of the interrupted run in `out`; None without a finished epoch, or where it does not say."""
+    return _read(_begun(out)).precision if _begun(out).is_file() and resume_checkpoint(out).is_file() else None
 
 
 def begun_encoder_weights(out: Path, *, otherwise: dict[str, str] | None) -> dict[str, str] | None:
@@ -96,7 +96,8 @@ def require_place(out: Path, inputs: RunInputs, *, resume: bool) -> bool:
             known = _read(_begun(out))
             if known.processes != inputs.processes:
                 raise ConfigError(f"{out}: was begun on {known.processes} devices. Resume on as many, or start anew.")
-            if known.precision is not None and inputs.precision not in (None, known.precision):
+            differs = known.precision is not None and inputs.precision not in (None, known.precision)
+            if differs and resume_checkpoint(out).is_file():
                 raise ConfigError(
                     f"{out}: was begun in precision {known.precision}, which this device does not have: it would go on "
                     f"in {inputs.precision}. Resume on a device like the first, or start anew."

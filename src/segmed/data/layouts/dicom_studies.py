@@ -24,6 +24,7 @@ from segmed.io.dicom.label_names import said_of_withheld
 from segmed.io.dicom.references import MaskHeader, mask_header, series_of
 from segmed.io.dicom.sequences import choose_sequences, folder_of, read_wanted, series_below, studies_of, telling_name
 from segmed.io.dicom.series import Series, find_series
+from segmed.io.dicom.structures import NoStructuresError
 
 LOOKED_AT = 50
 """Files of a folder among which one has to be DICOM."""
@@ -96,11 +97,22 @@ def _found(root: Path, findings: Findings) -> tuple[list[Series], list[MaskHeade
             continue
         try:
             here = find_series(folder)
-            masks += [mask_header(path) for path in here.masks]
+            masks += _headers(here.masks, findings)
             series += here.series
         except DataError as error:
             findings.error("bad-image", folder, str(error).removeprefix(f"{folder}: "))
     return series, masks
+
+
+def _headers(files: Iterable[Path], findings: Findings) -> list[MaskHeader]:
+    """What masks say of themselves; a note for each structure set of points or open lines alone, which is no mask."""
+    found = []
+    for path in files:
+        try:
+            found.append(mask_header(path))
+        except NoStructuresError:
+            findings.note("no-structures", path, "draws points or open lines alone, which are no labels. Left out.")
+    return found
 
 
 def _find_loose(files: Iterable[Path], findings: Findings) -> None:

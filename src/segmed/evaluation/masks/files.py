@@ -48,8 +48,8 @@ def case_files(folder: Path, labels: Collection[str] = ()) -> CaseFiles:
 
     A case is named by its file without the suffix. Where several files share a name, as in `p01/mask.nii.gz` and
     `p02/mask.nii.gz`, by the folder, and where each folder below holds several files and all hold volumes of the same
-    few names, each folder is a case with a file for each label; also where it holds one, if all files are called as
-    `labels`.
+    few names, each folder is a case with a file for each label; also where it holds one, if all files
+    are volumes called as `labels`.
 
     Args:
         folder: Holds masks of one format or several, but not both volumes and images.
@@ -161,7 +161,8 @@ def stem(path: Path) -> str:
 def _by_case(folder: Path, found: Sequence[Path], labels: Collection[str]) -> dict[str, Path]:
     names = [stem(path) for path in found]
     places = [composed(path.parent.relative_to(folder).as_posix()) for path in found]
-    if "." not in places and {name.casefold() for name in names} <= set(labels):
+    volumes = all(_suffix(path) in VOLUMES for path in found)
+    if volumes and "." not in places and {name.casefold() for name in names} <= set(labels):
         return {place: folder / place for place in dict.fromkeys(places)}
     if len(set(names)) == len(names):
         return dict(zip(names, found, strict=True))

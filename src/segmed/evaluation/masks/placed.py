@@ -78,7 +78,10 @@ class Predictions:
             array, others = numbered(found.volume.array, self._segments(path, found), str(path), others="ignore")
             return found.volume.with_array(array), others
         if path.is_dir():
-            return _read_label_files(path, self._labels.names), ()
+            whole = _whole_mask(path)
+            if whole is None:
+                return _read_label_files(path, self._labels.names), ()
+            path = whole
         stored = read_stored(path, volumes=self.references.files.are_volumes)
         rule = "refuse" if self._labels is self.references.labels else "ignore"
         array, others = numbered(stored.array, self._labels, str(path), others=rule)
@@ -122,6 +125,12 @@ def reference_of(references: References, case: str) -> Volume:
 
 def _holds_dicom(path: Path) -> bool:
     return any(path.rglob("*.dcm")) if path.is_dir() else path.suffix.lower() == ".dcm"
+
+
+def _whole_mask(folder: Path) -> Path | None:
+    """The one file of a case's folder, if it holds several labels, whatever it is called; else None."""
+    files = list(case_files(folder).files.values())
+    return files[0] if len(files) == 1 and np.unique(read_stored(files[0], volumes=True).array).size > 2 else None
 
 
 def _read_label_files(folder: Path, labels: Sequence[str]) -> Volume:

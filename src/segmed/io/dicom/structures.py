@@ -81,9 +81,13 @@ def is_closed(contour: Dataset) -> bool:
     return contour.get("ContourGeometricType") in CLOSED
 
 
-def no_structures(path: Path) -> DataError:
+class NoStructuresError(DataError):
+    """A structure set in which nothing is drawn that encloses voxels, such as one of an isocentre."""
+
+
+def no_structures(path: Path) -> NoStructuresError:
     """The error for a structure set in which nothing is drawn."""
-    return DataError(f"{path}: no closed contours in it, expected structures. Export it again.")
+    return NoStructuresError(f"{path}: no closed contours in it, expected structures. Export it again.")
 
 
 def _structures(path: Path, dataset: Dataset, image: Identity) -> _Structures:
