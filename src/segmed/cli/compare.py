@@ -69,6 +69,7 @@ def compare(
 ) -> None:
     """Compare runs and write one self-contained report."""
     from segmed.cli.referee import (
+        TOLERANCES,
         MaskOptions,
         ReferenceOptions,
         SplitOptions,
@@ -110,9 +111,11 @@ def compare(
                 f"evaluation without a name: {path}."
             )
         found = find_evaluations([path for _, path in systems], part=part)
+        if images is not None:
+            require_volumes(found.evaluations[0].space)
     else:
         options = MaskOptions(
-            references=ReferenceOptions(references, labels, patient_regex, each_case_is_a_patient, nsd or "1,2"),
+            references=ReferenceOptions(references, labels, patient_regex, each_case_is_a_patient, nsd or TOLERANCES),
             cases=cases,
             labels_of=tuple(labels_of or ()),
             other_grids=other_grids or "refuse",
@@ -122,8 +125,6 @@ def compare(
         )
         scored = score_systems(systems, options, out=out, part=part)
         found, labels = scored.found, None
-    if images is not None:
-        require_volumes(found.evaluations[0].space)
     comparison = compared(found.evaluations, seed=seed)
     for each in scored_otherwise(found):
         warn(each)

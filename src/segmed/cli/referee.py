@@ -35,6 +35,8 @@ EVALUATIONS = "evaluations"
 """The folder beside the page that keeps what was scored."""
 PLAIN = re.compile(r"[^\\/:*?\"<>|\x00-\x1f.][^\\/:*?\"<>|\x00-\x1f]*")
 NAMED = 5
+TOLERANCES = "1,2"
+"""Of NSD, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ReferenceOptions:
     labels: str | None
     patient_regex: str | None
     each_case_is_a_patient: bool
-    tolerances: str = "1,2"
+    tolerances: str = TOLERANCES
 
 
 @dataclass(frozen=True)

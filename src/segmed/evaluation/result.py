@@ -8,7 +8,6 @@ NaN here, null in JSON and an empty field in CSV; it is never 0 or 1 in disguise
 """
 
 import dataclasses
-import math
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -189,7 +188,7 @@ class Evaluation:
         slices = () if space else read_rows(folder / "slices.csv", SliceRow)
         columns = tuple(COLUMNS if space is None else scores_in(space))
         cases = () if space is None else read_scored(folder / "cases.csv", CaseRow, columns)
-        patients = tuple(map(_with_size_of_error, read_patients(folder / "patients.csv", columns)))
+        patients = read_patients(folder / "patients.csv", columns)
         _require_whole(folder, patients, cases if space else slices)
         known = stored.patients_known
         if known is None:  # one of an earlier version tells by its names alone
@@ -364,13 +363,6 @@ def _metrics_of(stored: Mapping[str, _Metric]) -> dict[str, MetricValue]:
         )
         for name, each in stored.items()
     }
-
-
-def _with_size_of_error(row: PatientRow) -> PatientRow:
-    """A row that was stored before sizes of volume errors were: of a patient with several volumes, of their mean."""
-    if not math.isnan(row.scores["volume_error_abs"]):
-        return row
-    return replace(row, scores={**row.scores, "volume_error_abs": abs(row.scores["volume_error"])})
 
 
 def _require_whole(folder: Path, patients: Sequence[PatientRow], parts: Sequence[SliceRow] | Sequence[CaseRow]) -> None:

@@ -129,8 +129,18 @@ def write_patients(
 
 
 def read_patients(path: Path, scores: Iterable[str]) -> tuple[PatientRow, ...]:
-    """Read the patients that `write_patients` wrote; see `read_scored`."""
-    return read_scored(path, PatientRow, scores)
+    """Read the patients that `write_patients` wrote; see `read_scored`.
+
+    Rows that were stored before the sizes of volume errors were have that of the error, which of a patient with several
+    volumes is their mean.
+    """
+    return tuple(map(_with_size_of_error, read_scored(path, PatientRow, scores)))
+
+
+def _with_size_of_error(row: PatientRow) -> PatientRow:
+    if not math.isnan(row.scores["volume_error_abs"]):
+        return row
+    return dataclasses.replace(row, scores={**row.scores, "volume_error_abs": abs(row.scores["volume_error"])})
 
 
 def read_scored(path: Path, kind: type[R], scores: Iterable[str]) -> tuple[R, ...]:
