@@ -83,6 +83,11 @@ class ObjectPrompts:
         for value in sorted(set(kind.tolist())):
             yield (kind == value).nonzero()[:, 0]
 
+    @property
+    def single_points(self) -> Bool[Tensor, " m"]:
+        """Objects that are told by one point alone, without a box or a mask: which object is meant is ambiguous."""
+        return ((self.point_labels >= 0).sum(dim=1) == 1) & ~self.has_box & ~self.has_logits
+
     @classmethod
     def concatenate(cls, several: Sequence["ObjectPrompts"]) -> "ObjectPrompts":
         """One after another; points are padded to the largest number. Mask prompts must be of one size."""

@@ -21,6 +21,19 @@ def theirs(
     return masks[:, 0, 0], iou[:, 0, 0]
 
 
+def three_masks(
+    decoder: SamMaskDecoder, image: torch.Tensor, position: torch.Tensor, sparse: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    masks, iou = decoder(
+        image_embeddings=image,
+        image_positional_embeddings=position.expand(len(image), -1, -1, -1),
+        sparse_prompt_embeddings=sparse[:, None],
+        dense_prompt_embeddings=torch.zeros_like(image),
+        multimask_output=True,
+    )
+    return masks[:, 0], iou[:, 0]
+
+
 def sensitive(seed: int = 0) -> SamMaskDecoder:
     """A decoder whose biases and norms are not at their neutral start, where a mistake would hide."""
     torch.manual_seed(seed)
@@ -62,3 +75,22 @@ def test_in_bf16_the_logits_stay_close() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             rough, _ = decode_masks(decoder, image, position, sparse)
     assert (rough.float() - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_ambiguous_prompts_get_the_best_of_the_three_masks_of_transformers_and_others_the_single_one() -> None:
+    decoder = sensitive()
+    image, position, sparse = torch.randn(4, 256, 5, 7), torch.randn(1, 256, 5, 7), torch.randn(4, 2, 256)
+    ambiguous = torch.tensor([True, False, True, True])
+    _, alike = three_masks(decoder, image, position, sparse)
+    with torch.no_grad():  # the prompt then decides which mask is best
+        decoder.iou_prediction_head.proj_out.bias[1:] -= alike.mean(dim=0)
+    three, expected = three_masks(decoder, image, position, sparse)
+    single, single_expected = theirs(decoder, image, position, sparse)
+    best = expected.argmax(dim=1)
+    assert len(set(best[ambiguous].tolist())) > 1  # not always the same token
+    masks, iou = decode_masks(decoder, image, position, sparse, ambiguous=ambiguous)
+    for row, is_ambiguous in enumerate(ambiguous.tolist()):
+        wanted = three[row, best[row]] if is_ambiguous else single[row]
+        torch.testing.assert_close(masks[row], wanted, atol=1e-4, rtol=1e-4)
+        number = expected[row].max() if is_ambiguous else single_expected[row]
+        torch.testing.assert_close(iou[row], number, atol=1e-4, rtol=1e-4)

@@ -1,5 +1,8 @@
 """SAM's ViT: the unmodified computation, at any size."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from tiny_vit import SIDE, tiny_vit, unmodified, vit_config
@@ -104,3 +107,37 @@ def test_dimensions_that_no_encoder_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="from 0 to 3"):
         VitConfig(depth=4, global_layers=(4,))
     assert vit_config().sam is not None
+
+
+def test_single_points_get_the_best_mask_of_the_unmodified_model_where_the_config_says_so() -> None:
+    theirs = unmodified()
+    ours = with_the_weights_of(theirs)
+    ours.config = replace(ours.config, multimask=True)
+    torch.manual_seed(2)
+    image = torch.randn(1, 3, SIDE, SIDE)
+    one, two = Prompts(points=[(20.0, 24.0)]), Prompts(points=[(20.0, 24.0), (40.0, 12.0)])
+    with torch.inference_mode():
+        on = ours.encode(image)
+        alone = theirs(pixel_values=image, input_points=torch.tensor([[[[20.0, 24.0]]]]), multimask_output=True)
+        both = theirs(
+            pixel_values=image, input_points=torch.tensor([[[[20.0, 24.0], [40.0, 12.0]]]]), multimask_output=False
+        )
+        single, pair = (ours.decode(on, ObjectPrompts.of([prompts])) for prompts in (one, two))
+    best = int(alone.iou_scores[0, 0].argmax())
+    scale = float(alone.pred_masks.abs().max())
+    torch.testing.assert_close(single.logits[0], alone.pred_masks[0, 0, best], atol=1e-5 * scale, rtol=0)
+    torch.testing.assert_close(single.iou[0], alone.iou_scores[0, 0, best], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(pair.logits[0], both.pred_masks[0, 0, 0], atol=1e-5 * scale, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "ambiguous"),
+    [
+        (Prompts(points=[(20.0, 24.0)]), True),
+        (Prompts(points=[(20.0, 24.0), (9.0, 9.0)]), False),
+        (Prompts(points=[(20.0, 24.0)], boxes=[(8, 8, 40, 32)]), False),
+        (Prompts(points=[(20.0, 24.0)], logits=np.zeros((1, 16, 16), np.float32)), False),
+    ],
+)
+def test_only_a_point_alone_is_ambiguous(prompts: Prompts, ambiguous: bool) -> None:
+    assert ObjectPrompts.of([prompts]).single_points.tolist() == [ambiguous]

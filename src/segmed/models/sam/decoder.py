@@ -11,7 +11,7 @@ finished mask is put in the order of pixels. Measured in `benchmarks/embedding_c
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamMaskDecoder
@@ -27,19 +27,50 @@ def decode_masks(
     position: Float[Tensor, "1 c g h"],
     sparse: Tokens | None,
     fine: Float[Tensor, "m k H W"] | None = None,
+    ambiguous: Bool[Tensor, " m"] | None = None,
 ) -> tuple[Float[Tensor, "m H W"], Float[Tensor, " m"]]:
-    """The logits and the expected IoU of SAM's single-mask token, one object per row; sides are 4 g and 4 h.
+    """The logits and the expected IoU of one of SAM's masks, one object per row; sides are 4 g and 4 h.
 
-    `fine` is added to the upscaled map before its product with the token.
+    Args:
+        decoder: Whose weights are used.
+        image: Embeddings with the dense prompt added, one per object.
+        position: Positional encoding of the embedding's cells.
+        sparse: Tokens of points and boxes; None where there are none.
+        fine: What is added to the upscaled map before its product with the token.
+        ambiguous: Objects whose prompt has several answers (SAM, sec. 3, "Resolving ambiguity"). They get the mask of
+            the largest expected IoU among the three for these, all others that of the single-mask token; None is all
+            others.
     """
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image), -1, -1)
     prompt = own if sparse is None else torch.cat([own, sparse.to(own.dtype)], dim=1)
     tokens, pixels = _two_way(decoder.transformer, prompt, _as_tokens(image), _as_tokens(position))
-    weights = decoder.output_hypernetworks_mlps[0](tokens[:, 1])
+    expected: Tensor = decoder.iou_prediction_head(tokens[:, 0])
+    weights, iou = _single(decoder, tokens, expected)
+    if ambiguous is not None:
+        best_weights, best_iou = _best_of_three(decoder, tokens, expected)
+        weights = torch.where(ambiguous[:, None], best_weights, weights)
+        iou = torch.where(ambiguous, best_iou, iou)
     masks = _mask(decoder, pixels, weights, (image.shape[2], image.shape[3]))
     if fine is not None:  # the product is linear, so what is added to the map is added to its product
         masks = masks + torch.einsum("mk,mkhw->mhw", weights.to(fine.dtype), fine)
-    return masks, decoder.iou_prediction_head(tokens[:, 0])[:, 0]
+    return masks, iou
+
+
+def _single(
+    decoder: SamMaskDecoder, tokens: Tokens, expected: Float[Tensor, "m four"]
+) -> tuple[Float[Tensor, "m k"], Float[Tensor, " m"]]:
+    """The single-mask token through its MLP, and the IoU that is expected of its mask."""
+    return decoder.output_hypernetworks_mlps[0](tokens[:, 1]), expected[:, 0]
+
+
+def _best_of_three(
+    decoder: SamMaskDecoder, tokens: Tokens, expected: Float[Tensor, "m four"]
+) -> tuple[Float[Tensor, "m k"], Float[Tensor, " m"]]:
+    """The same of that token, among the three others, which expects most of its mask."""
+    iou, chosen = expected[:, 1:].max(dim=1)
+    networks = decoder.output_hypernetworks_mlps[1:]
+    each = torch.stack([network(tokens[:, 2 + number]) for number, network in enumerate(networks)], dim=1)
+    return each.gather(1, chosen[:, None, None].expand(-1, 1, each.shape[2]))[:, 0], iou
 
 
 def _as_tokens(image: Float[Tensor, "m c g h"]) -> Float[Tensor, "m n c"]:

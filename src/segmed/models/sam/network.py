@@ -190,6 +190,7 @@ class PromptableSam(nn.Module, Promptable):
                 position.to(first.dtype),
                 self._sparse(some),
                 self._added(some, fine),
+                some.single_points if self.config.multimask else None,
             )
             logits = logits.index_copy(0, rows, masks.float())
             iou = iou.index_copy(0, rows, expected.float())
