@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from commands import segmed
 from segmed.cli.main import app
 from segmed.cli.train import chosen_recipe
-from segmed.core.errors import ModelError
+from segmed.core.errors import ConfigError, ModelError
 from segmed.models.config import ModelConfig
 from segmed.models.sam.key_mapping import OURS, SEGMENT_ANYTHING, renamed
 from segmed.models.sam_config import SamConfig, VitConfig
@@ -103,3 +103,38 @@ def test_a_promptable_model_without_a_recipe_gets_one_that_fits_it(name: str) ->
 
 def test_a_dense_model_without_a_recipe_keeps_the_defaults() -> None:
     assert chosen_recipe("default", None, model="unet").preprocess.size is None
+
+
+def test_published_weights_are_a_run_without_any_training(checkpoint: Path, tmp_path: Path) -> None:
+    data = write_toy(tmp_path / "data", patients=4, slices=2)
+    segmed("data", "split", data, "-o", tmp_path / "split.json", "--ratios", "0.5,0.25,0.25")
+    small = ("model.sam.size=64", f"model.sam.vit={VIT}", "preprocess.size=[64, 64]")
+    options = [part for each in small for part in ("--set", each)]
+    run = tmp_path / "published"
+    segmed("convert", checkpoint, "-o", tmp_path / "medsam.safetensors")
+    said = segmed("pretrained", "medsam", "--encoder-weights", tmp_path / "medsam.safetensors", "--data", data,
+                  "-o", run, *options)  # fmt: skip
+    assert "trained on BraTS" in said
+    assert f"Next: segmed evaluate {run} --data {data} --split split.json" in said
+    said = segmed("evaluate", run, "--data", data, "--split", tmp_path / "split.json", "--prompts", "gt,points",
+                  "-o", tmp_path / "scores", "--no-floors")  # fmt: skip
+    assert "TRAINING UNKNOWN" in said
+    assert "ORACLE" in said
+    image = next(path for path in sorted(data.rglob("*_2.tif")))
+    segmed("predict", run, image, "-o", tmp_path / "mask.tif", "--box", "4,4,24,30")
+    assert (tmp_path / "mask.tif").is_file()
+    for words in (
+        ("predict", run, image, "-o", tmp_path / "other.tif"),
+        ("evaluate", run, "--data", data, "--split", tmp_path / "split.json", "-o", tmp_path / "alone"),
+    ):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert isinstance(done.exception, ModelError)
+        assert "answer to boxes and points alone. Give some" in str(done.exception)
+    assert not (tmp_path / "other.tif").exists()
+    assert not (tmp_path / "alone").exists()
+
+
+def test_how_a_data_set_is_read_is_no_setting_without_one(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["pretrained", "medsam", "-o", str(tmp_path / "run"), "--labels", "a=1"])
+    assert isinstance(done.exception, ConfigError)
+    assert "Name it with --data" in str(done.exception)

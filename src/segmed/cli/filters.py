@@ -17,7 +17,7 @@ def filters(
     image: Annotated[Path | None, typer.Argument(help="An image to show before and after the filter.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Show the learned filter of a run, and what it does to an image."""
+    """Show a run's learned filter, and what it does to an image."""
     from segmed.cli.inputs import require_spacing
     from segmed.evaluation.filters import filter_figure, write_filter_curve, write_filter_picture
     from segmed.inference.filters import filter_image, filter_response, learned_filter

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "demo": "See the whole way on a made-up data set, in minutes.",
     "data": "Get, check, split and look at data sets.",
     "convert": "Convert a checkpoint of SAM or MedSAM, once.",
+    "pretrained": "Use published weights as they are, as a run.",
     "embed": "Run a frozen image encoder once and keep what it says.",
     "recipes": "List the recipes, or print all settings of one.",
     "estimate": "Say what a training will take before it starts.",
@@ -39,7 +40,7 @@ COMMANDS: dict[str, str] = {
     "features": "Draw a run's features before and after FeatUp.",
     "evaluate": "Score a run or a folder of masks, by patient.",
     "study": "Train, score and explain all systems under the same splits.",
-    "filters": "Show the learned filter of a run, and what it does to an image.",
+    "filters": "Show a run's learned filter, and what it does to an image.",
     "compare": "Compare runs and write one self-contained report.",
 }
 """Name of each command and the first line of its help, in the order of a first session."""

@@ -19,7 +19,7 @@ from segmed.evaluation.run import Plan, run_context, run_cost, run_provenance
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.evaluation.timing import SliceTimer
 from segmed.evaluation.volume import PatientVolume
-from segmed.inference.automatic_prompts import EncodedVolume
+from segmed.inference.automatic_prompts import AUTOMATIC, NO_PROMPT, EncodedVolume
 from segmed.inference.base import VolumePredictor
 from segmed.inference.from_data import patient_slices
 from segmed.inference.memory import PeakMemory
@@ -55,6 +55,8 @@ def evaluate_prompts(
     marked oracle. The time per image is that of encoding once and of one kind's decoding. `progress(done, total)`
     counts patients.
     """
+    if any(protocol.automatic is AUTOMATIC[NO_PROMPT] for protocol in protocols):
+        predictor.require_unprompted()
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     each_protocol = [_ProtocolScores(predictor, decoded, protocol, batch_size) for protocol in protocols]
     for records in tracked(groups.values(), progress):

@@ -122,7 +122,7 @@ def plan_evaluation(
         part,
         chosen.leaking or config.leaking,
         patients_known=told,
-        training_known=known and complete and (config.patients_known or not told),
+        training_known=known and complete and config.training.patients_told and (config.patients_known or not told),
         own=is_own,
     )
 
@@ -166,6 +166,7 @@ def evaluate_run(
         >>> 0 <= result.metrics["dice"].value <= 1
         True
     """
+    predictor.require_unprompted()
     groups = records_of(decoded, plan.split.fold(plan.fold).part(plan.part))
     timer, memory = SliceTimer(), PeakMemory(str(predictor.device))
 

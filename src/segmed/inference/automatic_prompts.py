@@ -34,7 +34,9 @@ def unprompted(predictor: PromptedPredictor, volume: EncodedVolume) -> list[Answ
     return predictor.decode_volume(volume.encoded)
 
 
-AUTOMATIC: Mapping[str, Automatic] = {"none": Automatic(unprompted, cleans=True)}
+NO_PROMPT = "none"
+"""The name in `--prompts` of no prompt at all."""
+AUTOMATIC: Mapping[str, Automatic] = {NO_PROMPT: Automatic(unprompted, cleans=True)}
 """Ways that need nothing but the model, by their name in `--prompts`; others are passed beside these."""
 CASCADE_PROMPTS = "cascade"
 """The name in `--prompts` of what a dense run proposes."""

@@ -92,6 +92,15 @@ class VolumePredictor(ABC):
                 f"{' or '.join(strange)}."
             )
 
+    def require_unprompted(self) -> None:
+        """Raise `ModelError` for published weights as they are, which answer to boxes and points alone."""
+        if self.config.training.as_published:
+            raise ModelError(
+                f"{self.folder}: holds published weights as they are, which answer to boxes and points alone. Give "
+                "some (`segmed predict --boxes`, `segmed evaluate --prompts`), or let a dense run propose them "
+                "(`segmed cascade`)."
+            )
+
     @abstractmethod
     def networks(self) -> Sequence[nn.Module]:
         """The networks that are run, for counting parameters."""

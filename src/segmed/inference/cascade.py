@@ -159,15 +159,21 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
 
     From the joined masks it removes the small components that the dense run removes from its own.
 
-    Raises `ModelError` unless the second takes prompts and both are of one label, split, fold, data and plane;
-    `SplitError` where a run does not say which patients it has seen.
+    Published weights as they are have no split: any dense run goes with them, and which patients they have seen stays
+    unknown. Raises `ModelError` unless the second takes prompts, the first proposes, and both are of one label, split,
+    fold, data and plane; `SplitError` where a run does not say which patients it has seen.
     """
     one, other = dense.config, promptable.config
     if not isinstance(promptable, PromptedPredictor):
         raise ModelError(f"{promptable.folder}: takes no prompts. Name the promptable run second.")
-    if one.labels != other.labels or len(one.labels.names) != 1:
+    if not one.labels.means_the_same_as(other.labels) or len(one.labels.names) != 1:
         raise ModelError(f"{dense.folder} and {promptable.folder}: a cascade needs one label, the same in both runs.")
-    if (one.data_hash, one.split_hash, one.fold) != (other.data_hash, other.split_hash, other.fold):
+    if one.training.as_published:
+        raise ModelError(
+            f"{dense.folder}: answers to boxes and points alone, and proposes none. Name a dense run first."
+        )
+    trained = (other.data_hash, other.split_hash, other.fold)
+    if not other.training.as_published and trained != (one.data_hash, one.split_hash, one.fold):
         raise ModelError(
             f"{promptable.folder}: was trained on other data, another split or another fold than {dense.folder}, so "
             "that no patients are new to both. Train both on the same."
@@ -184,7 +190,7 @@ def cascade_config(dense: VolumePredictor, promptable: VolumePredictor, settings
         labels_by_headers=one.labels_by_headers or other.labels_by_headers,
         leaking=one.leaking or other.leaking,
         patients_known=one.patients_known and other.patients_known,
-        volumes=one.volumes if one.volumes == other.volumes else None,
+        volumes=one.volumes if other.training.as_published or one.volumes == other.volumes else None,
         training=replace(
             summed_times([one.training, other.training]),
             runs=(one.training, other.training),

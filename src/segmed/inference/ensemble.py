@@ -196,6 +196,8 @@ def ensemble_config(members: Sequence[Path]) -> EnsembleConfig:
     configs = [load_run(member).config for member in members]
     first = configs[0]
     for member, config in zip(members, configs, strict=True):
+        if config.training.as_published:
+            raise ModelError(f"{member}: answers to boxes and points alone, and an ensemble gives none. Leave it out.")
         if not config.labels.means_the_same_as(first.labels):
             raise ModelError(
                 f"{member}: predicts {', '.join(config.labels.names)}, {members[0]} {', '.join(first.labels.names)}. "

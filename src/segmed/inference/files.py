@@ -57,6 +57,8 @@ def predict_files(
         DataError: Before anything is written, where a file would be replaced that is not to be: an image, another
             mask, or with `refuse` any; where a mask would lie outside `out`, or `out` names a file for several images.
     """
+    if predict is None:
+        predictor.require_unprompted()
     below = None if names_a_file(out, len(inputs.records), "image", MASK_SUFFIXES) else inputs.root
     targets = {record.image: _target(record.image, out, below, overlay=draw is not None) for record in inputs.records}
     require_free(out, list(targets.values()), {record.image.resolve() for record in inputs.records}, existing)

@@ -131,6 +131,7 @@ class Predictor(VolumePredictor):
     def _passes(
         self, slices: PatientSlices, batch_size: int, wanted: Sequence[Pass]
     ) -> Iterator[Float[torch.Tensor, "passes k h w"]]:
+        self.require_unprompted()
         if not slices.images:
             return
         stacks, statistics = self._read(slices)

@@ -178,7 +178,7 @@ class PromptedPredictor(Predictor):
 
         Raises:
             DataError: A prompt outside the image, or mask logits of another size.
-            ModelError: The network's answer is not a number.
+            ModelError: The network's answer is not a number, or no prompts are given to what answers to these alone.
         """
         return self.decode_volume([encoded], None if prompts is None else [prompts])[0]
 
@@ -197,7 +197,7 @@ class PromptedPredictor(Predictor):
 
         Raises:
             DataError: Another number of prompts than of images, or prompts outside their image.
-            ModelError: The network's answer is not a number.
+            ModelError: The network's answer is not a number, or no prompts are given to what answers to these alone.
         """
         if prompts is not None and len(prompts) != len(encoded):
             raise DataError(f"{len(prompts)} prompts for {len(encoded)} images. Give one Prompts per image.")
@@ -210,6 +210,8 @@ class PromptedPredictor(Predictor):
 
     def _decoded(self, encoded: Sequence[EncodedImage], prompts: Sequence[Prompts] | None) -> list[Answer]:
         unprompted = prompts is None
+        if unprompted:
+            self.require_unprompted()
         given = [Prompts()] * len(encoded) if prompts is None else list(map(self._on_network, encoded, prompts))
         passes = [
             self._pass([image if turn == 0 else image.mirrored[turn - 1] for image in encoded], given, axes, unprompted)

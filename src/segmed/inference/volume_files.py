@@ -147,6 +147,8 @@ def predict_volumes(
     """
     chosen = extras or Extras()
     how = _How(predictor, batch_size, predict, draw)
+    if predict is None:
+        predictor.require_unprompted()
     _require_different(inputs)
     one = names_a_file(out, len(inputs.volumes), "volume", VOLUME_SUFFIXES)
     targets = {

@@ -26,6 +26,7 @@ from segmed.models.hub import run_folder
 from segmed.models.network_config import NetworkConfig
 from segmed.models.run_facts import RunFacts, StoredFacts, facts_from, facts_to_json, require_probability
 from segmed.models.seen import Seen, seen_patients
+from segmed.models.training_facts import TrainingFacts
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.version import __version__
@@ -118,6 +119,8 @@ class HasSplit(Protocol):
     def fold(self) -> int: ...
     @property
     def seen(self) -> dict[str, list[str]]: ...
+    @property
+    def training(self) -> TrainingFacts: ...
 
 
 def own_split(folder: Path, config: "HasSplit") -> Split | None:
@@ -134,11 +137,11 @@ def own_split(folder: Path, config: "HasSplit") -> Split | None:
 
 
 def known_patients(folder: Path, config: "HasSplit") -> Seen:
-    """`RunConfig.seen`, or where that is empty what the run's own split tells.
+    """`RunConfig.seen`, or where that is empty what the run's own split tells; of published weights nobody.
 
     Raises `SplitError` where neither does: nothing may then be said to be new to the run.
     """
-    if config.seen:
+    if config.seen or config.training.as_published:
         return config.seen
     split = own_split(folder, config)
     if split is None or split.numbered:
@@ -286,6 +289,14 @@ def _require_same_weights(folder: Path, expected: set[str]) -> None:
             f"{path}: weights are not those that were saved (SHA-256 {found[:12]}, not "
             f"{min(expected - {found})[:12]}). The file is damaged, or of another training. Copy the run folder again."
         )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run of ours, and not one of transformers, whose weights and config have the same names."""
+    if not ((folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()):
+        return False
+    value = read_json(folder / CONFIG, dict[str, Any], what="a model's config", remedy=_AGAIN, error=ModelError)
+    return "segmed" in value
 
 
 def load_config(path_or_hub_id: str | Path) -> tuple[RunConfig, Path]:

@@ -13,7 +13,7 @@ from segmed.core.errors import ModelError
 from segmed.core.files import sha256_of, write_json, written_aside
 from segmed.layers.lora import merged_state
 from segmed.layers.weight_files import require_finite
-from segmed.models.checkpoint import CONFIG, SPLIT, WEIGHTS, load_run
+from segmed.models.checkpoint import is_run, load_run
 from segmed.models.config import ModelConfig
 from segmed.models.families import FAMILIES, contract_named, contracts
 from segmed.models.sam.checkpoint_formats import Architecture, Source, Tensors, architecture_of
@@ -76,7 +76,7 @@ def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout:
 
 
 def _read(checkpoint: Path) -> tuple[Pretrained, tuple[str, ...]]:
-    if (checkpoint / CONFIG).is_file() and (checkpoint / WEIGHTS).is_file() and (checkpoint / SPLIT).is_file():
+    if is_run(checkpoint):
         return _read_run(checkpoint)
     return read_pretrained(checkpoint, checkpoint), ()
 

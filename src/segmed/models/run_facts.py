@@ -55,6 +55,7 @@ class _Training(TypedDict, total=False):
     cpu_seconds: float | None
     mask_prompts: bool
     embeddings: str | None
+    as_published: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)

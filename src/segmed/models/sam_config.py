@@ -63,7 +63,7 @@ class SamConfig:
     """A head that says how probable it is that an image shows the object at all; bounds promptless masks."""
     multimask: bool = False
     """Answer a single point with the best, by expected IoU, of the three masks that SAM was trained to give for it, in
-    place of the one that it gives for all other prompts. For weights as they were published; training is of that one."""
+    place of the one that it gives for all other prompts. For weights as they were published: training is of the one."""
     lora_rank: Annotated[int, Field(ge=1)] = 8
     """Rank of the updates where `trains` is lora."""
     featup: Literal["none", GuidedKind] = "none"

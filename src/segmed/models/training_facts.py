@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-READ = ("seconds", "cpu_seconds", "mask_prompts", "embeddings")
-"""The facts that are numbers and texts; `runs` is one as well, and all else is among the others."""
+READ = ("seconds", "cpu_seconds", "mask_prompts", "embeddings", "as_published")
+"""The facts that are numbers, texts and truths; `runs` is one as well, and all else is among the others."""
 RUNS = "runs"
 
 
@@ -21,10 +21,18 @@ class TrainingFacts:
     """Whether masks were among the prompts; to a run without, they would be noise."""
     embeddings: str | None = None
     """The digest of the embedding cache's plan that it was trained from."""
+    as_published: bool | None = None
+    """True for published weights of a promptable model that nothing was trained on here: they answer to prompts alone,
+    and which patients they have seen is not known."""
     runs: tuple["TrainingFacts", ...] = ()
     """Of a cascade: those of its dense and of its promptable run."""
     others: Mapping[str, Any] = field(default_factory=dict)
     """Epoch and score chosen, seed, steps, precision, machine, commit, versions: shown, never decided by."""
+
+    @property
+    def patients_told(self) -> bool:
+        """Whether it can be told which patients were trained on: not where published weights take part as they are."""
+        return not self.as_published and all(run.patients_told for run in self.runs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `RunConfig` stores them under `training`."""

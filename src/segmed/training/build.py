@@ -71,6 +71,11 @@ def prepare(
 
     The second loader is None where the recipe trains on all patients that are not tested.
     """
+    if recipe.model.sam is not None and recipe.model.sam.multimask:
+        raise ConfigError(
+            "model.sam.multimask is for published weights as they are (`segmed pretrained`): training is of the one "
+            "mask that SAM gives for all other prompts. Leave it out."
+        )
     split = split_for(recipe, split)
     maps = open_maps(recipe.prompting, data.data_hash, split, fold) if recipe.model.takes_prompts else None
     begun_from(recipe, split, fold, data)  # refuses, whoever calls: `estimate` builds without training
