@@ -44,6 +44,10 @@ DENSE = (
     "unet-gafl-control",
     "unet-featup-gafl",
 )
+PUBLISHED = (
+    *("sam-published", "sam-published-5", "sam-published-20", "sam-published-points", "sam-published-cascade"),
+    *("medsam-published", "medsam-published-5", "medsam-published-20", "medsam-published-cascade"),
+)
 TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-5", "sam-tiny-boxes-20", "sam-tiny-cascade")
 
 BUDGETS: dict[str, Budget] = {
@@ -116,6 +120,7 @@ BUDGETS: dict[str, Budget] = {
         systems=(
             *DENSE,
             "sam-reproduction",
+            *PUBLISHED,
             "sam",
             "sam-boxes",
             "sam-boxes-5",

@@ -21,6 +21,7 @@ from segmed.reproduction.protocol import settings as protocol_settings
 from segmed.study.settings import StudySettings
 from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, trained_system
 from segmed.training import Recipe
+from segmed.training.pretrained import PREDICTING, pretrained_recipe
 from segmed.training.recipe import load_recipe, recipe_from_mapping
 
 Protocol = Literal["reproduction", "patient", "institution"]
@@ -43,8 +44,12 @@ class Job:
         return f"{self.system.name}--{self.variant}" if self.variant else self.system.name
 
     def folder(self, out: Path) -> Path:
-        """The run folder of the job, which rows that test one network in several ways share."""
-        return self._place(out / "runs", trained_system(self.system).name)
+        """The run folder of the job, which rows that test one network in several ways share; of published weights as
+        they are there is one for all folds and seeds."""
+        trained = trained_system(self.system)
+        if trained.published:
+            return out / "runs" / self.protocol / trained.name / "as-published"
+        return self._place(out / "runs", trained.name)
 
     def evaluation(self, out: Path) -> Path:
         """The folder of its scores on the test part."""
@@ -106,6 +111,7 @@ def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: 
             jobs += [
                 _job(settings, system, "patient", "", seed, fold, channels)
                 for system in settings.rows
+                if seed == 0 or not _without_seeds(system)
                 for fold in folds
             ]
     if "institution" in splits:
@@ -113,6 +119,11 @@ def make_jobs(settings: StudySettings, splits: dict[Protocol, Split], channels: 
         folds = range(len(splits["institution"].folds))
         jobs += [_job(settings, system, "institution", "", 0, fold, channels) for system in left_out for fold in folds]
     return tuple(jobs)
+
+
+def _without_seeds(system: System) -> bool:
+    """Whether a row is the same for every seed: nothing is trained for it, here or for what proposes to it."""
+    return trained_system(system).published and system.given != OTHERS
 
 
 T = TypeVar("T")
@@ -146,7 +157,10 @@ def _job(
         f"model.channels={len(read) * (2 * trained.neighbours + 1)}",
     ]
     last = [*trained.changes, *changes, f"seed={seed}"]
-    if trained.recipe:
+    if trained.published:
+        own = [change for change in changes if change.partition("=")[0].partition(".")[0].strip() in PREDICTING]
+        recipe = pretrained_recipe(load_recipe(trained.recipe).model.name, overrides=[*inputs, *own])
+    elif trained.recipe:
         tiny = settings.plan.tiny if trained.recipe == "sam-tiny" else ()
         recipe = load_recipe(trained.recipe, [*inputs, *tiny, *last])
     else:

@@ -16,6 +16,7 @@ from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import write_group_csv
 from segmed.evaluation.report.files import write_csv, write_markdown
+from segmed.evaluation.report.notes import training_note
 from segmed.evaluation.report.oracle import quality_figure
 from segmed.evaluation.report.page import LEAKING_TEXT, build_page, duel, render
 from segmed.evaluation.report.patients import names_of
@@ -151,8 +152,9 @@ def _main(results: Results) -> Comparison:
 
 
 def _notes(results: Results) -> list[str]:
-    """What a reader of the table by patient must know of some of its rows."""
-    notes = contamination_notes({each.name for each in results.ranked})
+    """What a reader of the tables by patient must know of some of their rows."""
+    shown = (*results.ranked, *results.given_boxes)
+    notes = [*contamination_notes({each.name for each in shown}), *filter(None, [training_note(shown)])]
     unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.given == "image alone"}
     if names := [each.name for each in results.ranked if each.name in unprompted]:
         notes.append(NOTE_ON_THRESHOLDS.format(names="; ".join(names)))

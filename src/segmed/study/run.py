@@ -22,14 +22,17 @@ from segmed.evaluation.report.numbers import duration
 from segmed.evaluation.run import evaluate_run, plan_evaluation
 from segmed.evaluation.statistics import RESAMPLES
 from segmed.inference import load
+from segmed.models.checkpoint import CONFIG, WEIGHTS
 from segmed.models.encoder_weights import require_weights_at_hand
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
 from segmed.study.settings import StudySettings, save_settings, settled
-from segmed.training import Hardware, train
+from segmed.study.systems import trained_system
+from segmed.training import Hardware, Recipe, train
 from segmed.training.build import fit_recipe
 from segmed.training.callbacks import Callbacks
 from segmed.training.estimate import estimate
+from segmed.training.pretrained import make_pretrained, require_same_pretrained
 from segmed.training.resume import RunInputs, is_finished, require_same_run
 
 NOT_TAKEN = (
@@ -96,6 +99,9 @@ class Study:
         if not job.is_done(self.out):
             return False
         try:
+            if trained_system(job.system).published:
+                require_same_pretrained(job.folder(self.out), job.recipe, self.data)
+                return True
             recipe = fit_recipe(job.recipe, self.data)
             require_same_run(job.folder(self.out), RunInputs(recipe, self.splits[job.protocol], self.data, job.fold))
         except SegmedError:
@@ -240,7 +246,8 @@ def tell_cost(study: Study, jobs: Sequence[Job], teller: Teller, hardware: Hardw
     """Measure two steps of one of the trainings that each network still needs, say the time of all; returns seconds."""
     total = 0.0
     accelerator = hardware.accelerator if hardware else "auto"
-    trainings = {job.folder(study.out): job for job in jobs if not is_finished(job.folder(study.out))}
+    trained = [job for job in jobs if not trained_system(job.system).published]
+    trainings = {job.folder(study.out): job for job in trained if not is_finished(job.folder(study.out))}
     kinds: dict[tuple[Protocol, str], list[Job]] = {}
     for folder, job in trainings.items():
         kinds.setdefault((job.protocol, folder.parent.parent.name), []).append(job)
@@ -268,16 +275,19 @@ def run_job(
 ) -> None:
     """Train (or continue) and test one job in the ways in which it is not yet; nothing is done twice."""
     folder, split = job.folder(study.out), study.splits[job.protocol]
-    train(
-        job.recipe,
-        data=study.data,
-        split=split,
-        out=folder,
-        fold=job.fold,
-        resume=folder.exists(),
-        callbacks=callbacks,
-        hardware=hardware,
-    )
+    if trained_system(job.system).published:
+        _make_as_published(folder, job.recipe, study.data)
+    else:
+        train(
+            job.recipe,
+            data=study.data,
+            split=split,
+            out=folder,
+            fold=job.fold,
+            resume=folder.exists(),
+            callbacks=callbacks,
+            hardware=hardware,
+        )
     device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
     predictor = load(folder, device=device)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
@@ -294,6 +304,15 @@ def run_job(
         return
     floors = FLOORS[job.system.given](task) if job.system.given in FLOORS else []
     save_with_floors(job.evaluation(study.out), SCORERS[job.system.given](task), floors)
+
+
+def _make_as_published(folder: Path, recipe: Recipe, data: DecodedDataset) -> None:
+    """Make the run of published weights, unless it is there; what a kill left of one goes."""
+    if (folder / CONFIG).is_file():
+        require_same_pretrained(folder, recipe, data)
+        return
+    (folder / WEIGHTS).unlink(missing_ok=True)
+    make_pretrained(recipe, folder, data=data)
 
 
 def score_degraded(study: Study, job: Job, task: ScoringTask) -> None:

@@ -18,6 +18,7 @@ class System:
     `neighbours` slices on either side are further channels. `given` says what the system gets beside the image
     when it is tested, and `prompts` how boxes of the reference are drawn; rows that get these are never ranked with the
     others. `trained_as` names the row whose training is used, so that one network is tested in several ways.
+    `published` rows are of published weights as they are: nothing is trained, and one run serves all folds and seeds.
     `reported` is what the paper has of it.
     """
 
@@ -29,6 +30,7 @@ class System:
     given: Given = "image alone"
     prompts: str = "gt"
     trained_as: str = ""
+    published: bool = False
     reported: Reported | None = None
 
     @property
@@ -57,6 +59,22 @@ def _promptable(name: str, title: str) -> tuple[System, ...]:
                   trained_as=name) for n in (5, 20))  # fmt: skip
     return System(f"{name}-boxes", f"{title}, given boxes", given=BOXES, trained_as=name), *off
 
+
+def _as_published(name: str, title: str, recipe: str, *kinds: tuple[str, str, str]) -> tuple[System, ...]:
+    """A row of published weights given the reference's boxes, the same drawn or told otherwise, and in a cascade."""
+    base = f"{name}-published"
+    return (
+        System(base, f"{title} as published, given boxes", recipe=recipe, given=BOXES, published=True),
+        *(
+            System(f"{base}-{ending}", f"{title} as published, {told}", given=BOXES, prompts=prompts, trained_as=base)
+            for ending, told, prompts in kinds
+        ),
+        System(f"{base}-cascade", f"U-Net, then {title} as published", given=OTHERS, trained_as=base),
+    )
+
+
+OFF = tuple((str(n), f"boxes off by up to {n} px", f"jitter:{n}") for n in (5, 20))
+POINTS = ("points", "given points", "points")
 
 SYSTEMS: dict[str, System] = {
     system.name: system
@@ -88,6 +106,8 @@ SYSTEMS: dict[str, System] = {
         System("sam-tiny-cascade", "U-Net, then SAM-tiny", given=OTHERS, trained_as="sam-tiny"),
         System("sam", "SAM ViT-B, no prompt", recipe="sam-vit-b"),
         *_promptable("sam", "SAM ViT-B"),
+        *_as_published("sam", "SAM ViT-B", "sam-vit-b", *OFF, POINTS),
+        *_as_published("medsam", "MedSAM", "medsam", *OFF),
         System("medsam", "MedSAM, no prompt", recipe="medsam"),
         *_promptable("medsam", "MedSAM"),
         System("medsam-cascade", "U-Net, then MedSAM", given=OTHERS, trained_as="medsam"),

@@ -15,7 +15,7 @@ from segmed.core.labels import LabelMap
 from segmed.core.provenance import commit, versions
 from segmed.data.decoded import DecodedDataset
 from segmed.data.intensities import range_note
-from segmed.models.checkpoint import RunConfig, save_run
+from segmed.models.checkpoint import RunConfig, load_config, save_run
 from segmed.models.config import ModelConfig
 from segmed.models.families import FAMILIES, contract_named, is_published, weights_notes
 from segmed.models.promptable import require_promptable
@@ -41,7 +41,7 @@ AS_PUBLISHED: dict[str, object] = {
     "model.sam.encode_at": None,
 }
 """Settings that leave out what SegMed adds to SAM, of which published weights know nothing."""
-FREE = ("model.sam.size", "model.sam.vit", "model.channels")
+FREE = ("model.sam.size", "model.sam.vit", "model.channels", "model.encoder_weights")
 """Settings of the model that published weights can have otherwise."""
 
 
@@ -75,12 +75,12 @@ def pretrained_recipe(name: str, weights: str = "hub", overrides: Sequence[str] 
     if not is_published(name):
         known = ", ".join(each for each in FAMILIES if is_published(each))
         raise ConfigError(f"{name}: no weights of the whole model are published. Choose one of: {known}.")
-    if weights.lower() == "none":
-        raise ConfigError("--encoder-weights none: random weights predict nothing. Give hub, a file or a folder.")
     settings = {"model.name": name, "model.encoder_weights": weights}
     begun = load_recipe(FAMILIES[name].recipe, settings={**settings, **AS_PUBLISHED})
     recipe = load_recipe(FAMILIES[name].recipe, overrides, settings={**settings, **AS_PUBLISHED})
     _require_as_published(recipe, begun)
+    if recipe.model.encoder_weights == "none":
+        raise ConfigError("--encoder-weights none: random weights predict nothing. Give hub, a file or a folder.")
     return recipe
 
 
@@ -145,6 +145,15 @@ def make_pretrained(recipe: Recipe, out: Path, *, data: DecodedDataset | None = 
         repeated_note(recipe) if reads_all else None,
     )
     return PretrainedRun(out, config, tuple(filter(None, notes)))
+
+
+def require_same_pretrained(run: Path, recipe: Recipe, data: DecodedDataset) -> None:
+    """Raise `ConfigError` where a run of published weights was made by other settings than these."""
+    found, _ = load_config(run)
+    fitted = fit_recipe(recipe, data)
+    wanted = RunConfig(for_sharing(fitted).model, fitted.preprocess, data.dataset.labels, fitted.threshold)
+    if (found.model, found.preprocess, found.threshold) != (wanted.model, wanted.preprocess, wanted.threshold):
+        raise ConfigError(f"{run}: was made with other settings. Remove it, or give the same.")
 
 
 def _require_as_published(recipe: Recipe, begun: Recipe) -> None:
