@@ -1,4 +1,4 @@
-"""`segmed convert`: a checkpoint of SAM, MedSAM or an encoder in any of its formats in; safetensors out."""
+"""`segmed convert`: a checkpoint of SAM, MedSAM, SAM 2 or an encoder in any of its formats in; safetensors out."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ def convert(
     contract: Annotated[
         str | None,
         typer.Option(
-            help="Preprocessing, where the checkpoint does not tell: sam or medsam.", callback=_known_contract
+            help="Preprocessing, where the checkpoint does not tell: sam, sam2 or medsam.", callback=_known_contract
         ),
     ] = None,
     layout: Annotated[
@@ -38,7 +38,7 @@ def convert(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Convert a checkpoint of SAM or MedSAM, once.
+    """Convert a checkpoint of SAM, MedSAM or SAM 2, once.
 
     With --encoder, one of a dense model's encoder: a state dict of timm, torchvision, segmentation_models_pytorch or
     EfficientNet-PyTorch.
@@ -54,8 +54,7 @@ def convert(
 
     done = run(checkpoint, out, contract=contract, layout=layout or "transformers")
     found = done.architecture
-    kind = found.model or f"a ViT of width {found.vit.width} and depth {found.vit.depth}"
-    say(f"{checkpoint}: {kind} at {found.size} px ({done.format})", err=True)
+    say(f"{checkpoint}: {found.words} at {found.size} px ({done.format})", err=True)
     say(f"preprocessing: {done.contract}'s ({done.why})", err=True)
     if done.left_out:
         say(f"left out, as SAM has no place for it: {', '.join(done.left_out)}", err=True)

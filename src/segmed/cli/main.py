@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what SegMed finds on this machine.",
     "demo": "See the whole way on a made-up data set, in minutes.",
     "data": "Get, check, split and look at data sets.",
-    "convert": "Convert a checkpoint of SAM or MedSAM, once.",
+    "convert": "Convert a checkpoint of SAM, MedSAM or SAM 2, once.",
     "pretrained": "Use published weights as they are, as a run.",
     "embed": "Run a frozen image encoder once and keep what it says.",
     "recipes": "List the recipes, or print all settings of one.",

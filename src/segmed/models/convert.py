@@ -1,7 +1,7 @@
-"""Convert checkpoints of SAM and MedSAM, once, to safetensors with what is known about them beside."""
+"""Convert checkpoints of SAM, MedSAM and SAM 2, once, to safetensors with what is known about them beside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,10 @@ from segmed.models.sam.key_mapping import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHIN
 from segmed.models.sam.network import PromptableSam
 from segmed.models.sam.vit import bare_vit
 from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
+from segmed.models.sam2.build import bare_sam2
+from segmed.models.sam2.key_mapping import OURS as SECOND
+from segmed.models.sam2.network import PromptableSam2
+from segmed.models.sam2.weights import HieraArchitecture, shape_of
 from segmed.models.sam_config import SamConfig
 from segmed.version import __version__
 
@@ -35,7 +39,7 @@ class Converted:
 
     weights: Path
     note: Path
-    architecture: Architecture
+    architecture: Architecture | HieraArchitecture
     format: str
     contract: str
     why: str
@@ -55,18 +59,27 @@ def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout:
         raise ModelError(f"{checkpoint}: there is no such file or folder. Check the path.")
     found, left_out = _read(checkpoint)
     tensors = found.source.tensors
-    architecture = architecture_of(tensors, str(checkpoint))
-    problems = misfits(renamed_all(tensors, OURS), meta_state(lambda: _plain_sam(architecture)))
+    second = found.source.second
+    architecture = _architecture(found.source, str(checkpoint))
+    if second and layout != "transformers":
+        raise ModelError(
+            f"{checkpoint}: is SAM 2's, whose own code also wants the parts that carry masks through a video. Write it "
+            "with --layout transformers."
+        )
+    names = SECOND if second else OURS
+    problems = misfits(renamed_all(tensors, names), meta_state(lambda: _plain(architecture)))
     if problems:
         raise ModelError(
-            f"{checkpoint}: recognised as {_named(architecture)}, but not whole; {problems}. Get it again."
+            f"{checkpoint}: recognised as {architecture.words} at {architecture.size} px, but not whole; {problems}. "
+            "Get it again."
         )
     require_finite(tensors, str(checkpoint))
     chosen = contract_named(contract).name if contract else found.contract
     if chosen is None:
         raise ModelError(
             f"{checkpoint}: the file does not say which preprocessing its weights were trained with. Add "
-            "--contract sam (ImageNet statistics, longest side, padded) or --contract medsam (0 to 1, stretched)."
+            "--contract sam (ImageNet statistics, longest side, padded), sam2 (the same, stretched) or medsam (0 to 1, "
+            "stretched)."
         )
     why = found.why if contract is None else "as asked"
     _write(out, tensors, layout)
@@ -84,26 +97,35 @@ def _read(checkpoint: Path) -> tuple[Pretrained, tuple[str, ...]]:
 def _read_run(folder: Path) -> tuple[Pretrained, tuple[str, ...]]:
     """A run of the family as SAM's weights: updates are merged, and what SegMed adds is left out by name."""
     run = load_run(folder)
-    if not isinstance(run.model, PromptableSam) or run.model.stride != 16:
+    if not isinstance(run.model, PromptableSam) or run.config.model.name == "sam-tiny":
         raise ModelError(
-            f"{folder}: is a run of {run.config.model.name}, which is no SAM. Give a run of sam-vit or medsam."
+            f"{folder}: is a run of {run.config.model.name}, which is no SAM. Give a run of sam-vit, medsam or sam2."
         )
+    second = isinstance(run.model, PromptableSam2)
     state = merged_state(run.model.state_dict())
     added = sorted({name.split(".")[0] for name in state if name.startswith(ADDED)})
-    tensors = renamed_all({name: each for name, each in state.items() if not name.startswith(ADDED)}, OURS, back=True)
+    own = {name: each for name, each in state.items() if not name.startswith(ADDED)}
+    tensors = renamed_all(own, SECOND if second else OURS, back=True)
     preprocess = run.config.preprocess
     fitting = [name for name, each in contracts().items() if not differences(each.preprocess, preprocess)]
-    source = Source(tensors, f"run of SegMed ({run.config.model.name})", trained_by_medsam=False)
+    source = Source(tensors, f"run of SegMed ({run.config.model.name})", trained_by_medsam=False, second=second)
     return Pretrained(source, fitting[0] if fitting else None, "says the run", str(folder)), tuple(added)
 
 
-def _plain_sam(architecture: Architecture) -> PromptableSam:
-    plain = SamConfig(size=architecture.size, vit=architecture.vit, box_map=False, promptless_tokens=0, presence=False)
-    return bare_vit(ModelConfig(name="sam-vit-b", channels=architecture.channels, sam=plain))
+def _architecture(source: Source, place: str) -> Architecture | HieraArchitecture:
+    if source.second:
+        return HieraArchitecture(shape_of(source.tensors, place))
+    return architecture_of(source.tensors, place)
 
 
-def _named(architecture: Architecture) -> str:
-    return f"{architecture.model or 'a ViT of other dimensions'} at {architecture.size} px"
+def _plain(architecture: Architecture | HieraArchitecture) -> PromptableSam:
+    """The model of this architecture without what SegMed adds."""
+    plain = SamConfig(size=architecture.size, box_map=False, promptless_tokens=0, presence=False)
+    if isinstance(architecture, HieraArchitecture):
+        config = replace(plain, hiera=architecture.hiera)
+        return bare_sam2(ModelConfig(name="sam2-tiny", channels=architecture.channels, sam=config))
+    config = replace(plain, vit=architecture.vit)
+    return bare_vit(ModelConfig(name="sam-vit-b", channels=architecture.channels, sam=config))
 
 
 def _write(out: Path, tensors: Tensors, layout: Layout) -> None:
@@ -115,22 +137,33 @@ def _write(out: Path, tensors: Tensors, layout: Layout) -> None:
         save_file({name: each.contiguous() for name, each in written.items()}, temporary, metadata={"format": "pt"})
 
 
-def _family(architecture: Architecture, contract: str) -> str | None:
-    """The family with this ViT and this preprocessing, else the first with this ViT."""
+def _family(architecture: Architecture | HieraArchitecture, contract: str) -> str | None:
+    """The family with this ViT and this preprocessing, else the first with this image encoder."""
     for name, row in FAMILIES.items():
-        if row.vit == architecture.vit and row.contract is not None and row.contract.name == contract:
+        fits = isinstance(architecture, Architecture) and row.vit == architecture.vit
+        if fits and row.contract is not None and row.contract.name == contract:
             return name
     return architecture.model
 
 
 def _note(
-    checkpoint: Path, architecture: Architecture, contract: str, why: str, form: str, layout: Layout
+    checkpoint: Path,
+    architecture: Architecture | HieraArchitecture,
+    contract: str,
+    why: str,
+    form: str,
+    layout: Layout,
 ) -> dict[str, Any]:
+    encoder = (
+        {"hiera": asdict(architecture.shape)}
+        if isinstance(architecture, HieraArchitecture)
+        else {"vit": config_to_mapping(architecture.vit)}
+    )
     return {
         "format": FORMAT,
         "segmed": __version__,
         "model": _family(architecture, contract),
-        "vit": config_to_mapping(architecture.vit),
+        **encoder,
         "size": architecture.size,
         "channels": architecture.channels,
         "layout": layout,

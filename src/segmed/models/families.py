@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segmed.core.errors import ModelError
-from segmed.models.sam_config import VitConfig
+from segmed.models.sam_config import HieraConfig, VitConfig
 from segmed.preprocess import PreprocessConfig
 
 NATIVE = 1024
@@ -39,13 +39,18 @@ MEDSAM = Contract(
     ),
     ("medsam",),
 )  # fmt: skip
+SAM2 = Contract(
+    "sam2", "SAM 2",
+    PreprocessConfig(normalisation="imagenet", size=(NATIVE, NATIVE), fit="squash"),
+    ("sam2", "sam-2"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Family:
     """What is known of a promptable model by its name."""
 
-    network: Literal["pyramid", "vit"]
+    network: Literal["pyramid", "vit", "hiera"]
     """A key of `segmed.models.zoo.NETWORKS`."""
     encoder: str
     """`ModelConfig.encoder` where nothing is said."""
@@ -63,6 +68,8 @@ class Family:
     """Of its published weights."""
     contamination: str | None = None
     """Patients that its published weights may have seen, in a sentence."""
+    hiera: HieraConfig | None = None
+    """The dimensions of its Hiera."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -83,8 +90,25 @@ FAMILIES: dict[str, Family] = {
         "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its scores may be of "
         "patients that it has seen.",
     ),
+    **{
+        f"sam2-{size}": Family(
+            "hiera", f"hiera-{size}", "sam2", "hub", hiera=hiera, hub=f"facebook/sam2.1-hiera-{size}", contract=SAM2,
+            licence="Apache-2.0",
+        )
+        for size, hiera in {
+            "tiny": HieraConfig(),
+            "small": HieraConfig(blocks=(1, 2, 11, 2), global_blocks=(7, 10, 13)),
+            "base-plus": HieraConfig(
+                width=112, heads=2, blocks=(2, 3, 16, 3), global_blocks=(12, 16, 20), background=14
+            ),
+            "large": HieraConfig(
+                width=144, heads=2, blocks=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
+            ),
+        }.items()
+    },
 }  # fmt: skip
-"""By the name of the model. Where two have the same ViT, weights of that shape are the first one's."""
+"""By the name of the model. Where two have the same image encoder, weights of that shape are the first one's. SAM 2 is
+2.1; its numbers are those of facebookresearch/sam2@2b90b9f, sam2/configs/sam2.1."""
 
 
 def contracts() -> dict[str, Contract]:
@@ -106,6 +130,14 @@ def vit_of(name: str) -> VitConfig:
     if vit is None:
         raise ModelError(f"{name} has no ViT of SAM's shape.")
     return vit
+
+
+def hiera_of(name: str) -> HieraConfig:
+    """The dimensions of a family's Hiera; raises `ModelError` for one that has none."""
+    hiera = FAMILIES[name].hiera if name in FAMILIES else None
+    if hiera is None:
+        raise ModelError(f"{name} has no image encoder of SAM 2's kind.")
+    return hiera
 
 
 def family_of_vit(vit: VitConfig) -> str | None:

@@ -38,6 +38,36 @@ class VitConfig:
             raise ConfigError(f"vit.global_layers lie from 0 to {self.depth - 1}, got {self.global_layers}.")
 
 
+@config_dataclass
+class HieraConfig:
+    """The dimensions of SAM 2's image encoder: a Hiera of four stages, each of half the resolution of the one before.
+
+    Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, sec. 4 and appendix D.
+    """
+
+    width: Annotated[int, Field(ge=8)] = 96
+    """Channels of a token in the first stage; each further stage has twice as many."""
+    heads: Annotated[int, Field(ge=1)] = 1
+    """Heads of attention in the first stage; each further stage has twice as many. They divide the width."""
+    blocks: tuple[int, int, int, int] = (1, 2, 7, 2)
+    """Blocks of each stage."""
+    global_blocks: tuple[int, ...] = (5, 7, 9)
+    """Blocks, from 0 over all stages, whose attention sees the whole image; the others see windows."""
+    windows: tuple[int, int, int, int] = (8, 4, 14, 7)
+    """Sides of the windows of each stage, in tokens."""
+    background: Annotated[int, Field(ge=1)] = 7
+    """Side of the grid of positions that is stretched over the image."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no encoder has."""
+        if self.width % self.heads:
+            raise ConfigError(f"hiera.heads must divide hiera.width, got {self.heads} and {self.width}.")
+        if min(self.blocks) < 1 or min(self.windows) < 1:
+            raise ConfigError(f"hiera.blocks and hiera.windows are at least 1, got {self.blocks} and {self.windows}.")
+        if any(not 0 <= block < sum(self.blocks) for block in self.global_blocks):
+            raise ConfigError(f"hiera.global_blocks lie from 0 to {sum(self.blocks) - 1}, got {self.global_blocks}.")
+
+
 PATCH = 16
 """Side of a patch of SAM's ViTs in pixels."""
 
@@ -79,6 +109,8 @@ class SamConfig:
     third more time. For ViT encoders that are trained."""
     vit: VitConfig | None = None
     """Dimensions of a ViT image encoder that is none of SAM's; None is what the model's name says."""
+    hiera: HieraConfig | None = None
+    """The same of an image encoder of SAM 2's kind."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no member of the family can read."""

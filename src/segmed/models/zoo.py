@@ -34,7 +34,13 @@ def _sam_vit(config: ModelConfig) -> nn.Module:
     return build_sam_vit(config)
 
 
-NETWORKS: dict[str, Callable[[ModelConfig], nn.Module]] = {"pyramid": _sam_tiny, "vit": _sam_vit}
+def _sam2(config: ModelConfig) -> nn.Module:
+    from segmed.models.sam2.build import build_sam2
+
+    return build_sam2(config)
+
+
+NETWORKS: dict[str, Callable[[ModelConfig], nn.Module]] = {"pyramid": _sam_tiny, "vit": _sam_vit, "hiera": _sam2}
 """What builds the promptable models of `FAMILIES`; without prompts they map images to logits like all others."""
 
 

@@ -41,7 +41,7 @@ AS_PUBLISHED: dict[str, object] = {
     "model.sam.encode_at": None,
 }
 """Settings that leave out what SegMed adds to SAM, of which published weights know nothing."""
-FREE = ("model.sam.size", "model.sam.vit", "model.channels", "model.encoder_weights")
+FREE = ("model.sam.size", "model.sam.vit", "model.sam.hiera", "model.channels", "model.encoder_weights")
 """Settings of the model that published weights can have otherwise."""
 
 

@@ -157,7 +157,8 @@ class Trap:
     [
         ({"image_encoder.patch_embed.seq.0.c.weight": torch.zeros(1)}, "LiteMedSAM's or MobileSAM's"),
         ({"model": {"image_encoder.layers.0.blocks.0.weight": torch.zeros(1)}, "epoch": 1}, "LiteMedSAM's"),
-        ({"image_encoder.trunk.blocks.0.weight": torch.zeros(1)}, "SAM 2's"),
+        ({"image_encoder.trunk.blocks.0.weight": torch.zeros(1)}, "image encoder is not whole"),
+        ({"detector_model.vision_encoder.weight": torch.zeros(1)}, "SAM 3's"),
         ({"image_encoder.blocks.0.Adapter.weight": torch.zeros(1)}, "with adapters"),
         ({"encoder.conv1.weight": torch.zeros(1)}, r"holds no SAM \(its first name is encoder.conv1.weight\)"),
         ({"image_encoder.blocks.0.norm1.weight": torch.zeros(1)}, "image encoder is not whole"),

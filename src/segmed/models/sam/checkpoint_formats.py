@@ -1,8 +1,9 @@
-"""The formats of SAM's and MedSAM's checkpoints, recognised from the file itself.
+"""The formats of SAM's, MedSAM's and SAM 2's checkpoints, recognised from the file itself.
 
 segment-anything's `.pth` (all tensors flat), MedSAM's training output (`model`, `optimizer`, `epoch`; with `module.`
-before every name when several processes wrote it), and safetensors or a folder of transformers. Pickles are read with
-`weights_only`: nothing in them is run.
+before every name when several processes wrote it), SAM 2's `.pt` (`model` alone), and safetensors or a folder of
+transformers. Pickles are read with `weights_only`: nothing in them is run. Of SAM 2's weights only those that single
+images need are kept.
 """
 
 import re
@@ -18,13 +19,16 @@ from segmed.core.errors import ModelError
 from segmed.layers.weight_files import read_pickled, read_safetensors
 from segmed.models.families import FAMILIES, family_of_vit
 from segmed.models.sam.key_mapping import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
+from segmed.models.sam2.key_mapping import from_published, without_video
 from segmed.models.sam_config import PATCH, VitConfig
 
 Tensors = dict[str, Tensor]
 
+PUBLISHED_HIERA, HIERA = "image_encoder.trunk.", "vision_encoder.backbone."
+"""Beginnings of names that tell SAM 2's image encoder, in its own code and in transformers."""
 REFUSED = (
     (r"image_encoder\.(patch_embed\.seq|layers)\.", "LiteMedSAM's or MobileSAM's, with a TinyViT as image encoder"),
-    (r"(image_encoder\.trunk|sam_mask_decoder|memory_attention|vision_encoder\.backbone)\.", "SAM 2's or later"),
+    (r"(detector_model|tracker_model)\.", "SAM 3's"),
     (r"image_encoder\.blocks\.\d+\.\w*[Aa]dapter", "SAM-Med2D's or Medical SAM Adapter's, with adapters"),
 )
 """Names that tell a relative that we cannot build, and whose they are."""
@@ -39,6 +43,8 @@ class Source:
     """In words."""
     trained_by_medsam: bool
     """True for what MedSAM's training script writes."""
+    second: bool = False
+    """Whether they are SAM 2's, with a Hiera as image encoder."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class Architecture:
     def model(self) -> str | None:
         """The name of the model of this image encoder (medsam's is sam-vit-b's); None for any other."""
         return family_of_vit(self.vit)
+
+    @property
+    def words(self) -> str:
+        """The model, or what it is where it has no name."""
+        return self.model or f"a ViT of width {self.vit.width} and depth {self.vit.depth}"
 
 
 def read_source(path: Path) -> Source:
@@ -127,7 +138,12 @@ def _recognised(content: Mapping[str, Any], source: str, words: str, *, wrapped:
             raise ModelError(
                 f"{source}: these weights are {whose}, which SegMed cannot build. Use SAM's or MedSAM's ViT weights."
             )
-    if any(name.startswith("image_encoder.blocks.") for name in tensors):
+    second = any(name.startswith((PUBLISHED_HIERA, HIERA)) for name in tensors)
+    if any(name.startswith(PUBLISHED_HIERA) for name in tensors):
+        tensors, names = from_published(without_video(tensors)), "SAM 2's own names"
+    elif second:
+        tensors, names = _without_twin(without_video(tensors), source), "transformers' names"
+    elif any(name.startswith("image_encoder.blocks.") for name in tensors):
         tensors, names = renamed_all(tensors, SEGMENT_ANYTHING), "segment-anything's names"
     elif any(name.startswith("vision_encoder.layers.") for name in tensors):
         tensors, names = _without_twin(tensors, source), "transformers' names"
@@ -135,7 +151,7 @@ def _recognised(content: Mapping[str, Any], source: str, words: str, *, wrapped:
         example = next(iter(tensors), "nothing")
         raise ModelError(f"{source}: holds no SAM (its first name is {example}). Give a SAM or MedSAM checkpoint.")
     found_format = f"{words}, {names}{', written by several processes' if distributed else ''}"
-    return Source(tensors, found_format, trained_by_medsam=wrapped)
+    return Source(tensors, found_format, trained_by_medsam=wrapped and not second, second=second)
 
 
 def _without_twin(tensors: Tensors, source: str) -> Tensors:

@@ -9,6 +9,9 @@ MedSAM (Ma et al., Nature Communications 2024, methods; its `pre_CT_MR.py`): int
 percentiles of the volume's non-zero voxels, stretched to 0 to 255 and cut to 8 bits, resized to 1024 x 1024 whatever
 the aspect, cubic, then each slice stretched to 0 to 1; no mean, no deviation. Ours keeps the fractions that 8 bits
 would cut: at most one grey level of 255 before the last stretch. Its cubic is a B-spline, ours Keys' kernel.
+
+SAM 2 (its `SAM2Transforms`): stretched to 1024 x 1024 whatever the aspect, bilinear, antialiased; ImageNet's mean and
+deviation.
 """
 
 from dataclasses import replace
@@ -43,6 +46,8 @@ def contract_by_name(place: str | Path) -> str | None:
     parts = Path(place).parts
     cached = [part for part in parts if part.startswith("models--")]
     name = (cached[-1] if cached else parts[-1] if parts else "").lower()
+    if "medsam2" in name or "medsam-2" in name:  # SAM 2's weights, trained on images of neither contract
+        return None
     found = [known for known, each in contracts().items() if any(word in name for word in each.places)]
     return found[-1] if found else None
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamMaskDecoder, SamPromptEncoder
+from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder, Sam2PromptEncoder
 
 from segmed.core.errors import ModelError
 from segmed.layers.embedding import Embedding, Shape
@@ -46,8 +47,8 @@ class PromptableSam(nn.Module, Promptable):
     def __init__(
         self,
         image_encoder: ImageEncoder,
-        prompt_encoder: SamPromptEncoder,
-        mask_decoder: SamMaskDecoder,
+        prompt_encoder: SamPromptEncoder | Sam2PromptEncoder,
+        mask_decoder: SamMaskDecoder | Sam2MaskDecoder,
         config: SamConfig,
         image_channels: int = 3,
     ) -> None:
@@ -98,6 +99,11 @@ class PromptableSam(nn.Module, Promptable):
         """Cells of the mask grid along each side."""
         return self.grid * MASK_CELLS
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether anything of the image encoder is trained."""
+        return any(parameter.requires_grad for parameter in self.image_encoder.parameters())
+
     def forward(self, image: Float[Tensor, "b k s s"]) -> Float[Tensor, "b 1 s s"]:
         """The promptless mask as logits at the network's size: no pixel is more probable than the presence."""
         return self.unprompted(self.encode(image))
@@ -120,6 +126,10 @@ class PromptableSam(nn.Module, Promptable):
         image = self.filtered("input", image)
         if read != side:
             image = functional.interpolate(image, (read, read), mode="bilinear", align_corners=False, antialias=True)
+        return self.encoded(image)
+
+    def encoded(self, image: Float[Tensor, "b k s s"]) -> Embedding:
+        """What the image encoder gives of images of the size that it reads."""
         return Embedding((self.image_encoder(image),))
 
     def completed(self, features: Embedding, image: Float[Tensor, "b k h w"]) -> Embedding:
@@ -128,8 +138,7 @@ class PromptableSam(nn.Module, Promptable):
 
     def upsampled_features(self, image: Float[Tensor, "b k h w"]) -> Float[Tensor, "b c g g"]:
         """The embedding's first level, without a graph where nothing of the image encoder is trained."""
-        trained = any(parameter.requires_grad for parameter in self.image_encoder.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trains_encoder):
             features = self.features(image)
         return self.upsampled(features.first, image)
 
@@ -160,7 +169,7 @@ class PromptableSam(nn.Module, Promptable):
     def train(self, mode: bool = True) -> "PromptableSam":
         """Training mode for what is trained; a frozen image encoder stays in evaluation mode, statistics and all."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.image_encoder.parameters()):
+        if not self.trains_encoder:
             self.image_encoder.eval()
         return self
 
@@ -171,30 +180,40 @@ class PromptableSam(nn.Module, Promptable):
         was built with FeatUp's branch and its level is missing, or the reverse.
         """
         prompts.require_images(len(embedding))
+        self.require_levels(embedding)
+        first = self.filtered("embedding", embedding.first)
+        logits = first.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
+        iou = first.new_zeros(len(prompts), dtype=torch.float32)
+        position = self._position().to(first.dtype)
+        for rows in prompts.layouts():
+            some = prompts[rows]
+            image = first[some.image] + self._dense(some).to(first.dtype)
+            found = self.masks_of(some, embedding, image, position)
+            logits = logits.index_copy(0, rows, found.logits.float())
+            iou = iou.index_copy(0, rows, found.iou.float())
+        return Decoded(logits, iou)
+
+    def require_levels(self, embedding: Embedding) -> None:
+        """Raise `ModelError` where the model has FeatUp's branch and the embedding lacks its level, or the reverse."""
         if len(embedding.levels) != (1 if self.fine is None else 2):
             raise ModelError(
                 f"This model was built with sam.featup={self.config.featup}, and the embedding has "
                 f"{len(embedding.levels)} levels. Pass what model.encode or model.completed returned."
             )
+
+    def masks_of(
+        self,
+        some: ObjectPrompts,
+        embedding: Embedding,
+        image: Float[Tensor, "m c g g"],
+        position: Float[Tensor, "1 c g g"],
+    ) -> Decoded:
+        """The masks of objects of one layout, each with its image's embedding and dense prompt added."""
         fine = embedding.levels[1] if self.fine is not None else None
-        first = self.filtered("embedding", embedding.first)
-        logits = first.new_zeros((len(prompts), self.mask_side, self.mask_side), dtype=torch.float32)
-        iou = first.new_zeros(len(prompts), dtype=torch.float32)
-        position = self._position()
-        for rows in prompts.layouts():
-            some = prompts[rows]
-            image = first[some.image] + self._dense(some).to(first.dtype)
-            masks, expected = decode_masks(
-                self.mask_decoder,
-                image,
-                position.to(first.dtype),
-                self._sparse(some),
-                self._added(some, fine),
-                some.single_points if self.config.multimask else None,
-            )
-            logits = logits.index_copy(0, rows, masks.float())
-            iou = iou.index_copy(0, rows, expected.float())
-        return Decoded(logits, iou)
+        ambiguous = some.single_points if self.config.multimask else None
+        return Decoded(
+            *decode_masks(self.mask_decoder, image, position, self._sparse(some), self._added(some, fine), ambiguous)
+        )
 
     def presence_logits(self, embedding: Embedding) -> Float[Tensor, " b"] | None:
         """How probable it is that each image shows the object, before the sigmoid; None without such a head."""

@@ -18,9 +18,10 @@ IDLE = (
     *(f"mask_decoder.output_hypernetworks_mlps.{number}." for number in (1, 2, 3)),
     *(f"mask_decoder.transformer.layers.{number}.cross_attn_token_to_image.k_proj.bias" for number in (0, 1)),
     "mask_decoder.transformer.final_attn_token_to_image.k_proj.bias",
+    "mask_decoder.pred_obj_score_head.",
 )
-"""Weights that no mask depends on: heads of SAM's three other masks, and biases that a softmax forgets. They are kept,
-so that SAM's weights fit, and left as they are."""
+"""Weights that no mask depends on: heads of SAM's three other masks, biases that a softmax forgets, and SAM 2's head
+that says whether a video's frame shows the object. They are kept, so that SAM's weights fit, and left as they are."""
 
 
 def freeze(model: nn.Module, trains: Trains) -> None:

@@ -83,7 +83,7 @@ def build_sam_vit(config: ModelConfig) -> PromptableSam:
     Raises `ModelError` for more than one label, another encoder, and weights that cannot be had or do not fit.
     """
     sam = config.sam or SamConfig()
-    _require_possible(config)
+    require_possible(config)
     shape = sam.vit or vit_of(config.name)
     pretrained = None
     if config.encoder_weights != "none":  # found first, so that a wrong name costs no time
@@ -107,7 +107,8 @@ def bare_vit(config: ModelConfig) -> PromptableSam:
     return PromptableSam(encoder, *prompt_parts(sam.size, PATCH), config=sam, image_channels=config.channels)
 
 
-def _require_possible(config: ModelConfig) -> None:
+def require_possible(config: ModelConfig) -> None:
+    """Raise `ModelError` for more than one label, and for another encoder than the model's own."""
     if config.labels != 1:
         raise ModelError(f"A promptable model segments one label, got {config.labels}. Name one with --labels.")
     own = FAMILIES[config.name].encoder

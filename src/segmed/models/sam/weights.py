@@ -18,7 +18,7 @@ from segmed.models.families import FAMILIES, MEDSAM, SAM, contracts
 from segmed.models.hub import PREFIX, fetched, hub_id
 from segmed.models.sam.checkpoint_formats import Source, Tensors, architecture_of, read_source
 from segmed.models.sam.contract import contract_by_name
-from segmed.models.sam.key_mapping import ADDED, OURS, renamed_all
+from segmed.models.sam.key_mapping import ADDED, OURS, Rows, renamed_all
 
 PROCESSOR = "preprocessor_config.json"
 
@@ -68,14 +68,14 @@ def read_pretrained(path: Path, place: str | Path) -> Pretrained:
     return Pretrained(source, contract, why, str(place))
 
 
-def fit_weights(tensors: Tensors, model: nn.Module, place: str) -> None:
+def fit_weights(tensors: Tensors, model: nn.Module, place: str, *, names: Rows = OURS) -> None:
     """Put weights under transformers' names into a `PromptableSam`, with positions brought to its size.
 
-    What SegMed adds to SAM stays as it is. Raises `ModelError` that lists all that is missing, unexpected or misshapen,
-    and for weights that are not finite.
+    `names` are beginnings of names in transformers and in the model. What SegMed adds to SAM stays as it is. Raises
+    `ModelError` that lists all that is missing, unexpected or misshapen, and for weights that are not finite.
     """
     own = model.state_dict()
-    found = with_positions_of(own, renamed_all(tensors, OURS))
+    found = with_positions_of(own, renamed_all(tensors, names))
     problems = misfits(found, own)
     if problems:
         raise ModelError(f"{place}: these weights do not fit the model; {problems}. Use the model they were made for.")
@@ -101,6 +101,8 @@ def misfits(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 def require_same_architecture(pretrained: Pretrained, vit: Any, channels: int, model: str) -> None:
     """Raise `ModelError` where weights are of another image encoder than the model's, naming the right model."""
+    if pretrained.source.second:
+        raise ModelError(f"{pretrained.place}: these weights are SAM 2's, not those of {model}. Use --model sam2-tiny.")
     found = architecture_of(pretrained.source.tensors, pretrained.place)
     if found.vit != vit:
         right = f"--model {found.model}" if found.model else f"model.sam.vit={_plain(found.vit)}"
@@ -137,6 +139,8 @@ def with_positions_of(own: Mapping[str, Tensor], found: Tensors) -> Tensors:
     for name, tensor in found.items():
         wanted = own.get(name)
         if wanted is None or not name.endswith((".pos_embed", ".rel_pos_h", ".rel_pos_w")):
+            continue
+        if tensor.shape == wanted.shape:  # also SAM 2's positions, which are stretched where they are used
             continue
         if tensor.ndim != wanted.ndim or tensor.shape[-1] != wanted.shape[-1]:
             continue  # of another network: listed by who asked
