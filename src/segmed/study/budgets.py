@@ -46,6 +46,7 @@ DENSE = (
 )
 PUBLISHED = (
     *("sam-published", "sam-published-5", "sam-published-20", "sam-published-points", "sam-published-cascade"),
+    *("sam2-published", "sam2-published-5", "sam2-published-20", "sam2-published-points", "sam2-published-cascade"),
     *("medsam-published", "medsam-published-5", "medsam-published-20", "medsam-published-cascade"),
 )
 TINY = ("sam-tiny", "sam-tiny-boxes", "sam-tiny-boxes-5", "sam-tiny-boxes-20", "sam-tiny-cascade")
