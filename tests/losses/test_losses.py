@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from segmed.core.errors import ConfigError
 from segmed.losses import LOSSES, LossConfig, build_loss
 from segmed.losses.overlap import dice_loss, tversky_loss
 
@@ -122,3 +123,18 @@ def test_overlap_losses_alone_cast_too() -> None:
     assert dice_loss(logits, mask).item() == pytest.approx(dice_loss(logits.float(), mask).item(), abs=1e-6)
     half = tversky_loss(logits, mask, alpha=0.3, beta=0.7).item()
     assert half == pytest.approx(tversky_loss(logits.float(), mask, alpha=0.3, beta=0.7).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+def test_the_focal_loss_has_a_finite_slope_at_pixels_that_are_surely_right(gamma: float) -> None:
+    logits = torch.tensor([20.0, -20.0, 1.0, -1.0]).view(1, 1, 2, 2).requires_grad_()
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 2)
+    build_loss(LossConfig(name="focal", focal_gamma=gamma))(logits, target).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("gamma", [0.01, 0.5, 0.99])
+def test_a_focal_gamma_whose_slope_is_infinite_there_is_refused(gamma: float) -> None:
+    with pytest.raises(ConfigError, match="focal_gamma is 0 or at least 1"):
+        LossConfig(name="focal", focal_gamma=gamma)

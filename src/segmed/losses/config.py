@@ -55,6 +55,8 @@ class LossConfig:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ConfigError(f"loss.{name} is a number of at least 0, got {value}.")
+        if 0 < self.focal_gamma < 1:  # the slope of (1 - p)^gamma is infinite at a pixel that is surely right
+            raise ConfigError(f"loss.focal_gamma is 0 or at least 1, got {self.focal_gamma}.")
         if not self.focal_alpha <= 1:
             raise ConfigError(f"loss.focal_alpha is at most 1, and negative for no weights, got {self.focal_alpha}.")
 
