@@ -6,6 +6,7 @@ from torch import nn
 
 from segmed.core.errors import ModelError
 from segmed.layers.featup import KINDS, Guidance, GuidedKind, GuidedUpsampler, build_upsample
+from segmed.layers.featup.guided import BilinearUpsample
 
 
 def parameters(module: nn.Module) -> int:
@@ -84,3 +85,25 @@ def test_values_that_are_not_finite_are_refused(kind: GuidedKind) -> None:
 def test_guidance_smaller_than_the_features_is_refused() -> None:
     with pytest.raises(ModelError, match="guidance of 3x8 pixels is smaller than the features' 4x4"):
         GuidedUpsampler("bilinear-control", 2, 1)(torch.randn(1, 2, 4, 4), torch.randn(1, 3, 3, 8))
+
+
+def test_gains_of_the_control_are_computed_in_float32_under_autocast_as_jbus_kernels_are() -> None:
+    torch.manual_seed(0)
+    control, guidance = BilinearUpsample(), torch.randn(1, 3, 16, 16)
+    torch.nn.init.normal_(control.gain[-1].weight, std=1e-3)
+    exact = control.kernel(guidance, (4, 4), (8, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = control.kernel(guidance, (4, 4), (8, 8))
+        raised = control(torch.randn(1, 5, 4, 4), found, (8, 8))
+    assert found.dtype == torch.float32
+    assert raised.dtype == torch.bfloat16
+    assert torch.equal(found, exact)
+    assert len(exact.unique()) > 1  # so near to 1 that bf16 would round them to it
+
+
+def test_guidance_mixed_from_other_numbers_of_channels_is_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    guidance, image = Guidance(5), torch.randn(1, 5, 6, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = guidance(image)
+    assert torch.equal(found, guidance(image))

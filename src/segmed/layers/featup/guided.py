@@ -48,9 +48,15 @@ class Guidance(nn.Module):
 
     def forward(self, image: Float[Tensor, "b k H W"]) -> Float[Tensor, "b 3 H W"]:
         """The guidance of images."""
-        guidance: Tensor = image if self.mix is None else self.mix(image)
+        guidance = image if self.mix is None else self._mixed(image)
         guidance = guidance.expand(-1, GUIDANCE_CHANNELS, -1, -1)
         return torch.zeros_like(guidance) if self.constant else guidance
+
+    def _mixed(self, image: Float[Tensor, "b k H W"]) -> Float[Tensor, "b 3 H W"]:
+        assert self.mix is not None
+        with torch.autocast(image.device.type, enabled=False):
+            mixed: Tensor = self.mix(image.to(summed_in(image, self.mix.weight)))
+            return mixed
 
 
 class JBUUpsample(nn.Module):
@@ -91,19 +97,22 @@ class BilinearUpsample(nn.Module):
             nn.init.zeros_(parameter)
 
     def kernel(self, guidance: Float[Tensor, "b 3 H W"], source_size: Size, size: Size) -> Float[Tensor, "b 1 p q"]:
-        """The gains at `size`."""
+        """The gains at `size`; in float32, or float64, as JBU's kernels."""
         check_guidance(guidance, source_size)
-        image = F.adaptive_avg_pool2d(guidance, size)
-        check_finite(image, "guidance")
-        gain: Tensor = 1 + self.gain(image)
-        return gain
+        last = self.gain[-1].weight
+        assert isinstance(last, Tensor)
+        with torch.autocast(guidance.device.type, enabled=False):  # gains near 1 would be lost in bf16
+            image = F.adaptive_avg_pool2d(guidance.to(summed_in(guidance, last)), size)
+            check_finite(image, "guidance")
+            gain: Tensor = 1 + self.gain(image)
+            return gain
 
     def forward(
         self, source: Float[Tensor, "b c h w"], kernel: Float[Tensor, "b 1 p q"], size: Size
     ) -> Float[Tensor, "b c p q"]:
         """Upsample a map to `size` and scale its pixels."""
         upsampled = F.interpolate(in_autocast_dtype(source), size, mode="bilinear", align_corners=False)
-        return upsampled * kernel.to(upsampled.dtype)
+        return (upsampled * kernel).to(upsampled.dtype)
 
 
 class BilinearStack(nn.Module):
