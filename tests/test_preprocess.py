@@ -218,3 +218,35 @@ def test_nan_and_infinity_are_refused(bad: float) -> None:
     image[3, 4, 1] = bad
     with pytest.raises(DataError, match="NaN or infinite"):
         Preprocess(PreprocessConfig()).statistics([image])
+
+
+@pytest.mark.parametrize("sizes", [((4, 4), (3, 3)), ((256, 256), (192, 192)), ((5, 7), (9, 4)), ((2, 2), (3, 3))])
+def test_shares_are_exact_areas_for_every_ratio_of_the_sizes(
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+) -> None:
+    (height, width), size = sizes
+    mask = (np.random.default_rng(0).random((height, width)) > 0.5).astype(np.uint8)
+    found = Preprocess(PreprocessConfig(size=size, divisor=1)).apply_mask_shares(mask, 1)[0].numpy()
+    rows = np.repeat(mask, size[0], axis=0).reshape(size[0], height, width).mean(1)  # each pixel cut into so many
+    fine = np.repeat(rows, size[1], axis=1).reshape(size[0], size[1], width).mean(2)
+    np.testing.assert_allclose(found, fine, atol=1e-6)
+
+
+def test_a_first_row_of_four_covers_three_quarters_of_the_first_of_three() -> None:
+    mask = np.zeros((4, 4), np.uint8)
+    mask[0] = 1
+    found = Preprocess(PreprocessConfig(size=(3, 3), divisor=1)).apply_mask_shares(mask, 1)
+    np.testing.assert_allclose(found[0, :, 0].numpy(), [0.75, 0, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_a_volume_of_the_lowest_whole_number_alone_is_finite(dtype: type[np.signedinteger]) -> None:
+    image = np.full((4, 4, 1), np.iinfo(dtype).min, dtype)
+    preprocess = Preprocess(PreprocessConfig(divisor=1))
+    read, _ = preprocess.apply(image, preprocess.statistics([image]))
+    assert torch.isfinite(read).all()
+
+
+def test_pixels_beyond_single_precision_are_refused() -> None:
+    with pytest.raises(DataError, match="single precision does not"):
+        Preprocess(PreprocessConfig(divisor=1)).statistics([np.full((4, 4, 1), 1e39)])

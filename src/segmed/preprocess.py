@@ -28,6 +28,10 @@ LARGEST = 16384
 """Pixels along a side of the network's input beyond which a spacing is taken for a mistake."""
 
 
+LARGEST_PIXEL = 1e37
+"""Magnitude beyond which sums and squares of pixels are no numbers in single precision."""
+
+
 @config_dataclass
 class PreprocessConfig:
     """What is done to an image before the network sees it."""
@@ -248,13 +252,13 @@ class Preprocess:
     ) -> Float[Tensor, "k H W"]:
         """Take a mask to the network's grid as shares: how much of each pixel's area has label 1, 2, … `count`.
 
-        What is padded has a share of 0. Where the grid is finer than the mask's, shares are those of one mask pixel.
+        What is padded has a share of 0. Shares are exact for every ratio of the sizes.
         """
         content, network = self._sizes(labels.shape, spacing)
         values = torch.arange(1, count + 1, dtype=torch.uint8).view(-1, 1, 1)
         planes = (torch.from_numpy(np.array(labels))[None] == values).float()
         if content != labels.shape:
-            planes = functional.interpolate(planes[None], content, mode="area")[0]
+            planes = _shares(labels.shape[0], content[0]) @ planes @ _shares(labels.shape[1], content[1]).T
         return _pad(planes, network, mode="constant")
 
     def network_size(self, shape: Sequence[int], spacing: PixelSpacing | None = None) -> Size:
@@ -302,11 +306,14 @@ class Preprocess:
         if max(chosen) >= image.shape[2]:
             raise DataError(
                 f"The model reads channels {self.config.channels} but the image has {image.shape[2]}. "
-                "Give an image with the sequences the model was trained on."
+                "Give an image with the sequences the model was trained on, or make a run of published weights with "
+                "`segmed pretrained --data`, which repeats those that the data have."
             )
         selected = image[..., list(chosen)]
         if selected.dtype.kind == "f" and not np.isfinite(selected).all():
             raise DataError("The image holds NaN or infinite pixels. Replace them before use.")
+        if selected.dtype.kind == "f" and selected.dtype.itemsize > 4 and np.abs(selected).max() > LARGEST_PIXEL:
+            raise DataError("The image holds pixels that single precision does not. Scale its intensities before use.")
         return selected
 
     def _black_and_white(self, slices: Sequence[Shaped[np.ndarray, "h w c"]]) -> Range:
@@ -320,7 +327,19 @@ class Preprocess:
         if self.config.normalisation == "minmax":
             return float(values.min()), span_of(float(values.min()), float(values.max()))
         mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-        return mean, deviation if deviation > RESOLUTION * float(np.abs(values).max()) else 1.0
+        largest = max(
+            abs(float(values.min())), abs(float(values.max()))
+        )  # the lowest whole number has no absolute value
+        return mean, deviation if deviation > RESOLUTION * largest else 1.0
+
+
+def _shares(pixels: int, cells: int) -> Float[Tensor, "cells pixels"]:
+    """How much of each of `cells` equal parts of a line is covered by each of its `pixels` equal parts."""
+    step = pixels / cells
+    start = torch.arange(cells, dtype=torch.float64)[:, None] * step
+    low = torch.arange(pixels, dtype=torch.float64)
+    covered = (torch.minimum(start + step, low + 1) - torch.maximum(start, low)).clamp(min=0)
+    return (covered / step).float()
 
 
 def _at_spacing(size: Size, spacing: PixelSpacing | None, wanted: PixelSpacing) -> Size:
