@@ -89,3 +89,8 @@ def test_a_label_that_nobody_named_is_looked_for_where_there_is_one_of_its_name_
     assert not LabelMap().names_one_of({"liver"})
     assert LabelMap().names_one_of({"liver", "foreground"})
     assert LabelMap(("spleen",)).names_one_of({"liver"})
+
+
+def test_a_map_without_a_label_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one label"):
+        LabelMap.from_json({"names": [], "stored": [0]})

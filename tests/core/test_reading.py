@@ -176,3 +176,9 @@ def test_no_reader_needs_a_deeper_stack_than_python_has(tmp_path: Path) -> None:
     with pytest.raises(SegmedError, match="expected an entry"):
         read_json(tmp_path / "a.json", Entry, what="an entry")
     assert sys.getrecursionlimit() == before
+
+
+@pytest.mark.parametrize("text", ["epochs: 3\nepochs: 7\n", "loss: {name: focal, name: dice-bce}\n"])
+def test_a_key_that_is_there_twice_is_refused_with_its_line(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"the key '(epochs|name)' is there twice, line [12]"):
+        parse_yaml(text, source="recipe.yaml", error=ConfigError)

@@ -100,3 +100,11 @@ def test_labels_of_every_dtype_are_taken_as_they_are(dtype):
     labels = as_labels(Volume(array, Grid((1, 2, 2))), "mask")
     assert labels.array.dtype == np.uint8
     assert labels.array.tolist() == [[[0, 1], [1, 0]]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_labels_that_are_no_numbers_are_refused(value: float) -> None:
+    array = np.zeros((2, 3, 4))
+    array[1, 1, 1] = value
+    with pytest.raises(DataError, match="NaN or infinite"):
+        as_labels(Volume(array, Grid(array.shape, np.eye(4))), "mask.nii.gz")

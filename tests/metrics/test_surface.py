@@ -141,3 +141,9 @@ def test_without_a_slice_that_both_masks_mark_the_shared_distances_are_undefined
 def test_where_every_slice_is_shared_both_kinds_of_distances_are_equal():
     scores = surface_scores([square(2, 3), square(1, 1)], [square(4, 3), square(1, 3)])
     assert (scores.hd95_shared, scores.nsd_shared) == (scores.hd95, scores.nsd)
+
+
+def test_slices_of_several_sizes_are_refused():
+    masks = [np.ones((10, 10), bool), np.ones((20, 20), bool)]
+    with pytest.raises(ValueError, match="of one size"):
+        surface_scores(masks, masks)

@@ -36,6 +36,8 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         """Refuse a map whose values are not one per label, or not distinct."""
+        if not self.names:
+            raise DataError("A label map names at least one label beside the background, got none. Name one.")
         if len(self.stored) != len(self.names) + 1:
             raise DataError(
                 f"A label map needs one stored value for background and one per label, got {len(self.stored)} "

@@ -213,6 +213,8 @@ def as_labels(volume: Volume, name: str) -> Volume:
     Raises:
         DataError: Negative numbers, or numbers that are not whole within `WHOLE`.
     """
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        raise DataError(f"{name}: holds NaN or infinite values, expected labels of a mask. Check that it is a mask.")
     whole = np.rint(volume.array) if volume.array.dtype.kind == "f" else volume.array
     if int(whole.min()) < 0 or int(whole.max()) >= 2**32:
         raise DataError(

@@ -66,7 +66,7 @@ def surface_scores(
         Distances in the unit of `spacing`, shares from 0 to 1; NaN where neither has the label.
 
     Raises:
-        ValueError: Not as many slices in both.
+        ValueError: Not as many slices in both, or slices of several sizes.
 
     Example:
         >>> reference = np.zeros((9, 12), bool)
@@ -77,6 +77,8 @@ def surface_scores(
         >>> surface_scores([reference], [moved], spacing=(1.0, 0.5)).hd95
         1.0
     """
+    if len({mask.shape for mask in (*reference, *prediction)}) > 1:
+        raise ValueError("Slices of one volume are of one size. Score volumes of other sizes apart.")
     to_reference: list[Float64[np.ndarray, "n"]] = []
     to_prediction: list[Float64[np.ndarray, "n"]] = []
     one_sided = 0
