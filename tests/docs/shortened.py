@@ -43,7 +43,7 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed evaluate runs/unet --data DATA", NO_FLOORS),
     ("segmed cascade", ("--prompts=box",)),
     ("segmed evaluate runs/cascade", NO_FLOORS),
-    ("segmed evaluate runs/medsam-published", (*NO_FLOORS, "--prompts=points")),
+    ("segmed evaluate runs/medsam-published", (*NO_FLOORS, "--prompts=gt")),
     ("segmed evaluate runs/medsam", NO_FLOORS),
     ("segmed evaluate runs/sam-proposals", NO_FLOORS),
     ("segmed evaluate runs/unet-box", NO_FLOORS),

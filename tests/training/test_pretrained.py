@@ -21,12 +21,17 @@ from segmed.evaluation.prompted import evaluate_prompts
 from segmed.inference.cascade import CascadeConfig, join
 from segmed.inference.ensemble import ensemble_config
 from segmed.inference.prompted import PromptedPredictor
+from segmed.inference.propagate import takes_masks
 from segmed.models.checkpoint import known_patients, load_config
 from segmed.models.convert import convert
+from segmed.models.families import FAMILIES
+from segmed.models.sam.contract import differences
 from segmed.models.seen import seen_patients
 from segmed.training.build import fit_recipe, prepare
+from segmed.training.featup import distil_recipe
 from segmed.training.pretrained import PretrainedRun, make_pretrained, pretrained_recipe
 from segmed.training.recipe import load_recipe
+from segmed.training.resume import RunInputs, require_same_run
 from toydata import toy
 
 SIDE = 64
@@ -249,3 +254,52 @@ def test_sizes_that_differ_and_a_folder_with_files_are_refused(weights: Path, tm
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="already holds files"):
         make_pretrained(pretrained_recipe("sam-vit-b", str(weights), SMALL), tmp_path)
+
+
+def test_medsam_was_trained_with_boxes_alone_so_points_and_masks_are_nothing_new_to_it(
+    weights: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "medsam.safetensors"
+    alone.write_bytes(weights.read_bytes())
+    made = make_pretrained(pretrained_recipe("medsam", str(alone), SMALL), tmp_path / "run")
+    assert made.config.model.sam is not None
+    assert not made.config.model.sam.multimask
+    assert not takes_masks(asked(made))
+
+
+def test_sam_was_trained_with_masks_too(run: PretrainedRun) -> None:
+    assert takes_masks(asked(run))
+
+
+@pytest.mark.parametrize("setting", ["preprocess.neighbours=1", "preprocess.spacing=[1, 1]"])
+def test_published_weights_read_single_slices_at_one_size(weights: Path, setting: str) -> None:
+    more = ["preprocess.channels=[0]"] if "neighbours" in setting else []
+    with pytest.raises(ConfigError, match="published weights read single slices"):
+        pretrained_recipe("medsam", str(weights), [*SMALL, *more, setting])
+
+
+def test_another_size_and_other_percentiles_are_told(weights: Path, run: PretrainedRun, tmp_path: Path) -> None:
+    assert any("images of 1024 px, and reads 64 px here" in note for note in run.notes)
+    own = FAMILIES["medsam"].contract
+    assert own is not None
+    assert differences(own.preprocess, replace(own.preprocess, clip_percentiles=(20, 80))) == [
+        "clip_percentiles=(0.5, 99.5)"
+    ]
+
+
+def test_there_is_no_test_time_augmentation_in_which_each_image_could_choose_another_mask(run: PretrainedRun) -> None:
+    assert asked(run).ttas == ("none",)
+    with pytest.raises(ModelError, match="have no test-time augmentation"):
+        segmed.load(run.folder, device="cpu", tta="mirror")
+
+
+def test_what_is_of_trainings_is_refused_in_one_line(run: PretrainedRun, data: DecodedDataset, weights: Path) -> None:
+    with pytest.raises(ConfigError, match="segmed train --start"):
+        distil_recipe(load_recipe("featup-encoder"), run.folder, encode_at=32)
+    recipe = fit_recipe(load_recipe("sam-vit-b", [*SMALL, f"model.encoder_weights={weights}"]), data)
+    with pytest.raises(ConfigError, match=r"without recipe\.yaml"):
+        require_same_run(run.folder, RunInputs(recipe, segmed.split_by_patient(data, folds=2), data))
+
+
+def test_its_config_does_not_say_that_it_was_trained_by_patient(run: PretrainedRun) -> None:
+    assert "by_patient" not in (run.folder / "config.json").read_text()

@@ -55,6 +55,7 @@ def tune(
     if (run / CASCADE).is_file():
         raise ConfigError(f"{run}: a cascade is chosen by `segmed cascade`. Tune its dense run and make it again.")
     predictor = load(run, device=device)
+    predictor.require_unprompted()
     decoded = open_decoded(
         data,
         labels,

@@ -52,6 +52,11 @@ class Predictor(VolumePredictor):
         self.model = trained.model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._preprocess = Preprocess(trained.config.preprocess)
         self._room = Room(self.model, what=str(self.folder))
+        if trained.config.training.as_published and self.tta != "none":
+            raise ModelError(
+                f"{trained.folder}: holds published weights as they are, which have no test-time augmentation: each "
+                "mirror image could choose another mask. Leave --tta out."
+            )
         if self.tta not in ONE_SIZE_TTAS and self._reads_one_size:
             raise ModelError(
                 f"{trained.folder}: {trained.config.model.name} reads images of one size, so it has no test-time "
@@ -60,7 +65,9 @@ class Predictor(VolumePredictor):
 
     @property
     def ttas(self) -> tuple[Tta, ...]:
-        """All, but of a network that reads images of one size those at one size."""
+        """All, but of a network that reads images of one size those at one size, and of published weights none."""
+        if self.config.training.as_published:
+            return ("none",)
         return ONE_SIZE_TTAS if self._reads_one_size else TTA_NAMES
 
     @cached_property

@@ -70,6 +70,9 @@ class Family:
     """Patients that its published weights may have seen, in a sentence."""
     hiera: HieraConfig | None = None
     """The dimensions of its Hiera."""
+    boxes_alone: bool = False
+    """Whether its published weights were trained with boxes alone: points get no choice among masks then, and masks are
+    no prompts."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -88,7 +91,7 @@ FAMILIES: dict[str, Family] = {
     "medsam": Family(
         "vit", "vit-b", "medsam", "hub", VitConfig(), "wanglab/medsam-vit-base", MEDSAM, "Apache-2.0",
         "MedSAM was trained on BraTS among others, which shares patients with TCGA-LGG: on LGG its scores may be of "
-        "patients that it has seen.",
+        "patients that it has seen.", boxes_alone=True,
     ),
     **{
         f"sam2-{size}": Family(

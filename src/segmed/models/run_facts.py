@@ -79,13 +79,14 @@ class StoredFacts:
 
 def facts_to_json(facts: RunFacts, labels: LabelMap, threshold: float) -> dict[str, Any]:
     """All of a config but its networks, as `StoredFacts` has it."""
+    by_patient = facts.patients_known and facts.training.patients_told
     return {
         "labels": labels.to_json(),
         "threshold": threshold,
         "data_hash": facts.data_hash,
         "split_hash": facts.split_hash,
         "fold": facts.fold,
-        **({"LEAKING": True} if facts.leaking else {"by_patient": True} if facts.patients_known else {}),
+        **({"LEAKING": True} if facts.leaking else {"by_patient": True} if by_patient else {}),
         "patients_known": facts.patients_known,
         "volumes": facts.volumes,
         "training": facts.training.to_json(),

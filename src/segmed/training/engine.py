@@ -372,5 +372,6 @@ def _knows_masks(recipe: Recipe) -> bool:
     """Whether the model learnt what mask prompts are, here or in its pre-training; else they are noise to it."""
     if recipe.model.name not in FAMILIES:
         return False
-    pretrained = is_published(recipe.model.name) and recipe.model.encoder_weights != "none"
+    begun_from = is_published(recipe.model.name) and recipe.model.encoder_weights != "none"
+    pretrained = begun_from and not FAMILIES[recipe.model.name].boxes_alone
     return recipe.prompting.gives_masks or pretrained

@@ -106,6 +106,11 @@ def distil_recipe(
     config, folder = load_config(run)
     if config.model.name not in FAMILIES:
         raise ConfigError(f"{run}: {config.model.name} is no promptable model, so it has no embedding to distil.")
+    if config.training.as_published:
+        raise ConfigError(
+            f"{run}: holds published weights as they are, which nothing was trained for. Train a run from them, with "
+            "`segmed train --start`, and distil that."
+        )
     sam = dataclasses.replace(config.model.sam or SamConfig(), encode_at=encode_at, encode_upsampler=upsampler)
     kept = folder / RECIPE
     return dataclasses.replace(

@@ -1,10 +1,11 @@
 """Published weights of a promptable model as a run for which nothing was trained: all that takes a run takes them.
 
 They answer to boxes and points as they were published: what SegMed adds to SAM is left out, a single point gets the
-best of SAM's three masks for it, and the threshold is SAM's, a logit of 0. Without a prompt they have no answer.
+best of SAM's three masks for it (but of MedSAM, whose training had boxes alone), and the threshold is SAM's, a logit of
+0. Without a prompt they have no answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.intensities import range_note
 from segmed.models.checkpoint import RunConfig, load_config, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.families import FAMILIES, contract_named, is_published, weights_notes
+from segmed.models.families import FAMILIES, NATIVE, contract_named, is_published, weights_notes
 from segmed.models.promptable import require_promptable
 from segmed.models.sam.contract import differences
 from segmed.models.sam_config import SamConfig
@@ -36,7 +37,6 @@ AS_PUBLISHED: dict[str, object] = {
     "model.sam.box_prior": False,
     "model.sam.promptless_tokens": 0,
     "model.sam.presence": False,
-    "model.sam.multimask": True,
     "model.sam.featup": "none",
     "model.sam.encode_at": None,
 }
@@ -69,15 +69,21 @@ def pretrained_recipe(name: str, weights: str = "hub", overrides: Sequence[str] 
         ConfigError: Another model, or a setting of what is not in the weights or of a training.
 
     Example:
-        >>> pretrained_recipe("medsam", overrides=["preprocess.channels=[1,1,1]"]).model.sam.multimask
-        True
+        >>> pretrained_recipe("medsam", overrides=["preprocess.channels=[1,1,1]"]).model.sam.promptless_tokens
+        0
     """
     if not is_published(name):
         known = ", ".join(each for each in FAMILIES if is_published(each))
         raise ConfigError(f"{name}: no weights of the whole model are published. Choose one of: {known}.")
-    settings = {"model.name": name, "model.encoder_weights": weights}
-    begun = load_recipe(FAMILIES[name].recipe, settings={**settings, **AS_PUBLISHED})
-    recipe = load_recipe(FAMILIES[name].recipe, overrides, settings={**settings, **AS_PUBLISHED})
+    row = FAMILIES[name]
+    settings = {
+        "model.name": name,
+        "model.encoder_weights": weights,
+        **AS_PUBLISHED,
+        "model.sam.multimask": not row.boxes_alone,
+    }
+    begun = load_recipe(row.recipe, settings=settings)
+    recipe = load_recipe(row.recipe, overrides, settings=settings)
     _require_as_published(recipe, begun)
     if recipe.model.encoder_weights == "none":
         raise ConfigError("--encoder-weights none: random weights predict nothing. Give hub, a file or a folder.")
@@ -132,7 +138,7 @@ def make_pretrained(recipe: Recipe, out: Path, *, data: DecodedDataset | None = 
         labels_by_headers=data is not None and data.dataset.labels_by_headers,
         training=TrainingFacts(
             as_published=True,
-            mask_prompts=True,
+            mask_prompts=not FAMILIES[recipe.model.name].boxes_alone,
             others={"published": told, "contract": contract, "commit": commit(), "versions": versions()},
         ),
         prediction=recipe.prediction,
@@ -140,7 +146,7 @@ def make_pretrained(recipe: Recipe, out: Path, *, data: DecodedDataset | None = 
     save_run(out, model.eval(), config)
     notes = (
         *weights_notes(recipe.model.name, recipe.model.encoder_weights),
-        _contract_note(recipe, contract),
+        *_contract_notes(recipe, contract),
         range_note(recipe.preprocess),
         repeated_note(recipe) if reads_all else None,
     )
@@ -163,6 +169,12 @@ def _require_as_published(recipe: Recipe, begun: Recipe) -> None:
             raise ConfigError(
                 f"--set {field.name}: is of a training, and published weights are taken as they are. Set keys of "
                 f"{', '.join(PREDICTING)} alone."
+            )
+    for key, plain in {"neighbours": 0, "spacing": None}.items():
+        if getattr(recipe.preprocess, key) != plain:
+            raise ConfigError(
+                f"--set preprocess.{key}: published weights read single slices, stretched or padded to one size. Leave "
+                "it out."
             )
     now, before = ({f"model.{key}": value for key, value in _flat(each.model).items()} for each in (recipe, begun))
     changed = [key for key in now if key not in FREE and now[key] != before[key]]
@@ -191,15 +203,15 @@ def _require_contract(recipe: Recipe, contract: str | None) -> None:
     )
 
 
-def _contract_note(recipe: Recipe, contract: str | None) -> str | None:
+def _contract_notes(recipe: Recipe, contract: str | None) -> Iterator[str]:
     """What to say where nothing tells how the weights' images were prepared, or the settings have it otherwise."""
-    own = FAMILIES[recipe.model.name].contract
+    own, side = FAMILIES[recipe.model.name].contract, (recipe.model.sam or SamConfig()).size
     if own is None:
-        return None
+        return
+    if side != NATIVE:
+        yield f"{own.title} was trained on images of {NATIVE} px, and reads {side} px here: expect worse masks."
     if different := differences(own.preprocess, recipe.preprocess):
-        return (
-            f"{own.title} was trained on images of preprocess.{', preprocess.'.join(different)}; here it is otherwise."
-        )
+        told = ", preprocess.".join(different)
+        yield f"{own.title} was trained on images of preprocess.{told}; here it is otherwise."
     if contract is None:
-        return f"Nothing tells how the images of these weights were prepared. Taken for {own.title}'s."
-    return None
+        yield f"Nothing tells how the images of these weights were prepared. Taken for {own.title}'s."

@@ -119,6 +119,8 @@ def require_same_run(out: Path, inputs: RunInputs) -> None:
 
     A run that went on with another split or fold would have trained on patients that it is later tested on.
     """
+    if not (out / RECIPE).is_file():
+        raise ConfigError(f"{out}: holds a run without {RECIPE}, which no training left. Choose another folder.")
     before, now = (config_to_mapping(_by_last_names(each)) for each in (load_recipe(out / RECIPE), inputs.recipe))
     changed = [key for key in now if before.get(key) != now[key]]
     if not _same_split(Split.load(out / SPLIT), inputs.split, inputs.data):

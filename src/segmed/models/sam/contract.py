@@ -32,6 +32,10 @@ def contract_of(name: str, size: int) -> PreprocessConfig:
 def differences(contract: PreprocessConfig, chosen: PreprocessConfig) -> list[str]:
     """What is chosen otherwise than the weights were trained on, as `key=value` of the contract."""
     different = [key for key in COMPARED if getattr(contract, key) != getattr(chosen, key)]
+    if contract.normalisation == chosen.normalisation == "minmax" and (
+        contract.clip_percentiles != chosen.clip_percentiles
+    ):
+        different.append("clip_percentiles")
     if contract.fit == chosen.fit == "squash" and "padding" in different:
         different.remove("padding")  # nothing is padded
     return [f"{key}={getattr(contract, key)}" for key in different]
