@@ -226,6 +226,7 @@ def test_the_run_is_converted_back_to_the_weights_that_it_was_made_of(
         ("medsam", "hub", ["loss.name=focal-dice"], "--set loss: is of a training"),
         ("medsam", "hub", ["model.sam.featup=jbu"], "--set model.sam.featup: is not in published weights"),
         ("medsam", "hub", ["model.sam.presence=true"], "--set model.sam.presence: is not in published weights"),
+        ("medsam", "hub", ["prediction.tta=mirror"], "published weights have no test-time augmentation"),
         ("medsam", "hub", ["model.gafl={}"], "--set model.gafl: is not in published weights"),
     ],
 )

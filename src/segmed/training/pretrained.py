@@ -170,6 +170,11 @@ def _require_as_published(recipe: Recipe, begun: Recipe) -> None:
                 f"--set {field.name}: is of a training, and published weights are taken as they are. Set keys of "
                 f"{', '.join(PREDICTING)} alone."
             )
+    if recipe.prediction.tta != "none":
+        raise ConfigError(
+            "--set prediction.tta: published weights have no test-time augmentation, as each mirror image could choose "
+            "another mask. Leave it out."
+        )
     for key, plain in {"neighbours": 0, "spacing": None}.items():
         if getattr(recipe.preprocess, key) != plain:
             raise ConfigError(
