@@ -11,6 +11,7 @@ import pytest
 from segmed.core.errors import ConfigError, DataError
 from segmed.core.files import (
     copy_file,
+    emptied_on_failure,
     exclusive_lock,
     refuse_links,
     remove_leftovers,
@@ -175,3 +176,36 @@ def test_what_is_made_in_a_folder_of_its_own_lies_among_no_other_files(tmp_path:
         require_own_folder(tmp_path, marker="mark", made="an ensemble")
     (tmp_path / "mark").touch()
     require_own_folder(tmp_path, marker="mark", made="an ensemble")
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_what_a_block_that_is_stopped_has_left_in_an_empty_folder_goes(tmp_path: Path, was_there: bool) -> None:
+    folder = tmp_path / "run"
+    if was_there:
+        folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        _stopped_in(folder)
+    assert folder.exists() == was_there
+    assert not was_there or not list(folder.iterdir())
+
+
+def test_a_folder_that_held_files_before_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(KeyboardInterrupt):
+        _stopped_in(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.json", "members", "mine.txt"]
+
+
+def _stopped_in(folder: Path) -> None:
+    with emptied_on_failure(folder):
+        (folder / "members").mkdir(parents=True)
+        (folder / "members" / "model.safetensors").touch()
+        (folder / "config.json").touch()
+        raise KeyboardInterrupt
+
+
+def test_what_a_block_that_ends_well_has_written_stays(tmp_path: Path) -> None:
+    with emptied_on_failure(tmp_path / "run"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").touch()
+    assert (tmp_path / "run" / "config.json").is_file()

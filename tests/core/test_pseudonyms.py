@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.pseudonyms import KEY_FILE, Pseudonyms, without_places
+from segmed.core.pseudonyms import KEY_FILE, Pseudonyms, shareable_command, without_places
 
 IDS = [f"TCGA_{number:04d}" for number in range(300)]
 
@@ -55,3 +55,31 @@ def test_a_damaged_key_is_refused_by_name(tmp_path: Path, content: str) -> None:
 )
 def test_absolute_paths_keep_their_last_part_alone(text: str, left: str) -> None:
     assert without_places(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("segmed evaluate '/Users/Jane Doe/runs/unet'", "segmed evaluate 'unet'"),
+        ('failed: "/mnt/St Mary/John Smith 1961/preds/": gone', 'failed: "preds": gone'),
+        ("it's /home/jo/a.png and isn't '~/My Data/b c.png'", "it's a.png and isn't 'b c.png'"),
+    ],
+)
+def test_quoted_places_with_spaces_are_cut_to_their_last_part(text: str, kept: str) -> None:
+    assert without_places(text) == kept
+
+
+def test_a_command_for_sharing_has_its_places_cut_word_by_word_and_all_else_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / "Jane Doe" / "here").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "Jane Doe"))
+    monkeypatch.chdir(tmp_path / "home" / "Jane Doe" / "here")
+    words = [
+        "segmed", "compare", "net=/mnt/St Mary/John Smith 1961", "mean=/mnt/x/a,/mnt/x/b", "runs/c", "../../../other/d",
+        "~/runs/e f", "--set", "preprocess.size=[64, 64]", "--patient-regex", "^(.+)/x", "--groups", "age:40:60",
+    ]  # fmt: skip
+    assert shareable_command(words) == (
+        "segmed compare 'net=John Smith 1961' mean=a,b runs/c ../../../other/d '../runs/e f' --set 'preprocess.size=[64, 64]' "
+        "--patient-regex '^(.+)/x' --groups age:40:60"
+    )

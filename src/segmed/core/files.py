@@ -192,6 +192,25 @@ def require_own_folder(folder: Path, *, marker: str, made: str) -> None:
 
 
 @contextmanager
+def emptied_on_failure(folder: Path) -> Iterator[None]:
+    """Remove what the block has left in a folder that held nothing before, where it fails or is stopped.
+
+    So that the same command can be given again. A folder that held files before stays as the block left it.
+    """
+    was_there, was_empty = folder.is_dir(), not holds_files(folder)
+    try:
+        yield
+    except BaseException:
+        if was_empty:
+            for each in folder.iterdir() if folder.is_dir() else ():
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink(missing_ok=True)
+            if not was_there:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+@contextmanager
 def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone works on a folder, by a lock file beside it; see `locked`."""
     place = folder.resolve()  # also of ".", which has no name of its own

@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from segmed.core.files import TEMPORARY, not_written
 KEY_FILE = ".segmed-pseudonyms.key"
 """The file of the key, in the folder of a data set. It is not for sharing."""
 KEY_BYTES = 32
+_QUOTED = re.compile(r"""(['"])(?:~|[A-Za-z]:)?[/\\](?:(?!\1).)*?([^/\\'"]*)[/\\]?\1""")
 _PLACE = re.compile(
     r"(?<![\w.~:/\\-])(?:~[/\\]|[A-Za-z]:[/\\]|\\\\|/)(?=[^\s/\\])"
     r"(?:[^\s\"',;:<>|]*[/\\])?([^\s\"',;:<>|/\\]*)"
@@ -134,4 +136,32 @@ def without_places(text: str) -> str:
     >>> without_places("segmed evaluate /home/jo/runs/unet --data '/data/P 1'")
     "segmed evaluate unet --data 'P 1'"
     """
-    return _PLACE.sub(lambda found: found[1] or "…", text)
+    quoted = _QUOTED.sub(lambda found: f"{found[1]}{found[2] or '…'}{found[1]}", text)
+    return _PLACE.sub(lambda found: found[1] or "…", quoted)
+
+
+def shareable_command(words: Iterable[str]) -> str:
+    """A command for what may be shared, quoted for a shell: its files and folders as `shareable` has them.
+
+    A place is a word, what stands behind its first `=`, or a part of it between commas.
+
+    >>> shareable_command(["segmed", "compare", "net=/home/jo/My runs/unet", "--patient-regex", "^(.+)/x"])
+    "segmed compare net=unet --patient-regex '^(.+)/x'"
+    """
+    return shlex.join(map(_shareable_word, words))
+
+
+def _shareable_word(word: str) -> str:
+    head, equals, tail = word.partition("=")
+    if equals and not _is_place(head):
+        return f"{head}={','.join(map(_shareable_part, tail.split(',')))}"
+    return ",".join(map(_shareable_part, word.split(",")))
+
+
+def _shareable_part(text: str) -> str:
+    return shareable(Path(text).expanduser()) if _is_place(text) else text
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text is a path that tells more than its last part: absolute, of a home, or out of this folder."""
+    return text.startswith("~") or Path(text).is_absolute() or ".." in Path(text).parts

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from segmed.core.errors import DataError
-from segmed.core.files import holds_files, require_folder
+from segmed.core.files import emptied_on_failure, holds_files, require_folder
 from segmed.core.grid_difference import Mend, grid_difference, reoriented
 from segmed.core.progress import Progress, tracked
 from segmed.core.records import SliceDataset, VolumeFiles
@@ -57,6 +57,18 @@ def mend_geometry(
     require_folder(out)
     if holds_files(out):
         raise DataError(f"{out}: is not empty. Name a new folder.")
+    with emptied_on_failure(out):
+        return _mend_all(dataset, volumes, out, assume_order=assume_order, progress=progress)
+
+
+def _mend_all(
+    dataset: SliceDataset,
+    volumes: Mapping[str, VolumeFiles],
+    out: Path,
+    *,
+    assume_order: bool,
+    progress: Progress | None,
+) -> Mended:
     targets = _targets(volumes, out)
     written: list[Path] = []
     refused: list[tuple[Path, str]] = []

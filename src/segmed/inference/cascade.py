@@ -17,7 +17,7 @@ from torch import nn
 
 from segmed.core.config import config_dataclass, config_from_mapping, config_to_mapping
 from segmed.core.errors import ModelError
-from segmed.core.files import copy_file, refuse_links, sha256_of, write_json
+from segmed.core.files import copy_file, emptied_on_failure, refuse_links, sha256_of, write_json
 from segmed.core.reading import FileName, read_json
 from segmed.inference.automatic_prompts import EncodedVolume
 from segmed.inference.base import VolumePredictor
@@ -208,18 +208,20 @@ def save_cascade(
     `facts` say how the settings were chosen. Raises `DataError` where symbolic links lie in `folder`.
     """
     refuse_links(folder)
-    runs = {"dense": dense, "promptable": promptable}
-    if copy:
-        runs = {name: copy_run(run, folder / name) for name, run in runs.items()}
-    if (dense / SPLIT).is_file():
-        copy_file(dense / SPLIT, folder / SPLIT)
-    else:
-        (folder / SPLIT).unlink(missing_ok=True)  # that of another dense run, where the cascade is made anew
-    places = {
-        name: {"folder": relative_to(folder, run), "weights": sha256_of(run / WEIGHTS)} for name, run in runs.items()
-    }
-    value = {"format": FORMAT, "settings": config_to_mapping(settings), **places, "chosen": facts}
-    write_json(folder / CASCADE, value)
+    with emptied_on_failure(folder):
+        runs = {"dense": dense, "promptable": promptable}
+        if copy:
+            runs = {name: copy_run(run, folder / name) for name, run in runs.items()}
+        if (dense / SPLIT).is_file():
+            copy_file(dense / SPLIT, folder / SPLIT)
+        else:
+            (folder / SPLIT).unlink(missing_ok=True)  # that of another dense run, where the cascade is made anew
+        places = {
+            name: {"folder": relative_to(folder, run), "weights": sha256_of(run / WEIGHTS)}
+            for name, run in runs.items()
+        }
+        value = {"format": FORMAT, "settings": config_to_mapping(settings), **places, "chosen": facts}
+        write_json(folder / CASCADE, value)
 
 
 @dataclass(frozen=True)

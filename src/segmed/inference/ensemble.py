@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import nn
 
 from segmed.core.errors import ModelError
-from segmed.core.files import sha256_of, write_json
+from segmed.core.files import emptied_on_failure, sha256_of, write_json
 from segmed.core.reading import FileName, read_json
 from segmed.inference.base import Opinions, VolumePredictor
 from segmed.inference.predictor import Predictor, chosen_device
@@ -165,19 +165,20 @@ def _read(folder: Path) -> _Stored:
 
 def save_ensemble(folder: Path, members: Sequence[Path], config: EnsembleConfig, *, copy: bool = False) -> None:
     """Write `ensemble.json`; with `copy` also the members themselves, below `members/`, so that it can be moved."""
-    places = list(members)
-    if copy:
-        names = [f"{number}-{member.resolve().name}" for number, member in enumerate(members)]
-        places = [copy_run(run, folder / "members" / name) for run, name in zip(members, names, strict=True)]
-    entries = [
-        {
-            "folder": relative_to(folder, place),
-            "config_sha256": sha256_of(place / CONFIG),
-            "weights_sha256": sha256_of(place / WEIGHTS),
-        }
-        for place in places
-    ]
-    write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
+    with emptied_on_failure(folder):
+        places = list(members)
+        if copy:
+            names = [f"{number}-{member.resolve().name}" for number, member in enumerate(members)]
+            places = [copy_run(run, folder / "members" / name) for run, name in zip(members, names, strict=True)]
+        entries = [
+            {
+                "folder": relative_to(folder, place),
+                "config_sha256": sha256_of(place / CONFIG),
+                "weights_sha256": sha256_of(place / WEIGHTS),
+            }
+            for place in places
+        ]
+        write_json(folder / ENSEMBLE, {"format": FORMAT, "members": entries, "config": config.to_json()})
 
 
 def change_ensemble(folder: Path, config: EnsembleConfig) -> None:

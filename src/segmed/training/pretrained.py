@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segmed.core.config import config_to_mapping
 from segmed.core.errors import ConfigError, ModelError
-from segmed.core.files import holds_files, refuse_links, require_folder, sha256_of
+from segmed.core.files import emptied_on_failure, holds_files, refuse_links, require_folder, sha256_of
 from segmed.core.labels import LabelMap
 from segmed.core.provenance import commit, versions
 from segmed.data.decoded import DecodedDataset
@@ -143,7 +143,8 @@ def make_pretrained(recipe: Recipe, out: Path, *, data: DecodedDataset | None = 
         ),
         prediction=recipe.prediction,
     )
-    save_run(out, model.eval(), config)
+    with emptied_on_failure(out):
+        save_run(out, model.eval(), config)
     notes = (
         *weights_notes(recipe.model.name, recipe.model.encoder_weights),
         *_contract_notes(recipe, contract),
