@@ -89,3 +89,12 @@ def test_the_display_has_every_callback_of_training() -> None:
 
     told = {name for name in vars(NoCallbacks) if not name.startswith("_")}
     assert told <= set(dir(TrainingDisplay))
+
+
+def test_one_display_begins_anew_with_every_training(capsys: pytest.CaptureFixture[str]) -> None:
+    display = TrainingDisplay()
+    for dice in (0.9, 0.2):
+        display.started(1, 0)
+        display.step(1, dice)
+        display.epoch(EpochRow(0, 1, 0.5, 0.5, dice, 0.5, 1e-3, 1.0, 1.0))
+    assert capsys.readouterr().err.count("best so far") == 2

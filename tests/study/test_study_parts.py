@@ -420,3 +420,35 @@ def test_a_cascade_of_ones_own_is_scored_again_after_its_dense_run_was_tuned(tmp
     assert before == _digest_of_run(tmp_path / "cascade")
     (tmp_path / "dense" / "config.json").write_text('{"threshold": 0.3}')
     assert before != _digest_of_run(tmp_path / "cascade")
+
+
+@pytest.mark.parametrize("change", ["seed=5", "unet:seed=5"])
+def test_a_seed_is_no_setting_as_every_row_has_those_of_the_study(change: str) -> None:
+    with pytest.raises(ConfigError, match="Say how many with --seeds"):
+        StudySettings(protocol="patient", budget="cpu", changes=(change,))
+
+
+def test_a_setting_of_a_row_that_the_study_has_not_is_refused(tmp_path: Path) -> None:
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet",), changes=("pan:epochs=9",))
+    with pytest.raises(ConfigError, match=r"the study has no row pan\. Add it with --systems"):
+        settled(tmp_path / "study", settings, "hash", resume=False)
+
+
+def test_files_in_settings_lead_from_the_studys_folder_and_name_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home" / "jane_doe"
+    weights = home / "weights" / "enc.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    monkeypatch.setenv("HOME", str(home))
+    out = tmp_path / "study"
+    out.mkdir()
+    changes = (f"unet:model.encoder_weights={weights}", "epochs=3")
+    settings = StudySettings(protocol="patient", budget="cpu", systems=("unet",), changes=changes)
+    save_settings(out, settings, "hash")
+    assert "jane_doe" not in (out / "study.json").read_text()
+    assert load_settings(out).changes == changes
+    assert settled(out, settings, "hash", resume=True).changes == changes
+    assert "jane_doe" not in settings.command(tmp_path / "data", out)
+    assert "enc.safetensors" in settings.command(tmp_path / "data", out)

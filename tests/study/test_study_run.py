@@ -30,6 +30,7 @@ from segmed.study.external_rows import external_evaluations
 from segmed.study.jobs import Job, make_jobs
 from segmed.study.page import write_page
 from segmed.study.results import Results, collect
+from segmed.study.run import as_it_stands
 from segmed.study.scorers import threshold_for
 from segmed.study.settings import load_settings
 from segmed.study.systems import SYSTEMS
@@ -597,3 +598,37 @@ def test_a_row_whose_finished_folds_are_of_other_settings_is_not_gone_on_with(st
     more = dataclasses.replace(SETTINGS, protocol="patient", systems=("unet",), seeds=2)
     with pytest.raises(ConfigError, match=r"fold-0: was trained with other settings .* remove this run"):
         run_study(study.data, more, out, resume=True, measure=False)
+
+
+def test_a_study_of_rows_given_boxes_alone_has_a_page_that_says_oracle(
+    data: DecodedDataset, study: Study, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    names = ("sam-tiny-boxes", "sam-tiny-boxes-20")
+    settings = dataclasses.replace(study.settings, protocol="patient", systems=names, pictures=False)
+    alone = dataclasses.replace(study, out=out, settings=settings, splits={"patient": study.splits["patient"]},
+                                jobs=tuple(job for job in study.jobs if job.row in names))  # fmt: skip
+    text = write_page(alone, resamples=50).read_text()
+    assert "ORACLE" in text
+    assert SYSTEMS["sam-tiny-boxes"].title in text
+
+
+def test_floors_of_boxes_are_those_of_a_whole_seed(study: Study, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    again = dataclasses.replace(study, out=out)
+    first = next(job for job in again.jobs if job.row == "sam-tiny-boxes" and job.protocol == "patient")
+    shutil.rmtree(first.evaluation(out).parent)
+    results = collect(again, resamples=50)
+    assert [each.name for each in results.given_boxes] == [SYSTEMS["sam-tiny-boxes-20"].title]
+    assert any("inscribed ellipse" in floor.name for floor in results.box_floors)
+
+
+def test_the_page_has_rows_that_another_process_added_meanwhile(
+    data: DecodedDataset, study: Study, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(study.out, tmp_path / "study"))
+    mine = dataclasses.replace(study, out=out)
+    more = dataclasses.replace(SETTINGS, protocol="patient", systems=("pan",))
+    run_study(data, more, out, resume=True, part="1/9", hardware=CPU, measure=False, resamples=50)
+    assert "pan" not in {job.row for job in mine.jobs}
+    assert "pan" in {job.row for job in as_it_stands(mine).jobs}

@@ -20,7 +20,6 @@ from segmed.cli.options import (
 )
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
-from segmed.core.pseudonyms import without_places
 from segmed.core.split import PartName
 from segmed.core.wording import plural
 
@@ -330,7 +329,7 @@ def _kept(result: "Evaluation", floors: list["Evaluation"], folder: Path) -> "Ev
 
     from segmed.evaluation.floors import save_with_floors
 
-    result = replace(result, provenance=result.provenance.telling(command=without_places(this_command())))
+    result = replace(result, provenance=result.provenance.telling(command=this_command()))
     save_with_floors(folder, result, floors)
     return result
 

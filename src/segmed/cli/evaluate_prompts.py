@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from segmed.cli.messages import say, this_command
 from segmed.cli.progress import progress_bar
 from segmed.core.errors import ConfigError
-from segmed.core.pseudonyms import without_places
 
 if TYPE_CHECKING:
     from segmed.data.decoded import DecodedDataset
@@ -66,7 +65,7 @@ def evaluate_kinds(
         )
     floors = _floors(decoded, plan, protocols, bootstrap) if options.floors else {}
     for protocol, result in zip(protocols, results, strict=True):
-        result = replace(result, provenance=result.provenance.telling(command=without_places(this_command())))
+        result = replace(result, provenance=result.provenance.telling(command=this_command()))
         save_with_floors(folder / "prompts" / folder_name(protocol.name), result, floors.get(protocol.name, []))
     write_quality(
         folder / "prompts", [Evaluation.load(f.parent) for f in sorted(folder.glob("prompts/*/evaluation.json"))]

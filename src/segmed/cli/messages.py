@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from segmed.core.escaping import for_terminal
+from segmed.core.pseudonyms import shareable_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +65,8 @@ def next_step(*words: object) -> None:
 
 
 def this_command() -> str:
-    """The command that is running, quoted for a shell."""
-    return shlex.join(["segmed", *sys.argv[1:]])
+    """The command that is running, quoted for a shell, for what may be shared: it tells no home and no machine."""
+    return shareable_command(["segmed", *sys.argv[1:]])
 
 
 def input_options(labels: str | None, patient_regex: str | None) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ class TrainingDisplay:
     def started(self, steps: int, done: int) -> None:
         """Begin: `steps` in all, `done` of them in an earlier session."""
         self._steps, self._done_before, self._done = steps, done, done
+        self._loss, self._best = None, float("-inf")  # one display shows the trainings of a study one after the other
         self._start = time.monotonic()
         if sys.stderr.isatty():
             self._bar = _rich_bar(note=True)

@@ -73,6 +73,7 @@ def study(
     from segmed.study import StudySettings, run_study
     from segmed.study.external_rows import external_evaluations
     from segmed.study.page import NothingYetError, write_page
+    from segmed.study.run import as_it_stands
     from segmed.study.settings import is_study, load_settings
     from segmed.training import Hardware
 
@@ -122,6 +123,7 @@ def study(
             teller=_Teller(display),
             measure=estimate,
         )
+    done = as_it_stands(done)
     known = all(patients_known(split, decoded) for split in done.splits.values())
     announce_leak(done.settings.has("reproduction"), patients_known=known)
     if done.pending:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from segmed.cli.messages import input_options, next_step, say
+from segmed.cli.messages import input_options, next_step, note, say
 from segmed.cli.options import (
     AugmentOption,
     ComponentsOption,
@@ -67,6 +67,11 @@ def tune(
     announce_leak(plan.leaking, patients_known=plan.patients_known)
     found = choose(predictor, decoded, plan, augment=augment, components=components, batch_size=batch_size)
     say_choice(found, plan.unit)
+    if any(network.model.takes_prompts for network in predictor.config.networks):
+        note(
+            "this was chosen on answers without a prompt, and takes the place of the threshold that training chose "
+            "with the recipe's prompts: boxes and points are answered with it too."
+        )
     if dry_run:
         return
     save_choice(run, predictor.config, found)

@@ -96,7 +96,10 @@ def plan_evaluation(
     own = own_split(folder, config)
     chosen = split or own
     if chosen is None:
-        raise SplitError(f"{folder}: holds no split.json. Name a split with --split.")
+        raise SplitError(
+            f"{folder}: holds no split.json. Copy the split that it was trained with there; `segmed evaluate` also "
+            "takes one with --split."
+        )
     chosen = require_fit(chosen, decoded)
     if own is not None and own.numbered:  # of other data: its numbers say nothing about this
         own = require_fit(own, decoded) if own.data_hash == decoded.data_hash else None

@@ -108,7 +108,7 @@ def _of_fold(study: Study, name: str, folders: Sequence[Path], protocol: Protoco
 
 
 def _score(study: Study, folder: Path, plan: Plan, name: str) -> Evaluation:
-    return evaluate_run(load(folder), study.data, plan, name=name)
+    return evaluate_run(load(folder, device=study.device), study.data, plan, name=name)
 
 
 def _kept(

@@ -147,13 +147,16 @@ def _main(results: Results) -> Comparison:
     ):
         if rows:
             return compare([*(row.evaluation for row in rows), *floors])
+    if results.given_boxes:  # only oracles: the page says so on top, and ranks each kind of prompts by itself
+        return compare([*results.given_boxes, *results.box_floors])
     reasons = "; ".join(f"{row.title}: {row.reason}" for row in results.absent[:3])
     raise NothingYetError(f"No row of the study is whole yet ({reasons}). Continue it with --resume.")
 
 
 def _notes(results: Results) -> list[str]:
     """What a reader of the tables by patient must know of some of their rows."""
-    shown = (*results.ranked, *results.given_boxes)
+    reproduced = (row.evaluation for row in (*results.reproduction, *results.reproduction_boxes))
+    shown = (*results.ranked, *results.given_boxes, *reproduced)
     notes = [*contamination_notes({each.name for each in shown}), *filter(None, [training_note(shown)])]
     unprompted = {row.title for row in SYSTEMS.values() if row.recipe and row.given == "image alone"}
     if names := [each.name for each in results.ranked if each.name in unprompted]:

@@ -69,7 +69,7 @@ def collect(study: Study, *, resamples: int = RESAMPLES) -> Results:
     return Results(
         ranked=(*ranked, *mine),
         given_boxes=tuple(boxes),
-        box_floors=_box_floors(study, boxes, resamples),
+        box_floors=_box_floors(study, usable, boxes, resamples),
         degraded=_degraded_rows(study, usable, [each.name for each in ranked], absent, resamples),
         floors=floors,
         runs=runs,
@@ -115,16 +115,19 @@ def _nested(seeds: Sequence[Sequence[Path]], name: str, resamples: int) -> Evalu
     return nest_seeds(pooled, name=name, resamples=resamples)
 
 
-def _box_floors(study: Study, boxes: Sequence[Evaluation], resamples: int) -> tuple[Evaluation, ...]:
-    """The floors of each kind of boxes, read where a row first got them; what no box enters is there once."""
+def _box_floors(study: Study, usable: Usable, boxes: Sequence[Evaluation], resamples: int) -> tuple[Evaluation, ...]:
+    """The floors of each kind of boxes, read where a whole row first got them; what no box enters is there once."""
     found: list[Evaluation] = []
     kinds: set[str] = set()
     names = [each.name for each in boxes]
     for row in _rows(study, "patient"):
         if row[0].system.title not in names or row[0].system.prompts in kinds:
             continue
-        folders = [job.evaluation(study.out) / "floors" for job in row if job.seed == row[0].seed]
+        whole = _whole_seeds(study, usable, row)
+        folders = [job.evaluation(study.out) / "floors" for job in (whole[0] if whole else ())]
         pooled = _pooled([_evaluations_in(folder) for folder in folders], resamples)
+        if not pooled:
+            continue
         found += [each for each in pooled if not kinds or each.system in DRAWN]
         kinds.add(row[0].system.prompts)
     return tuple(found)
@@ -273,7 +276,8 @@ def _own_reproduction_row(row: ExternalRow, taken: Sequence[str]) -> Reproductio
     """A user's row of the paper's protocol, which the paper has no figures for."""
     evaluation = _own_title(row.evaluation, taken)
     losses = _last_losses(row.run) if row.run else (None, None)
-    return ReproductionRow(evaluation.name, evaluation.name, "", evaluation, *losses, checked=row.run is not None)
+    checked = row.run is not None and evaluation.training_known
+    return ReproductionRow(evaluation.name, evaluation.name, "", evaluation, *losses, checked=checked)
 
 
 def _last_losses(run: Path) -> tuple[float | None, float | None]:

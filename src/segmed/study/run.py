@@ -8,7 +8,7 @@ from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from segmed.core.errors import ConfigError, SegmedError, SplitError, StoppedError
-from segmed.core.files import exclusive_lock, refuse_links
+from segmed.core.files import exclusive_lock, refuse_links, require_folder
 from segmed.core.former_names import present_place
 from segmed.core.split import Split
 from segmed.core.wording import plural
@@ -26,7 +26,7 @@ from segmed.models.checkpoint import CONFIG, WEIGHTS
 from segmed.models.encoder_weights import require_weights_at_hand
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
-from segmed.study.settings import StudySettings, save_settings, settled
+from segmed.study.settings import StudySettings, load_settings, save_settings, settled
 from segmed.study.systems import trained_system
 from segmed.training import Hardware, Recipe, train
 from segmed.training.build import fit_recipe
@@ -84,6 +84,8 @@ class Study:
     splits: dict[Protocol, Split]
     jobs: tuple[Job, ...]
     failures: dict[Path, str] = field(default_factory=dict)
+    device: str = "auto"
+    """Where runs are tested."""
 
     @property
     def pending(self) -> tuple[Job, ...]:
@@ -174,15 +176,9 @@ def run_study(
     part_of((), part)
     for name, what in own_splits(data.dataset).items():
         teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name, what=what))
-    joined = settled(out, settings, data.data_hash, resume=resume)
-    splits = make_splits(data, joined, out)
-    channels = data.shape(data.dataset.records[0].slice_id)[2]
-    study = Study(out, joined, data, splits, make_jobs(joined, splits, channels))
-    require_weights_at_hand(job.recipe.model for job in study.jobs if not job.is_done(out))
-    save_settings(out, joined, data.data_hash)
-    for protocol, split in splits.items():
-        if not _split_file(out, protocol).is_file():
-            split.save(_split_file(out, protocol))
+    require_folder(out)
+    with exclusive_lock(out, wait=True):  # processes that begin together add to each other's rows
+        study = _begun(data, settings, out, resume=resume, device=_device(hardware))
     asked = [job for job in study.jobs if job.system in settings.rows and settings.has(_kind(job.protocol))]
     mine = [job for job in jobs_of_part(asked, part) if not study.is_whole(job)]
     if mine:
@@ -212,6 +208,33 @@ def run_study(
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
     return study
+
+
+def _begun(data: DecodedDataset, settings: StudySettings, out: Path, *, resume: bool, device: str) -> Study:
+    """The study of the folder with these settings, which are written down with its splits."""
+    joined = settled(out, settings, data.data_hash, resume=resume)
+    splits = make_splits(data, joined, out)
+    study = Study(out, joined, data, splits, make_jobs(joined, splits, _channels(data)), device=device)
+    require_weights_at_hand(job.recipe.model for job in study.jobs if not job.is_done(out))
+    save_settings(out, joined, data.data_hash)
+    for protocol, split in splits.items():
+        if not _split_file(out, protocol).is_file():
+            split.save(_split_file(out, protocol))
+    return study
+
+
+def as_it_stands(study: Study) -> Study:
+    """The study with the rows that other processes have added to its folder meanwhile."""
+    known = load_settings(study.out)
+    shown = {name: getattr(study.settings, name) for name in ("pictures", "anonymise", "channel")}
+    settings = replace(known, **shown)
+    splits = make_splits(study.data, settings, study.out)
+    return replace(study, settings=settings, splits=splits, jobs=make_jobs(settings, splits, _channels(study.data)))
+
+
+def _channels(data: DecodedDataset) -> int:
+    """Of the stored images."""
+    return data.shape(data.dataset.records[0].slice_id)[2]
 
 
 def _require_one_recipe(study: Study, mine: Sequence[Job]) -> None:
@@ -288,8 +311,7 @@ def run_job(
             callbacks=callbacks,
             hardware=hardware,
         )
-    device = "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
-    predictor = load(folder, device=device)
+    predictor = load(folder, device=study.device)
     plan = plan_evaluation(folder, predictor.config, study.data, split=split, fold=job.fold)
     threshold = threshold_for(job.system.given, predictor, study.data, plan)
     if job.variant == "double-sigmoid":  # smp's default, which the paper's code has
@@ -297,13 +319,18 @@ def run_job(
     predictor.config = replace(predictor.config, threshold=threshold)
     task = ScoringTask(
         predictor, study.data, plan, job.system.title, job.system.model, resamples, job.system.prompts,
-        job.proposer(study.out), device,
+        job.proposer(study.out), study.device,
     )  # fmt: skip
     score_degraded(study, job, task)
     if job.is_done(study.out):
         return
     floors = FLOORS[job.system.given](task) if job.system.given in FLOORS else []
     save_with_floors(job.evaluation(study.out), SCORERS[job.system.given](task), floors)
+
+
+def _device(hardware: Hardware | None) -> str:
+    """Where runs are tested: on a CPU where it is said that they are trained there."""
+    return "cpu" if hardware and hardware.accelerator == "cpu" else "auto"
 
 
 def _make_as_published(folder: Path, recipe: Recipe, data: DecodedDataset) -> None:

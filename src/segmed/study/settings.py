@@ -1,5 +1,6 @@
 """What a study is of, as a value that is written into its folder, so that it is continued as it was begun."""
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,8 +17,9 @@ from segmed.core.reading import read_json
 from segmed.core.stacking import Plane
 from segmed.inference.loading import configs_in
 from segmed.models.checkpoint import found_from, relative_to
+from segmed.models.hub import PREFIX
 from segmed.study.budgets import BUDGETS, Budget
-from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems
+from segmed.study.systems import CASCADE_FROM, OTHERS, SYSTEMS, System, chosen_systems, trained_system
 
 ProtocolName = Literal["reproduction", "patient", "both"]
 FILE = "study.json"
@@ -75,6 +77,10 @@ class StudySettings:
             row, colon, _ = key.partition(":")
             if key.rpartition(":")[2].strip() == "preprocess.plane":
                 raise ConfigError(f"--set {change}: all rows see the same slices. Say --plane.")
+            if key.rpartition(":")[2].strip() == "seed":
+                raise ConfigError(
+                    f"--set {change}: every row is trained with the seeds 0, 1, … Say how many with --seeds."
+                )
             if colon and (other := chosen_systems([row])[0].trained_as):
                 raise ConfigError(f"--set {change}: {row} tests the network of {other}. Write {other}: instead.")
         names = [safe_name(name) for name, _ in (*self.runs, *self.predictions)]
@@ -118,7 +124,7 @@ class StudySettings:
             "--systems": [",".join(self.systems)],
             "--folds": [str(self.plan.folds)],
             "--seeds": [str(self.plan.seeds)],
-            "--set": self.changes,
+            "--set": [_with_place(change, shareable) for change in self.changes],
             "--groups": [self.groups],
             "--run": [f"{name}={','.join(map(shareable, folders))}" for name, folders in self.runs],
             "--predictions": [f"{name}={shareable(folder)}" for name, folder in self.predictions],
@@ -199,10 +205,22 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
                 f"{out}: was begun with another {', '.join(changed)}. Continue it with the same, or choose another "
                 "folder."
             )
-        return _joined(load_settings(out), settings)
+        joined = _joined(load_settings(out), settings)
+        _require_rows(joined)
+        return joined
     if holds_files(out):
         raise ConfigError(f"{out}: holds other files. Choose an empty or new folder.")
+    _require_rows(settings)
     return settings
+
+
+def _require_rows(settings: StudySettings) -> None:
+    """Raise `ConfigError` for a setting of a row that the study has not, which would change nothing."""
+    rows = {trained_system(row).name for row in settings.rows}
+    for change in settings.changes:
+        row, colon, _ = change.partition("=")[0].partition(":")
+        if colon and row not in rows:
+            raise ConfigError(f"--set {change}: the study has no row {row}. Add it with --systems, or leave this out.")
 
 
 def save_settings(out: Path, settings: StudySettings, data_hash: str) -> None:
@@ -242,10 +260,25 @@ def _with_own_rows(settings: StudySettings, before: StudySettings | None) -> Stu
 
 
 def _with_folders(settings: StudySettings, changed: Callable[[str], str]) -> StudySettings:
-    runs = tuple((name, tuple(map(changed, folders))) for name, folders in settings.runs)
     return replace(
-        settings, runs=runs, predictions=tuple((name, changed(folder)) for name, folder in settings.predictions)
+        settings,
+        runs=tuple((name, tuple(map(changed, folders))) for name, folders in settings.runs),
+        predictions=tuple((name, changed(folder)) for name, folder in settings.predictions),
+        changes=tuple(_with_place(change, changed) for change in settings.changes),
     )
+
+
+PLACES = ("model.encoder_weights", "start", "prompting.proposals.folder")
+"""Keys of recipes whose values may be files or folders."""
+
+
+def _with_place(change: str, changed: Callable[[str], str]) -> str:
+    """A setting `[ROW:]key=value` with its value changed where it is a file or folder, as its signs tell."""
+    key, equals, value = change.partition("=")
+    is_place = key.rpartition(":")[2].strip() in PLACES and not value.startswith(PREFIX)
+    if not (is_place and (os.sep in value or "/" in value or Path(value).exists())):
+        return change
+    return f"{key}{equals}{changed(value.strip())}"
 
 
 def _stored(out: Path, settings: StudySettings, data_hash: str) -> _Stored:
