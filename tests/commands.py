@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from segmed.cli.main import app
 
 TINY = (
-    "--model=unet", "--encoder=tu-mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
+    "--model=unet", "--encoder=tu-test_efficientnet", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
     "--set", "sampling.steps_per_epoch=2", "--set", "sampling.positive_share=null",
 )  # fmt: skip
 

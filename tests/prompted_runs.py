@@ -13,7 +13,7 @@ from segmed.models.sam_config import SamConfig
 from segmed.preprocess import PreprocessConfig
 
 SIDE = 64
-MODEL = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=SamConfig(size=SIDE))
+MODEL = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=SamConfig(size=SIDE))
 
 
 def tiny_promptable() -> PromptableSam:

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "seen": seen_patients(split, 0),
         "training": TrainingFacts(seconds=1.0),
     }
-    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none")
     dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5, **facts)  # type: ignore[arg-type]
     save_run(root / "dense", build_model(model).eval(), dense)
     save_prompted_run(root / "sam", **facts)

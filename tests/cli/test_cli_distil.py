@@ -13,7 +13,7 @@ from segmed.models.checkpoint import load_config
 from toydata import write_toy
 
 SAM = (
-    "--model=sam-tiny", "--encoder=mobilenetv3_small_050", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
+    "--model=sam-tiny", "--encoder=test_efficientnet", "--encoder-weights=none", "--epochs=1", "--batch-size=4",
     "--set", "sampling.steps_per_epoch=1", "--set", "model.sam={size: 64}", "--set", "preprocess.size=[64, 64]",
 )  # fmt: skip
 

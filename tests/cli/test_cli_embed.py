@@ -15,7 +15,7 @@ from segmed.core.labels import LabelMap
 from toydata import write_toy
 
 MODEL = (
-    "--set", "model={name: sam-tiny, encoder: mobilenetv3_small_050, encoder_weights: none}",
+    "--set", "model={name: sam-tiny, encoder: test_efficientnet, encoder_weights: none}",
     "--set", "model.sam={size: 64, trains: decoder}", "--set", "preprocess.size=[64, 64]",
 )  # fmt: skip
 STEPS = ("--set", "sampling={batch_size: 4, steps_per_epoch: 1}", "--set", "epochs=1")

@@ -23,7 +23,7 @@ from segmed.preprocess import PreprocessConfig
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", channels=1)
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none", channels=1)
     config = RunConfig(model, PreprocessConfig(channels=(0,)), LabelMap(), threshold=0.5, volumes=True)
     folder = tmp_path_factory.mktemp("run")
     save_run(folder, build_model(model), config)

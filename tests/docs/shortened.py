@@ -12,10 +12,10 @@ def _set(*values: str) -> tuple[str, ...]:
 
 
 ONE_STEP = ("epochs=1", "sampling.steps_per_epoch=1", "sampling.batch_size=2", "optim.accumulate=1")
-SMALL = ("model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none", f"preprocess.size=[{SIDE}, {SIDE}]")
+SMALL = ("model.encoder=tu-test_efficientnet", "model.encoder_weights=none", f"preprocess.size=[{SIDE}, {SIDE}]")
 DENSE = _set(*ONE_STEP, *SMALL)
 FROM_WEIGHTS = _set(*ONE_STEP, f"preprocess.size=[{SIDE}, {SIDE}]")
-SAM_TINY = _set(*ONE_STEP, *SMALL, "model.encoder=mobilenetv3_small_050", f"model.sam.size={SIDE}")
+SAM_TINY = _set(*ONE_STEP, *SMALL, "model.encoder=test_efficientnet", f"model.sam.size={SIDE}")
 VIT = _set(
     f"model.sam.size={VIT_SIDE}",
     "model.sam.vit={width: 32, depth: 2, heads: 2, global_layers: [1], window: 3}",

@@ -165,7 +165,7 @@ def test_a_run_that_does_not_say_what_it_has_seen_is_not_joined() -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
-    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none")
     dense = RunConfig(model, run_config().preprocess, run_config().labels, threshold=0.5, seen=SEEN)
     save_run(tmp_path / "dense", build_model(model).eval(), dense)
     return tmp_path / "dense", save_prompted_run(tmp_path / "sam", seen=SEEN)

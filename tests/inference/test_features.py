@@ -22,7 +22,7 @@ from segmed.preprocess import PreprocessConfig
 def run(folder: Path, preprocess: PreprocessConfig | None = None, **settings: object) -> Path:
     """An untrained run on a small encoder, at 64 px by default."""
     torch.manual_seed(0)
-    values = {"name": "sam-tiny", "encoder": "mobilenetv3_small_050", **settings}
+    values = {"name": "sam-tiny", "encoder": "test_efficientnet", **settings}
     if values["name"] != "sam-tiny":
         values["encoder"] = f"tu-{values['encoder']}"
     config = ModelConfig(encoder_weights="none", **values)  # type: ignore[arg-type]

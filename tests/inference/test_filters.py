@@ -29,7 +29,7 @@ from segmed.models.sam_config import SamConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 
-ENCODER = "tu-mobilenetv3_small_050"
+ENCODER = "tu-test_efficientnet"
 
 
 SLICES = PreprocessConfig(channels=(0, 1, 2), size=(64, 96))

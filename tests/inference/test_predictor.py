@@ -31,9 +31,7 @@ RNG = np.random.default_rng(0)
 def save_random_run(folder: Path, *, labels: LabelMap | None = None, **preprocess: object) -> Path:
     labels = labels or LabelMap()
     torch.manual_seed(0)
-    model = ModelConfig(
-        name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", labels=len(labels.names)
-    )
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none", labels=len(labels.names))
     config = RunConfig(model, PreprocessConfig(**preprocess), labels, threshold=0.5)  # type: ignore[arg-type]
     save_run(folder, build_model(model), config)
     return folder
@@ -158,7 +156,7 @@ def test_a_pixel_belongs_to_its_most_probable_label_if_that_reaches_the_threshol
 
 
 def test_a_grey_image_suits_a_model_of_one_channel(tmp_path: Path) -> None:
-    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", channels=1)
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none", channels=1)
     save_run(tmp_path, build_model(model), RunConfig(model, PreprocessConfig(channels=(0,)), LabelMap(), 0.5))
     assert load(tmp_path, device="cpu").predict(image((32, 40))[..., 0]).array.shape == (32, 40)
 

@@ -155,7 +155,7 @@ def test_images_and_prompts_must_be_equally_many(predictor: PromptedPredictor) -
 
 
 def test_a_model_that_takes_no_prompts_is_loaded_as_before(tmp_path: Path) -> None:
-    config = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
+    config = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none")
     model = build_model(config)
     save_run(tmp_path, model, RunConfig(config, PreprocessConfig(), LabelMap(), threshold=0.5))
     assert type(load(tmp_path, device="cpu")) is Predictor

@@ -140,7 +140,7 @@ def test_an_encoder_made_for_one_size_is_found_out_and_has_no_scales() -> None:
 
 def test_in_an_ensemble_a_network_of_one_size_leaves_out_the_scales_of_the_others(tmp_path: Path) -> None:
     sam = load_run(save_prompted_run(tmp_path / "sam"))
-    model = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none")
+    model = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none")
     torch.manual_seed(0)
     dense = TrainedModel(build_model(model).eval(), replace(sam.config, model=model), tmp_path)
     config = EnsembleConfig(networks=(*dense.config.networks, *sam.config.networks), labels=sam.config.labels)

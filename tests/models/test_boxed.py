@@ -26,7 +26,7 @@ class LastChannel(nn.Module):
 
 
 def small(**changes: object) -> ModelConfig:
-    encoder = "tu-mobilenetv3_small_050"
+    encoder = "tu-test_efficientnet"
     return ModelConfig(
         **{"name": "unet", "encoder": encoder, "encoder_weights": "none", "box_channel": True, **changes}
     )  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 from segmed.prompts.value import Prompts
 
-ENCODER = "tu-mobilenetv3_small_050"
+ENCODER = "tu-test_efficientnet"
 SIDE = 64
 
 
@@ -180,5 +180,5 @@ def test_adaptive_gains_of_a_mode_without_gains_are_refused() -> None:
 
 def test_a_dense_model_with_a_filter_does_without_sams_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmed.models.sam.network", None)
-    small = ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", gafl=GaflConfig())
+    small = ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none", gafl=GaflConfig())
     assert build_model(small)(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)

@@ -15,7 +15,7 @@ from segmed.models.config import ModelConfig
 from segmed.models.zoo import build_model
 from segmed.preprocess import PreprocessConfig
 
-ENCODER = "tu-mobilenetv3_small_050"
+ENCODER = "tu-test_efficientnet"
 
 
 def configured(name: str = "unet", upsampler: str = "jbu", **settings: object) -> ModelConfig:

@@ -20,13 +20,13 @@ from segmed.training.recipe import load_recipe, recipe_from_mapping
 from toydata import toy
 
 TINY = (
-    "model.name=unet", "model.encoder=tu-mobilenetv3_small_050", "model.encoder_weights=none", "epochs=3",
+    "model.name=unet", "model.encoder=tu-test_efficientnet", "model.encoder_weights=none", "epochs=3",
     "sampling.batch_size=4", "sampling.steps_per_epoch=3", "optim.learning_rate=0.003", "ema_decay=0.5", "seed=7",
 )  # fmt: skip
 
 
 PROMPTED = (
-    "model.encoder=tu-mobilenetv3_small_050", "model.sam.size=64", "preprocess.size=[64,64]", "epochs=2",
+    "model.encoder=tu-test_efficientnet", "model.sam.size=64", "preprocess.size=[64,64]", "epochs=2",
     "sampling.batch_size=4", "sampling.steps_per_epoch=3", "seed=7",
 )  # fmt: skip
 

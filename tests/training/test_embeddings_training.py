@@ -35,7 +35,7 @@ from segmed.training.warm_start import begun_from, initial_model
 
 CPU = Hardware(accelerator="cpu")
 TINY = (
-    "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.encoder_weights=none",
+    "model.name=sam-tiny", "model.encoder=test_efficientnet", "model.encoder_weights=none",
     "model.sam={size: 64, trains: decoder}", "preprocess.size=[64, 64]", "augment=none", "epochs=2", "seed=3",
     "sampling.batch_size=4", "sampling.steps_per_epoch=2", "ema_decay=0.5", "precision='32'",
 )  # fmt: skip

@@ -28,7 +28,7 @@ from segmed.training.parameter_groups import parameter_groups
 from segmed.training.recipe import OptimConfig, load_recipe, recipe_from_mapping
 
 TINY = (
-    "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.encoder_weights=none", "model.sam={size: 64}",
+    "model.name=sam-tiny", "model.encoder=test_efficientnet", "model.encoder_weights=none", "model.sam={size: 64}",
     "preprocess.size=[64, 64]", "epochs=1", "sampling.batch_size=4", "sampling.steps_per_epoch=2", "ema_decay=0",
 )  # fmt: skip
 SHORT = ("epochs=2", "sampling.batch_size=4", "sampling.steps_per_epoch=4", "optim.learning_rate=0.003", "ema_decay=0")

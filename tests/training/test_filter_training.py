@@ -47,7 +47,7 @@ def run(toy: tuple[DecodedDataset, Split], tmp_path_factory: pytest.TempPathFact
 
 
 def network(gafl: GaflConfig | None) -> torch.nn.Module:
-    return build_model(ModelConfig(name="unet", encoder="tu-mobilenetv3_small_050", encoder_weights="none", gafl=gafl))
+    return build_model(ModelConfig(name="unet", encoder="tu-test_efficientnet", encoder_weights="none", gafl=gafl))
 
 
 def test_gains_have_a_group_of_their_own_without_decay() -> None:

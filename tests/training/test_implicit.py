@@ -15,7 +15,7 @@ from segmed.training.implicit import ImplicitFeatures, components, fit_implicit
 def model(**changes: object) -> PromptableSam:
     torch.manual_seed(0)
     sam = SamConfig(**{"size": 64, **changes})  # type: ignore[arg-type]
-    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    config = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=sam)
     return build_sam_tiny(config).eval()
 
 

@@ -44,7 +44,7 @@ def patients(data: DecodedDataset, slice_ids: tuple[str, ...]) -> set[str]:
 
 def promptable(folder: Path, *overrides: str) -> Recipe:
     settings = (
-        "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.sam.size=64", "preprocess.size=[64, 64]",
+        "model.name=sam-tiny", "model.encoder=test_efficientnet", "model.sam.size=64", "preprocess.size=[64, 64]",
         "prompting.mix={proposals: 3, gt: 1}", "prompting.validation=proposals", "epochs=1",
         "prompting.proposals.probability=[0.3, 0.6]", f"prompting.proposals.folder={folder}",
     )  # fmt: skip

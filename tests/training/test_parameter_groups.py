@@ -20,7 +20,7 @@ from segmed.training.recipe import OptimConfig
 CONFIG = OptimConfig(filter_learning_rate=0.02, upsampler_learning_rate=0.03, weight_decay=0.1)
 DENSE = ModelConfig(name="unet", encoder="resnet18", encoder_weights="none", upsampler="jbu")
 SMALL = SamConfig(size=64, encode_at=32, featup="jbu", box_prior=True)
-PROMPTED = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=SMALL)
+PROMPTED = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=SMALL)
 
 
 def ids(parameters: Iterable[nn.Parameter]) -> set[int]:
@@ -49,7 +49,7 @@ def test_upsamplers_and_gates_have_their_own_rate_and_no_decay() -> None:
 def test_a_filter_on_the_guidance_is_a_filter_and_no_upsampler() -> None:
     network = build_model(
         ModelConfig(
-            name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=SMALL,
+            name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=SMALL,
             gafl=GaflConfig(place="guidance", adaptive=True),
         )
     )  # fmt: skip

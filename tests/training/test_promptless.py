@@ -13,7 +13,7 @@ from segmed.inference.prompted import PromptedPredictor
 from segmed.training import Hardware, train
 
 PROMPTLESS = (
-    "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.sam.size=64", "preprocess.size=[64, 64]",
+    "model.name=sam-tiny", "model.encoder=test_efficientnet", "model.sam.size=64", "preprocess.size=[64, 64]",
     "prompting.promptless=1", "prompting.validation=none", "epochs=2", "sampling.steps_per_epoch=2",
 )  # fmt: skip
 

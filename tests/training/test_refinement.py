@@ -20,7 +20,7 @@ from segmed.training.prompting import PromptingConfig, correcting
 from segmed.training.recipe import recipe_from_mapping
 
 TINY = (
-    "model.name=sam-tiny", "model.encoder=mobilenetv3_small_050", "model.encoder_weights=none",
+    "model.name=sam-tiny", "model.encoder=test_efficientnet", "model.encoder_weights=none",
     "model.sam={size: 64, trains: decoder}", "preprocess.size=[64, 64]", "sampling.batch_size=2",
     "prompting.refinements=3", "prompting.corrections=2", "prompting.mix={gt: 1}", "prompting.decoys=0",
 )  # fmt: skip

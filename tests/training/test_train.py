@@ -135,7 +135,7 @@ def test_the_run_tells_the_hash_of_the_file_that_its_encoder_began_with(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:
     weights = tmp_path / "encoder.safetensors"
-    save_file(build_encoder("tu-mobilenetv3_small_050").state_dict(), weights)
+    save_file(build_encoder("tu-test_efficientnet").state_dict(), weights)
     recipe = tiny_recipe(f"model.encoder_weights={weights}", "epochs=1", "targets=area", "sampling.by=patient")
     out = train(recipe, data=toy[0], split=toy[1], out=tmp_path / "run", hardware=CPU)
     told = json.loads((out / "config.json").read_text())["training"]["encoder_weights"]
@@ -148,7 +148,7 @@ def test_a_file_of_encoder_weights_that_goes_while_it_trains_costs_no_run(
     toy: tuple[DecodedDataset, Split], tmp_path: Path
 ) -> None:
     weights = tmp_path / "encoder.safetensors"
-    save_file(build_encoder("tu-mobilenetv3_small_050").state_dict(), weights)
+    save_file(build_encoder("tu-test_efficientnet").state_dict(), weights)
     told = {"file": "encoder.safetensors", "sha256": sha256_of(weights)}
 
     class Removing(NoCallbacks):

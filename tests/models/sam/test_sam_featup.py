@@ -125,7 +125,7 @@ def test_what_raises_a_frozen_encoders_embedding_is_trained() -> None:
 
 def test_guidance_of_images_with_other_channels_is_mixed() -> None:
     sam = SamConfig(size=SIDE, encode_at=32, featup="jbu")
-    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", channels=2, sam=sam)
+    config = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", channels=2, sam=sam)
     with torch.inference_mode():
         assert build_sam_tiny(config).eval()(torch.randn(1, 2, SIDE, SIDE)).shape == (1, 1, SIDE, SIDE)
 
@@ -145,7 +145,7 @@ def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_wha
     torch.manual_seed(0)
     sam = SamConfig(size=SIDE, encode_at=32)
     config = ModelConfig(
-        name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam,
+        name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=sam,
         gafl=GaflConfig(place="guidance"),
     )  # fmt: skip
     model = build_model(config).eval()
@@ -161,7 +161,7 @@ def test_a_learned_filter_on_the_guidance_starts_as_nothing_and_then_changes_wha
 
 def test_a_predictor_keeps_the_map_beside_the_embedding_and_answers_as_the_model_does(tmp_path: Path) -> None:
     sam = SamConfig(size=SIDE, featup="jbu")
-    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    config = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=sam)
     model = opened(build_sam_tiny(config).eval())
     save_run(tmp_path, model, RunConfig(config, PreprocessConfig(size=(SIDE, SIDE)), LabelMap(), 0.5))
     predictor = load(tmp_path, device="cpu")

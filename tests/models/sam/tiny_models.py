@@ -14,7 +14,7 @@ def tiny(**changes: object) -> PromptableSam:
     """sam-tiny at 64 px on a very small encoder, in evaluation mode, the same weights every time."""
     torch.manual_seed(0)
     sam = SamConfig(**{"size": SIDE, **changes})  # type: ignore[arg-type]
-    config = ModelConfig(name="sam-tiny", encoder="mobilenetv3_small_050", encoder_weights="none", sam=sam)
+    config = ModelConfig(name="sam-tiny", encoder="test_efficientnet", encoder_weights="none", sam=sam)
     return build_sam_tiny(config).eval()
 
 
