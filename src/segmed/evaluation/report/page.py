@@ -1,5 +1,6 @@
 """The page: what the templates print, gathered section by section, and the printing itself."""
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,17 +165,22 @@ def build_page(
 
 def render(page: Sections, *, package: str = "segmed.evaluation.report", template: str = "report.html.j2") -> str:
     """The page as HTML: every text escaped, undefined names refused. Another package's templates may use ours."""
+    return _templates_of(package).get_template(template).render(page=page).lstrip()
+
+
+@functools.cache
+def _templates_of(package: str) -> Any:
+    """Jinja's environment of a package's templates, made once, since it keeps what it has compiled."""
     import jinja2
 
     packages = dict.fromkeys((package, "segmed.evaluation.report"))
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(page=page).lstrip()
 
 
 def _front(comparison: Comparison, written: datetime) -> Sections:
