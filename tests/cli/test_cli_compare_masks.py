@@ -41,14 +41,18 @@ def run(*arguments: object):
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """References, two tools, of which one lacks a case, and images of one sequence."""
-    write_references(tmp_path / "labels")
-    write_masks(tmp_path / "good", {case: reference(case) for case in CASES})
-    write_masks(tmp_path / "poor", {case: moved(case) for case in CASES if case != "a_2"})
-    (tmp_path / "images").mkdir()
+    return write_data(tmp_path)
+
+
+def write_data(folder: Path) -> Path:
+    write_references(folder / "labels")
+    write_masks(folder / "good", {case: reference(case) for case in CASES})
+    write_masks(folder / "poor", {case: moved(case) for case in CASES if case != "a_2"})
+    (folder / "images").mkdir()
     for case in CASES:
         image = (100 * reference(case) + np.arange(SHAPE[2], dtype=np.uint8)).astype(np.int16)
-        write_volume(tmp_path / "images" / f"{case}_0000.nii.gz", Volume(image, Grid(SHAPE, affine())))
-    return tmp_path
+        write_volume(folder / "images" / f"{case}_0000.nii.gz", Volume(image, Grid(SHAPE, affine())))
+    return folder
 
 
 def compared(data: Path, *more: object):
@@ -167,16 +171,22 @@ def test_two_folders_of_one_name_are_refused_before_either_is_scored(data):
     assert not (data / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evaluations of both tools."""
+    data = write_data(tmp_path_factory.mktemp("stored"))
+    assert compared(data).exit_code == 0
+    return data / "out" / "evaluations"
+
+
 @pytest.mark.parametrize(
     "given",
     [("--nsd", "7"), ("--other-grids", "resample"), ("--labels-of", "q:z=1"), ("--each-case-is-a-patient",)],
 )
-def test_what_says_how_masks_are_scored_is_refused_for_what_is_scored_already(data, given):
-    assert compared(data).exit_code == 0
-    stored = data / "out" / "evaluations"
-    result = run(stored / "good", stored / "poor", *given, "--out", data / "again")
+def test_what_says_how_masks_are_scored_is_refused_for_what_is_scored_already(stored: Path, tmp_path: Path, given):
+    result = run(stored / "good", stored / "poor", *given, "--out", tmp_path / "again")
     assert f"{given[0]}: evaluations are scored already" in str(result.exception)
-    fold = run(stored / "good", "--fold", "1", "--out", data / "again")
+    fold = run(stored / "good", "--fold", "1", "--out", tmp_path / "again")
     assert "--fold is that of a split" in str(fold.exception)
 
 
