@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segmed.core.errors import ConfigError, DataError
-from segmed.preprocess import Preprocess, PreprocessConfig
+from segmed.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, PreprocessConfig
 
 
 def volume(rng: np.random.Generator, size: tuple[int, int] = (37, 51)) -> list[np.ndarray]:
@@ -250,3 +250,21 @@ def test_a_volume_of_the_lowest_whole_number_alone_is_finite(dtype: type[np.sign
 def test_pixels_beyond_single_precision_are_refused() -> None:
     with pytest.raises(DataError, match="single precision does not"):
         Preprocess(PreprocessConfig(divisor=1)).statistics([np.full((4, 4, 1), 1e39)])
+
+
+def test_minmax_then_imagenet_is_a_volume_stretched_to_0_to_1_with_imagenets_statistics() -> None:
+    volume = [np.random.default_rng(z).integers(1, 4096, (5, 7, 3)).astype(np.int16) for z in range(3)]
+    preprocess = Preprocess(PreprocessConfig(normalisation="minmax-imagenet", clip_percentiles=(0, 100), divisor=1))
+    read, _ = preprocess.apply(volume[1], preprocess.statistics(volume))
+    voxels = np.concatenate([image.reshape(-1, 3) for image in volume]).astype(float)
+    stretched = (volume[1] - voxels.min(0)) / (voxels.max(0) - voxels.min(0))
+    expected = (stretched - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    np.testing.assert_allclose(read.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+
+
+def test_minmax_then_imagenet_is_of_three_channels() -> None:
+    with pytest.raises(ConfigError, match="minmax-imagenet normalisation has three channels"):
+        PreprocessConfig(normalisation="minmax-imagenet", channels=(0,))
+    preprocess = Preprocess(PreprocessConfig(normalisation="minmax-imagenet"))
+    with pytest.raises(DataError, match="minmax-imagenet normalisation is of three channels, and the image has 1"):
+        preprocess.statistics([np.ones((4, 4, 1))])

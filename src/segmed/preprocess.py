@@ -39,11 +39,12 @@ class PreprocessConfig:
     channels: tuple[int, ...] | None = None
     """Which stored channels the network gets, in this order, from 0; LGG's are pre-contrast, FLAIR, post-contrast.
     None: all; training writes down which these are, and sets `model.channels` to their number."""
-    normalisation: Literal["volume-zscore", "tissue-zscore", "minmax", "imagenet"] = "volume-zscore"
+    normalisation: Literal["volume-zscore", "tissue-zscore", "minmax", "minmax-imagenet", "imagenet"] = "volume-zscore"
     """`volume-zscore`: percentile clip, then mean 0 and deviation 1 over the non-zero voxels of the volume;
     `tissue-zscore`: the same over its tissue, the voxels brighter than the mean of all its voxels, where the background
     is not 0 but noise;
-    `minmax`: percentile clip, then 0 to 1 (MedSAM's); `imagenet`: ImageNet's mean and deviation (SAM's), of pixels
+    `minmax`: percentile clip, then 0 to 1 (MedSAM's); `minmax-imagenet`: the same, then ImageNet's mean and deviation
+    (MedSAM2's); `imagenet`: ImageNet's mean and deviation (SAM's), of pixels
     scaled so that `intensity_range` is 0 to 1."""
     intensity_range: tuple[float, float] | None = None
     """Intensities that are black and white for `imagenet`; pixels are clipped there. None: 0 and 255 for 8 bits; of
@@ -81,8 +82,10 @@ class PreprocessConfig:
             raise ConfigError(f"clip_percentiles must rise within 0 to 100, got {self.clip_percentiles}.")
         if self.channels is not None and (not self.channels or min(self.channels) < 0):
             raise ConfigError(f"channels must name at least one stored channel from 0, got {self.channels}.")
-        if self.normalisation == "imagenet" and self.channels is not None and len(self.channels) != 3:
-            raise ConfigError("imagenet normalisation has three channels; choose volume-zscore for other numbers.")
+        if self.of_a_picture and self.channels is not None and len(self.channels) != 3:
+            raise ConfigError(
+                f"{self.normalisation} normalisation has three channels; choose volume-zscore for other numbers."
+            )
         if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
             raise ConfigError(f"intensity_range must rise from black to white, got {self.intensity_range}.")
         if self.neighbours < 0:
@@ -100,6 +103,11 @@ class PreprocessConfig:
     def with_channels(self, count: int) -> "PreprocessConfig":
         """The same with the first `count` channels named, where it takes all."""
         return self if self.channels is not None else replace(self, channels=tuple(range(count)))
+
+    @property
+    def of_a_picture(self) -> bool:
+        """Whether the normalisation is of three channels, as ImageNet's pictures have them."""
+        return self.normalisation in ("imagenet", "minmax-imagenet")
 
     @property
     def slices(self) -> int:
@@ -160,12 +168,12 @@ class Preprocess:
         channels = slices[0].shape[2] if slices else len(self.config.channels or ())
         low, high = np.zeros(channels, np.float32), np.full(channels, np.inf, np.float32)
         shift, scale = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        if self.config.of_a_picture and channels != 3:
+            raise DataError(
+                f"{self.config.normalisation} normalisation is of three channels, and the image has {channels}. Name "
+                "three with preprocess.channels, one of them several times where there are fewer."
+            )
         if self.config.normalisation == "imagenet":
-            if channels != 3:
-                raise DataError(
-                    f"imagenet normalisation is of three channels, and the image has {channels}. Name three with "
-                    "preprocess.channels, one of them several times where there are fewer."
-                )
             black, white = self._black_and_white(slices)
             low[:], high[:] = black, white
             shift = np.asarray(IMAGENET_MEAN, np.float32) * (white - black) + black
@@ -178,7 +186,7 @@ class Preprocess:
                 low[channel], high[channel] = limits
                 if self.config.normalisation == "tissue-zscore":
                     values = tissue(voxels)
-                shift[channel], scale[channel] = self._location_and_scale(np.clip(values, *limits))
+                shift[channel], scale[channel] = self._location_and_scale(np.clip(values, *limits), channel)
         return Statistics(low, high, shift, scale)
 
     def apply(
@@ -323,9 +331,12 @@ class Preprocess:
         require_scale(slices, known)
         return known
 
-    def _location_and_scale(self, values: Shaped[np.ndarray, " n"]) -> tuple[float, float]:
-        if self.config.normalisation == "minmax":
-            return float(values.min()), span_of(float(values.min()), float(values.max()))
+    def _location_and_scale(self, values: Shaped[np.ndarray, " n"], channel: int) -> tuple[float, float]:
+        if self.config.normalisation in ("minmax", "minmax-imagenet"):
+            least, span = float(values.min()), span_of(float(values.min()), float(values.max()))
+            if self.config.normalisation == "minmax":
+                return least, span
+            return least + IMAGENET_MEAN[channel] * span, IMAGENET_STD[channel] * span
         mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
         largest = max(
             abs(float(values.min())), abs(float(values.max()))

@@ -73,7 +73,9 @@ def test_an_unknown_contract_is_a_usage_error_that_lists_the_names(tmp_path: Pat
         app, ["convert", "absent.pth", "--out", str(tmp_path / "a.safetensors"), "--contract", "medical"]
     )
     assert done.exit_code == 2
-    assert "'medical' is not one of 'sam', 'medsam', 'sam2'." in " ".join(done.stderr.replace("│", " ").split())
+    assert "'medical' is not one of 'sam', 'medsam', 'sam2', 'medsam2'." in " ".join(
+        done.stderr.replace("│", " ").split()
+    )
 
 
 @pytest.mark.parametrize("option", ["--contract=sam", "--layout=transformers", "--layout=segment-anything"])

@@ -80,6 +80,6 @@ def test_a_command_for_sharing_has_its_places_cut_word_by_word_and_all_else_as_i
         "~/runs/e f", "--set", "preprocess.size=[64, 64]", "--patient-regex", "^(.+)/x", "--groups", "age:40:60",
     ]  # fmt: skip
     assert shareable_command(words) == (
-        "segmed compare 'net=John Smith 1961' mean=a,b runs/c ../../../other/d '../runs/e f' --set 'preprocess.size=[64, 64]' "
-        "--patient-regex '^(.+)/x' --groups age:40:60"
+        "segmed compare 'net=John Smith 1961' mean=a,b runs/c ../../../other/d '../runs/e f' "
+        "--set 'preprocess.size=[64, 64]' --patient-regex '^(.+)/x' --groups age:40:60"
     )

@@ -26,7 +26,8 @@ def convert(
     contract: Annotated[
         str | None,
         typer.Option(
-            help="Preprocessing, where the checkpoint does not tell: sam, sam2 or medsam.", callback=_known_contract
+            help="Preprocessing, where the checkpoint does not tell: sam, sam2, medsam or medsam2.",
+            callback=_known_contract,
         ),
     ] = None,
     layout: Annotated[

@@ -10,7 +10,9 @@ from segmed.cli.options import LabelsOption, PatientRegexOption, folder_option
 
 
 def pretrained(
-    model: Annotated[str, typer.Argument(help="sam-vit-b, -l, -h, medsam, sam2-tiny, -small, -base-plus or -large.")],
+    model: Annotated[
+        str, typer.Argument(help="sam-vit-b, -l, -h, medsam, sam2-tiny, -small, -base-plus, -large or medsam2.")
+    ],
     out: Annotated[Path, folder_option("Run folder to write.")],
     encoder_weights: Annotated[str, typer.Option(help="hub, hf:owner/name, a folder or a file.")] = "hub",
     data: Annotated[

@@ -78,8 +78,8 @@ def convert(checkpoint: Path, out: Path, *, contract: str | None = None, layout:
     if chosen is None:
         raise ModelError(
             f"{checkpoint}: the file does not say which preprocessing its weights were trained with. Add "
-            "--contract sam (ImageNet statistics, longest side, padded), sam2 (the same, stretched) or medsam (0 to 1, "
-            "stretched)."
+            "--contract sam (ImageNet statistics, longest side, padded), sam2 (the same, stretched), medsam (0 to 1, "
+            "stretched) or medsam2 (0 to 1, then ImageNet statistics)."
         )
     why = found.why if contract is None else "as asked"
     _write(out, tensors, layout)
@@ -138,9 +138,12 @@ def _write(out: Path, tensors: Tensors, layout: Layout) -> None:
 
 
 def _family(architecture: Architecture | HieraArchitecture, contract: str) -> str | None:
-    """The family with this ViT and this preprocessing, else the first with this image encoder."""
+    """The family with this image encoder and this preprocessing, else the first with this image encoder."""
     for name, row in FAMILIES.items():
-        fits = isinstance(architecture, Architecture) and row.vit == architecture.vit
+        same = (
+            row.vit == architecture.vit if isinstance(architecture, Architecture) else row.hiera == architecture.hiera
+        )
+        fits = architecture.model is not None and same
         if fits and row.contract is not None and row.contract.name == contract:
             return name
     return architecture.model

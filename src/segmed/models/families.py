@@ -26,6 +26,12 @@ class Contract:
     places: tuple[str, ...]
     """What the name of a file, folder or hub id says of it, in lower case."""
 
+    @property
+    def side(self) -> int:
+        """Of the square images that the network reads, in pixels."""
+        size = self.preprocess.size
+        return NATIVE if size is None else size[0]
+
 
 SAM = Contract(
     "sam", "SAM",
@@ -43,6 +49,11 @@ SAM2 = Contract(
     "sam2", "SAM 2",
     PreprocessConfig(normalisation="imagenet", size=(NATIVE, NATIVE), fit="squash"),
     ("sam2", "sam-2"),
+)  # fmt: skip
+MEDSAM2 = Contract(
+    "medsam2", "MedSAM2",
+    PreprocessConfig(normalisation="minmax-imagenet", size=(512, 512), fit="squash", interpolation="bicubic"),
+    ("medsam2", "medsam-2"),
 )  # fmt: skip
 
 
@@ -70,6 +81,8 @@ class Family:
     """Patients that its published weights may have seen, in a sentence."""
     hiera: HieraConfig | None = None
     """The dimensions of its Hiera."""
+    file: str | None = None
+    """The file of its weights there, where it is none of transformers'."""
     boxes_alone: bool = False
     """Whether its published weights were trained with boxes alone: points get no choice among masks then, and masks are
     no prompts."""
@@ -109,6 +122,11 @@ FAMILIES: dict[str, Family] = {
             ),
         }.items()
     },
+    "medsam2": Family(
+        "hiera", "hiera-tiny", "medsam2", "hub", None, "wanglab/MedSAM2", MEDSAM2, "CC-BY-SA-4.0",
+        "Which patients MedSAM2 was trained on is not known here: public data sets of many kinds, which may share "
+        "patients with yours, as BraTS does with TCGA-LGG.", hiera=HieraConfig(), file="MedSAM2_latest.pt",
+    ),
 }  # fmt: skip
 """By the name of the model. Where two have the same image encoder, weights of that shape are the first one's. SAM 2 is
 2.1; its numbers are those of facebookresearch/sam2@2b90b9f, sam2/configs/sam2.1."""

@@ -61,7 +61,7 @@ def needs_a_picture(recipe: Recipe) -> bool:
     row = FAMILIES.get(recipe.model.name)
     weights = "" if row is None else row.weights
     published = weights == "hub" and recipe.model.encoder_weights != "none"
-    return published or recipe.preprocess.normalisation == "imagenet"
+    return published or recipe.preprocess.of_a_picture
 
 
 def channels_note(recipe: Recipe) -> str:

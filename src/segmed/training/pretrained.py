@@ -18,7 +18,7 @@ from segmed.data.decoded import DecodedDataset
 from segmed.data.intensities import range_note
 from segmed.models.checkpoint import RunConfig, load_config, save_run
 from segmed.models.config import ModelConfig
-from segmed.models.families import FAMILIES, NATIVE, contract_named, is_published, weights_notes
+from segmed.models.families import FAMILIES, contract_named, is_published, weights_notes
 from segmed.models.promptable import require_promptable
 from segmed.models.sam.contract import differences
 from segmed.models.sam_config import SamConfig
@@ -214,8 +214,8 @@ def _contract_notes(recipe: Recipe, contract: str | None) -> Iterator[str]:
     own, side = FAMILIES[recipe.model.name].contract, (recipe.model.sam or SamConfig()).size
     if own is None:
         return
-    if side != NATIVE:
-        yield f"{own.title} was trained on images of {NATIVE} px, and reads {side} px here: expect worse masks."
+    if side != own.side:
+        yield f"{own.title} was trained on images of {own.side} px, and reads {side} px here: expect worse masks."
     if different := differences(own.preprocess, recipe.preprocess):
         told = ", preprocess.".join(different)
         yield f"{own.title} was trained on images of preprocess.{told}; here it is otherwise."

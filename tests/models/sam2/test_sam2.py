@@ -1,5 +1,8 @@
 """SAM 2 for single images: the unmodified computation, its weights under every name, and training of the one mask."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Sam2Model
 
-from sam2_reference import BOX, OTHER, PLAIN, SIDE, built, theirs
+from sam2_reference import BOX, OTHER, PLAIN, SIDE, built, config, theirs
 from segmed.core.errors import ModelError
 from segmed.layers.embedding import Embedding
 from segmed.layers.lora import merged_state
@@ -146,7 +149,7 @@ def test_the_published_models_are_told_from_shapes(name: str) -> None:
     theirs = {each.replace("image_encoder.vision.", "vision_encoder."): tensor for each, tensor in state.items()}
     found = shape_of(theirs, "x")
     assert found == HieraShape.of(hiera_of(name), 3)
-    assert model_of(found) == name
+    assert model_of(found) == ("sam2-tiny" if name == "medsam2" else name)  # whose shapes it has
 
 
 def test_the_published_sizes_are_those_of_the_paper() -> None:
@@ -265,3 +268,33 @@ def test_without_a_prompt_it_answers_by_its_tokens_and_no_pixel_is_more_probable
     assert logits.shape == (2, 1, SIDE, SIDE)
     assert present is not None
     assert bool((logits.amax((1, 2, 3)) <= present + 1e-6).all())
+
+
+def test_medsam2_is_told_from_sam2_by_its_name_and_has_its_own_preprocessing(
+    reference: Sam2Model, tmp_path: Path
+) -> None:
+    torch.save({"model": published_names(reference.state_dict())}, tmp_path / "MedSAM2_latest.pt")
+    done = convert(tmp_path / "MedSAM2_latest.pt", tmp_path / "out.safetensors")
+    assert (done.contract, done.why) == ("medsam2", "by the name")
+    note = json.loads(done.note.read_text())
+    assert note["preprocess"]["normalisation"] == "minmax-imagenet"
+    model = build_model(replace(config(done.weights), name="medsam2"))
+    assert isinstance(model, PromptableSam2)
+    assert model.contract == "medsam2"
+
+
+def test_medsam2s_file_is_fetched_from_the_hub_by_its_name(
+    reference: Sam2Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"model": published_names(reference.state_dict())}, tmp_path / "MedSAM2_latest.pt")
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def fetched(name: str, *, files: Sequence[str]) -> Path:
+        asked.append((name, tuple(files)))
+        return tmp_path
+
+    monkeypatch.setattr("segmed.models.sam.weights.fetched", fetched)
+    model = build_model(replace(config("hub"), name="medsam2"))
+    assert asked == [("wanglab/MedSAM2", ("MedSAM2_latest.pt",))]
+    assert isinstance(model, PromptableSam2)
+    assert model.contract == "medsam2"

@@ -12,6 +12,11 @@ would cut: at most one grey level of 255 before the last stretch. Its cubic is a
 
 SAM 2 (its `SAM2Transforms`): stretched to 1024 x 1024 whatever the aspect, bilinear, antialiased; ImageNet's mean and
 deviation.
+
+MedSAM2 (bowang-lab/MedSAM2@56a9df6, medsam2_infer_3D_CT.py): clipped, stretched to 0 to 255 over the volume and cut to
+8 bits, resized to 512 x 512 by Pillow's bicubic, then ImageNet's mean and deviation. CT is clipped to a window there;
+the percentiles that we clip at are MedSAM's, as that file reads no other kind of image. Ours keeps the fractions that 8
+bits would cut.
 """
 
 from dataclasses import replace
@@ -32,7 +37,7 @@ def contract_of(name: str, size: int) -> PreprocessConfig:
 def differences(contract: PreprocessConfig, chosen: PreprocessConfig) -> list[str]:
     """What is chosen otherwise than the weights were trained on, as `key=value` of the contract."""
     different = [key for key in COMPARED if getattr(contract, key) != getattr(chosen, key)]
-    if contract.normalisation == chosen.normalisation == "minmax" and (
+    if contract.normalisation == chosen.normalisation != "imagenet" and (
         contract.clip_percentiles != chosen.clip_percentiles
     ):
         different.append("clip_percentiles")
@@ -50,8 +55,6 @@ def contract_by_name(place: str | Path) -> str | None:
     parts = Path(place).parts
     cached = [part for part in parts if part.startswith("models--")]
     name = (cached[-1] if cached else parts[-1] if parts else "").lower()
-    if "medsam2" in name or "medsam-2" in name:  # SAM 2's weights, trained on images of neither contract
-        return None
     found = [known for known, each in contracts().items() if any(word in name for word in each.places)]
     return found[-1] if found else None
 

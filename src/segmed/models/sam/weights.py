@@ -41,12 +41,13 @@ def find_weights(wanted: str, model: str) -> Pretrained:
 
     Raises `ModelError` for unknown names and weights out of reach, with what to do.
     """
-    own = FAMILIES[model].hub
+    own, file = FAMILIES[model].hub, FAMILIES[model].file
     if wanted == "hub" and own is None:
         raise ModelError(f"{model} has no weights on the hub. Give a file, a folder, or none for random weights.")
     name = own if wanted == "hub" else hub_id(wanted)
     if name is not None:
-        return read_pretrained(_downloaded(name, model), name)
+        folder = _downloaded(name, model, file if name == own else None)
+        return read_pretrained(folder, name)
     path = Path(wanted).expanduser()
     if not path.exists():
         there = f"hub ({own}), " if own is not None else ""
@@ -185,10 +186,12 @@ def _normalises(processor: Path) -> bool:
     return read_json(processor, _Processor, what="a processor's settings", error=ModelError).do_normalize
 
 
-def _downloaded(name: str, model: str) -> Path:
-    """The model's folder in the hub's cache, fetched once; raises `ModelError` with the way by hand."""
+def _downloaded(name: str, model: str, file: str | None) -> Path:
+    """The model's folder, or `file`, in the hub's cache, fetched once; raises `ModelError` with the way by hand."""
     beside = ["config.json", PROCESSOR]
     try:
+        if file is not None:
+            return fetched(name, files=[file]) / file
         folder = fetched(name, files=["model*.safetensors", *beside])
         if not list(folder.glob("model*.safetensors")):
             folder = fetched(name, files=["pytorch_model*.bin", *beside])
