@@ -190,6 +190,28 @@ def test_what_says_how_masks_are_scored_is_refused_for_what_is_scored_already(st
     assert "--fold is that of a split" in str(fold.exception)
 
 
+@pytest.mark.parametrize("mine", ["comparison.csv", "comparison.md", "report.html", "evaluations/good/patients.csv"])
+def test_a_file_of_the_user_is_kept_and_that_of_an_earlier_report_replaced(data, mine):
+    for _ in range(2):
+        assert compared(data).exit_code == 0
+    shutil.rmtree(data / "out")
+    (data / "out" / mine).parent.mkdir(parents=True)
+    (data / "out" / mine).write_text("mine")
+    refused = compared(data)
+    assert f"{mine}: is there already" in str(refused.exception)
+    assert [path.read_text() for path in (data / "out").rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_masks_and_references_that_lie_where_results_go_are_not_replaced(data):
+    shutil.copytree(data / "poor", data / "out" / "evaluations" / "poor" / "predictions")
+    how = ("--references", data / "labels", "--out", data / "out")
+    refused = run(f"poor={data / 'out' / 'evaluations' / 'poor' / 'predictions'}", *how)
+    assert "is read, and results would be written in its place" in str(refused.exception)
+    within = run(f"good={data / 'good'}", "--references", data / "labels", "--out", data / "good" / "out")
+    assert "is searched for masks, and results would be written into it" in str(within.exception)
+    assert not (data / "good" / "out").exists()
+
+
 def test_pseudonyms_stand_for_cases_and_patients_everywhere_in_the_page(data):
     assert compared(data, "--anonymise", "--images", data / "images").exit_code == 0
     page = (data / "out" / "report.html").read_text(encoding="utf-8")
@@ -226,6 +248,11 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
         assert below.exit_code == 0, below.output
     refused = run(*how, "--out", data / "again")
     assert "Name their images with --images" in str(refused.exception)
+    (data / "own" / "predictions" / "ours").mkdir(parents=True)
+    (data / "own" / "predictions" / "ours" / "a_1.nii.gz").write_bytes(b"mine")
+    refused = run(*how, "--images", data / "images", "--out", data / "own")
+    assert "ours: already holds files, and not what an earlier `segmed compare` predicted" in str(refused.exception)
+    assert (data / "own" / "predictions" / "ours" / "a_1.nii.gz").read_bytes() == b"mine"
     seen = dataclasses.replace(predictor.config, seen={"train": [patient_digest("b")]})
     monkeypatch.setattr(predictor, "config", seen)
     refused = run(*how, "--images", data / "images", "--out", data / "again")

@@ -146,6 +146,24 @@ def test_masks_of_any_tool_are_evaluated(tiny, tmp_path, monkeypatch, capsys):
     assert "kaggle_3m" in capsys.readouterr().out
 
 
+def test_masks_and_tables_of_the_user_are_never_replaced_by_results(tiny, tmp_path, monkeypatch, capsys):
+    masks = tiny.kaggle_folder(tmp_path / "mine" / "predictions", patients="ab")
+    root = tiny.kaggle_folder(tmp_path / "kaggle_3m", patients="ab")
+    before = {path: path.read_bytes() for path in masks.rglob("*") if path.is_file()}
+    arguments = ("evaluate", "--predictions", masks, "--references", root, "--resamples", 100, "-o")
+    assert segmed(monkeypatch, *arguments, tmp_path / "mine") == 1
+    assert "is read, and results would be written in its place" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in masks.rglob("*") if path.is_file()} == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "patients.csv").write_text("mine")
+    assert segmed(monkeypatch, *arguments, tmp_path / "out") == 1
+    assert "patients.csv: is there already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patients.csv"]
+    (tmp_path / "out" / "patients.csv").unlink()
+    for _ in range(2):
+        assert segmed(monkeypatch, *arguments, tmp_path / "out") == 0
+
+
 def test_masks_of_any_tool_are_scored_on_a_split_beside_the_floors_and_comparable_with_runs(
     tiny, tmp_path, monkeypatch
 ):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segmed.core.errors import DataError
-from segmed.core.replacing import replaced
+from segmed.core.replacing import is_own, replaced
 
 SCRIPT = """
 import os, sys
@@ -95,6 +95,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_or_nothing_that_looks_whol
         state = "old" if found == old else "new" if found == new else "neither"
         assert state != "neither" or "done" not in found, f"killed at step {step}: {found}"
         seen.add(state)
+        assert is_own(folder, "done"), f"killed at step {step}"
         replace(folder, {"a": "new", "new/c": "new", "done": "new"}, ["a", "old/b"])
         assert contents(folder) == new, f"killed at step {step}"
         if not killed:

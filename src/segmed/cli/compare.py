@@ -82,10 +82,12 @@ def compare(
     from segmed.evaluation.compare import compare as compared
     from segmed.evaluation.find import find_evaluations, scored_otherwise
     from segmed.evaluation.report import write_comparison
+    from segmed.evaluation.report.files import ALWAYS, require_report_place
     from segmed.evaluation.report.headline import headline
     from segmed.evaluation.report.notes import notes
 
     systems = systems_of(runs)
+    require_report_place(out, ALWAYS if groups is None else (*ALWAYS, "groups.csv"))
     scored = None
     if split is not None and (data is None or (references is None and cases is None)):
         raise SegmedError("--split: name the data set with --data, and the references of masks with --references.")

@@ -1,5 +1,6 @@
 """`segmed evaluate`: score a trained run on its test patients, or any masks against references."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +83,8 @@ def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
     """Score masks of any tool against a folder of references, or on a part of a split."""
     from segmed.data.layouts.volume_listing import volumes_below
 
+    searched = (predictions, options.references)
+    _require_places(options, out, *([] if options.data is None else [_beside(out, "mm")]), searched=searched)
     name = options.name or predictions.resolve().name
     if options.references is not None and volumes_below(options.references):
         _finish(options, _volumes_against_folder(options, predictions, options.references, name), [], out)
@@ -89,6 +92,16 @@ def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
         _finish(options, _against_folder(options, predictions, options.references, name), [], out)
     elif options.data is not None and options.split is not None:
         _on_split(options, predictions, options.data, options.split, name, out)
+
+
+def _require_places(options: EvaluateOptions, *folders: Path, searched: Sequence[Path | None] = ()) -> None:
+    """Raise `DataError` where the evaluations in some folders would replace files of the user, before hours of work."""
+    from segmed.evaluation.places import places_in, require_apart, require_place
+
+    written = [place for folder in folders for place in places_in(folder)]
+    require_apart(written, read=(*searched, options.data), searched=searched)
+    for folder in folders:
+        require_place(folder)
 
 
 def _volumes_against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":
@@ -209,6 +222,7 @@ def _degraded(options: EvaluateOptions, test: _Test, degradations: str) -> None:
     asked_for = parse_degradations(degradations)
     for each in asked_for:
         refuse_links(_folder_of(test, each), itself=True)
+    _require_places(options, *(_folder_of(test, each) for each in asked_for))
     if len(asked_for) == 1:
         _finish(options, _scored(options, test, asked_for[0]), [], _folder_of(test, asked_for[0]))
         return
@@ -243,6 +257,7 @@ def _prompted(options: EvaluateOptions, test: _Test, prompts: str) -> None:
 
 
 def _plain(options: EvaluateOptions, test: _Test) -> None:
+    _require_places(options, test.folder, _beside(test.folder, "mm"))
     result = _scored(options, test)
     floors = _floors(options, test.decoded, test.plan)
     _finish(options, result, floors, test.folder)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from segmed.cli.inputs import open_decoded, open_split
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
-from segmed.cli.referee_runs import Predicted, is_run, predict_run
+from segmed.cli.referee_runs import Predicted, is_run, masks_of, predict_run, require_own_masks
 from segmed.core.errors import SegmedError
 from segmed.core.pseudonyms import shareable
 from segmed.core.wording import plural
@@ -128,6 +128,10 @@ def score_systems(
         require_volumes(references.space)
     scored_part = None if options.split is None else _part(options.split, options.references, references)
     references = references if scored_part is None else scored_part.references
+    searched = [] if table is not None else [path for name, path in named if name in columns]
+    searched += [] if options.references.references is None else [references.files.folder]
+    read = [*_read(options, table, references), *searched, *stored.values()]
+    _require_places(out, names, trained, read=read, searched=searched)
     labels = _labels_of(options.labels_of, names)
     found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
     evaluations: list[Evaluation] = []
@@ -160,6 +164,29 @@ def score_systems(
         others += [(each, scored_here[0]) for each in _saved_floors(floors, out / EVALUATIONS / scored_here[0])]
     evaluations = with_others(evaluations, others)
     return Scored(Found(tuple(evaluations), runs), references, None if scored_part is None else scored_part.decoded)
+
+
+def _require_places(
+    out: Path, names: Sequence[str], runs: Set[str], *, read: Sequence[Path | None], searched: Sequence[Path | None]
+) -> None:
+    """Raise `SegmedError` where what is kept of systems, of which some are runs, would replace files of the user."""
+    from segmed.evaluation.places import places_in, require_apart, require_place
+
+    folders = [out / EVALUATIONS / name for name in names]
+    masks = [masks_of(out, name) for name in names if name in runs]
+    written = [*masks, *(place for folder in folders for place in places_in(folder))]
+    require_apart(written, read=read, searched=searched)
+    for folder in folders:
+        require_place(folder)
+    for place in masks:
+        require_own_masks(place)
+
+
+def _read(options: MaskOptions, table: "CaseTable | None", references: "References") -> "list[Path | None]":
+    """All that is read beside the systems' own folders."""
+    listed = [] if table is None else [file for files in table.systems.values() for file in files.values()]
+    data = None if options.split is None else options.split.data
+    return [*listed, *references.files.files.values(), options.cases, options.images, data]
 
 
 def score_system(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions"
 """The folder beside the page that keeps what runs predicted."""
+MARKER = ".segmed-compare.json"
+"""What tells that the masks of a folder there are of a comparison, not of another tool; hidden, as it is no data."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,26 @@ def is_run(path: Path) -> bool:
     return any(file.name != CONFIG or (path / WEIGHTS).is_file() for file in configs_in(path))
 
 
+def masks_of(out: Path, name: str) -> Path:
+    """The folder for what a run predicts."""
+    return out / PREDICTIONS / name
+
+
+def require_own_masks(folder: Path) -> None:
+    """Raise `ConfigError` where what a run predicts would replace or join masks that no comparison wrote."""
+    from segmed.core.files import require_own_folder
+
+    require_own_folder(folder, marker=MARKER, made="what an earlier `segmed compare` predicted")
+
+
 def predict_run(run: Path, references: "References", images: Path | None, *, name: str, out: Path) -> Predicted:
     """Predict the images of all cases with a run, after making sure that it was not trained on their patients.
 
     Raises:
         SegmedError: No images are named, they are no volumes, or the run has seen a patient.
     """
+    from segmed.core.files import write_json
+    from segmed.core.pseudonyms import shareable
     from segmed.evaluation.masks.files import case_files, matched
     from segmed.evaluation.masks.labels import LabelNumbers
     from segmed.inference import load
@@ -62,7 +78,9 @@ def predict_run(run: Path, references: "References", images: Path | None, *, nam
     known = _require_unseen(run, predictor.config, references, images)
     announce_run(predictor.config)
     announce_volumes(inputs, predictor.config)
-    folder = out / PREDICTIONS / name
+    folder = masks_of(out, name)
+    require_own_masks(folder)
+    write_json(folder / MARKER, {"made_by": "segmed compare", "run": shareable(run)})
     with progress_bar(f"predicting with {name}") as progress:
         outcome = predict_volumes(predictor, inputs, folder, existing="replace", progress=progress)
     for _, reason in outcome.failures:

@@ -32,19 +32,26 @@ def replaced(folder: Path, *, marker: str, listed: Callable[[Path], Iterable[Pat
     refuse_links(folder, itself=True)
     with locked(folder / LOCK, of=folder, wait=True):
         try:
-            remove_leftovers(folder)
+            if (folder / marker).is_file() or not is_own(folder, marker):  # else they tell that the folder is ours
+                remove_leftovers(folder)
             fresh = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
         except OSError as error:
             raise not_written(folder, error) from error
         try:
             yield fresh
             _move(fresh, folder, marker, set(listed(folder)))
+            remove_leftovers(folder)
         except OSError as error:
             raise not_written(folder, error) from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             with suppress(OSError):
                 (folder / LOCK).unlink()
+
+
+def is_own(folder: Path, marker: str) -> bool:
+    """Whether a folder holds what `replaced` wrote: its marker, or what is left of a move that was killed halfway."""
+    return (folder / marker).is_file() or any(folder.glob(f"{TEMPORARY}*/{marker}"))
 
 
 def _move(fresh: Path, folder: Path, marker: str, ours: set[Path]) -> None:

@@ -10,7 +10,7 @@ from segmed.core.pseudonyms import Pseudonyms
 from segmed.data.keys import pseudonyms_of
 from segmed.evaluation.compare import Comparison, compare
 from segmed.evaluation.groups import GroupTable, write_group_csv
-from segmed.evaluation.report.files import write_csv, write_markdown
+from segmed.evaluation.report.files import ALWAYS, COMPARISON, require_report_place, write_csv, write_markdown
 from segmed.evaluation.report.page import build_page, render
 from segmed.evaluation.report.patients import Pictures, References
 from segmed.evaluation.report.robustness import write_robustness
@@ -48,7 +48,7 @@ def write_report(
         The path of the page.
 
     Raises:
-        DataError: The evaluations are not of the same cases and data.
+        DataError: The evaluations are not of the same cases and data, or files of others would be replaced in `out`.
 
     Example:
         >>> from segmed.evaluation.result import Evaluation
@@ -80,6 +80,8 @@ def write_comparison(
     refuse_links(out)
     _require_same_data(comparison, decoded)
     degraded = degraded_results(comparison, runs or {})
+    more = [name for name, some in (("groups.csv", groups), ("robustness.csv", degraded)) if some]
+    require_report_place(out, (*ALWAYS, *more))
     page = build_page(
         comparison,
         degraded=degraded,
@@ -94,7 +96,7 @@ def write_comparison(
     )
     path = out / "report.html"
     html = render(page)
-    write_csv(comparison, out / "comparison.csv")
+    write_csv(comparison, out / COMPARISON)
     write_markdown(comparison, out / "comparison.md")
     if groups:
         write_group_csv(out / "groups.csv", groups)

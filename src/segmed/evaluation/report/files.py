@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from segmed.core.errors import DataError
 from segmed.core.escaping import for_markdown
 from segmed.core.files import write_table, write_text
 from segmed.core.units import Unit
@@ -14,6 +15,12 @@ from segmed.evaluation.report.notes import notes
 from segmed.evaluation.result import LEAKING, PATIENTS_UNKNOWN, TRAINING_UNKNOWN, Cost, Evaluation
 
 FLOORS = "*Floors*"
+COMPARISON = "comparison.csv"
+"""The first file that a report writes, by whose header a folder of ours is known."""
+ALWAYS = ("report.html", COMPARISON, "comparison.md")
+"""The files that every report has."""
+FACTS = ("name", "kind", "part", "split", "prompts", "oracle", "label")
+"""What `comparison.csv` begins with."""
 MEAN_OF_LABELS = "mean of labels"
 """What `comparison.csv` and `comparison.md` call the numbers of several labels together."""
 
@@ -30,6 +37,31 @@ def marks_of(evaluation: Evaluation) -> list[str]:
     return [LEAKING] if evaluation.leaking else unknown
 
 
+def require_report_place(out: Path, names: Sequence[str] = ALWAYS) -> None:
+    """Raise `DataError` where a report would replace files of these names that no earlier report wrote.
+
+    Example:
+        require_report_place(tmp_path / "new")
+    """
+    if _is_ours(out / COMPARISON):
+        return
+    for path in (out / name for name in names):
+        if path.exists():
+            raise DataError(
+                f"{path}: is there already, and {out} holds no {COMPARISON} of `segmed compare`, so it is not of an "
+                "earlier report and is not replaced. Choose another folder."
+            )
+
+
+def _is_ours(table: Path) -> bool:
+    """Whether a table begins as `write_csv` writes it, and did in earlier versions."""
+    try:
+        with table.open("rb") as file:
+            return file.readline().startswith(",".join(FACTS[:3]).encode() + b",")
+    except OSError:
+        return False
+
+
 def write_csv(comparison: Comparison, path: Path) -> None:
     """A line per system and floor: every metric with its ends, in full precision, and the costs; empty if undefined.
 
@@ -38,7 +70,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     names = tuple(dict.fromkeys(name for evaluation in comparison.all_evaluations for name in evaluation.metrics))
     costs = [field.name for field in dataclasses.fields(Cost)]
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    header = ["name", "kind", "part", "split", "prompts", "oracle", "label", *ends]
+    header = [*FACTS, *ends]
     rows: list[list[object]] = []
     for evaluation in comparison.all_evaluations:
         split = "; ".join(marks_of(evaluation))
