@@ -20,6 +20,7 @@ from segmed.cli.main import app
 from segmed.core.errors import SegmedError
 from segmed.core.files import write_json
 from segmed.core.labels import LabelMap
+from segmed.core.pseudonyms import Pseudonyms
 from segmed.core.split import Partition, Split
 from segmed.core.volume import Grid, Volume
 from segmed.data.decoded import decode
@@ -257,6 +258,52 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     monkeypatch.setattr(predictor, "config", seen)
     refused = run(*how, "--images", data / "images", "--out", data / "again")
     assert "was trained or tuned on patient b" in str(refused.exception)
+
+
+@pytest.fixture
+def trained(split_data: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run that was trained on some patients of the data set in `set/`, which has the key of their digests."""
+    folder = split_data / "run"
+    folder.mkdir()
+    (folder / "model.safetensors").touch()
+    predictor = bright(folder)
+    (folder / "config.json").write_text(json.dumps(predictor.config.to_json()))
+    monkeypatch.setattr("segmed.inference.load", lambda run: predictor)
+    key = Pseudonyms.of_data(split_data / "set")
+
+    def on(*patients: str) -> Path:
+        seen = {"train": [patient_digest(patient, key) for patient in patients]}
+        monkeypatch.setattr(predictor, "config", dataclasses.replace(predictor.config, seen=seen))
+        return folder
+
+    return on
+
+
+def scored_under(data: Path, run_folder: Path, *more: object):
+    """The result of scoring a run on patient a alone, and whether its training is known."""
+    whole = {case: (reference(case) > 0).astype(np.uint8) for case in ("a_1", "a_2")}
+    write_masks(data / "whole", whole)
+    table = "case,patient,reference,ours\na_1,x,whole/a_1.nii.gz,\na_2,x,whole/a_2.nii.gz,\n"
+    (data / "cases.csv").write_text(table)
+    result = run(f"ours={run_folder}", *more, "--images", data / "set" / "imagesTr", "--out", data / "out")
+    stored = data / "out" / "evaluations" / "ours"
+    return result, Evaluation.load(stored).training_known if result.exit_code == 0 else None
+
+
+def test_names_of_patients_that_are_not_the_datas_say_nothing_of_the_training(split_data, trained):
+    data = split_data
+    by_case = ("--references", data / "whole", "--each-case-is-a-patient")
+    assert scored_under(data, trained("a"), *by_case)[1] is False
+    assert scored_under(data, trained("a"), "--cases", data / "cases.csv")[1] is False
+    assert scored_under(data, trained("b"), "--references", data / "whole", "--patient-regex", "^([a-z])_")[1] is True
+
+
+def test_patients_of_a_table_are_looked_up_in_the_data_beside_the_key(split_data, trained):
+    how = ("--cases", split_data / "cases.csv", "--patient-regex", "^([a-z])_")
+    assert scored_under(split_data, trained("b"), *how)[1] is True
+    assert scored_under(split_data, trained("stranger"), *how)[1] is False
+    refused, _ = scored_under(split_data, trained("a"), *how)
+    assert "was trained or tuned on patient a" in str(refused.exception)
 
 
 def test_an_ensemble_predicts_the_images_first_as_a_run_does(data, monkeypatch):

@@ -1,6 +1,7 @@
 """A run knows its patients again by a key beside the data; with another key nobody says that nothing leaks."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from report_samples import evaluation
 
 from segmed.core.errors import SplitError
 from segmed.core.pseudonyms import KEY_FILE
-from segmed.core.split import Split
+from segmed.core.split import Partition, Split
+from segmed.data.decoded import decode
 from segmed.data.keys import known_pseudonyms, pseudonyms_of
 from segmed.data.splits import numbered
 from segmed.evaluation.compare import compare
@@ -60,6 +62,19 @@ def test_the_same_key_beside_other_data_finds_the_patients_that_a_run_has_seen(d
         plan_evaluation(tmp_path, config, fewer, split=tiny.by_patient(fewer, train="c", validation="b", test="a"))
     with pytest.raises(SplitError, match="was chosen on patient c of the test part"):
         plan_evaluation(tmp_path, config, fewer, split=tiny.by_patient(fewer, train="a", validation="b", test="c"))
+
+
+def test_with_the_same_key_and_other_names_of_patients_no_leak_is_never_said(decoded, config, tmp_path):
+    named = fewer_of(tmp_path, decoded, with_key=True)
+    assert plan_evaluation(
+        tmp_path, replace(config, seen={"train": config.seen["train"][:1]}), named,
+        split=tiny.by_patient(named, train="ab", validation="", test="c"),
+    ).training_known  # fmt: skip
+    records = tuple(replace(each, patient=f"scan {each.patient}") for each in named.dataset.records)
+    renamed = decode(replace(named.dataset, records=records), cache_dir=tmp_path / "renamed")
+    parts = [tuple(each.slice_id for each in records if each.slice_id[0] == letter) for letter in "cba"]
+    plan = plan_evaluation(tmp_path, config, renamed, split=tiny.split_of(renamed, Partition(*parts)))
+    assert not plan.training_known
 
 
 @pytest.mark.parametrize("key", ["another", "none"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from segmed.cli.inputs import open_decoded, open_split
 from segmed.cli.messages import note, warn
 from segmed.cli.progress import progress_bar
-from segmed.cli.referee_runs import Predicted, is_run, masks_of, predict_run, require_own_masks
+from segmed.cli.referee_runs import Naming, Predicted, is_run, masks_of, predict_run, require_own_masks
 from segmed.core.errors import SegmedError
 from segmed.core.pseudonyms import shareable
 from segmed.core.wording import plural
@@ -132,6 +132,7 @@ def score_systems(
     searched += [] if options.references.references is None else [references.files.folder]
     read = [*_read(options, table, references), *searched, *stored.values()]
     _require_places(out, names, trained, read=read, searched=searched)
+    naming = _naming(options.references, table, references, scored_part)
     labels = _labels_of(options.labels_of, names)
     found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
     evaluations: list[Evaluation] = []
@@ -146,7 +147,9 @@ def score_systems(
                 if found[name].runs or is_run(path):
                     runs[name] = next(iter(found[name].runs.values()), path)
                 continue
-            predicted = predict_run(path, references, options.images, name=name, out=out) if is_run(path) else None
+            predicted = None
+            if is_run(path):
+                predicted = predict_run(path, references, options.images, naming, name=name, out=out)
             source: Path | Mapping[str, Path] = path if table is None else table.systems.get(name, path)
             if not isinstance(source, Path):  # a table names cases as the references are called
                 case_of = {called: case for case, called in references.files.called.items()}
@@ -180,6 +183,18 @@ def _require_places(
         require_place(folder)
     for place in masks:
         require_own_masks(place)
+
+
+def _naming(
+    options: ReferenceOptions, table: "CaseTable | None", references: "References", part: "ScoredPart | None"
+) -> Naming:
+    """How patients were named: those of a split as its data names them."""
+    from segmed.data.splits import patients_known
+
+    by_data = part is not None and patients_known(part.split, part.decoded)
+    by_table = table is not None and bool(table.patients)
+    apart = by_table or options.each_case_is_a_patient or not references.patients_known
+    return Naming(options.patient_regex, apart and not by_data)
 
 
 def _read(options: MaskOptions, table: "CaseTable | None", references: "References") -> "list[Path | None]":

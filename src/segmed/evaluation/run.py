@@ -114,7 +114,9 @@ def plan_evaluation(
             f"{folder}: holds no split.json, so which patients it was trained on is unknown, and this is the data it "
             "was trained on. Copy the split it was trained with there."
         )
-    complete = _require_unseen(folder, config, own, chosen, slice_ids, part, known_pseudonyms(decoded.dataset))
+    pseudonyms = known_pseudonyms(decoded.dataset)
+    complete = _require_unseen(folder, config, own, chosen, slice_ids, part, pseudonyms)
+    complete &= _named_alike(config, decoded, pseudonyms)
     if not complete and own is None and config.data_hash == decoded.data_hash:
         raise SplitError(f"{folder}: {ANOTHER_KEY}")
     is_own = (chosen, fold, decoded.data_hash) == (own, config.fold, config.data_hash)
@@ -232,6 +234,17 @@ def _require_unseen(
                 "Evaluate it on the test part of its own split and fold, which is the default."
             )
     return complete
+
+
+def _named_alike(config: SystemConfig, decoded: DecodedDataset, pseudonyms: Pseudonyms | None) -> bool:
+    """Whether patients have the names here that a run knows them by: on its own data, or where it knows one of them.
+
+    The key of other data tells nothing about it, since patients may have other names there.
+    """
+    digests = {digest for some in config.seen.values() for digest in some}
+    if not digests or config.data_hash == decoded.data_hash:
+        return True
+    return bool(overlap(digests, decoded.dataset.patients, pseudonyms).patients)
 
 
 def run_cost(predictor: VolumePredictor, timer: SliceTimer, memory: PeakMemory) -> Cost:
