@@ -156,6 +156,13 @@ def test_names_that_are_unknown_or_need_more_are_refused() -> None:
         parse_prompt_protocols("gt,cascade")
     with pytest.raises(ConfigError, match="Did you mean 'jitter'"):
         parse_prompt_protocols("jiter:5")
+
+
+@pytest.mark.parametrize("kinds", ["points", "none", "propagate"])
+def test_uncertainty_is_refused_where_no_kind_has_a_box_on_each_slice_to_move(kinds: str) -> None:
+    with pytest.raises(ConfigError, match=f"--uncertainty moves boxes .* prompts {kinds} draw none"):
+        parse_prompt_protocols(kinds, uncertainty=4)
+    assert len(parse_prompt_protocols(f"{kinds},gt", uncertainty=4)) == 3
     with pytest.raises(ConfigError, match="named twice"):
         parse_prompt_protocols("gt,none,gt")
     with pytest.raises(ConfigError, match="No prompts are named"):

@@ -80,7 +80,8 @@ def parse_prompt_protocols(
     """Read `--prompts gt,propagate,cascade,none`: names of `parse_prompt` and of `automatic`, and `propagate`.
 
     With `uncertainty` above 1 every kind with boxes is followed by the mean over as many boxes around each. Raises
-    `ConfigError` for unknown names, names given twice, and ways that need something that is not there.
+    `ConfigError` for unknown names, names given twice, ways that need something that is not there, and where no kind
+    has boxes to move.
     """
     protocols: list[PromptProtocol] = []
     for name in filter(None, prompt_names(text)):
@@ -88,6 +89,11 @@ def parse_prompt_protocols(
         protocols.append(one)
         if uncertainty > 1 and one.has_boxes and one.carry is None:
             protocols.append(PromptProtocol(PromptKind(name, uncertainty), one.prompter))
+    if uncertainty > 1 and not any(each.kind.boxes > 1 for each in protocols):
+        raise ConfigError(
+            f"--uncertainty moves boxes around each one that is drawn, and prompts {text} draw none by slice. Add "
+            "a kind with boxes, such as gt or jitter:5, or leave --uncertainty out."
+        )
     return protocols
 
 
