@@ -162,6 +162,15 @@ def test_a_folder_beside_a_table_of_cases_is_refused_as_it_would_not_be_read(dat
     assert "with --cases the masks of good are in its column" in str(result.exception)
 
 
+def test_references_beside_a_table_that_names_them_are_refused_as_they_would_not_agree(data):
+    (data / "cases.csv").write_text("case,reference,good\na_1,labels/a_1.nii.gz,good/a_1.nii.gz\n")
+    how = ("good=", "--cases", data / "cases.csv", "--out", data / "out")
+    refused = run(*how, "--references", data / "labels")
+    assert "the table of cases has a column 'reference' too. Leave out --references" in str(refused.exception)
+    (data / "cases.csv").write_text("case,good\na_1,good/a_1.nii.gz\n")
+    assert run(*how, "--references", data / "labels").exit_code == 0
+
+
 def test_two_folders_of_one_name_are_refused_before_either_is_scored(data):
     for name in ("good", "poor"):
         (data / "tools" / name).mkdir(parents=True)
@@ -247,6 +256,8 @@ def test_a_run_predicts_the_images_first_and_is_refused_where_it_has_seen_a_pati
     for _ in range(2):  # its own masks, which lie among the images, are no images
         below = run(*how, "--images", data / "images", "--out", data / "images" / "out")
         assert below.exit_code == 0, below.output
+    labels = run(*how, "--images", data / "images", "--labels-of", "ours:x=1", "--out", data / "out")
+    assert "ours is a run, which says its labels itself" in str(labels.exception)
     refused = run(*how, "--out", data / "again")
     assert "Name their images with --images" in str(refused.exception)
     (data / "own" / "predictions" / "ours").mkdir(parents=True)
@@ -348,6 +359,7 @@ def test_a_run_trained_on_masks_in_colours_is_scored_by_the_numbers_that_its_vol
         (["../a=one", "--references", "labels", "--out", "out"], "no name for a system"),
         (["a=good", "--references", "labels", "--nsd", "0", "--out", "out"], "expected positive numbers"),
         (["a=good", "--references", "labels", "--labels-of", "b:x=1", "--out", "out"], "where NAME is of a"),
+        (["a=good", "--references", "labels", "--part", "validation", "--out", "out"], "--part is that of a split"),
     ],
 )
 def test_what_cannot_be_meant_is_told_in_one_line(data, monkeypatch, arguments, told):

@@ -120,6 +120,8 @@ def score_systems(
         _require_no_folders(systems)
     trained = {name for name, path in named if is_run(path) and options.images is not None}
     stored = {name: path for name, path in named if _is_evaluated(path) and name not in trained}
+    if part is not None and options.split is None and not stored:
+        raise SegmedError("--part is that of a split: name it with --split, or leave --part out.")
     names = [name for name, _ in named if name not in stored]
     columns = [name for name, path in named if name not in stored and not is_run(path)]
     table = None if options.cases is None else files_by_table(options.cases, columns)
@@ -133,7 +135,7 @@ def score_systems(
     read = [*_read(options, table, references), *searched, *stored.values()]
     _require_places(out, names, trained, read=read, searched=searched)
     naming = _naming(options.references, table, references, scored_part)
-    labels = _labels_of(options.labels_of, names)
+    labels = _labels_of(options.labels_of, names, trained)
     found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
     evaluations: list[Evaluation] = []
     others: list[tuple[Evaluation, str]] = []
@@ -236,6 +238,11 @@ def open_stated(options: ReferenceOptions, table: "CaseTable | None" = None) -> 
     from segmed.evaluation.masks.references import open_references
 
     source: Path | Mapping[str, Path] | None = options.references
+    if source is not None and table is not None and table.references:
+        raise SegmedError(
+            f"--references {source}: the table of cases has a column 'reference' too. Leave out --references, or take "
+            "the column out of the table."
+        )
     if source is None:
         source = table.references if table is not None else {}
     return open_references(
@@ -377,7 +384,7 @@ def _is_evaluated(path: Path) -> bool:
     return (path / "evaluation.json").is_file() or any(path.glob("evaluation-*/evaluation.json"))
 
 
-def _labels_of(texts: Sequence[str], names: Sequence[str]) -> "dict[str, LabelNumbers]":
+def _labels_of(texts: Sequence[str], names: Sequence[str], runs: Set[str]) -> "dict[str, LabelNumbers]":
     from segmed.evaluation.masks.labels import parse_label_numbers
 
     found = {}
@@ -385,6 +392,8 @@ def _labels_of(texts: Sequence[str], names: Sequence[str]) -> "dict[str, LabelNu
         name, _, labels = text.partition(":")
         if name not in names or not labels:
             raise SegmedError(f"--labels-of {text!r}: expected NAME:LABELS, where NAME is of {', '.join(names)}.")
+        if name in runs:
+            raise SegmedError(f"--labels-of {text!r}: {name} is a run, which says its labels itself. Leave it out.")
         found[name] = parse_label_numbers(labels)
     return found
 
