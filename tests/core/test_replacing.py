@@ -70,6 +70,26 @@ def test_a_folder_in_the_way_of_a_file_is_refused_before_anything_changes(tmp_pa
     assert contents(tmp_path) == {"done": "1"}
 
 
+def test_a_folder_whose_move_failed_halfway_is_known_as_ours_and_made_whole_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, moved = Path.replace, []
+
+    def once(path: Path, target: Path) -> Path:
+        moved.append(target)
+        if len(moved) == 2:
+            raise PermissionError(13, "open in a spreadsheet")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", once)
+    with pytest.raises(DataError, match="open in a spreadsheet"):
+        replace(tmp_path, {"a": "1", "b": "1", "done": "1"})
+    assert not (tmp_path / "done").exists()
+    assert is_own(tmp_path, "done")
+    replace(tmp_path, {"a": "2", "b": "2", "done": "2"})
+    assert contents(tmp_path) == {"a": "2", "b": "2", "done": "2"}
+
+
 @pytest.mark.parametrize("place", ["x", "x/sub"])
 def test_nothing_is_written_or_removed_through_a_link(tmp_path: Path, place: str) -> None:
     (tmp_path / "precious").mkdir()

@@ -37,25 +37,29 @@ def replaced(folder: Path, *, marker: str, listed: Callable[[Path], Iterable[Pat
             fresh = Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
         except OSError as error:
             raise not_written(folder, error) from error
+        begun = False
         try:
             yield fresh
-            _move(fresh, folder, marker, set(listed(folder)))
+            moves = _moves(fresh, folder)
+            begun = True
+            _move(moves, folder, marker, set(listed(folder)))
             remove_leftovers(folder)
         except OSError as error:
             raise not_written(folder, error) from error
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            if not begun or (folder / marker).is_file():  # else it tells that what lies there is ours, see `is_own`
+                shutil.rmtree(fresh, ignore_errors=True)
             with suppress(OSError):
                 (folder / LOCK).unlink()
 
 
 def is_own(folder: Path, marker: str) -> bool:
-    """Whether a folder holds what `replaced` wrote: its marker, or what is left of a move that was killed halfway."""
+    """Whether a folder holds what `replaced` wrote: its marker, or what is left of a move that ended halfway."""
     return (folder / marker).is_file() or any(folder.glob(f"{TEMPORARY}*/{marker}"))
 
 
-def _move(fresh: Path, folder: Path, marker: str, ours: set[Path]) -> None:
-    """Put the files of `fresh` in their places in `folder`, and remove those of `ours` that are not among them."""
+def _moves(fresh: Path, folder: Path) -> dict[Path, Path]:
+    """The files of `fresh` by their places in `folder`; raises `DataError` where a folder is in the way."""
     moves = {
         folder / path.relative_to(fresh): path
         for path in (Path(root, name) for root, _, names in os.walk(fresh) for name in names)
@@ -63,6 +67,11 @@ def _move(fresh: Path, folder: Path, marker: str, ours: set[Path]) -> None:
     for target in moves:
         if target.is_dir():
             raise DataError(f"{target}: is a folder, where a file is to be written. Choose another folder.")
+    return moves
+
+
+def _move(moves: dict[Path, Path], folder: Path, marker: str, ours: set[Path]) -> None:
+    """Put files in their places in `folder`, and remove those of `ours` that are not among them."""
     last = moves.pop(folder / marker)
     (folder / marker).unlink(missing_ok=True)
     for stale in ours - moves.keys() - {folder / marker}:
