@@ -20,10 +20,10 @@ from segmed.models.sam.checkpoint_formats import Architecture, Source, Tensors, 
 from segmed.models.sam.contract import contract_of, differences
 from segmed.models.sam.key_mapping import ADDED, GAUSSIAN, OURS, SEGMENT_ANYTHING, TWIN, renamed_all
 from segmed.models.sam.network import PromptableSam
+from segmed.models.sam.sam2_key_mapping import OURS as SECOND
 from segmed.models.sam.vit import bare_vit
 from segmed.models.sam.weights import Pretrained, meta_state, misfits, read_pretrained
 from segmed.models.sam2.build import bare_sam2
-from segmed.models.sam2.key_mapping import OURS as SECOND
 from segmed.models.sam2.network import PromptableSam2
 from segmed.models.sam2.weights import HieraArchitecture, shape_of
 from segmed.models.sam_config import SamConfig

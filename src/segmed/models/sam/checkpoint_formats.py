@@ -19,7 +19,7 @@ from segmed.core.errors import ModelError
 from segmed.layers.weight_files import read_pickled, read_safetensors
 from segmed.models.families import FAMILIES, family_of_vit
 from segmed.models.sam.key_mapping import GAUSSIAN, SEGMENT_ANYTHING, TWIN, renamed_all
-from segmed.models.sam2.key_mapping import from_published, without_video
+from segmed.models.sam.sam2_key_mapping import from_published, without_video
 from segmed.models.sam_config import PATCH, VitConfig
 
 Tensors = dict[str, Tensor]

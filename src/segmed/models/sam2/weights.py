@@ -8,8 +8,8 @@ from torch import Tensor
 
 from segmed.core.errors import ModelError
 from segmed.models.families import FAMILIES, NATIVE, hiera_of
+from segmed.models.sam.sam2_key_mapping import OURS as NAMES
 from segmed.models.sam.weights import Pretrained
-from segmed.models.sam2.key_mapping import OURS as NAMES
 from segmed.models.sam_config import HieraConfig
 
 __all__ = ["NAMES", "HieraArchitecture", "HieraShape", "require_same_hiera", "shape_of"]
