@@ -145,7 +145,7 @@ def test_a_run_trained_on_a_leaking_split_is_refused_on_an_honest_one(tmp_path, 
 
 
 def test_a_run_without_a_split_is_refused_on_the_data_it_was_trained_on(tmp_path, decoded):
-    with pytest.raises(SplitError, match="Name a split with --split"):
+    with pytest.raises(SplitError, match="Copy the split that it was trained with there"):
         scored(tmp_path, decoded)
     with pytest.raises(SplitError, match="which patients it was trained on is unknown"):
         scored(tmp_path, decoded, split=tiny.by_patient(decoded))
