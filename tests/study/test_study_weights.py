@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from segmed.core.errors import ConfigError
 from segmed.data.splits import split_by_patient
+from segmed.evaluation import tune_cascade
 from segmed.models.config import ModelConfig
 from segmed.models.sam.key_mapping import OURS, renamed_all
 from segmed.models.sam_config import SamConfig, VitConfig
@@ -73,11 +74,14 @@ def test_published_weights_are_one_run_for_all_folds_and_seeds_and_asked_once_wh
 
 
 def test_a_study_scores_published_weights_beside_what_it_trains_and_says_whose_training_is_unknown(
-    weights: Path, tmp_path: Path
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tune_cascade, "SIZES", tune_cascade.SIZES[:1])
+    monkeypatch.setattr(tune_cascade, "MARGINS", tune_cascade.MARGINS[:1])
+    monkeypatch.setattr(tune_cascade, "SHARES", tune_cascade.SHARES[:1])
     settings = published_settings(weights, "medsam-published", "medsam-published-5", "medsam-published-cascade")
     settings = replace(settings, seeds=1)
-    data = toy(tmp_path / "data", patients=6, slices=2)
+    data = toy(tmp_path / "data", patients=4, slices=2)
     study = run_study(
         data, settings, tmp_path / "out", hardware=Hardware(accelerator="cpu"), measure=False, resamples=100
     )
