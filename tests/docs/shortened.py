@@ -51,6 +51,8 @@ SHORTER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("segmed evaluate runs/sam-tiny --data DATA --prompts jitter:5 --uncertainty", NO_FLOORS),
     ("segmed evaluate runs/unet --data data/lgg --degrade", ("--degrade=lowpass:0.5",)),
     ("segmed evaluate runs/unet-radial --data data/lgg --degrade", ("--degrade=lowpass:0.5",)),
+    ("segmed evaluate runs/unet-radial --data data/lgg", NO_FLOORS),
+    ("segmed evaluate runs/deeplabv3plus --data data/lgg", NO_FLOORS),
     ("segmed study data/lgg --budget smoke", (*STUDY, "--protocol=patient", "--part=1/3")),
     ("segmed study data/lgg --budget full", (*STUDY, "--protocol=patient", "--part=1/3")),
     ("segmed study data/lgg --budget cpu", STUDY),
