@@ -43,6 +43,7 @@ NOTE_ON_THRESHOLDS = (
 )
 CONTENTS = (
     ("patient", "By patient", "has_patient"),
+    ("boxes", "Given boxes", "boxes_alone"),
     ("reproduction", "As in the paper", "reproduction"),
     ("tests", "Paired tests", "has_tests"),
     ("ranking", "Ranking", "ranks"),
@@ -100,6 +101,7 @@ def write_page(study: Study, *, resamples: int = RESAMPLES) -> Path:
         page["pictures"] = []
     page |= {
         "has_patient": bool(results.ranked),
+        "boxes_alone": bool(results.given_boxes) and not results.ranked,
         "memory_of_process": any(each.cost.peak_memory_mib is None for each in results.ranked),
         "reproduction": images_alone or told,
         "reproduction_alone": images_alone,

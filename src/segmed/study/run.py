@@ -1,14 +1,15 @@
 """Run a study: splits, floors, then job by job, each left whole or continued from its last epoch."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, runtime_checkable
 from typing import Protocol as Interface
 
 from segmed.core.errors import ConfigError, SegmedError, SplitError, StoppedError
-from segmed.core.files import exclusive_lock, refuse_links, require_folder
+from segmed.core.files import exclusive_lock, locked, refuse_links, require_folder
 from segmed.core.former_names import present_place
 from segmed.core.split import Split
 from segmed.core.wording import plural
@@ -26,7 +27,7 @@ from segmed.models.checkpoint import CONFIG, WEIGHTS
 from segmed.models.encoder_weights import require_weights_at_hand
 from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
-from segmed.study.settings import StudySettings, load_settings, save_settings, settled
+from segmed.study.settings import LOCK, StudySettings, load_settings, save_settings, settled
 from segmed.study.systems import trained_system
 from segmed.training import Hardware, Recipe, train
 from segmed.training.build import fit_recipe
@@ -177,7 +178,7 @@ def run_study(
     for name, what in own_splits(data.dataset).items():
         teller.say(NOT_TAKEN.format(path=data.dataset.path, name=name, what=what))
     require_folder(out)
-    with exclusive_lock(out, wait=True):  # processes that begin together add to each other's rows
+    with _alone_in(out):  # processes that begin together add to each other's rows
         study = _begun(data, settings, out, resume=resume, device=_device(hardware))
     asked = [job for job in study.jobs if job.system in settings.rows and settings.has(_kind(job.protocol))]
     mine = [job for job in jobs_of_part(asked, part) if not study.is_whole(job)]
@@ -208,6 +209,20 @@ def run_study(
         else:
             teller.say(f"done in {time.monotonic() - started:.0f} s")
     return study
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Wait until no other process changes what the study is of; a folder that is new and stays empty goes again."""
+    try:
+        with locked(out / LOCK, of=out, wait=True):
+            yield
+    except BaseException:
+        with suppress(OSError):
+            if [each.name for each in out.iterdir()] == [LOCK]:
+                (out / LOCK).unlink()
+                out.rmdir()
+        raise
 
 
 def _begun(data: DecodedDataset, settings: StudySettings, out: Path, *, resume: bool, device: str) -> Study:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator
 
 from segmed.core.errors import ConfigError
-from segmed.core.files import holds_files, require_folder, write_json
+from segmed.core.files import require_folder, write_json
 from segmed.core.former_names import present_choice
 from segmed.core.pseudonyms import shareable
 from segmed.core.reading import read_json
@@ -144,6 +144,10 @@ class StudySettings:
         return self.protocol in (protocol, "both")
 
 
+LOCK = ".lock"
+"""The file of the folder that a process holds while it changes what the study is of."""
+
+
 def is_study(out: Path) -> bool:
     """Whether the folder holds a study."""
     return (out / FILE).is_file()
@@ -208,7 +212,7 @@ def settled(out: Path, settings: StudySettings, data_hash: str, *, resume: bool)
         joined = _joined(load_settings(out), settings)
         _require_rows(joined)
         return joined
-    if holds_files(out):
+    if out.is_dir() and any(each.name != LOCK for each in out.iterdir()):
         raise ConfigError(f"{out}: holds other files. Choose an empty or new folder.")
     _require_rows(settings)
     return settings
