@@ -6,7 +6,7 @@ import pytest
 from report_samples import evaluation
 
 from segmed.core.errors import DataError
-from segmed.evaluation.places import places_in, require_apart, require_place
+from segmed.evaluation.places import places_in, require_apart, require_place, require_places
 
 
 @pytest.mark.parametrize("mine", ["patients.csv", "groups.csv", "predictions/p01.png", "floors/x/notes.txt"])
@@ -41,3 +41,16 @@ def test_what_is_read_does_not_lie_where_results_go(tmp_path: Path) -> None:
             require_apart(out, read=[tmp_path / read])
     with pytest.raises(DataError, match="is searched for masks, and results would be written into it"):
         require_apart(out, read=[], searched=[tmp_path])
+
+
+def test_each_of_several_evaluations_is_asked_about_and_so_is_what_else_is_written(tmp_path: Path) -> None:
+    new, taken, masks = tmp_path / "new", tmp_path / "taken", tmp_path / "masks"
+    require_places([new, taken], read=[masks, None], more=[tmp_path / "written"])
+    with pytest.raises(DataError, match="masks: is read, and results would be written in its place"):
+        require_places([new], read=[masks], more=[masks])
+    with pytest.raises(DataError, match="is searched for masks, and results would be written into it"):
+        require_places([new], read=[], searched=[tmp_path])
+    taken.mkdir()
+    (taken / "patients.csv").write_text("mine")
+    with pytest.raises(DataError, match="is there already"):
+        require_places([new, taken], read=[])

@@ -96,12 +96,9 @@ def _of_masks(options: EvaluateOptions, predictions: Path, out: Path) -> None:
 
 def _require_places(options: EvaluateOptions, *folders: Path, searched: Sequence[Path | None] = ()) -> None:
     """Raise `DataError` where the evaluations in some folders would replace files of the user, before hours of work."""
-    from segmed.evaluation.places import places_in, require_apart, require_place
+    from segmed.evaluation.places import require_places
 
-    written = [place for folder in folders for place in places_in(folder)]
-    require_apart(written, read=(*searched, options.data), searched=searched)
-    for folder in folders:
-        require_place(folder)
+    require_places(folders, read=(*searched, options.data), searched=searched)
 
 
 def _volumes_against_folder(options: EvaluateOptions, predictions: Path, references: Path, name: str) -> "Evaluation":

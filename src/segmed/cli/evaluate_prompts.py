@@ -44,6 +44,7 @@ def evaluate_kinds(
     """Score a promptable run under every kind, write `prompts/<kind>/` below `folder`, and show the table."""
     from segmed.cli.prompts_table import show
     from segmed.evaluation.floors import folder_name, save_with_floors
+    from segmed.evaluation.places import require_places
     from segmed.evaluation.prompt_protocols import parse_prompt_protocols
     from segmed.evaluation.prompted import evaluate_prompts
     from segmed.evaluation.quality import write_quality
@@ -59,7 +60,7 @@ def evaluate_kinds(
     protocols = parse_prompt_protocols(options.prompts, uncertainty=options.uncertainty, automatic=automatic)
     if not isinstance(predictor, PromptedPredictor):
         raise ConfigError(f"{predictor.folder}: takes no prompts. Evaluate it without --prompts.")
-    _require_places(folder / "prompts", [folder_name(each.name) for each in protocols], decoded.dataset.path)
+    require_places([folder / "prompts" / folder_name(each.name) for each in protocols], read=[decoded.dataset.path])
     with progress_bar("evaluating patients") as progress:
         results = evaluate_prompts(
             predictor, decoded, plan, protocols, name=name, batch_size=batch_size, progress=progress, **bootstrap
@@ -73,15 +74,6 @@ def evaluate_kinds(
     )
     show(results, floors)
     say(folder / "prompts")
-
-
-def _require_places(folder: Path, kinds: Sequence[str], data: Path) -> None:
-    """Raise `DataError` where the evaluation of a kind would replace files of the user."""
-    from segmed.evaluation.places import places_in, require_apart, require_place
-
-    for kind in kinds:
-        require_apart(places_in(folder / kind), read=[data])
-        require_place(folder / kind)
 
 
 def _cascade(

@@ -113,6 +113,7 @@ def score_systems(
     from segmed.evaluation.find import Found, find_evaluations, with_others
     from segmed.evaluation.floors import save_with_floors
     from segmed.evaluation.masks.files import files_by_table
+    from segmed.evaluation.places import require_places
 
     named = [(name or path.resolve().name, path) for name, path in systems]
     _require_names(named)
@@ -133,7 +134,10 @@ def score_systems(
     searched = [] if table is not None else [path for name, path in named if name in columns]
     searched += [] if options.references.references is None else [references.files.folder]
     read = [*_read(options, table, references), *searched, *stored.values()]
-    _require_places(out, names, trained, read=read, searched=searched)
+    masks = [masks_of(out, name) for name in names if name in trained]
+    require_places([out / EVALUATIONS / name for name in names], read=read, searched=searched, more=masks)
+    for place in masks:
+        require_own_masks(place)
     naming = _naming(options.references, table, references, scored_part)
     labels = _labels_of(options.labels_of, names, trained)
     found = {name: find_evaluations([_in_space(path, references, part)], part=part) for name, path in stored.items()}
@@ -169,22 +173,6 @@ def score_systems(
         others += [(each, scored_here[0]) for each in _saved_floors(floors, out / EVALUATIONS / scored_here[0])]
     evaluations = with_others(evaluations, others)
     return Scored(Found(tuple(evaluations), runs), references, None if scored_part is None else scored_part.decoded)
-
-
-def _require_places(
-    out: Path, names: Sequence[str], runs: Set[str], *, read: Sequence[Path | None], searched: Sequence[Path | None]
-) -> None:
-    """Raise `SegmedError` where what is kept of systems, of which some are runs, would replace files of the user."""
-    from segmed.evaluation.places import places_in, require_apart, require_place
-
-    folders = [out / EVALUATIONS / name for name in names]
-    masks = [masks_of(out, name) for name in names if name in runs]
-    written = [*masks, *(place for folder in folders for place in places_in(folder))]
-    require_apart(written, read=read, searched=searched)
-    for folder in folders:
-        require_place(folder)
-    for place in masks:
-        require_own_masks(place)
 
 
 def _naming(

@@ -18,6 +18,30 @@ def places_in(folder: Path) -> list[Path]:
     return [folder / EVALUATION, *(folder / f"{name}.csv" for name in TABLES), *(folder / name for name in FOLDERS)]
 
 
+def require_places(
+    folders: Iterable[Path],
+    *,
+    read: Iterable[Path | None],
+    searched: Iterable[Path | None] = (),
+    more: Iterable[Path] = (),
+) -> None:
+    """Raise `DataError` where evaluations in some folders would replace files of the user, before hours of work.
+
+    Args:
+        folders: The folder of each evaluation.
+        read: As `require_apart` takes it.
+        searched: As `require_apart` takes it.
+        more: What else is written, of which only that it is apart is asked here.
+
+    Example:
+        require_places([tmp_path / "new"], read=[tmp_path / "masks"])
+    """
+    folders = list(folders)
+    require_apart([*more, *(place for folder in folders for place in places_in(folder))], read=read, searched=searched)
+    for folder in folders:
+        require_place(folder)
+
+
 def require_place(folder: Path) -> None:
     """Raise `DataError` where a folder holds what an evaluation would replace or join, and no earlier evaluation.
 
