@@ -22,7 +22,7 @@ class HieraShape:
     """What the shapes of weights tell of a Hiera; heads, global blocks and later windows leave no trace in them."""
 
     width: int
-    blocks: tuple[int, ...]
+    blocks: tuple[int, int, int, int]
     background: int
     first_window: int
     channels: int
@@ -62,14 +62,9 @@ class HieraArchitecture:
             return hiera_of(self.model)
         shape = self.shape
         return HieraConfig(
-            width=shape.width, blocks=_four(shape.blocks), global_blocks=(), windows=(shape.first_window, 1, 1, 1),
+            width=shape.width, blocks=shape.blocks, global_blocks=(), windows=(shape.first_window, 1, 1, 1),
             background=shape.background,
         )  # fmt: skip
-
-
-def _four(blocks: tuple[int, ...]) -> tuple[int, int, int, int]:
-    first, second, third, fourth = blocks
-    return first, second, third, fourth
 
 
 def shape_of(tensors: Mapping[str, Tensor], source: str) -> HieraShape:
@@ -83,9 +78,11 @@ def shape_of(tensors: Mapping[str, Tensor], source: str) -> HieraShape:
         widths = [
             int(tensors[f"{BACKBONE}blocks.{number}.layer_norm2.weight"].shape[0]) for number in range(len(numbers))
         ]
+        width = int(patch.shape[0])
+        first, second, third, fourth = (widths.count(width * 2**stage) for stage in range(4))
         return HieraShape(
-            width=int(patch.shape[0]),
-            blocks=tuple(widths.count(int(patch.shape[0]) * 2**stage) for stage in range(4)),
+            width=width,
+            blocks=(first, second, third, fourth),
             background=int(position.shape[2]),
             first_window=int(window.shape[2]),
             channels=int(patch.shape[1]),
