@@ -34,6 +34,7 @@ from segmed.study.run import as_it_stands
 from segmed.study.scorers import threshold_for
 from segmed.study.settings import load_settings
 from segmed.study.systems import SYSTEMS
+from segmed.study.teller import Quiet
 from segmed.training import Hardware
 from toydata import toy
 
@@ -460,7 +461,7 @@ def test_what_is_trained_once_costs_once(study: Study, monkeypatch: pytest.Monke
     asked: list[str] = []
     monkeypatch.setattr(running, "is_finished", lambda _: False)
     monkeypatch.setattr(running, "estimate", lambda recipe, **_: asked.append(recipe.model.name) or Found())
-    total = running.tell_cost(study, study.jobs, running.Quiet(), CPU)
+    total = running.tell_cost(study, study.jobs, Quiet(), CPU)
     trainings = {job.folder(study.out) for job in study.jobs}
     assert total == 10 * len(trainings) < 10 * len(study.jobs)
     assert asked.count("sam-tiny") == 1

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, runtime_checkable
-from typing import Protocol as Interface
+from typing import Literal
 
 from segmed.core.errors import ConfigError, SegmedError, SplitError, StoppedError
 from segmed.core.files import exclusive_lock, locked, refuse_links, require_folder
@@ -29,6 +28,7 @@ from segmed.study.jobs import Job, Protocol, jobs_of_part, make_jobs, part_of
 from segmed.study.scorers import FLOORS, SCORERS, ScoringTask, threshold_for
 from segmed.study.settings import LOCK, StudySettings, load_settings, save_settings, settled
 from segmed.study.systems import trained_system
+from segmed.study.teller import Quiet, Teller
 from segmed.training import Hardware, Recipe, train
 from segmed.training.build import fit_recipe
 from segmed.training.callbacks import Callbacks
@@ -40,30 +40,6 @@ NOT_TAKEN = (
     "{path}: {what} is a split already, which is not used: a study deals folds of its own. For "
     "scores on that split train on `segmed data split --from {name}` and use `segmed compare`."
 )
-
-
-@runtime_checkable
-class Teller(Interface):
-    """Who is told how far the study is."""
-
-    def say(self, text: str) -> None:
-        """One line."""
-        ...
-
-    def callbacks(self) -> Callbacks | None:
-        """What a training calls; None for nothing."""
-        ...
-
-
-class Quiet:
-    """Tells nobody."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def callbacks(self) -> Callbacks | None:
-        """Nobody."""
-        return None
 
 
 @dataclass(frozen=True)
